@@ -1,0 +1,142 @@
+"""What every process that keeps a cluster shares: it serves its owner, and ends and cleans up when the owner is gone.
+
+Requests come as JSON objects, one a line, on standard input; answers leave on standard output in the same order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+from loadgen.clusters.processes import Identity, machine, myself
+
+LOOK_S = 0.5
+"""How often it looks whether its owner still lives: a child of the owner may hold the other end of the pipe open."""
+RECORD = "keeper.json"
+PREFIX = "eventdrill-"
+
+Reply = dict[str, Any]
+
+
+class Service(Protocol):
+    """What answers the requests."""
+
+    def serve(self, request: Mapping[str, Any]) -> Reply:
+        """Answer one request; a refusal is an answer with an `error`."""
+
+    def look(self) -> None:
+        """Notice what has happened; called whenever something may have, and every half second."""
+
+    def end(self) -> None:
+        """End everything that is kept."""
+
+
+class Refused(Exception):
+    """A request that makes no sense now; the message goes back to the owner."""
+
+
+def record(directory: Path, children: list[Identity]) -> None:
+    """Write who keeps a directory, so that a later run can tell whether it still has an owner."""
+    text = json.dumps(
+        {"machine": machine(), "keeper": asdict(myself()), "children": [asdict(each) for each in children]}
+    )
+    fresh = directory / f"{RECORD}.new"
+    fresh.write_text(text)
+    fresh.replace(directory / RECORD)
+
+
+def make_directory(base: Path) -> Path:
+    """Make the directory of a cluster; its final name appears together with the record of its keeper."""
+    fresh = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=base))
+    record(fresh, [])
+    return fresh.rename(base / fresh.name.removeprefix("."))
+
+
+def remove_leftovers(bases: list[Path]) -> list[Path]:
+    """Remove what dead keepers left behind; a directory whose keeper lives, or is not of this machine, is let alone."""
+    removed = []
+    for base in bases:
+        for directory in base.glob(f"{PREFIX}*"):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                kept = json.loads((directory / RECORD).read_text())
+                mine = directory.stat().st_uid == os.getuid() and kept["machine"] == machine()
+                if not mine or Identity(**kept["keeper"]).runs():
+                    continue
+                for child in kept["children"]:
+                    Identity(**child).signal(signal.SIGKILL)
+                shutil.rmtree(directory)
+                removed.append(directory)
+    return removed
+
+
+def keep(base: Path, make: Callable[[Path], Service]) -> None:
+    """Serve requests until the owner is gone or ends it, then end the service and remove its directory."""
+    wake = _prepare_signals()
+    owner = os.getppid()
+    directory = make_directory(base)
+    service = make(directory)
+    try:
+        _answer({"directory": str(directory), "pid": os.getpid()})
+        _serve(service, wake, owner)
+    except (BrokenPipeError, _Ended):
+        pass  # the owner has gone, or somebody else wants the end
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        service.end()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+class _Ended(Exception):
+    """SIGTERM has come."""
+
+
+def _prepare_signals() -> socket.socket:
+    """Let SIGTERM end the service and SIGCHLD wake it; Ctrl-C and hanging up are the owner's business."""
+    wake, woken = socket.socketpair()
+    wake.setblocking(False)
+    woken.setblocking(False)
+    signal.set_wakeup_fd(woken.detach(), warn_on_full_buffer=False)
+
+    def end(_number: int, _frame: object) -> None:
+        raise _Ended
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    return wake
+
+
+def _serve(service: Service, wake: socket.socket, owner: int) -> None:
+    requests = sys.stdin.fileno()
+    pending = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(requests, selectors.EVENT_READ)
+        selector.register(wake, selectors.EVENT_READ)
+        while os.getppid() == owner:
+            for key, _ in selector.select(LOOK_S):
+                if key.fileobj is wake:
+                    wake.recv(4096)
+                    continue
+                chunk = os.read(requests, 1 << 16)
+                if not chunk:
+                    return
+                *lines, pending = (pending + chunk).split(b"\n")
+                for line in lines:
+                    _answer(service.serve(json.loads(line)))
+            service.look()
+
+
+def _answer(reply: Reply) -> None:
+    os.write(sys.stdout.fileno(), json.dumps(reply).encode() + b"\n")

@@ -1,0 +1,330 @@
+"""A real Apache Kafka on loopback, for oneself: several brokers in KRaft mode, each a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from loadgen.clusters.archive import class_path, exercise, prepare_archive, prepare_checkpoint
+from loadgen.clusters.jars import Lock, can_have_jars, prepare_jars, read_lock
+from loadgen.clusters.java import Java, find_java
+from loadgen.clusters.layout import Advertise, Endpoint, Layout, plan_layout, write_log4j, write_node
+from loadgen.clusters.link import Link
+from loadgen.clusters.model import ClusterError, ClusterSpec
+
+if TYPE_CHECKING:
+    from confluent_kafka.admin import AdminClient
+
+READY_WITHIN_S = 90.0
+TRIES = 3
+CONTROLLER_HEAP_MIB = 96
+JVM_OPTIONS = (
+    "-XX:+UseSerialGC",  # with C1 alone: quiet within seconds, where G1 and C2 compile for minutes
+    "-XX:TieredStopAtLevel=1",
+    "-XX:-UsePerfData",  # leaves a file behind where the JVM is killed
+    "-XX:+ExitOnOutOfMemoryError",
+    "-Djava.awt.headless=true",
+    "-Djava.net.preferIPv4Stack=true",
+)
+
+Progress = Callable[[str], None]
+
+
+class LocalKafka:
+    """A running private Kafka, which ends with this process."""
+
+    implementation = "apache-kafka"
+
+    def __init__(self, layout: Layout, link: Link, commands: Mapping[int, Sequence[str]], lock: Lock, log_dir: Path):
+        self.layout = layout
+        self.version = lock.version
+        self.cluster_id = layout.cluster_id
+        self.bootstrap = layout.bootstrap
+        self.nodes = layout.spec.nodes
+        self.log_dir = log_dir
+        self._link = link
+        self._link.ask(
+            "launch",
+            nodes={
+                node: {"command": list(command), "log": str(self.log_path(node))} for node, command in commands.items()
+            },
+        )
+
+    @property
+    def keeper_pid(self) -> int:
+        """Give the process that keeps the nodes."""
+        return self._link.pid
+
+    @property
+    def directory(self) -> Path:
+        """Give where the nodes keep their data, one directory `n<id>` each."""
+        return self._link.directory
+
+    def log_path(self, node: int) -> Path:
+        """Give the file to which a node writes its log."""
+        return self.log_dir / f"n{node}.log"
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """List where the nodes really listen."""
+        return self.layout.endpoints
+
+    def pid(self, node: int) -> int | None:
+        """Give the process of a node, None while it has none."""
+        pid: int | None = self._state(node)["pid"]
+        return pid
+
+    def alive(self, node: int) -> bool:
+        """Tell whether the node's process runs, paused or not."""
+        return self.pid(node) is not None
+
+    def _state(self, node: int) -> dict[str, Any]:
+        states: dict[str, dict[str, Any]] = self._link.ask("status")["nodes"]
+        if str(node) not in states:
+            raise ClusterError(f"there is no node {node}; there are {', '.join(states)}")
+        return states[str(node)]
+
+    def kill(self, node: int) -> None:
+        """End a node at once (SIGKILL); it is gone when this returns."""
+        self._link.ask("kill", node=node)
+
+    def terminate(self, node: int) -> None:
+        """Ask a node to end in order (SIGTERM); a broker leaves some 2 s later, and never without a controller."""
+        self._link.ask("terminate", node=node)
+
+    def pause(self, node: int) -> None:
+        """Make a node hang (SIGSTOP): its connections stay open and silent."""
+        self._link.ask("pause", node=node)
+
+    def resume(self, node: int) -> None:
+        """Let a paused node go on (SIGCONT)."""
+        self._link.ask("resume", node=node)
+
+    def start(self, node: int) -> None:
+        """Start a node again; one that is still ending in order is started as soon as it has gone."""
+        self._link.ask("start", node=node)
+
+    def controller(self) -> int:
+        """Give the node that is the active controller, as the nodes' own files tell."""
+        leaders = []
+        for node in self.layout.controllers:
+            path = self.directory / f"n{node}" / "__cluster_metadata-0" / "quorum-state"
+            with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):  # it is replaced at each election
+                state = json.loads(path.read_text())
+                leaders.append((state["leaderEpoch"], state["leaderId"]))
+        leader = max(leaders, default=(0, -1))[1]
+        if leader < 0 or not self.alive(leader):
+            raise ClusterError("there is no active controller right now; an election takes about 2 s")
+        return int(leader)
+
+    def registered(self) -> set[int]:
+        """Tell which brokers clients are told of now: those that run and are not fenced."""
+        with _quiet_admin(self.bootstrap) as admin:
+            return _brokers(admin)
+
+    def wait_registered(self, brokers: set[int], within_s: float) -> None:
+        """Wait until clients are told of these brokers; a process that ends meanwhile is an error."""
+        until = time.monotonic() + within_s
+        with _quiet_admin(self.bootstrap) as admin:
+            while not brokers <= (seen := _brokers(admin)):
+                self._check_running(brokers)
+                if time.monotonic() > until:
+                    late = sorted(brokers - seen)
+                    raise ClusterError(
+                        f"Kafka {self.version}: broker {late[0]} did not register within {within_s:.0f} s. "
+                        f"{self._last_lines(late[0])}"
+                    )
+                time.sleep(0.05)
+
+    def _check_running(self, brokers: set[int]) -> None:
+        states: dict[str, dict[str, Any]] = self._link.ask("status")["nodes"]
+        for number in {*brokers, *self.layout.controllers}:
+            state = states[str(number)]
+            if state["pid"] is None:
+                raise NodeEnded(
+                    f"Kafka {self.version}: node {number} ended with status {state['exit']} while it started. "
+                    f"{self._last_lines(number)}"
+                )
+
+    def _last_lines(self, node: int, count: int = 12) -> str:
+        path = self.log_path(node)
+        lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+        return f"Last lines of {path}:\n" + "\n".join(f"  {line[:400]}" for line in lines[-count:])
+
+    def close(self) -> None:
+        """End everything and remove the data; again, it does nothing."""
+        self._link.close()
+
+    def __enter__(self) -> Self:
+        """Give the cluster itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+
+class NodeEnded(ClusterError):
+    """A node that ended while it should have started."""
+
+
+def can_run_local(version: str = ClusterSpec.version) -> str | None:
+    """Tell why a local Kafka cannot run here, None where it probably can; starts and fetches nothing."""
+    try:
+        import confluent_kafka  # noqa: F401 - only whether it is there
+    except ImportError:
+        return _NO_CLIENT
+    try:
+        find_java()
+        return can_have_jars(read_lock(version))
+    except ClusterError as error:
+        return str(error)
+
+
+_NO_CLIENT = "a local Kafka needs the Kafka client to see when it is ready: `pip install 'eventdrill[kafka]'`"
+
+
+def start_local(
+    spec: ClusterSpec,
+    *,
+    progress: Progress,
+    jars: Path | None = None,
+    log_dir: Path | None = None,
+    advertise: Advertise | None = None,
+) -> LocalKafka:
+    """Start a private Kafka and wait until all its brokers serve clients.
+
+    `jars` is a directory that may hold its jars. Logs go to `log_dir`, and then stay there, else to the cluster's own
+    directory. `advertise` is told the real endpoints before anything starts, and may put proxies before them.
+    """
+    lock = read_lock(spec.version)
+    java = find_java()
+    libs = prepare_jars(lock, progress, given=jars)
+    checkpoint = prepare_checkpoint(lock, java, libs, progress)
+    parts = _Parts(lock, java, libs, checkpoint)
+    archive = prepare_archive(lock, java, libs, parts.train, progress)
+    began = time.monotonic()
+    progress(f"Kafka {lock.version}: starting {_nodes_text(spec)}")
+    cluster = parts.start(spec, options=_archive_options(archive), log_dir=log_dir, advertise=advertise)
+    progress(f"Kafka {lock.version}: ready after {time.monotonic() - began:.1f} s at {cluster.bootstrap}")
+    return cluster
+
+
+def _nodes_text(spec: ClusterSpec) -> str:
+    brokers = f"{spec.nodes} broker{'s' * (spec.nodes != 1)}"
+    return f"{brokers}, each a controller too" if spec.controllers == "combined" else f"{brokers} and a controller"
+
+
+def _archive_options(archive: Path | None) -> list[str]:
+    return [] if archive is None else [f"-XX:SharedArchiveFile={archive}"]
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """All that a start needs and that stays the same from start to start."""
+
+    lock: Lock
+    java: Java
+    libs: list[Path]
+    checkpoint: Path
+
+    def start(
+        self,
+        spec: ClusterSpec,
+        *,
+        options: Sequence[str],
+        log_dir: Path | None = None,
+        advertise: Advertise | None = None,
+    ) -> LocalKafka:
+        """Start the nodes and wait for them; where a port was taken in the meantime, try again with others."""
+        for attempt in range(1, TRIES + 1):
+            cluster = self._launch(spec, options, log_dir, advertise)
+            try:
+                cluster.wait_registered(set(range(1, spec.nodes + 1)), READY_WITHIN_S)
+            except BaseException as error:
+                cluster.close()
+                if attempt == TRIES or not (isinstance(error, NodeEnded) and "already in use" in str(error)):
+                    raise
+            else:
+                return cluster
+        raise AssertionError("unreachable")
+
+    def _launch(
+        self, spec: ClusterSpec, options: Sequence[str], log_dir: Path | None, advertise: Advertise | None
+    ) -> LocalKafka:
+        layout = plan_layout(spec, advertise)
+        link = Link("loadgen.clusters.keeper")
+        try:
+            log4j = write_log4j(link.directory)
+            logs = (log_dir or link.directory / "logs").absolute()
+            logs.mkdir(parents=True, exist_ok=True)
+            commands = {}
+            for node in layout.node_ids:
+                config = write_node(layout, node, link.directory, self.checkpoint)
+                heap_mib = spec.heap_mib if node in layout.brokers else CONTROLLER_HEAP_MIB
+                commands[node] = self._command(heap_mib, [*options, f"-Dlog4j2.configurationFile={log4j}"], config)
+            return LocalKafka(layout, link, commands, self.lock, logs)
+        except BaseException:
+            link.close()
+            raise
+
+    def _command(self, heap_mib: int, options: Sequence[str], config: Path) -> list[str]:
+        heap = [f"-Xms{heap_mib}m", f"-Xmx{heap_mib}m"]
+        return [
+            str(self.java.program),
+            *heap,
+            *JVM_OPTIONS,
+            *options,
+            "-cp",
+            class_path(self.libs),
+            "kafka.Kafka",
+            str(config),
+        ]
+
+    def train(self, classes: Path) -> None:
+        """Let one node, broker and controller, load the classes that clients make it load, and list them."""
+        spec = ClusterSpec(nodes=1, controllers="combined", settings={"group.initial.rebalance.delay.ms": "0"})
+        with self.start(spec, options=[f"-XX:DumpLoadedClassList={classes}"]) as cluster:
+            exercise(cluster.bootstrap)
+            cluster.terminate(1)
+            until = time.monotonic() + 30
+            while cluster.alive(1) and time.monotonic() < until:
+                time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def _quiet_admin(bootstrap: str) -> Iterator[AdminClient]:
+    """Open a client that may fail as often as it likes without a word: brokers that start refuse connections."""
+    try:
+        from confluent_kafka.admin import AdminClient
+    except ImportError:
+        raise ClusterError(_NO_CLIENT) from None
+    silent = logging.getLogger("eventdrill.cluster.silent")
+    silent.addHandler(logging.NullHandler())
+    silent.propagate = False
+    yield AdminClient(
+        {
+            "bootstrap.servers": bootstrap,
+            "log_level": 0,
+            "reconnect.backoff.ms": 20,
+            "reconnect.backoff.max.ms": 100,
+        },
+        logger=silent,
+    )
+
+
+def _brokers(admin: AdminClient) -> set[int]:
+    from confluent_kafka import KafkaException
+
+    try:
+        return set(admin.list_topics(timeout=1).brokers)
+    except KafkaException:  # nobody answers yet
+        return set()

@@ -1,0 +1,95 @@
+"""What a private cluster is, whoever plays it: how it is asked for, and what can be done to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Protocol, Self
+
+CONTROLLER_ID = 100
+"""Node id of the separate controller, out of the brokers' range."""
+
+
+class ClusterError(Exception):
+    """A cluster that cannot be had or does not do as told: says what is missing and the way out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterSpec:
+    """What to start."""
+
+    nodes: int = 3  # brokers, counted from 1
+    version: str = "4.2"  # a release line, or a full version
+    controllers: Literal["separate", "combined"] = "separate"  # one process with id 100, or in every broker
+    settings: Mapping[str, str] = field(default_factory=dict)  # of the brokers, native names
+    racks: tuple[str, ...] = ()  # of the brokers, dealt out in turn
+    heap_mib: int = 192  # of each broker's JVM; 256 to 384 for heavy load
+
+    def rack(self, node: int) -> str | None:
+        """Give the rack of broker `node`, if there are any."""
+        return self.racks[(node - 1) % len(self.racks)] if self.racks else None
+
+
+class Cluster(Protocol):
+    """Running brokers on loopback, which end with the process that started them."""
+
+    @property
+    def implementation(self) -> str:
+        """Name what runs: `apache-kafka` or `librdkafka-mock`."""
+
+    @property
+    def version(self) -> str:
+        """Give its full version."""
+
+    @property
+    def cluster_id(self) -> str:
+        """Give the id by which clients know it."""
+
+    @property
+    def bootstrap(self) -> str:
+        """List the brokers' addresses for clients, separated by commas."""
+
+    @property
+    def nodes(self) -> int:
+        """Count the brokers; their ids count from 1."""
+
+    @property
+    def log_dir(self) -> Path:
+        """Give the directory to which the nodes write their logs."""
+
+    def pid(self, node: int) -> int | None:
+        """Give the process of a node, None while it has none."""
+
+    def kill(self, node: int) -> None:
+        """End a node at once (SIGKILL)."""
+
+    def terminate(self, node: int) -> None:
+        """Ask a node to end in order (SIGTERM); returns at once."""
+
+    def pause(self, node: int) -> None:
+        """Make a node hang (SIGSTOP)."""
+
+    def resume(self, node: int) -> None:
+        """Let a paused node go on (SIGCONT)."""
+
+    def start(self, node: int) -> None:
+        """Start a node again after `kill` or `terminate`; returns at once."""
+
+    def controller(self) -> int:
+        """Give the id of the active controller process."""
+
+    def alive(self, node: int) -> bool:
+        """Tell whether the node's process runs, paused or not."""
+
+    def close(self) -> None:
+        """End everything and remove the data; again, it does nothing."""
+
+    def __enter__(self) -> Self:
+        """Give the cluster itself."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
