@@ -1,1 +1,1 @@
-
+"""EventDrill: rehearse an event-driven system before it breaks."""

@@ -1,1 +1,1 @@
-
+"""In real time: the live driver, its clusters and faults."""

@@ -1,1 +1,1 @@
-
+"""What it means: objectives, agreement, capacity, figures and pages."""

@@ -1,1 +1,1 @@
-
+"""What should happen: scenarios, the plan that they fix, clients' defaults, profiles."""

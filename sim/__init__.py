@@ -1,1 +1,1 @@
-
+"""In virtual time: the simulator."""

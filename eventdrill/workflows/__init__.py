@@ -1,1 +1,1 @@
-
+"""What needs both an engine and a report."""

@@ -1,0 +1,319 @@
+"""The plan: everything a scenario and a seed fix beforehand, as arrays that both engines take as their input.
+
+An event's id is its row in the plan, so rows are in the order of intended times (ties: producer, then draw order).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scenarios import faults as fault_types
+from scenarios.faults import Fault
+from scenarios.partitioners import java_partition, librdkafka_partition
+from scenarios.quantities import SECOND
+from scenarios.schema import Arrivals, Bursts, HotKeys, Producer, Scenario, UniformKeys, ZipfKeys
+from scenarios.streams import stream, uniforms
+
+Ints = NDArray[np.int64]
+NO_KEY = -1
+CLIENT_CHOOSES = -1
+HEADER_BYTES = 32
+"""Every value that EventDrill makes begins with ids and times, so it is never shorter."""
+
+
+@dataclass(frozen=True)
+class PlannedFault:
+    """One occurrence of a fault: its index in the scenario, and when it begins and ends."""
+
+    label: str
+    fault: Fault
+    begin_ns: int
+    end_ns: int
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Events in the order of their intended times, and the faults; all arrays have one row per event."""
+
+    scenario: Scenario
+    seed: int
+    replication: int
+    intended_ns: Ints
+    producer: NDArray[np.int16]
+    """Index into `producers`."""
+    process: NDArray[np.int16]
+    """Number of the producer's process, from 1."""
+    key: Ints
+    """Number of the key, or NO_KEY."""
+    size_bytes: NDArray[np.int32]
+    partition: NDArray[np.int32]
+    """Where the client's partitioner puts the key, or CLIENT_CHOOSES."""
+    poison: NDArray[np.bool_]
+    work_ns: Mapping[str, Ints]
+    """By group: time a handler works on the event per try; 0 where the group does not read its topic."""
+    failing_tries: Mapping[str, NDArray[np.int16]]
+    """By group: how many tries fail before one works (transient failures); poison never works."""
+    faults: tuple[PlannedFault, ...]
+
+    def __len__(self) -> int:
+        return len(self.intended_ns)
+
+    @cached_property
+    def producers(self) -> tuple[str, ...]:
+        """Producers in file order."""
+        return tuple(self.scenario.producers)
+
+    @cached_property
+    def topics(self) -> tuple[str, ...]:
+        """Topics in file order."""
+        return tuple(self.scenario.topics)
+
+    @cached_property
+    def topic(self) -> NDArray[np.int16]:
+        """Index into `topics` of each event."""
+        of_producer = [self.topics.index(producer.topic) for producer in self.scenario.producers.values()]
+        return np.asarray(of_producer, np.int16)[self.producer]
+
+    def key_text(self, event: int) -> str | None:
+        """Return the event's key as it goes over the wire: PRODUCER-NUMBER."""
+        number = int(self.key[event])
+        return None if number == NO_KEY else f"{self.producers[self.producer[event]]}-{number}"
+
+    def replicas(self, topic: str) -> list[list[int]]:
+        """Return the brokers of each partition; the first is the preferred leader.
+
+        Leaders go round the brokers, shifted by the topic's place in the file; followers are the next ones.
+        """
+        return replica_assignment(
+            self.scenario.topics[topic].partitions,
+            self.scenario.replication_of(topic),
+            self.scenario.brokers.nodes,
+            shift=self.topics.index(topic),
+        )
+
+
+def replica_assignment(partitions: int, replication: int, nodes: int, *, shift: int = 0) -> list[list[int]]:
+    """Return the brokers (from 1) of each partition, round robin."""
+    return [[(shift + p + r) % nodes + 1 for r in range(replication)] for p in range(partitions)]
+
+
+def make_plan(scenario: Scenario, seed: int | None = None, replication: int = 0) -> Plan:
+    """Draw the plan of a scenario; replication 0 is the one that is driven."""
+    seed = scenario.seed if seed is None else seed
+    faults = plan_faults(scenario, seed, replication)
+    parts = [
+        _producer_events(scenario, name, index, seed, replication, faults)
+        for index, name in enumerate(scenario.producers)
+    ]
+    columns = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    order = np.argsort(columns["intended_ns"], kind="stable")
+    columns = {key: column[order] for key, column in columns.items()}
+    topic_of_producer = np.asarray([list(scenario.topics).index(p.topic) for p in scenario.producers.values()])
+    topic = topic_of_producer[columns["producer"]] if len(order) else np.zeros(0, np.int64)
+    work, failing = {}, {}
+    for name, group in scenario.groups.items():
+        count = len(order)
+        reads = np.isin(topic, [list(scenario.topics).index(t) for t in group.topics])
+        draws = uniforms(stream(seed, "group", name, "work", replication=replication), count)
+        work[name] = np.where(reads, np.rint(group.work.quantile(draws)), 0).astype(np.int64)
+        failing[name] = np.zeros(count, np.int16)
+        if group.failures and group.failures.transient:
+            transient = group.failures.transient
+            chance = uniforms(stream(seed, "group", name, "transient", replication=replication), count)
+            failing[name][reads & (chance < transient.chance)] = transient.attempts
+    return Plan(
+        scenario=scenario,
+        seed=seed,
+        replication=replication,
+        intended_ns=columns["intended_ns"],
+        producer=columns["producer"].astype(np.int16),
+        process=columns["process"].astype(np.int16),
+        key=columns["key"],
+        size_bytes=columns["size_bytes"].astype(np.int32),
+        partition=columns["partition"].astype(np.int32),
+        poison=columns["poison"],
+        work_ns=work,
+        failing_tries=failing,
+        faults=faults,
+    )
+
+
+def plan_faults(scenario: Scenario, seed: int, replication: int = 0) -> tuple[PlannedFault, ...]:
+    """Return every occurrence of every fault in the order of their begins."""
+    planned = []
+    for index, fault in enumerate(scenario.faults):
+        length = fault.for_ns
+        if fault.at is not None:
+            times = [(at, length) for at in fault.at]
+        elif fault.every is not None:
+            times = [(at, length) for at in range(fault.every, scenario.duration, fault.every)]
+        else:
+            assert fault.random is not None
+            times = _random_times(
+                fault, scenario.duration, stream(seed, "fault", str(index), "times", replication=replication)
+            )
+        planned += [PlannedFault(fault.label, fault, at, at + lasts) for at, lasts in times]
+    return tuple(sorted(planned, key=lambda occurrence: occurrence.begin_ns))
+
+
+def _random_times(fault: Fault, duration_ns: int, generator: np.random.Generator) -> list[tuple[int, int]]:
+    assert fault.random is not None
+    times: list[tuple[int, int]] = []
+    at = 0
+    while True:
+        at += max(1, round(generator.exponential(fault.random.mean_between)))
+        if at >= duration_ns:
+            return times
+        lasts = max(1, round(generator.exponential(fault.random.mean_for)))
+        times.append((at, lasts))
+        at += lasts
+
+
+def _producer_events(
+    scenario: Scenario, name: str, index: int, seed: int, replication: int, faults: tuple[PlannedFault, ...]
+) -> dict[str, NDArray[np.generic]]:
+    producer = scenario.producers[name]
+
+    def draw(purpose: str) -> np.random.Generator:
+        return stream(seed, "producer", name, purpose, replication=replication)
+
+    surges = [f for f in faults if isinstance(f.fault, fault_types.Surge) and f.fault.producer == name]
+    intended = _arrival_times(producer, scenario.duration, surges, draw("arrivals"))
+    count = len(intended)
+    key = _keys(producer, count, draw("keys"))
+    size = np.maximum(np.rint(producer.size.quantile(uniforms(draw("sizes"), count))), HEADER_BYTES)
+    if producer.share == "keys" and producer.key != "none":
+        process = _process_of_key(key, producer.count)
+    else:
+        process = np.arange(count, dtype=np.int64) % producer.count + 1
+    return {
+        "intended_ns": intended,
+        "producer": np.full(count, index, np.int64),
+        "process": process,
+        "key": key,
+        "size_bytes": np.minimum(size, 2**31 - 1).astype(np.int64),
+        "partition": _partitions(scenario, name, producer, key),
+        "poison": _poison(name, producer, intended, faults, draw),
+    }
+
+
+def _process_of_key(key: Ints, processes: int) -> Ints:
+    """Give each key one process, spread by a multiplicative hash so that hot keys do not all meet in process 1."""
+    spread = (key.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(33)
+    return (spread % np.uint64(processes)).astype(np.int64) + 1
+
+
+def _poison(
+    name: str,
+    producer: Producer,
+    intended: Ints,
+    faults: tuple[PlannedFault, ...],
+    draw: Callable[[str], np.random.Generator],
+) -> NDArray[np.bool_]:
+    poison = uniforms(draw("poison"), len(intended)) < producer.poison
+    for number, planned in enumerate(faults):
+        if not isinstance(planned.fault, fault_types.Poison) or planned.fault.producer != name:
+            continue
+        inside = np.flatnonzero((intended >= planned.begin_ns) & (intended < planned.end_ns))
+        u = uniforms(draw(f"poison fault {number}"), len(inside))
+        if planned.fault.share is not None:
+            poison[inside[u < planned.fault.share]] = True
+        else:
+            poison[inside[np.argsort(u, kind="stable")[: planned.fault.events]]] = True
+    return poison
+
+
+# ---- arrival times -------------------------------------------------------------------------------------------------
+
+
+def _arrival_times(
+    producer: Producer, duration_ns: int, surges: list[PlannedFault], generator: np.random.Generator
+) -> Ints:
+    """Return intended times in [0, duration), sorted: each part by its own spacing along its (surged) rate."""
+    parts, begin = [], 0
+    for arrivals in producer.arrivals:
+        end = begin + (arrivals.for_ns if arrivals.for_ns is not None else duration_ns - begin)
+        parts.append(_part_times(arrivals, begin, min(end, duration_ns), surges, generator))
+        begin = end
+    return np.concatenate(parts)
+
+
+def _part_times(
+    arrivals: Arrivals, begin_ns: int, end_ns: int, surges: list[PlannedFault], generator: np.random.Generator
+) -> Ints:
+    """Return times at which the cumulative rate passes the points of a unit-rate process (exact time change)."""
+    knots_ns, expected = _cumulative_rate(arrivals, begin_ns, end_ns, surges)
+    total = float(expected[-1])
+    match arrivals.spacing:
+        case "even":
+            points = np.arange(0.5, total, 1.0) if total > 0 else np.zeros(0)
+        case "poisson":
+            points = _unit_poisson(total, generator)
+        case Bursts(bursts=size):
+            points = np.repeat(_unit_poisson(total / size, generator) * size, size)
+    times = np.interp(points, expected, knots_ns)
+    clipped: Ints = np.clip(np.rint(times).astype(np.int64), begin_ns, end_ns - 1)
+    return clipped
+
+
+def _unit_poisson(total: float, generator: np.random.Generator) -> NDArray[np.float64]:
+    chunks, reached = [], 0.0
+    while reached < total:
+        chunk = reached + np.cumsum(generator.exponential(size=int((total - reached) * 1.02) + 64))
+        chunks.append(chunk)
+        reached = float(chunk[-1])
+    points = np.concatenate(chunks) if chunks else np.zeros(0)
+    return points[points < total]
+
+
+def _cumulative_rate(
+    arrivals: Arrivals, begin_ns: int, end_ns: int, surges: list[PlannedFault]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return knots in time and the expected number of events up to each; ramps are cut finely enough to be straight."""
+    low, high = arrivals.rate
+    edges = {begin_ns, end_ns}
+    for surge in surges:
+        edges |= {edge for edge in (surge.begin_ns, surge.end_ns) if begin_ns < edge < end_ns}
+    if low != high:
+        edges |= set(range(begin_ns, end_ns, max(1, (end_ns - begin_ns) // 4096)))
+    knots = np.array(sorted(edges), dtype=np.float64)
+    middle = (knots[1:] + knots[:-1]) / 2
+    rate = low + (high - low) * (middle - begin_ns) / max(1, end_ns - begin_ns)
+    for surge in surges:
+        assert isinstance(surge.fault, fault_types.Surge)
+        rate = np.where((middle >= surge.begin_ns) & (middle < surge.end_ns), rate * surge.fault.factor, rate)
+    expected = np.concatenate([[0.0], np.cumsum(rate * np.diff(knots) / SECOND)])
+    return knots, expected
+
+
+# ---- keys ----------------------------------------------------------------------------------------------------------
+
+
+def _keys(producer: Producer, count: int, generator: np.random.Generator) -> Ints:
+    match producer.key:
+        case "none":
+            return np.full(count, NO_KEY, np.int64)
+        case "sequence":
+            return np.arange(count, dtype=np.int64)
+        case UniformKeys(uniform=values):
+            return (uniforms(generator, count) * values).astype(np.int64)
+        case ZipfKeys(zipf=shape):
+            weights = np.arange(1, shape.values + 1, dtype=np.float64) ** -shape.exponent
+            edges = np.cumsum(weights)
+            return np.asarray(np.searchsorted(edges, uniforms(generator, count) * edges[-1], side="right"), np.int64)
+        case HotKeys(hot=hot):
+            u = uniforms(generator, count)
+            others = 1 + ((u - hot.share) / max(1e-300, 1 - hot.share) * (hot.values - 1)).astype(np.int64)
+            return np.where(u < hot.share, np.int64(0), others)
+
+
+def _partitions(scenario: Scenario, name: str, producer: Producer, key: Ints) -> Ints:
+    partitions = scenario.topics[producer.topic].partitions
+    if producer.key == "none":
+        return np.full(len(key), CLIENT_CHOOSES if partitions > 1 else 0, np.int64)
+    partition_of = java_partition if producer.client == "java" else librdkafka_partition
+    distinct, inverse = np.unique(key, return_inverse=True)
+    return np.array([partition_of(f"{name}-{k}".encode(), partitions) for k in distinct.tolist()], np.int64)[inverse]

@@ -1,0 +1,114 @@
+"""Profiles: the measured figures of the system that a simulation stands for, with units and uncertainty."""
+
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from scenarios.model import Frozen
+
+KNOTS = (0.0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0)
+"""The probabilities at which a measured distribution is kept; between them it is linear."""
+
+
+class Measured(Frozen):
+    """A measured distribution of times: its quantiles at KNOTS in microseconds, and how sure its scale is."""
+
+    quantiles_us: Annotated[tuple[float, ...], Field(min_length=len(KNOTS), max_length=len(KNOTS))]
+    scale_sd: Annotated[float, Field(ge=0, le=2)] = 0.0
+    """Relative standard deviation of the whole distribution's scale between runs (log-normal)."""
+    samples: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _rises(self) -> "Measured":
+        if (
+            any(b < a for a, b in zip(self.quantiles_us, self.quantiles_us[1:], strict=False))
+            or self.quantiles_us[0] < 0
+        ):
+            raise ValueError("has quantiles that fall or are negative; they rise from 0 or more")
+        return self
+
+    def quantile_ns(self, u: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return times in ns at the probabilities `u`."""
+        return np.rint(np.interp(u, KNOTS, self.quantiles_us) * 1_000).astype(np.int64)
+
+    @property
+    def median_us(self) -> float:
+        """The median in microseconds."""
+        return float(np.interp(0.5, KNOTS, self.quantiles_us))
+
+
+NOTHING = Measured(quantiles_us=(0.0,) * len(KNOTS))
+
+
+def measured(samples_ns: NDArray[np.int64], *, scale_sd: float = 0.0) -> Measured:
+    """Return the distribution of a sample of times in ns."""
+    values = np.maximum(np.quantile(samples_ns, KNOTS) / 1_000, 0)
+    rising = np.maximum.accumulate(np.round(values, 2))
+    return Measured(quantiles_us=tuple(rising.tolist()), scale_sd=scale_sd, samples=len(samples_ns))
+
+
+class Profile(Frozen):
+    """What a system's parts take; `ideal` takes nothing. Every distribution is drawn by inversion."""
+
+    profile: str
+    about: str = ""
+    measured_on: Mapping[str, str | int | float] = {}
+    """When, where and on what it was measured: date, host, cores, broker and client versions, with or without proxies."""
+
+    send: Measured = NOTHING
+    """Intended time to the client's `produce` call (pacing of the driver)."""
+    produce: Measured = NOTHING
+    """How long one produce request with acks=all occupies its connection: request, append, replication, response."""
+    produce_leader: Measured = NOTHING
+    """The part of it until the leader has appended; with acks=1 a request takes this and `acknowledge`."""
+    acknowledge: Measured = NOTHING
+    """Response on the broker to the acknowledgement in the client."""
+    produce_us_per_kib: Annotated[float, Field(ge=0)] = 0.0
+    produce_us_per_record: Annotated[float, Field(ge=0)] = 0.0
+    load_slope: Annotated[float, Field(ge=0)] = 0.0
+    """Relative growth of `produce` and `fetch` per additional 100 requests/s above `load_base_hz`, over the whole cluster."""
+    load_base_hz: Annotated[float, Field(ge=0)] = 0.0
+    fetch: Measured = NOTHING
+    """High watermark's advance to the record in the consumer's queue, with its fetch parked at the broker."""
+    fetch_turnaround: Measured = NOTHING
+    """Response of a fetch to the arrival of the next one at the broker."""
+    wake: Measured = NOTHING
+    """Record in the consumer's queue to the poll's return in an idle member."""
+    handle_us: Annotated[float, Field(ge=0)] = 0.0
+    """A member's own time per event, beside the work, that adds to its load."""
+    poll_us: Annotated[float, Field(ge=0)] = 0.0
+    """A member's own time per poll."""
+    commit: Measured = NOTHING
+    """A synchronous offset commit."""
+    discovery: Measured = NOTHING
+    """New leader elected to the first request that a client sends to it."""
+    restart: Measured = NOTHING
+    """Start of a broker's process to its first registration attempt."""
+    election: Measured = NOTHING
+    """Fencing of a broker to the new leaders' having learned of it (metadata append and propagation)."""
+    catch_up: Measured = NOTHING
+    """Registration of a restarted broker to its return into the in-sync replicas."""
+    phases: Literal["random", "aligned"] = "random"
+    """Whether heartbeats have random phases; `aligned` is for theory (`ideal`)."""
+
+    def is_ideal(self) -> bool:
+        """Whether no broker, network or client time passes."""
+        return self.produce == NOTHING and self.fetch == NOTHING and self.wake == NOTHING
+
+
+IDEAL = Profile(
+    profile="ideal",
+    about="No broker, network or client time; linger, poll rules, work and timers stay.",
+    phases="aligned",
+)
+
+
+def shipped_profiles() -> dict[str, Path]:
+    """Return the names and files of the profiles that come with the package; `ideal` needs no file."""
+    folder = Path(str(resources.files("scenarios"))) / "profiles"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}

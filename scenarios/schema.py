@@ -1,0 +1,282 @@
+"""The scenario file as frozen models: what exists, what arrives, who reads it, what goes wrong and what must hold."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+
+from scenarios import quantities
+from scenarios.distributions import Constant
+from scenarios.expectations import Expectation, parse_expectation
+from scenarios.faults import AnyFault
+from scenarios.model import (
+    Duration,
+    DurationDistribution,
+    Frozen,
+    PositiveDuration,
+    Share,
+    SizeDistribution,
+    quantity_schema,
+)
+from scenarios.quantities import RATE, SECOND
+
+Count = Annotated[int, Field(ge=1, le=10_000)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$")]
+Setting = str | int | float | bool
+Settings = Mapping[str, Setting]
+
+
+class Brokers(Frozen):
+    """The cluster: its kind, size, racks, release and native settings."""
+
+    kind: Literal["kafka"]
+    nodes: Annotated[int, Field(ge=1, le=100)] = 3
+    racks: tuple[Name, ...] = ()
+    version: str = "4.2"
+    controllers: Literal["separate", "combined"] = "separate"
+    settings: Settings = {}
+
+
+class Owned(Frozen):
+    """Something with an owner and a runbook, which alerts and game days carry on."""
+
+    owner: str | None = None
+    runbook: str | None = None
+
+
+class Topic(Owned):
+    """A topic; `replication` defaults to min(3, nodes)."""
+
+    partitions: Annotated[int, Field(ge=1, le=100_000)] = 1
+    replication: Annotated[int, Field(ge=1, le=32767)] | None = None
+    settings: Settings = {}
+
+
+class Bursts(Frozen):
+    """Several events at one instant; such instants are a Poisson process at rate / bursts."""
+
+    bursts: Annotated[int, Field(ge=1)]
+
+
+Spacing = Literal["poisson", "even"] | Bursts
+
+
+def _rate_or_ramp(raw: object) -> tuple[float, float]:
+    if isinstance(raw, list | tuple):
+        if len(raw) != 2:
+            raise ValueError(f"is {raw!r}; a ramp is written [600/s, 900/s]")
+        return quantities.rate_hz(raw[0]), quantities.rate_hz(raw[1])
+    rate = quantities.rate_hz(raw)
+    return rate, rate
+
+
+Ramp = Annotated[
+    tuple[float, float],
+    BeforeValidator(_rate_or_ramp),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                quantity_schema(RATE),
+                {"type": "array", "items": quantity_schema(RATE), "minItems": 2, "maxItems": 2},
+            ]
+        }
+    ),
+]
+
+
+class Arrivals(Frozen):
+    """Arrivals at a rate, or along a ramp from one rate to another; without `for` the whole duration."""
+
+    rate: Ramp
+    for_ns: Annotated[PositiveDuration | None, Field(alias="for")] = None
+    spacing: Spacing = "poisson"
+
+
+def _arrivals(raw: object) -> object:
+    """Turn `600/s`, one mapping or a list of mappings into a list of mappings."""
+    if isinstance(raw, str | int | float) and not isinstance(raw, bool):
+        return ({"rate": raw},)
+    if isinstance(raw, Mapping):
+        return (raw,)
+    return raw
+
+
+class UniformKeys(Frozen):
+    """Keys 0 to n-1, equally likely."""
+
+    uniform: Annotated[int, Field(ge=1, le=2**31)]
+
+
+class _ZipfShape(Frozen):
+    values: Annotated[int, Field(ge=1, le=50_000_000)]
+    exponent: Annotated[float, Field(gt=0, le=20)]
+
+
+class ZipfKeys(Frozen):
+    """Key i has a chance proportional to (i + 1)^-exponent."""
+
+    zipf: _ZipfShape
+
+
+class _HotShape(Frozen):
+    share: Share
+    values: Annotated[int, Field(ge=2, le=2**31)]
+
+
+class HotKeys(Frozen):
+    """Key 0 takes the share; the others of `values` keys share the rest equally."""
+
+    hot: _HotShape
+
+
+Keys = Literal["none", "sequence"] | UniformKeys | ZipfKeys | HotKeys
+
+
+class Producer(Owned):
+    """Who sends: arrivals, keys, sizes, settings."""
+
+    topic: str
+    arrivals: Annotated[tuple[Arrivals, ...], BeforeValidator(_arrivals), Field(min_length=1)]
+    count: Annotated[int, Field(ge=1, le=1000)] = 1
+    share: Literal["keys", "arrivals"] = "keys"
+    client: Literal["librdkafka", "java"] = "librdkafka"
+    version: str | None = None
+    settings: Settings = {}
+    key: Keys = "none"
+    size: SizeDistribution = Constant(100)
+    event: str | None = None
+    poison: Share = 0.0
+
+
+class Collect(Frozen):
+    """Wait until so many events are there, or the timeout is over (librdkafka's `consume(n, timeout)`)."""
+
+    events: Annotated[int, Field(ge=1, le=1_000_000)]
+    timeout: Duration
+
+
+class CollectReads(Frozen):
+    """Read by collecting."""
+
+    collect: Collect
+
+
+class EveryCommit(Frozen):
+    """Commit what is finished at an interval, and on leaving."""
+
+    every: PositiveDuration
+
+
+class Transient(Frozen):
+    """Failures that pass: the chance that an event is such a one, and how many tries fail before it works."""
+
+    chance: Share
+    attempts: Annotated[int, Field(ge=1, le=1000)] = 1
+
+
+class Retry(Frozen):
+    """How often and how fast a failed event is tried again; `attempts` counts all tries."""
+
+    attempts: Annotated[int, Field(ge=1, le=10_000)]
+    backoff: Duration = 0
+    factor: Annotated[float, Field(ge=1, le=100)] = 1.0
+    where: Literal["in_place"] = "in_place"
+
+
+class Failures(Frozen):
+    """What a handler does about failures."""
+
+    transient: Transient | None = None
+    retry: Retry = Retry(attempts=1)
+    then: Literal["dead_letter", "skip", "stop"]
+    dead_letter: str | None = None
+
+    @model_validator(mode="after")
+    def _names_its_dead_letter_topic(self) -> "Failures":
+        if self.then == "dead_letter" and self.dead_letter is None:
+            raise ValueError("has `then: dead_letter` and no topic for it; add `dead_letter: TOPIC`")
+        if self.then != "dead_letter" and self.dead_letter is not None:
+            raise ValueError(
+                f"has `then: {self.then}`, so `dead_letter: {self.dead_letter}` is never used; remove one of them"
+            )
+        return self
+
+
+class Group(Owned):
+    """Who reads: members, how they poll, how long they work, when they commit, what they do about failures."""
+
+    topics: Annotated[
+        tuple[str, ...], BeforeValidator(lambda raw: tuple(raw) if isinstance(raw, list) else raw), Field(min_length=1)
+    ]
+    work: DurationDistribution
+    members: Count = 1
+    client: Literal["librdkafka", "java"] = "librdkafka"
+    version: str | None = None
+    settings: Settings = {}
+    reads: Literal["poll"] | CollectReads = "poll"
+    busy: bool = False
+    commit: Literal["auto", "after_event", "after_batch", "before_work"] | EveryCommit = "after_batch"
+    failures: Failures | None = None
+
+    @property
+    def topic_of_dead_letters(self) -> str | None:
+        """The topic that takes what the group gives up on."""
+        return self.failures.dead_letter if self.failures else None
+
+
+class Objective(Frozen):
+    """A service-level objective on an indicator; a missed one is a figure, not a failure."""
+
+    indicator: Literal["latency", "chain_latency", "ack_latency", "delivery", "availability"]
+    of: str | None = None
+    below: PositiveDuration | None = None
+    within: PositiveDuration | None = None
+    target: Share
+    period: PositiveDuration = 30 * quantities.DAY
+
+    @model_validator(mode="after")
+    def _has_its_threshold(self) -> "Objective":
+        if self.indicator.endswith("latency") != (self.below is not None):
+            raise ValueError(
+                f"is about {self.indicator}; `below: 500ms` belongs to latencies, and each latency needs it"
+            )
+        if self.within is not None and self.indicator != "delivery":
+            raise ValueError(f"is about {self.indicator}; `within` belongs to delivery")
+        return self
+
+
+class Scenario(Frozen):
+    """A whole scenario, as read from a file."""
+
+    scenario: Name
+    duration: PositiveDuration
+    brokers: Brokers
+    topics: Mapping[Name, Topic]
+    producers: Mapping[Name, Producer]
+    groups: Mapping[Name, Group] = {}
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    about: str = ""
+    covers: tuple[str, ...] = ()
+    owner: str | None = None
+    runbook: str | None = None
+    warm_up: Duration = 0
+    drain: Duration = 60 * SECOND
+    profile: str = "local-kafka"
+    faults: tuple[AnyFault, ...] = ()
+    objectives: Mapping[Name, Objective] = {}
+    expect: tuple[Annotated[Expectation, BeforeValidator(parse_expectation)], ...] = ()
+    agreement: Mapping[str, Share] = {}
+
+    def replication_of(self, topic: str) -> int:
+        """Return a topic's replication factor, the default filled in."""
+        return self.topics[topic].replication or min(3, self.brokers.nodes)
+
+    @property
+    def measured_ns(self) -> int:
+        """Length of the measured part, warm-up apart."""
+        return self.duration - self.warm_up
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a scenario file."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Scenario.model_json_schema(by_alias=True)}
