@@ -104,9 +104,10 @@ def _make_archive(kept: Path, java: Java, libs: Sequence[Path], train: Train) ->
 def exercise(bootstrap: str) -> None:
     """Do once what clients do, so that a broker loads the classes for it: produce, and consume in both kinds of group."""
     from confluent_kafka import Consumer, Producer
-    from confluent_kafka.admin import AdminClient, NewTopic
+    from confluent_kafka.admin import AdminClient
+    from confluent_kafka.cimpl import NewTopic
 
-    quiet = {"bootstrap.servers": bootstrap, "log_level": 0}
+    quiet: dict[str, str | int | float | bool] = {"bootstrap.servers": bootstrap, "log_level": 0}
     admin = AdminClient(quiet)
     for future in admin.create_topics([NewTopic("warm", 1, 1)]).values():
         future.result(timeout=30)
@@ -115,8 +116,8 @@ def exercise(bootstrap: str) -> None:
         producer.produce("warm", value=str(number))
     producer.flush(30)
     for protocol in ("classic", "consumer"):
-        group = {"group.id": f"warm-{protocol}", "group.protocol": protocol, "auto.offset.reset": "earliest"}
-        consumer = Consumer({**quiet, **group})
+        names = {"group.id": f"warm-{protocol}", "group.protocol": protocol}
+        consumer = Consumer({**quiet, **names, "auto.offset.reset": "earliest"})
         consumer.subscribe(["warm"])
         until = time.monotonic() + 20
         while time.monotonic() < until and not consumer.consume(100, timeout=1):

@@ -175,7 +175,7 @@ def _ask(name: str, fetch: Fetch, missing: list[Jar], libs: Path, progress: Prog
         progress(f"Kafka jars: {len(missing)} ({size_mib:.0f} MiB) from {name}")
         try:
             found = fetch(missing, Path(scratch))
-        except _CannotFetch as error:
+        except _FetchError as error:
             said.append(f"{name}: {error}")
             return missing
         left, wrong = [], []
@@ -199,7 +199,7 @@ def _take_over(source: Path, target: Path) -> None:
     Path(file.name).replace(target)
 
 
-class _CannotFetch(Exception):
+class _FetchError(Exception):
     """What a fetcher says when it has nothing."""
 
 
@@ -209,7 +209,7 @@ def _candidates(jar: Jar, directories: Iterable[Path]) -> list[Path]:
 
 def _from_directory(directory: Path, missing: list[Jar], _scratch: Path) -> Mapping[Jar, Path]:
     if not directory.is_dir():
-        raise _CannotFetch("no such directory")
+        raise _FetchError("no such directory")
     found = {}
     for jar in missing:
         there = [path for path in _candidates(jar, [directory]) if path.is_file()]
@@ -236,7 +236,7 @@ def local_repository() -> Path:
 def _from_maven(missing: list[Jar], scratch: Path) -> Mapping[Jar, Path]:
     program = shutil.which("mvn")
     if program is None:
-        raise _CannotFetch("not on the PATH")
+        raise _FetchError("not on the PATH")
     pom = scratch / "pom.xml"
     pom.write_text(_pom(missing))
     # Its output holds colour codes even with -q: the exit status and the checksums decide.
@@ -259,7 +259,7 @@ def _from_maven(missing: list[Jar], scratch: Path) -> Mapping[Jar, Path]:
     found = {jar: scratch / "out" / jar.name for jar in missing}
     if done.returncode and not any(path.is_file() for path in found.values()):
         errors = [line for line in done.stdout.splitlines() if "ERROR" in line] or ["said nothing"]
-        raise _CannotFetch(f"exit status {done.returncode}: {errors[0]}")
+        raise _FetchError(f"exit status {done.returncode}: {errors[0]}")
     return {jar: path for jar, path in found.items() if path.is_file()}
 
 
@@ -282,7 +282,7 @@ def _from_jgo(missing: list[Jar], _scratch: Path) -> Mapping[Jar, Path]:
     try:
         from jgo.maven import MavenContext
     except ImportError:
-        raise _CannotFetch("not installed: pip install 'eventdrill[cluster]'") from None
+        raise _FetchError("not installed: pip install 'eventdrill[cluster]'") from None
     # Artifact by artifact: resolving coordinates would let managed versions of one jar change another one.
     context = MavenContext()
     found = {}
@@ -291,5 +291,5 @@ def _from_jgo(missing: list[Jar], _scratch: Path) -> Mapping[Jar, Path]:
             found[jar] = context.project(jar.group, jar.artifact).at_version(jar.version).artifact().resolve()
     except Exception as error:  # it raises what its libraries raise
         if not found:
-            raise _CannotFetch(f"{type(error).__name__}: {error}") from error
+            raise _FetchError(f"{type(error).__name__}: {error}") from error
     return found

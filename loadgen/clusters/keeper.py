@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from loadgen.clusters.keeping import Refused, Reply, keep, record
+from loadgen.clusters.keeping import RefusedError, Reply, keep, record
 from loadgen.clusters.processes import ends_with_parent, identify
 
 
@@ -62,8 +62,8 @@ class Keeper:
                 case "start":
                     self._start_again(request["node"])
                 case other:
-                    raise Refused(f"the keeper knows no request {other!r}")
-        except (Refused, OSError) as error:
+                    raise RefusedError(f"the keeper knows no request {other!r}")
+        except (RefusedError, OSError) as error:
             return {"error": str(error)} | self.status()
         return self.status()
 
@@ -94,7 +94,7 @@ class Keeper:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self.directory,
-                preexec_fn=ends_with_parent(),
+                preexec_fn=ends_with_parent(),  # noqa: PLW1509 - this process has one thread
                 start_new_session=True,
             )
         node.paused = node.ending = node.start_when_gone = False
@@ -102,7 +102,7 @@ class Keeper:
     def _signal(self, number: int, signal_number: signal.Signals) -> None:
         node = self._node(number)
         if node.process is None or not node.runs:
-            raise Refused(f"node {number} does not run: start it first")
+            raise RefusedError(f"node {number} does not run: start it first")
         node.process.send_signal(signal_number)
         node.paused = signal_number == signal.SIGSTOP or (node.paused and signal_number == signal.SIGTERM)
         node.ending = node.ending or signal_number == signal.SIGTERM
@@ -112,13 +112,13 @@ class Keeper:
     def _start_again(self, number: int) -> None:
         node = self._node(number)
         if node.runs and not node.ending:
-            raise Refused(f"node {number} runs already")
+            raise RefusedError(f"node {number} runs already")
         node.start_when_gone = True
         self.look()
 
     def _node(self, number: int) -> Node:
         if number not in self.nodes:
-            raise Refused(f"there is no node {number}; there are {', '.join(map(str, sorted(self.nodes)))}")
+            raise RefusedError(f"there is no node {number}; there are {', '.join(map(str, sorted(self.nodes)))}")
         return self.nodes[number]
 
     def look(self) -> None:

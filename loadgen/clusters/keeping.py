@@ -42,7 +42,7 @@ class Service(Protocol):
         """End everything that is kept."""
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """A request that makes no sense now; the message goes back to the owner."""
 
 
@@ -82,52 +82,49 @@ def remove_leftovers(bases: list[Path]) -> list[Path]:
 
 def keep(base: Path, make: Callable[[Path], Service]) -> None:
     """Serve requests until the owner is gone or ends it, then end the service and remove its directory."""
-    wake = _prepare_signals()
+    signals = _Signals()
     owner = os.getppid()
     directory = make_directory(base)
     service = make(directory)
     try:
         _answer({"directory": str(directory), "pid": os.getpid()})
-        _serve(service, wake, owner)
-    except (BrokenPipeError, _Ended):
-        pass  # the owner has gone, or somebody else wants the end
+        _serve(service, signals, owner)
+    except BrokenPipeError:
+        pass  # the owner has just gone
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         service.end()
         shutil.rmtree(directory, ignore_errors=True)
 
 
-class _Ended(Exception):
-    """SIGTERM has come."""
+class _Signals:
+    """SIGTERM ends the loop and SIGCHLD wakes it; Ctrl-C and hanging up are the owner's business."""
+
+    def __init__(self) -> None:
+        self.ended = False
+        self.wake, woken = socket.socketpair()
+        self.wake.setblocking(False)
+        woken.setblocking(False)
+        signal.set_wakeup_fd(woken.detach(), warn_on_full_buffer=False)
+        # A flag, no exception: one in the middle of a start would lose a process that nobody has noted yet.
+        signal.signal(signal.SIGTERM, self._end)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def _end(self, _number: int, _frame: object) -> None:
+        self.ended = True
 
 
-def _prepare_signals() -> socket.socket:
-    """Let SIGTERM end the service and SIGCHLD wake it; Ctrl-C and hanging up are the owner's business."""
-    wake, woken = socket.socketpair()
-    wake.setblocking(False)
-    woken.setblocking(False)
-    signal.set_wakeup_fd(woken.detach(), warn_on_full_buffer=False)
-
-    def end(_number: int, _frame: object) -> None:
-        raise _Ended
-
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    return wake
-
-
-def _serve(service: Service, wake: socket.socket, owner: int) -> None:
+def _serve(service: Service, signals: _Signals, owner: int) -> None:
     requests = sys.stdin.fileno()
     pending = b""
     with selectors.DefaultSelector() as selector:
         selector.register(requests, selectors.EVENT_READ)
-        selector.register(wake, selectors.EVENT_READ)
-        while os.getppid() == owner:
+        selector.register(signals.wake, selectors.EVENT_READ)
+        while os.getppid() == owner and not signals.ended:
             for key, _ in selector.select(LOOK_S):
-                if key.fileobj is wake:
-                    wake.recv(4096)
+                if key.fileobj is signals.wake:
+                    signals.wake.recv(4096)
                     continue
                 chunk = os.read(requests, 1 << 16)
                 if not chunk:

@@ -162,7 +162,7 @@ def properties(layout: Layout, node: int, data: Path) -> dict[str, str]:
         settings["inter.broker.listener.name"] = "INTERNAL"
         rack = spec.rack(node)
         settings |= {} if rack is None else {"broker.rack": rack}
-    return settings | small_and_strict(spec.nodes) | spec.settings
+    return {**settings, **small_and_strict(spec.nodes), **spec.settings}
 
 
 def _advertised(layout: Layout, mine: Iterable[Endpoint]) -> str:

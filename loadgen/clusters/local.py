@@ -147,7 +147,7 @@ class LocalKafka:
         for number in {*brokers, *self.layout.controllers}:
             state = states[str(number)]
             if state["pid"] is None:
-                raise NodeEnded(
+                raise NodeEndedError(
                     f"Kafka {self.version}: node {number} ended with status {state['exit']} while it started. "
                     f"{self._last_lines(number)}"
                 )
@@ -172,7 +172,7 @@ class LocalKafka:
         self.close()
 
 
-class NodeEnded(ClusterError):
+class NodeEndedError(ClusterError):
     """A node that ended while it should have started."""
 
 
@@ -251,7 +251,7 @@ class _Parts:
                 cluster.wait_registered(set(range(1, spec.nodes + 1)), READY_WITHIN_S)
             except BaseException as error:
                 cluster.close()
-                if attempt == TRIES or not (isinstance(error, NodeEnded) and "already in use" in str(error)):
+                if attempt == TRIES or not (isinstance(error, NodeEndedError) and "already in use" in str(error)):
                     raise
             else:
                 return cluster
