@@ -79,8 +79,10 @@ class Profile(Frozen):
     """Response of a fetch to the arrival of the next one at the broker."""
     wake: Measured = NOTHING
     """Record in the consumer's queue to the poll's return in an idle member."""
+    overshoot: Measured = NOTHING
+    """How late a sleeping handler wakes after its planned end; it shifts effects and does not add up."""
     handle_us: Annotated[float, Field(ge=0)] = 0.0
-    """A member's own time per event, beside the work, that adds to its load."""
+    """The least time that a member takes per event, however short the work."""
     poll_us: Annotated[float, Field(ge=0)] = 0.0
     """A member's own time per poll."""
     commit: Measured = NOTHING

@@ -1,0 +1,255 @@
+"""The random inputs of a simulated run, per entity and purpose, drawn or given: the n-th value never depends on how many are drawn."""
+
+from collections.abc import Callable, Iterator
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rundata.tables import Names
+from scenarios import faults as fault_types
+from scenarios.plan import Plan
+from scenarios.profiles import NOTHING, Measured, Profile
+from scenarios.quantities import MILLISECOND, SECOND
+from scenarios.streams import hashed_uniforms, stream, uniforms
+from sim.observed import NOTHING_OBSERVED, Observed
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+HEARTBEAT_SCANS = 8
+"""The controller looks for stale brokers every session / 8."""
+REGISTRATION_RETRY_NS = 2 * SECOND
+STOP_DISCOVERY_NS = (100 * MILLISECOND, 600 * MILLISECOND)
+"""After an orderly stop a client finds the new leader in a time between these."""
+_LEAST_BLOCK = 64
+
+
+class Values:
+    """An endless row of whole numbers, drawn when first needed: `values[n]` one at a time, `blocks(size)` as arrays."""
+
+    def __init__(self, generator: Callable[[], np.random.Generator] | None, invert: Callable[[Floats], Ints]) -> None:
+        """Take a fresh generator's maker (None: every value is 0) and the inverse distribution function."""
+        self._fresh = generator
+        self._invert = invert
+        self._generator: np.random.Generator | None = None
+        self._known = np.zeros(0, np.int64)
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether every value is 0."""
+        return self._fresh is None
+
+    def __getitem__(self, n: int) -> int:
+        if self._fresh is None:
+            return 0
+        if n >= len(self._known):
+            self.first(max(_LEAST_BLOCK, 2 * n))
+        return int(self._known[n])
+
+    def first(self, count: int) -> Ints:
+        """Return the first `count` values."""
+        if self._fresh is None:
+            return np.zeros(count, np.int64)
+        if self._generator is None:
+            self._generator = self._fresh()
+        missing = count - len(self._known)
+        if missing > 0:
+            self._known = np.concatenate([self._known, self._invert(uniforms(self._generator, missing))])
+        return self._known[:count]
+
+    def blocks(self, size: int) -> Iterator[Ints]:
+        """Yield the values in blocks of `size`, from the first on, without keeping them."""
+        generator = self._fresh() if self._fresh else None
+        while True:
+            yield self._invert(uniforms(generator, size)) if generator is not None else np.zeros(size, np.int64)
+
+
+def _whole(u: Floats, low: int, high: int) -> Ints:
+    return np.rint(low + u * (high - low)).astype(np.int64)
+
+
+class Draws:
+    """Every random input of one run. Processes, members and brokers go by number: codes of `Names`, brokers from 1.
+
+    `chance` is the replication's number: equal numbers give equal values. Times of faults are instants from time 0;
+    everything else is a length in ns. With `phases: aligned` each timer's phase is 0: fences come a session after the crash.
+    """
+
+    def __init__(
+        self, plan: Plan, profile: Profile, seed: int, chance: int = 0, observed: Observed = NOTHING_OBSERVED
+    ) -> None:
+        """Take what is fixed, what was measured, the seed and number of this run's chance, and what was observed."""
+        self.plan = plan
+        self.profile = profile
+        self.observed = observed
+        self._seed = seed
+        self._chance = chance
+        self._names = Names.of(plan.scenario)
+        self._row = cache(self._make_row)
+        self._random_phases = profile.phases == "random"
+
+    # ---- producers' processes ------------------------------------------------------------------------------------
+
+    def send(self, process: int) -> Values:
+        """Intended time to the client's call, by the process's events."""
+        return self._row(self._names.processes[process], "send", self.profile.send)
+
+    def produce(self, process: int, broker: int) -> Values:
+        """How long a request occupies the connection before scaling, by the connection's requests."""
+        return self._row(self._names.processes[process], f"produce at broker {broker}", self.profile.produce)
+
+    def leader(self, process: int, broker: int) -> Values:
+        """The part of it until the leader has appended."""
+        return self._row(self._names.processes[process], f"leader at broker {broker}", self.profile.produce_leader)
+
+    def acknowledge(self, process: int, broker: int) -> Values:
+        """Response on the broker to the acknowledgement in the client."""
+        return self._row(self._names.processes[process], f"acknowledge at broker {broker}", self.profile.acknowledge)
+
+    def sticky(self, process: int, partitions: int) -> Values:
+        """Partitions that the client chooses for events without keys, one after another."""
+
+        def invert(u: Floats) -> Ints:
+            return np.minimum((u * partitions).astype(np.int64), partitions - 1)
+
+        name = self._names.processes[process]
+        return Values(lambda: self._stream("entity", name, "sticky partition"), invert)
+
+    # ---- members ---------------------------------------------------------------------------------------------------
+
+    def fetch(self, member: int, broker: int) -> Values:
+        """Visible at the broker to the member's queue, by the fetches of that member there."""
+        return self._row(self._names.processes[member], f"fetch at broker {broker}", self.profile.fetch)
+
+    def turnaround(self, member: int, broker: int) -> Values:
+        """Records in the queue to the next fetch parked at the broker, by the fetches of that member there."""
+        return self._row(self._names.processes[member], f"turnaround at broker {broker}", self.profile.fetch_turnaround)
+
+    def wake(self, member: int) -> Values:
+        """Record in the queue to the poll's return, by the times that the idle member woke."""
+        return self._row(self._names.processes[member], "wake", self.profile.wake)
+
+    def overshoot(self, member: int) -> Values:
+        """Planned end of a try to its recorded end, by the member's tries."""
+        return self._row(self._names.processes[member], "overshoot", self.profile.overshoot)
+
+    def commit(self, member: int) -> Values:
+        """Length of an offset commit, by the member's commits."""
+        return self._row(self._names.processes[member], "commit", self.profile.commit)
+
+    def dead_letter(self, member: int) -> Values:
+        """Length of a dead letter's produce request, acknowledgement included, by the member's dead letters."""
+        return self._row(self._names.processes[member], "dead letter", self.profile.produce)
+
+    def learn(self, member: int, interval_ns: int) -> Values:
+        """Begin of a rebalance to the member's next heartbeat, which tells it, by the rebalances of its group."""
+        name = self._names.processes[member]
+        fresh = (lambda: self._stream("entity", name, "learn")) if self._random_phases else None
+        return Values(fresh, lambda u: _whole(u, 0, interval_ns))
+
+    def rejoin(self, group: int) -> Values:
+        """All members back to their new assignments, by the rebalances of the group."""
+        return self._row(self._names.groups[group], "rejoin", self.profile.commit)
+
+    def join_order(self, group: int) -> list[int]:
+        """Return the numbers (from 1) of a group's members in the order in which they joined before time 0."""
+        name = self._names.groups[group]
+        members = self.plan.scenario.groups[name].members
+        if not self._random_phases:
+            return list(range(1, members + 1))
+        u = uniforms(self._stream("group", name, "join order"), members)
+        return [int(index) + 1 for index in np.argsort(u, kind="stable")]
+
+    def failing_work(self, group: int, event: int, attempt: int, delivery: int) -> float:
+        """Return a number in (0, 1) for one try; it fails when that is below the share of the fault in effect."""
+        return float(self.failing_work_of(group, np.asarray([event]), np.asarray([attempt]), np.asarray([delivery]))[0])
+
+    def failing_work_of(self, group: int, events: Ints, attempts: Ints, deliveries: Ints) -> Floats:
+        """Return the numbers of several tries: attempts from 1 within a delivery, deliveries of the pair from 1."""
+        return hashed_uniforms(self._seed, self._chance, group, events, attempts, deliveries)
+
+    # ---- faults: instants from time 0 ------------------------------------------------------------------------------
+
+    def fence_ns(self, fault: int) -> int:
+        """When the controller fences the crashed broker."""
+        given = self.observed.fence_ns.get(fault)
+        if given is not None:
+            return given
+        session, heartbeat = (
+            self._broker_ms("broker.session.timeout.ms", 9000),
+            self._broker_ms("broker.heartbeat.interval.ms", 2000),
+        )
+        age, scan = self._phases("fault", str(fault), "fence", 2)
+        scans = session // HEARTBEAT_SCANS
+        return self.plan.faults[fault].begin_ns + session - round(age * heartbeat) + round(scan * scans)
+
+    def elected_ns(self, fault: int) -> int:
+        """When the new leaders are known: election after the fence, or after the begin of an orderly stop."""
+        given = self.observed.elected_ns.get(fault)
+        if given is not None:
+            return given
+        planned = self.plan.faults[fault]
+        begin = planned.begin_ns if isinstance(planned.fault, fault_types.BrokerStop) else self.fence_ns(fault)
+        return begin + self._row(f"fault {fault}", "election", self.profile.election)[0]
+
+    def discovered_ns(self, entity: int, fault: int) -> int:
+        """When a process or member turns to the new leaders."""
+        name = self._names.processes[entity]
+        given = self.observed.discovered_ns.get((fault, name))
+        if given is not None:
+            return max(given, self.elected_ns(fault))
+        if isinstance(self.plan.faults[fault].fault, fault_types.BrokerStop):
+            if self.profile.is_ideal():
+                return self.elected_ns(fault)
+            (phase,) = self._phases("entity", name, f"discovery after fault {fault}", 1)
+            low, high = STOP_DISCOVERY_NS
+            return self.elected_ns(fault) + round(low + phase * (high - low))
+        return self.elected_ns(fault) + self._row(name, f"discovery after fault {fault}", self.profile.discovery)[0]
+
+    def registered_ns(self, fault: int) -> int:
+        """When the restarted broker is registered: its first try, every 2 s, after the old session has run out."""
+        given = self.observed.registered_ns.get(fault)
+        if given is not None:
+            return given
+        planned = self.plan.faults[fault]
+        first = planned.end_ns + self._row(f"fault {fault}", "restart", self.profile.restart)[0]
+        if isinstance(planned.fault, fault_types.BrokerStop):
+            return first
+        missing = max(0, self.fence_ns(fault) - first)
+        return first + -(-missing // REGISTRATION_RETRY_NS) * REGISTRATION_RETRY_NS
+
+    def back_in_sync_ns(self, fault: int) -> int:
+        """When the restarted broker is in the in-sync replicas again."""
+        given = self.observed.back_in_sync_ns.get(fault)
+        if given is not None:
+            return given
+        return self.registered_ns(fault) + self._row(f"fault {fault}", "catch-up", self.profile.catch_up)[0]
+
+    def session_expired_ns(self, member: int, fault: int, session_ns: int, heartbeat_ns: int) -> int:
+        """When the coordinator gives a crashed member up: a session after its last heartbeat."""
+        name = self._names.processes[member]
+        given = self.observed.session_expired_ns.get((fault, name))
+        if given is not None:
+            return given
+        (age,) = self._phases("entity", name, f"session after fault {fault}", 1)
+        return self.plan.faults[fault].begin_ns + session_ns - round(age * heartbeat_ns)
+
+    # ---- how they are drawn ----------------------------------------------------------------------------------------
+
+    def _stream(self, kind: str, name: str, purpose: str) -> np.random.Generator:
+        return stream(self._seed, kind, name, f"simulated: {purpose}", replication=self._chance)
+
+    def _make_row(self, name: str, purpose: str, measured: Measured) -> Values:
+        if measured == NOTHING:
+            return Values(None, measured.quantile_ns)
+        return Values(lambda: self._stream("entity", name, purpose), measured.quantile_ns)
+
+    def _phases(self, kind: str, name: str, purpose: str, count: int) -> list[float]:
+        if not self._random_phases:
+            return [0.0] * count
+        return [float(u) for u in uniforms(self._stream(kind, name, purpose), count)]
+
+    def _broker_ms(self, setting: str, default: int) -> int:
+        """Return a broker's setting in ms as ns."""
+        return int(self.plan.scenario.brokers.settings.get(setting, default)) * MILLISECOND
