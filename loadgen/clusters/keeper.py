@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from loadgen.clusters.keeping import RefusedError, Reply, keep, record
+from loadgen.clusters.keeping import LOOK_S, RefusedError, Reply, keep, record
 from loadgen.clusters.processes import ends_with_parent, identify
 
 
@@ -121,12 +121,13 @@ class Keeper:
             raise RefusedError(f"there is no node {number}; there are {', '.join(map(str, sorted(self.nodes)))}")
         return self.nodes[number]
 
-    def look(self) -> None:
+    def look(self) -> float:
         """Notice who has gone, and start those again that shall be."""
         for node in self.nodes.values():
             if not node.runs and node.start_when_gone:
                 self._spawn(node)
                 self._record()
+        return LOOK_S
 
     def _record(self) -> None:
         running = [node.process.pid for node in self.nodes.values() if node.process and node.runs]

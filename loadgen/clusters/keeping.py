@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from loadgen.clusters.processes import Identity, machine, myself
 
@@ -35,8 +35,8 @@ class Service(Protocol):
     def serve(self, request: Mapping[str, Any]) -> Reply:
         """Answer one request; a refusal is an answer with an `error`."""
 
-    def look(self) -> None:
-        """Notice what has happened; called whenever something may have, and every half second."""
+    def look(self) -> float:
+        """Notice what has happened; called whenever something may have, and again when the time it gives has passed."""
 
     def end(self) -> None:
         """End everything that is kept."""
@@ -80,19 +80,26 @@ def remove_leftovers(bases: list[Path]) -> list[Path]:
     return removed
 
 
-def keep(base: Path, make: Callable[[Path], Service]) -> None:
+AnyService = TypeVar("AnyService", bound=Service)
+
+
+def keep(
+    base: Path, make: Callable[[Path], AnyService], hello: Callable[[AnyService], Reply] = lambda _service: {}
+) -> None:
     """Serve requests until the owner is gone or ends it, then end the service and remove its directory."""
     signals = _Signals()
     owner = os.getppid()
     directory = make_directory(base)
-    service = make(directory)
     try:
-        _answer({"directory": str(directory), "pid": os.getpid()})
-        _serve(service, signals, owner)
-    except BrokenPipeError:
-        pass  # the owner has just gone
+        service = make(directory)
+        try:
+            _answer({"directory": str(directory), "pid": os.getpid(), **hello(service)})
+            _serve(service, signals, owner)
+        except BrokenPipeError:
+            pass  # the owner has just gone
+        finally:
+            service.end()
     finally:
-        service.end()
         shutil.rmtree(directory, ignore_errors=True)
 
 
@@ -121,8 +128,9 @@ def _serve(service: Service, signals: _Signals, owner: int) -> None:
     with selectors.DefaultSelector() as selector:
         selector.register(requests, selectors.EVENT_READ)
         selector.register(signals.wake, selectors.EVENT_READ)
+        wait_s = LOOK_S
         while os.getppid() == owner and not signals.ended:
-            for key, _ in selector.select(LOOK_S):
+            for key, _ in selector.select(wait_s):
                 if key.fileobj is signals.wake:
                     signals.wake.recv(4096)
                     continue
@@ -132,7 +140,7 @@ def _serve(service: Service, signals: _Signals, owner: int) -> None:
                 *lines, pending = (pending + chunk).split(b"\n")
                 for line in lines:
                     _answer(service.serve(json.loads(line)))
-            service.look()
+            wait_s = service.look()
 
 
 def _answer(reply: Reply) -> None:

@@ -125,8 +125,7 @@ class LocalKafka:
 
     def registered(self) -> set[int]:
         """Tell which brokers clients are told of now: those that run and are not fenced."""
-        with _quiet_admin(self.bootstrap) as admin:
-            return _brokers(admin)
+        return registered_brokers(self.bootstrap)
 
     def wait_registered(self, brokers: set[int], within_s: float) -> None:
         """Wait until clients are told of these brokers; a process that ends meanwhile is an error."""
@@ -298,6 +297,12 @@ class _Parts:
             until = time.monotonic() + 30
             while cluster.alive(1) and time.monotonic() < until:
                 time.sleep(0.05)
+
+
+def registered_brokers(bootstrap: str) -> set[int]:
+    """Ask any of the brokers which ones clients are told of."""
+    with _quiet_admin(bootstrap) as admin:
+        return _brokers(admin)
 
 
 @contextlib.contextmanager

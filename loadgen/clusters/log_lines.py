@@ -74,7 +74,7 @@ _TEXTS: tuple[tuple[str, Kind, str], ...] = (
         " starts at leader epoch ",
         "election",
         # At epoch 0 it is the first leader ever, and no election.
-        rf"\[Broker id=(?P<node>\d+)\] Leader {_PARTITION} .*starts at (?P<detail>leader epoch [1-9]\d* from offset .*?)\.?$",
+        rf"\[Broker id=(?P<node>\d+)\] Leader {_PARTITION} (?:.* )?starts at (?P<detail>leader epoch [1-9].*?)\.?$",
     ),
     (
         "Shrinking ISR from",
@@ -171,5 +171,5 @@ def _parse(line: str, kind: Kind, pattern: re.Pattern[str]) -> LogIncident | Non
 
 def read_incidents(log_dir: Path, *, since_unix_ns: int = 0) -> list[LogIncident]:
     """Read the logs of all nodes of a cluster, in order of time."""
-    found = [each for path in sorted(log_dir.glob("n*.log")) for each in parse_log(path, since_unix_ns=since_unix_ns)]
+    found = [each for path in sorted(log_dir.glob("*.log")) for each in parse_log(path, since_unix_ns=since_unix_ns)]
     return sorted(found, key=lambda each: each.time_unix_ns)
