@@ -42,7 +42,7 @@ class EmbeddedServer:
     move_after_s: float
     log: Path
     down: dict[int, float] = field(default_factory=dict)  # node: when its partitions move
-    paused: set[int] = field(default_factory=set)
+    fenced: set[int] = field(default_factory=set)
     partitions: dict[tuple[str, int], Partition] = field(default_factory=dict)
     coordinators: dict[str, int] = field(default_factory=dict)
 
@@ -127,15 +127,14 @@ class EmbeddedServer:
             raise RefusedError(f"node {node} runs already")
         self.mock.set_up(node, up=True)
         del self.down[node]
-        self._say(
-            f"[QuorumController id=0] The request from broker {node} to unfence has been granted: it was started."
-        )
+        if node in self.fenced:
+            self.fenced.discard(node)
+            self._say(f"[QuorumController id=0] The request from broker {node} to unfence has been granted: it is up.")
 
     def _pause(self, node: int, paused: bool) -> None:
         if node in self.down and paused:
             raise RefusedError(f"node {node} does not run: start it first")
         self.mock.set_paused(node, paused)
-        (self.paused.add if paused else self.paused.discard)(node)
 
     def look(self) -> float:
         """Move what a dead broker led when its time has come; gives how long nothing will be due."""
@@ -149,7 +148,8 @@ class EmbeddedServer:
         led = [each for each in self.partitions.values() if each.leader == node]
         groups = [group for group, coordinator in self.coordinators.items() if coordinator == node]
         heirs = [each for each in range(1, self.nodes + 1) if each not in self.down]
-        if heirs and (led or groups):
+        if node not in self.fenced:
+            self.fenced.add(node)
             self._say(f"[QuorumController id=0] Fencing broker {node} at epoch 0 because it is down.")
         for partition in led:
             heir = next((each for each in partition.replicas if each not in self.down), None)
