@@ -124,6 +124,14 @@ class EmbeddedKafka:
         """Refuse: nothing here is a controller."""
         raise ClusterError("the embedded cluster has no controller process; a local Kafka has one (--on local)")
 
+    def named_by(self, path: Path) -> None:
+        """Let a file that names this cluster go with it, however it ends."""
+        self._link.ask("named_by", path=str(path))
+
+    def ended(self) -> bool:
+        """Tell whether the cluster has been closed, or was ended by somebody else."""
+        return self._link.ended()
+
     def close(self) -> None:
         """End everything; again, it does nothing."""
         self._link.close()

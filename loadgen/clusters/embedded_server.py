@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,8 @@ class EmbeddedServer:
     coordinators: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        # The mock's thread may see an order half a second late; orders given side by side wait only once.
+        self.pool = ThreadPoolExecutor(32)
         self.mock = MockCluster(self.nodes, self.settings)
 
     def serve(self, request: Mapping[str, Any]) -> Reply:
@@ -111,7 +114,15 @@ class EmbeddedServer:
             if leader not in replicas:
                 raise RefusedError(f"node {leader} cannot lead {name}/{number}: its replicas are {replicas}")
             self.partitions[name, number] = Partition(name, number, replicas, leader)
-            self.mock.set_leader(name, number, leader)
+        list(
+            self.pool.map(
+                lambda number: self.mock.set_leader(name, number, self.leader(name, number)), range(partitions)
+            )
+        )
+
+    def leader(self, topic: str, number: int) -> int:
+        """Tell who leads a partition."""
+        return self.partitions[topic, number].leader
 
     def _take_down(self, node: int, move_after_s: float, why: str) -> None:
         if node in self.down:
@@ -151,10 +162,8 @@ class EmbeddedServer:
         if node not in self.fenced:
             self.fenced.add(node)
             self._say(f"[QuorumController id=0] Fencing broker {node} at epoch 0 because it is down.")
-        for partition in led:
-            heir = next((each for each in partition.replicas if each not in self.down), None)
-            if heir is not None:
-                self._move(partition, heir)
+        heirs_of = [(each, next((node for node in each.replicas if node not in self.down), None)) for each in led]
+        list(self.pool.map(lambda pair: self._move(pair[0], pair[1]) if pair[1] else None, heirs_of))
         for group in groups if heirs else ():
             self.mock.set_coordinator(group, heirs[0])
             self.coordinators[group] = heirs[0]

@@ -41,14 +41,13 @@ class Keeper:
 
     directory: Path
     nodes: dict[int, Node] = field(default_factory=dict)
-    also_remove: list[Path] = field(default_factory=list)
 
     def serve(self, request: Mapping[str, Any]) -> Reply:
         """Answer one request."""
         try:
             match request["do"]:
                 case "launch":
-                    self._launch(request["nodes"], request.get("also_remove", []))
+                    self._launch(request["nodes"])
                 case "status":
                     pass
                 case "kill":
@@ -79,8 +78,7 @@ class Keeper:
             "exit": node.process.returncode if node.process else None,
         }
 
-    def _launch(self, nodes: Mapping[str, Any], also_remove: list[str]) -> None:
-        self.also_remove += [Path(each) for each in also_remove]
+    def _launch(self, nodes: Mapping[str, Any]) -> None:
         for number, what in nodes.items():
             self.nodes[int(number)] = node = Node(what["command"], Path(what["log"]))
             self._spawn(node)
@@ -130,18 +128,17 @@ class Keeper:
         return LOOK_S
 
     def _record(self) -> None:
-        running = [node.process.pid for node in self.nodes.values() if node.process and node.runs]
-        record(self.directory, [each for each in map(identify, running) if each])
+        running = {str(number): node.process.pid for number, node in self.nodes.items() if node.process and node.runs}
+        identities = {name: identify(pid) for name, pid in running.items()}
+        record(self.directory, {name: each for name, each in identities.items() if each})
 
     def end(self) -> None:
-        """Kill the nodes and remove what names them."""
+        """Kill the nodes."""
         running = [node.process for node in self.nodes.values() if node.process and node.runs]
         for process in running:
             process.kill()
         for process in running:
             process.wait()
-        for path in self.also_remove:
-            path.unlink(missing_ok=True)
 
 
 def main() -> None:

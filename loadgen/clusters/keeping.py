@@ -46,20 +46,25 @@ class RefusedError(Exception):
     """A request that makes no sense now; the message goes back to the owner."""
 
 
-def record(directory: Path, children: list[Identity]) -> None:
+def record(directory: Path, children: Mapping[str, Identity]) -> None:
     """Write who keeps a directory, so that a later run can tell whether it still has an owner."""
-    text = json.dumps(
-        {"machine": machine(), "keeper": asdict(myself()), "children": [asdict(each) for each in children]}
-    )
+    named = {name: asdict(child) for name, child in children.items()}
+    text = json.dumps({"machine": machine(), "keeper": asdict(myself()), "children": named})
     fresh = directory / f"{RECORD}.new"
     fresh.write_text(text)
     fresh.replace(directory / RECORD)
 
 
+def recorded_children(directory: Path) -> dict[str, Identity]:
+    """Tell which processes a keeper has started last, by name."""
+    kept = json.loads((directory / RECORD).read_text())
+    return {name: Identity(**child) for name, child in kept["children"].items()}
+
+
 def make_directory(base: Path) -> Path:
     """Make the directory of a cluster; its final name appears together with the record of its keeper."""
     fresh = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=base))
-    record(fresh, [])
+    record(fresh, {})
     return fresh.rename(base / fresh.name.removeprefix("."))
 
 
@@ -73,8 +78,8 @@ def remove_leftovers(bases: list[Path]) -> list[Path]:
                 mine = directory.stat().st_uid == os.getuid() and kept["machine"] == machine()
                 if not mine or Identity(**kept["keeper"]).runs():
                     continue
-                for child in kept["children"]:
-                    Identity(**child).signal(signal.SIGKILL)
+                for child in recorded_children(directory).values():
+                    child.signal(signal.SIGKILL)
                 shutil.rmtree(directory)
                 removed.append(directory)
     return removed
@@ -89,17 +94,20 @@ def keep(
     """Serve requests until the owner is gone or ends it, then end the service and remove its directory."""
     signals = _Signals()
     owner = os.getppid()
+    named_by: list[Path] = []
     directory = make_directory(base)
     try:
         service = make(directory)
         try:
             _answer({"directory": str(directory), "pid": os.getpid(), **hello(service)})
-            _serve(service, signals, owner)
+            _serve(service, signals, owner, named_by)
         except BrokenPipeError:
             pass  # the owner has just gone
         finally:
             service.end()
     finally:
+        for path in named_by:
+            path.unlink(missing_ok=True)
         shutil.rmtree(directory, ignore_errors=True)
 
 
@@ -122,7 +130,7 @@ class _Signals:
         self.ended = True
 
 
-def _serve(service: Service, signals: _Signals, owner: int) -> None:
+def _serve(service: Service, signals: _Signals, owner: int, named_by: list[Path]) -> None:
     requests = sys.stdin.fileno()
     pending = b""
     with selectors.DefaultSelector() as selector:
@@ -138,8 +146,12 @@ def _serve(service: Service, signals: _Signals, owner: int) -> None:
                 if not chunk:
                     return
                 *lines, pending = (pending + chunk).split(b"\n")
-                for line in lines:
-                    _answer(service.serve(json.loads(line)))
+                for request in map(json.loads, lines):
+                    if request["do"] == "named_by":  # a file that names this cluster, and goes with it
+                        named_by.append(Path(request["path"]))
+                        _answer({})
+                    else:
+                        _answer(service.serve(request))
             wait_s = service.look()
 
 

@@ -83,6 +83,10 @@ class Link:
             "with it: close this cluster and start another one"
         )
 
+    def ended(self) -> bool:
+        """Tell whether the keeper is gone."""
+        return self._process.poll() is not None
+
     def close(self) -> None:
         """End the keeper and all that it keeps; again, it does nothing."""
         with self._lock:

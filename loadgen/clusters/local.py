@@ -156,6 +156,14 @@ class LocalKafka:
         lines = path.read_text(errors="replace").splitlines() if path.exists() else []
         return f"Last lines of {path}:\n" + "\n".join(f"  {line[:400]}" for line in lines[-count:])
 
+    def named_by(self, path: Path) -> None:
+        """Let a file that names this cluster go with it, however it ends."""
+        self._link.ask("named_by", path=str(path))
+
+    def ended(self) -> bool:
+        """Tell whether the cluster has been closed, or was ended by somebody else."""
+        return self._link.ended()
+
     def close(self) -> None:
         """End everything and remove the data; again, it does nothing."""
         self._link.close()
