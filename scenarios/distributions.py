@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from scenarios.quantities import SHARE, Unit, parse
+from scenarios.quantities import DURATION, SHARE, Unit, exact_duration, exact_share, exact_size, parse
 
 Floats = NDArray[np.float64]
 
@@ -187,6 +187,34 @@ def parse_distribution(raw: object, unit: Unit) -> Distribution:
     if build is None:
         raise ValueError(f"names {name!r}, which is no distribution; a {unit.name} that varies is {_FORMS}")
     return build(argument, unit)
+
+
+def written(distribution: Distribution, unit: Unit) -> object:
+    """Return a distribution as a scenario file writes it."""
+
+    def quantity(value: float) -> str:
+        return exact_duration(round(value)) if unit is DURATION else exact_size(round(value))
+
+    match distribution:
+        case Constant(value=value):
+            return quantity(value)
+        case Exponential(mean=mean):
+            return {"exponential": quantity(mean)}
+        case Lognormal(mean=mean, cv=cv):
+            return {"lognormal": {"mean": quantity(mean), "cv": cv}}
+        case Gamma(mean=mean, cv=cv):
+            return {"gamma": {"mean": quantity(mean), "cv": cv}}
+        case Uniform(low=low, high=high):
+            return {"uniform": [quantity(low), quantity(high)]}
+        case Pareto(least=least, shape=shape):
+            return {"pareto": {"min": quantity(least), "shape": shape}}
+        case Mix(shares=shares, parts=parts):
+            pairs = zip(shares, parts, strict=True)
+            return {"mix": [{"share": exact_share(share), "of": written(part, unit)} for share, part in pairs]}
+        case Trace(file=file, column=column):
+            return {"trace": file, "column": column}
+        case _:
+            raise TypeError(f"{distribution!r} has no written form")
 
 
 def _arguments(raw: object, form: str, names: tuple[str, str]) -> tuple[object, object]:

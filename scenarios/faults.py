@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
 from scenarios import quantities
 from scenarios.model import Duration, Frozen, PositiveDuration, Share, quantity_schema
@@ -81,14 +81,19 @@ def _times_ns(raw: object) -> tuple[int, ...]:
 Broker = Annotated[
     BrokerTarget,
     BeforeValidator(_broker_target),
+    PlainSerializer(lambda target: target.number if target.role == "number" else str(target)),
     WithJsonSchema({"type": ["integer", "string"], "examples": [2, "leader of orders/0", "controller"]}),
 ]
 Member = Annotated[
-    MemberTarget, BeforeValidator(_member_target), WithJsonSchema({"type": "string", "pattern": r"^.+/[1-9]\d*$"})
+    MemberTarget,
+    BeforeValidator(_member_target),
+    PlainSerializer(str),
+    WithJsonSchema({"type": "string", "pattern": r"^.+/[1-9]\d*$"}),
 ]
 Times = Annotated[
     tuple[int, ...],
     BeforeValidator(_times_ns),
+    PlainSerializer(lambda times: [quantities.exact_duration(at) for at in times]),
     WithJsonSchema(
         {
             "anyOf": [

@@ -3,11 +3,21 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, SkipValidation, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    PlainSerializer,
+    SkipValidation,
+    WithJsonSchema,
+    model_validator,
+)
 
-from scenarios import quantities
-from scenarios.distributions import Distribution, parse_distribution
-from scenarios.quantities import DURATION, RATE, SHARE, SIZE, Unit
+from scenarios import planned, quantities
+from scenarios.distributions import Distribution, parse_distribution, written
+from scenarios.errors import and_list, close_word, show
+from scenarios.quantities import DURATION, SHARE, SIZE, Unit
 
 
 class Frozen(BaseModel):
@@ -29,6 +39,37 @@ class Frozen(BaseModel):
         if not isinstance(raw, Mapping):
             return raw
         return {key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()}
+
+
+def choice(field: str, words: tuple[str, ...], forms: Mapping[str, str]) -> BeforeValidator:
+    """Return a validator that takes one of some words or one-key mappings (by key: how it is written), or says what there is."""
+    ways = and_list([*words, *forms.values()], last="or")
+
+    def check(raw: object) -> object:
+        if isinstance(raw, Frozen) or (isinstance(raw, str) and raw in words):
+            return raw
+        if isinstance(raw, Mapping) and len(raw) == 1 and next(iter(raw)) in forms:
+            return raw
+        word = next(iter(raw)) if isinstance(raw, Mapping) and len(raw) == 1 else raw
+        if isinstance(word, str) and word in planned.WORDS.get(field, ()):
+            raise ValueError(f"is {show(raw)}, which {planned.NOT_YET}; it is {ways}")
+        close = close_word(word, [*words, *forms]) if isinstance(word, str) else None
+        hint = f"did you mean {close}? It" if close else "it"
+        raise ValueError(f"is {show(raw)}; {hint} is {ways}")
+
+    return BeforeValidator(check)
+
+
+def _form(raw: object) -> str:
+    if isinstance(raw, Mapping):
+        return f"<{next(iter(raw))}>"
+    if isinstance(raw, Frozen):
+        return f"<{next(iter(type(raw).model_fields))}>"
+    return "<word>"
+
+
+by_form = Discriminator(_form)
+"""Chooses among a word (tag `<word>`) and one-key mappings (tag `<key>`); tags never look like fields."""
 
 
 def quantity_schema(unit: Unit) -> dict[str, Any]:
@@ -53,22 +94,36 @@ def _distribution_schema(unit: Unit) -> dict[str, Any]:
     return {"anyOf": [quantity_schema(unit), varying]}
 
 
-Duration = Annotated[int, BeforeValidator(quantities.duration_ns), WithJsonSchema(quantity_schema(DURATION))]
-PositiveDuration = Annotated[
-    int, BeforeValidator(quantities.positive_duration_ns), WithJsonSchema(quantity_schema(DURATION))
+_DURATION_TEXT = PlainSerializer(quantities.exact_duration)
+Duration = Annotated[
+    int, BeforeValidator(quantities.duration_ns), _DURATION_TEXT, WithJsonSchema(quantity_schema(DURATION))
 ]
-Rate = Annotated[float, BeforeValidator(quantities.rate_hz), WithJsonSchema(quantity_schema(RATE))]
-Size = Annotated[int, BeforeValidator(quantities.size_bytes), WithJsonSchema(quantity_schema(SIZE))]
-Share = Annotated[float, BeforeValidator(quantities.share), WithJsonSchema(quantity_schema(SHARE))]
+PositiveDuration = Annotated[
+    int, BeforeValidator(quantities.positive_duration_ns), _DURATION_TEXT, WithJsonSchema(quantity_schema(DURATION))
+]
+Size = Annotated[
+    int,
+    BeforeValidator(quantities.size_bytes),
+    PlainSerializer(quantities.exact_size),
+    WithJsonSchema(quantity_schema(SIZE)),
+]
+Share = Annotated[
+    float,
+    BeforeValidator(quantities.share),
+    PlainSerializer(quantities.exact_share),
+    WithJsonSchema(quantity_schema(SHARE)),
+]
 DurationDistribution = Annotated[
     Distribution,
     SkipValidation,
     BeforeValidator(lambda raw: parse_distribution(raw, DURATION)),
+    PlainSerializer(lambda distribution: written(distribution, DURATION)),
     WithJsonSchema(_distribution_schema(DURATION)),
 ]
 SizeDistribution = Annotated[
     Distribution,
     SkipValidation,
     BeforeValidator(lambda raw: parse_distribution(raw, SIZE)),
+    PlainSerializer(lambda distribution: written(distribution, SIZE)),
     WithJsonSchema(_distribution_schema(SIZE)),
 ]

@@ -9,7 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from scenarios.errors import Problem, ScenarioError, nearest
+from scenarios.files import read_text, validated
 from scenarios.model import Frozen
+from scenarios.yaml_text import read_yaml, write_yaml
 
 KNOTS = (0.0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0)
 """The probabilities at which a measured distribution is kept; between them it is linear."""
@@ -114,3 +117,31 @@ def shipped_profiles() -> dict[str, Path]:
     """Return the names and files of the profiles that come with the package; `ideal` needs no file."""
     folder = Path(str(resources.files("scenarios"))) / "profiles"
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def load_profile(name_or_path: str | Path) -> Profile:
+    """Return a profile: `ideal`, a shipped one by name, or one from a file; raise ScenarioError with every mistake."""
+    name = str(name_or_path)
+    shipped = shipped_profiles()
+    path = Path(name_or_path)
+    if name == IDEAL.profile:
+        return IDEAL
+    if not path.exists() and name in shipped:
+        path = shipped[name]
+    elif not path.exists():
+        known = (IDEAL.profile, *shipped)
+        message = f"there is no profile of this name, and no such file{nearest(path.stem, known)}"
+        raise ScenarioError(name, [Problem("", message)])
+    return validated(Profile, read_yaml(read_text(path, name), name), name)
+
+
+def save_profile(profile: Profile, path: Path) -> None:
+    """Write a profile so that `load_profile` reads it back as the same; it appears at once or not at all."""
+    beside = path.with_name(path.name + ".part")
+    beside.write_text(profile_text(profile), "utf-8")
+    beside.replace(path)
+
+
+def profile_text(profile: Profile) -> str:
+    """Return a profile as YAML."""
+    return write_yaml(profile.model_dump(mode="json", by_alias=True, exclude_defaults=True))

@@ -119,6 +119,33 @@ def share(text: object) -> float:
     return value
 
 
+def exact_duration(ns: int) -> str:
+    """Return a duration that reads back as the same: the largest unit that needs no fraction."""
+    for suffix in ("h", "m", "s", "ms", "us"):
+        if ns and ns % _DURATION_NS[suffix] == 0:
+            return f"{ns // _DURATION_NS[suffix]}{suffix}"
+    return f"{ns}ns" if ns else "0s"
+
+
+def exact_rate(hz: float) -> str:
+    """Return a rate that reads back as the same."""
+    return f"{_plain(Decimal(repr(hz)))}/s"
+
+
+def exact_share(value: float) -> str:
+    """Return a share that reads back as the same."""
+    return f"{_plain(Decimal(repr(value)) * 100)}%"
+
+
+def exact_size(count: float) -> str:
+    """Return a size that reads back as the same."""
+    return f"{_plain(Decimal(repr(count)))}B"
+
+
+def _plain(number: Decimal) -> str:
+    return str(int(number)) if number == number.to_integral_value() and abs(number) < 10**15 else str(number)
+
+
 def format_duration(ns: float) -> str:
     """Return nanoseconds the way people write them: `1.25s`, `8.4ms`, `2m 5s`."""
     if not math.isfinite(ns):

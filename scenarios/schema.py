@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, Tag, WithJsonSchema, model_validator
 
 from scenarios import quantities
 from scenarios.distributions import Constant
+from scenarios.errors import show
 from scenarios.expectations import Expectation, parse_expectation
 from scenarios.faults import AnyFault
 from scenarios.model import (
@@ -16,13 +17,27 @@ from scenarios.model import (
     PositiveDuration,
     Share,
     SizeDistribution,
+    by_form,
+    choice,
     quantity_schema,
 )
 from scenarios.quantities import RATE, SECOND
 
 Count = Annotated[int, Field(ge=1, le=10_000)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$")]
-Setting = str | int | float | bool
+
+
+def _setting(raw: object) -> object:
+    if isinstance(raw, Mapping):
+        raise ValueError(
+            f"is {show(raw)}; a setting is a word, a number, true or false (a dotted name is one name: linger.ms: 5)"
+        )
+    if not isinstance(raw, str | int | float):
+        raise ValueError(f"is {show(raw)}; a setting is a word, a number, true or false")
+    return raw
+
+
+Setting = Annotated[str | int | float | bool, BeforeValidator(_setting)]
 Settings = Mapping[str, Setting]
 
 
@@ -58,7 +73,11 @@ class Bursts(Frozen):
     bursts: Annotated[int, Field(ge=1)]
 
 
-Spacing = Literal["poisson", "even"] | Bursts
+Spacing = Annotated[
+    Annotated[Literal["poisson", "even"], Tag("<word>")] | Annotated[Bursts, Tag("<bursts>")],
+    by_form,
+    choice("spacing", ("poisson", "even"), {"bursts": "{bursts: 50}"}),
+]
 
 
 def _rate_or_ramp(raw: object) -> tuple[float, float]:
@@ -70,9 +89,15 @@ def _rate_or_ramp(raw: object) -> tuple[float, float]:
     return rate, rate
 
 
+def _written_ramp(ramp: tuple[float, float]) -> object:
+    low, high = (quantities.exact_rate(rate) for rate in ramp)
+    return low if low == high else [low, high]
+
+
 Ramp = Annotated[
     tuple[float, float],
     BeforeValidator(_rate_or_ramp),
+    PlainSerializer(_written_ramp),
     WithJsonSchema(
         {
             "anyOf": [
@@ -129,7 +154,22 @@ class HotKeys(Frozen):
     hot: _HotShape
 
 
-Keys = Literal["none", "sequence"] | UniformKeys | ZipfKeys | HotKeys
+Keys = Annotated[
+    Annotated[Literal["none", "sequence"], Tag("<word>")]
+    | Annotated[UniformKeys, Tag("<uniform>")]
+    | Annotated[ZipfKeys, Tag("<zipf>")]
+    | Annotated[HotKeys, Tag("<hot>")],
+    by_form,
+    choice(
+        "key",
+        ("none", "sequence"),
+        {
+            "uniform": "{uniform: 1000}",
+            "zipf": "{zipf: {values: 1000, exponent: 1.1}}",
+            "hot": "{hot: {share: 40%, values: 1000}}",
+        },
+    ),
+]
 
 
 class Producer(Owned):
@@ -165,6 +205,19 @@ class EveryCommit(Frozen):
     """Commit what is finished at an interval, and on leaving."""
 
     every: PositiveDuration
+
+
+Reads = Annotated[
+    Annotated[Literal["poll"], Tag("<word>")] | Annotated[CollectReads, Tag("<collect>")],
+    by_form,
+    choice("reads", ("poll",), {"collect": "{collect: {events: 500, timeout: 100ms}}"}),
+]
+CommitWord = Literal["auto", "after_event", "after_batch", "before_work"]
+Commit = Annotated[
+    Annotated[CommitWord, Tag("<word>")] | Annotated[EveryCommit, Tag("<every>")],
+    by_form,
+    choice("commit", ("auto", "after_event", "after_batch", "before_work"), {"every": "{every: 1s}"}),
+]
 
 
 class Transient(Frozen):
@@ -213,15 +266,23 @@ class Group(Owned):
     client: Literal["librdkafka", "java"] = "librdkafka"
     version: str | None = None
     settings: Settings = {}
-    reads: Literal["poll"] | CollectReads = "poll"
+    reads: Reads = "poll"
     busy: bool = False
-    commit: Literal["auto", "after_event", "after_batch", "before_work"] | EveryCommit = "after_batch"
+    commit: Commit = "after_batch"
     failures: Failures | None = None
 
     @property
     def topic_of_dead_letters(self) -> str | None:
         """The topic that takes what the group gives up on."""
         return self.failures.dead_letter if self.failures else None
+
+
+WrittenExpectation = Annotated[
+    Expectation,
+    BeforeValidator(parse_expectation),
+    PlainSerializer(lambda expectation: expectation.text),
+    WithJsonSchema({"type": "string", "examples": ["lost == 0", "gap[orders] < 12s"]}),
+]
 
 
 class Objective(Frozen):
@@ -264,7 +325,7 @@ class Scenario(Frozen):
     profile: str = "local-kafka"
     faults: tuple[AnyFault, ...] = ()
     objectives: Mapping[Name, Objective] = {}
-    expect: tuple[Annotated[Expectation, BeforeValidator(parse_expectation)], ...] = ()
+    expect: tuple[WrittenExpectation, ...] = ()
     agreement: Mapping[str, Share] = {}
 
     def replication_of(self, topic: str) -> int:

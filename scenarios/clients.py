@@ -1,0 +1,295 @@
+"""What each client and broker does with its settings: native names, defaults by client and version, as the models and drivers need them.
+
+Defaults: Apache Kafka's `ProducerConfig`, `ConsumerConfig`, `ServerConfigs` and `TopicConfig`, and librdkafka's CONFIGURATION.md.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from scenarios.quantities import MILLISECOND
+from scenarios.schema import Group, Producer, Scenario, Setting, Settings
+
+NO_LIMIT = 2**31 - 1
+"""Stands for a limit that the client does not have."""
+
+Acks = Literal["all", "1", "0"]
+Value = str | int | float | bool
+JAVA_VERSION = "4.2"
+LIBRDKAFKA_VERSION = "2.16"
+
+
+@dataclass(frozen=True)
+class ProducerSettings:
+    """How a producer's client sends."""
+
+    acks: Acks
+    idempotence: bool
+    linger_ns: int
+    batch_bytes: int
+    """A batch of one partition is full at so many bytes."""
+    batch_events: int
+    """A batch of one partition is full at so many events."""
+    in_flight: int | None
+    """Unanswered requests at a time (idempotent librdkafka: per partition); None where there is no practical limit."""
+    buffer_events: int
+    buffer_bytes: int
+    delivery_timeout_ns: int
+    """From the hand-over of an event until the client gives it up."""
+    request_timeout_ns: int
+    """From a request until the client gives up on the silent connection."""
+    native: Mapping[str, Value]
+    """What the client's constructor gets, connection apart."""
+
+
+@dataclass(frozen=True)
+class ConsumerSettings:
+    """How a member's client reads, commits and keeps its place in the group."""
+
+    protocol: Literal["classic", "consumer"]
+    session_timeout_ns: int
+    """Silence after which the coordinator gives a member up; with the `consumer` protocol the broker's setting."""
+    heartbeat_ns: int
+    max_poll_interval_ns: int
+    max_poll_records: int
+    auto_commit: bool
+    auto_commit_interval_ns: int
+    auto_offset_reset: Literal["earliest", "latest", "none"]
+    isolation: Literal["read_committed", "read_uncommitted"]
+    fetch_wait_ns: int
+    fetch_min_bytes: int
+    native: Mapping[str, Value]
+    """What the client's constructor gets, connection and group id apart."""
+
+
+_SAME_AS: Mapping[str, str] = {
+    # librdkafka takes these names for the same settings; the left one is Java's, which librdkafka takes as well.
+    "request.required.acks": "acks",
+    "queue.buffering.max.ms": "linger.ms",
+    "message.timeout.ms": "delivery.timeout.ms",
+    "max.in.flight": "max.in.flight.requests.per.connection",
+    "compression.codec": "compression.type",
+}
+_PRODUCER_DEFAULTS: Mapping[str, Mapping[str, Value]] = {
+    "java": {
+        "acks": "all",
+        "enable.idempotence": True,
+        "linger.ms": 5,
+        "batch.size": 16_384,
+        "max.in.flight.requests.per.connection": 5,
+        "buffer.memory": 33_554_432,
+        "delivery.timeout.ms": 120_000,
+        "request.timeout.ms": 30_000,
+    },
+    "librdkafka": {
+        "acks": "all",
+        "enable.idempotence": False,
+        "linger.ms": 5,
+        "batch.size": 1_000_000,
+        "batch.num.messages": 10_000,
+        "max.in.flight.requests.per.connection": 1_000_000,
+        "queue.buffering.max.messages": 100_000,
+        "queue.buffering.max.kbytes": 1_048_576,
+        "delivery.timeout.ms": 300_000,
+        "socket.timeout.ms": 60_000,
+    },
+}
+_CONSUMER_DEFAULTS: Mapping[str, Mapping[str, Value]] = {
+    "java": {"isolation.level": "read_uncommitted"},
+    "librdkafka": {"isolation.level": "read_committed"},
+}
+_BOTH_CONSUMERS: Mapping[str, Value] = {
+    "group.protocol": "classic",
+    "session.timeout.ms": 45_000,
+    "heartbeat.interval.ms": 3_000,
+    "max.poll.interval.ms": 300_000,
+    "max.poll.records": 500,
+    "auto.commit.interval.ms": 5_000,
+    "auto.offset.reset": "latest",
+    "fetch.max.wait.ms": 500,
+    "fetch.min.bytes": 1,
+}
+BROKER_DEFAULTS: Mapping[str, Value] = {
+    "broker.session.timeout.ms": 9_000,
+    "broker.heartbeat.interval.ms": 2_000,
+    "default.replication.factor": 1,
+    "group.consumer.heartbeat.interval.ms": 5_000,
+    "group.consumer.session.timeout.ms": 45_000,
+    "group.initial.rebalance.delay.ms": 3_000,
+    "group.max.session.timeout.ms": 1_800_000,
+    "group.min.session.timeout.ms": 6_000,
+    "leader.imbalance.check.interval.seconds": 300,
+    "log.cleanup.policy": "delete",
+    "log.retention.bytes": -1,
+    "log.retention.check.interval.ms": 300_000,
+    "log.retention.ms": 604_800_000,
+    "log.segment.bytes": 1_073_741_824,
+    "message.max.bytes": 1_048_588,
+    "min.insync.replicas": 1,
+    "num.partitions": 1,
+    "offsets.retention.minutes": 10_080,
+    "offsets.topic.num.partitions": 50,
+    "replica.fetch.wait.max.ms": 500,
+    "replica.lag.time.max.ms": 30_000,
+    "unclean.leader.election.enable": False,
+}
+"""Kafka's defaults of the broker settings that EventDrill looks at."""
+_BROKER_NAME_OF: Mapping[str, str] = {
+    "cleanup.policy": "log.cleanup.policy",
+    "max.message.bytes": "message.max.bytes",
+    "min.insync.replicas": "min.insync.replicas",
+    "retention.bytes": "log.retention.bytes",
+    "retention.ms": "log.retention.ms",
+    "segment.bytes": "log.segment.bytes",
+    "unclean.leader.election.enable": "unclean.leader.election.enable",
+}
+"""By topic setting: the broker setting that stands in where the topic says nothing."""
+_OFFSET_RESETS: Mapping[str, Literal["earliest", "latest", "none"]] = {
+    "earliest": "earliest", "smallest": "earliest", "beginning": "earliest",
+    "latest": "latest", "largest": "latest", "end": "latest",
+    "none": "none", "error": "none",
+}  # fmt: skip
+
+
+def common_names(settings: Settings) -> dict[str, Setting]:
+    """Return settings under the names that both clients share."""
+    return {_SAME_AS.get(name, name): value for name, value in settings.items()}
+
+
+def producer_defaults(producer: Producer) -> dict[str, Value]:
+    """Return a producer's client's defaults, under shared names."""
+    defaults = dict(_PRODUCER_DEFAULTS[producer.client])
+    if producer.client == "java" and release(producer.version or JAVA_VERSION) < (4, 0):
+        defaults["linger.ms"] = 0  # 5 only since 4.0 (KIP-1030)
+    return defaults
+
+
+def consumer_defaults(group: Group) -> dict[str, Value]:
+    """Return a group's client's defaults, under shared names."""
+    return {**_BOTH_CONSUMERS, **_CONSUMER_DEFAULTS[group.client]}
+
+
+def producer_settings(scenario: Scenario, producer: str) -> ProducerSettings:
+    """Return how a producer's client sends, with its own defaults filled in."""
+    what = scenario.producers[producer]
+    given = common_names(what.settings)
+    all_settings = {**producer_defaults(what), **given}
+    acks = acks_of(all_settings["acks"])
+    idempotence = as_bool(all_settings["enable.idempotence"])
+    if acks != "all" and "enable.idempotence" not in given:
+        idempotence = False  # both clients then leave it out in silence
+    in_flight: int | None = as_int(all_settings["max.in.flight.requests.per.connection"])
+    assert in_flight is not None
+    if idempotence:
+        in_flight = min(in_flight, 5)
+    return ProducerSettings(
+        acks=acks,
+        idempotence=idempotence,
+        linger_ns=milliseconds_ns(all_settings["linger.ms"]),
+        batch_bytes=as_int(all_settings["batch.size"]),
+        batch_events=as_int(all_settings.get("batch.num.messages", NO_LIMIT)),
+        in_flight=None if in_flight >= 1_000_000 else in_flight,
+        buffer_events=as_int(all_settings.get("queue.buffering.max.messages", NO_LIMIT)) or NO_LIMIT,
+        buffer_bytes=_buffer_bytes(all_settings),
+        delivery_timeout_ns=milliseconds_ns(all_settings["delivery.timeout.ms"]) or NO_LIMIT * MILLISECOND,
+        request_timeout_ns=milliseconds_ns(
+            all_settings["socket.timeout.ms" if what.client == "librdkafka" else "request.timeout.ms"]
+        ),
+        native=dict(what.settings),
+    )
+
+
+def _buffer_bytes(settings: Mapping[str, Value]) -> int:
+    if "buffer.memory" in settings:
+        return as_int(settings["buffer.memory"])
+    return as_int(settings["queue.buffering.max.kbytes"]) * 1024
+
+
+def consumer_settings(scenario: Scenario, group: str) -> ConsumerSettings:
+    """Return how the members of a group read, with their client's and the brokers' defaults filled in."""
+    what = scenario.groups[group]
+    settings = {**consumer_defaults(what), **common_names(what.settings)}
+    protocol: Literal["classic", "consumer"] = (
+        "consumer" if str(settings["group.protocol"]).lower() == "consumer" else "classic"
+    )
+    if protocol == "consumer":  # the coordinator says, not the client
+        session: Value = broker_setting(scenario, "group.consumer.session.timeout.ms")
+        heartbeat: Value = broker_setting(scenario, "group.consumer.heartbeat.interval.ms")
+    else:
+        session, heartbeat = settings["session.timeout.ms"], settings["heartbeat.interval.ms"]
+    wait = settings.get("fetch.wait.max.ms", settings["fetch.max.wait.ms"])
+    auto_commit = what.commit == "auto"
+    # `poll` is the driver's own loop, so with librdkafka this setting is the driver's, not the client's.
+    dropped = {"max.poll.records"} if what.client == "librdkafka" else set()
+    native = {name: value for name, value in what.settings.items() if name not in dropped}
+    return ConsumerSettings(
+        protocol=protocol,
+        session_timeout_ns=milliseconds_ns(session),
+        heartbeat_ns=milliseconds_ns(heartbeat),
+        max_poll_interval_ns=milliseconds_ns(settings["max.poll.interval.ms"]),
+        max_poll_records=as_int(settings["max.poll.records"]),
+        auto_commit=auto_commit,
+        auto_commit_interval_ns=milliseconds_ns(settings["auto.commit.interval.ms"]),
+        auto_offset_reset=_OFFSET_RESETS.get(str(settings["auto.offset.reset"]).lower(), "latest"),
+        isolation="read_committed" if settings["isolation.level"] == "read_committed" else "read_uncommitted",
+        fetch_wait_ns=milliseconds_ns(wait),
+        fetch_min_bytes=as_int(settings["fetch.min.bytes"]),
+        native={**native, "enable.auto.commit": auto_commit},
+    )
+
+
+def broker_setting(scenario: Scenario, name: str) -> Value:
+    """Return a broker setting of the scenario, or Kafka's default; raise KeyError for one that EventDrill does not look at."""
+    default = BROKER_DEFAULTS[name]
+    return _like(default, scenario.brokers.settings.get(name, default))
+
+
+def topic_setting(scenario: Scenario, topic: str, name: str) -> Value:
+    """Return a topic's setting, or the brokers' that stands in for it, or Kafka's default."""
+    broker_name = _BROKER_NAME_OF[name]
+    own = scenario.topics[topic].settings.get(name)
+    return broker_setting(scenario, broker_name) if own is None else _like(BROKER_DEFAULTS[broker_name], own)
+
+
+def release(version: str) -> tuple[int, ...]:
+    """Return the first two numbers of a version such as `4.2` or `3.9.1`."""
+    numbers = [int(part) for part in version.split(".")[:2] if part.isdigit()]
+    return (*numbers, 0, 0)[:2]
+
+
+def acks_of(value: Value) -> Acks:
+    """Return what an `acks` setting means; both clients take `all` and -1."""
+    text = str(value).lower()
+    if text in ("all", "-1"):
+        return "all"
+    if text in ("1", "0"):
+        return "1" if text == "1" else "0"
+    raise ValueError(f"acks is {value!r}; it is all, 1 or 0")
+
+
+def as_bool(value: Value) -> bool:
+    """Return a setting that is true or false."""
+    if isinstance(value, bool):
+        return value
+    text = str(value).lower()
+    if text not in ("true", "false"):
+        raise ValueError(f"is {value!r}; it is true or false")
+    return text == "true"
+
+
+def as_int(value: Value) -> int:
+    """Return a setting that is a whole number."""
+    return int(float(value)) if isinstance(value, str) else int(value)
+
+
+def milliseconds_ns(value: Value) -> int:
+    """Return a setting in milliseconds as nanoseconds."""
+    return round(float(value) * MILLISECOND)
+
+
+def _like(default: Value, value: Value) -> Value:
+    if isinstance(default, bool):
+        return as_bool(value)
+    if isinstance(default, int):
+        return as_int(value)
+    return value

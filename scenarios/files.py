@@ -1,0 +1,121 @@
+"""Scenario files: reading them with every mistake reported at once, changing single fields, and writing them back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from scenarios import shipped
+from scenarios.assignments import Assignment, assign, parse_assignment
+from scenarios.checks import Findings, findings
+from scenarios.errors import Problem, ScenarioError, format_path, nearest
+from scenarios.plain_words import translate
+from scenarios.schema import Scenario
+from scenarios.yaml_text import MOST_BYTES, Marked, read_yaml, write_yaml
+
+Model = TypeVar("Model", bound=BaseModel)
+_ENDINGS = (".yaml", ".yml")
+
+
+@dataclass(frozen=True)
+class LoadedScenario:
+    """A valid scenario, the text that it can be read from again (assignments included), and where it came from."""
+
+    scenario: Scenario
+    text: str
+    source: str
+
+
+def load_scenario(path_or_name: str | FilePath, settings: Sequence[str] = ()) -> LoadedScenario:
+    """Read a scenario from a file, or a shipped one by name; raise ScenarioError with every mistake."""
+    path = _find(path_or_name)
+    return load_text(read_text(path, str(path_or_name)), str(path_or_name), settings)
+
+
+def load_text(text: str, source: str = "scenario", settings: Sequence[str] = ()) -> LoadedScenario:
+    """Read a scenario from text; `settings` are assignments such as `groups.fulfilment.members=6`."""
+    marked = read_yaml(text, source)
+    assignments = _apply(marked, settings, source)
+    scenario = validated(Scenario, marked, source, assignments)
+    return LoadedScenario(scenario, write_yaml(marked.value) if settings else text, source)
+
+
+def scenario_text(scenario: Scenario) -> str:
+    """Return YAML text that reads back as an equal scenario; comments of its file are not in it."""
+    return write_yaml(scenario.model_dump(mode="json", by_alias=True, exclude_unset=True))
+
+
+def read_text(path: FilePath, source: str) -> str:
+    """Return a file's text; raise ScenarioError that says why it cannot be read."""
+    if path.is_dir():
+        inside = sorted(p.name for p in path.iterdir() if p.suffix in _ENDINGS)
+        hint = f"; in it there is {', '.join(inside[:10])}" if inside else ""
+        raise ScenarioError(source, [Problem("", f"is a folder; name a file{hint}")])
+    try:
+        with path.open("rb") as file:
+            content = file.read(4 * MOST_BYTES + 1)
+        return content.decode("utf-8-sig")
+    except FileNotFoundError:
+        raise ScenarioError(source, [Problem("", f"there is no such file{_shipped_hint(source)}")]) from None
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        message = f"byte 0x{content[error.start]:02x} is not UTF-8; save the file as UTF-8"
+        raise ScenarioError(source, [Problem("", message, line)]) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ScenarioError(source, [Problem("", f"cannot be read: {reason}")]) from None
+
+
+def validated(model: type[Model], marked: Marked, source: str, assignments: Sequence[Assignment] = ()) -> Model:
+    """Return a file's value as a model; raise ScenarioError with what the schema and the cross checks find."""
+    try:
+        result = model.model_validate(marked.value, by_alias=True, by_name=False)
+    except ValidationError as error:
+        found = list(translate(error, model, marked.value))
+        if model is Scenario:
+            found += findings(marked.value, [path for path, _ in found])
+        raise ScenarioError(source, problems_at(found, marked, assignments)) from None
+    if isinstance(result, Scenario):
+        wrong = findings(marked.value, [])
+        if wrong:
+            raise ScenarioError(source, problems_at(wrong, marked, assignments))
+    return result
+
+
+def problems_at(found: Findings, marked: Marked, assignments: Sequence[Assignment] = ()) -> list[Problem]:
+    """Return findings as problems with their lines, in the order of the file."""
+    problems = []
+    for path, message in found:
+        origin = next((a for a in reversed(assignments) if path[: len(a.path)] == a.path), None)
+        line, column = (None, None) if origin else marked.mark(path)
+        said = f"{message} (it comes from --set {origin.text})" if origin else message
+        problems.append(Problem(format_path(path), said, line, column))
+    return sorted(dict.fromkeys(problems), key=lambda p: (p.line or 0, p.column or 0))
+
+
+def _apply(marked: Marked, settings: Sequence[str], source: str) -> list[Assignment]:
+    assignments, problems = [], []
+    for text in settings:
+        try:
+            assignment = parse_assignment(text)
+            assign(marked.value, assignment)
+            assignments.append(assignment)
+        except ValueError as error:
+            problems.append(Problem("", f"--set {text}: {error}"))
+    if problems:
+        raise ScenarioError(source, problems)
+    return assignments
+
+
+def _find(path_or_name: str | FilePath) -> FilePath:
+    path = FilePath(path_or_name)
+    name = str(path_or_name)
+    if not path.exists() and name in shipped.scenario_names():
+        return shipped.scenario_path(name)
+    return path
+
+
+def _shipped_hint(name: str) -> str:
+    return nearest(FilePath(name).stem, shipped.scenario_names()).replace("there is", "shipped scenarios are")
