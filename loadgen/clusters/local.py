@@ -128,7 +128,10 @@ class LocalKafka:
         return registered_brokers(self.bootstrap)
 
     def wait_registered(self, brokers: set[int], within_s: float) -> None:
-        """Wait until clients are told of these brokers; a process that ends meanwhile is an error."""
+        """Wait until clients are told of these brokers; a process that ends meanwhile is an error.
+
+        One that was killed and started again before its fence counts from the start: nobody has missed it yet.
+        """
         until = time.monotonic() + within_s
         with _quiet_admin(self.bootstrap) as admin:
             while not brokers <= (seen := _brokers(admin)):

@@ -88,7 +88,7 @@ _TEXTS: tuple[tuple[str, Kind, str], ...] = (
     ),
     (
         "ISR updated to",
-        "isr_expand",
+        "isr",
         rf"\[Partition {_PARTITION} broker=(?P<node>\d+)\] ISR updated (?P<detail>to .*)",
     ),
     (
