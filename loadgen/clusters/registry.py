@@ -188,9 +188,14 @@ def down(name: str) -> bool:
     return True
 
 
-def _path(name: str) -> Path:
+def check_name(name: str) -> None:
+    """Refuse what cannot name a cluster."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
         raise ClusterError(f"a cluster cannot be named {name!r}: use letters, digits, dots, dashes and underscores")
+
+
+def _path(name: str) -> Path:
+    check_name(name)
     return state_dir() / f"{name}.json"
 
 
