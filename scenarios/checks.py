@@ -1,12 +1,385 @@
-"""Checks across a scenario's parts: names that exist, numbers that fit each other, settings that do not contradict."""
+"""Checks across a scenario's parts: names that exist, numbers that fit each other, times inside the run."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
 
-from scenarios.errors import Path
+from scenarios.clients import as_int, topic_setting
+from scenarios.errors import Path, and_list, nearest
+from scenarios.expectations import BEFORE_FAULTS, INDICATORS, IndicatorName, parse_indicator
+from scenarios.faults import (
+    BrokerCrash,
+    BrokerStop,
+    BrokerTarget,
+    FailingWork,
+    Fault,
+    MemberCrash,
+    MemberLeave,
+    MemberTarget,
+    Poison,
+    SlowWork,
+    Surge,
+)
+from scenarios.quantities import SECOND, format_duration
+from scenarios.schema import Arrivals, Producer, Scenario
+from scenarios.settings import setting_findings
 
-Findings = list[tuple[Path, str]]
+MOST_EVENTS = 2**31 - 1
 
 
-def findings(value: object, broken: Sequence[Path]) -> Findings:
-    """Return what is wrong across the parts of a file's value, leaving out what hangs on places known to be broken."""
-    return []
+@dataclass(frozen=True)
+class Finding:
+    """Something that does not fit: its place, what is wrong, and the other places that it was concluded from."""
+
+    path: Path
+    message: str
+    reads: tuple[Path, ...] = field(default=())
+    """A last part of `*` stands for the names there, without what they hold."""
+
+
+def findings(scenario: Scenario) -> Iterator[Finding]:
+    """Yield everything that does not fit together in a scenario whose parts are each valid."""
+    yield from _names(scenario)
+    yield from _topics(scenario)
+    yield from _times(scenario)
+    for name, producer in scenario.producers.items():
+        yield from _producer(scenario, name, producer)
+    for name in scenario.groups:
+        yield from _group(scenario, name)
+    for index, fault in enumerate(scenario.faults):
+        yield from _fault(scenario, index, fault)
+    yield from _fault_names(scenario)
+    yield from _overlaps(scenario)
+    yield from _statements(scenario)
+    yield from setting_findings_of(scenario)
+
+
+def setting_findings_of(scenario: Scenario) -> Iterator[Finding]:
+    """Yield what brokers, topics and clients would refuse of their settings, and what contradicts a field."""
+    for path, message in setting_findings(scenario):
+        yield Finding(path, message)
+
+
+def _names(scenario: Scenario) -> Iterator[Finding]:
+    seen: dict[str, str] = {}
+    kinds: tuple[tuple[str, str, Mapping[str, object]], ...] = (
+        ("topics", "topic", scenario.topics),
+        ("producers", "producer", scenario.producers),
+        ("groups", "group", scenario.groups),
+    )
+    for section, kind, names in kinds:
+        for name in names:
+            if name in seen:
+                message = (
+                    f"has the name of a {seen[name]}; topics, producers and groups share one name space, so rename one"
+                )
+                yield Finding((section, name), message)
+            seen.setdefault(name, kind)
+    for section, what in (("topics", "topic"), ("producers", "producer")):
+        if not getattr(scenario, section):
+            yield Finding((section,), f"is empty; a scenario has at least one {what}")
+
+
+def _unknown_topic(scenario: Scenario, path: Path, topic: str) -> Iterator[Finding]:
+    if topic not in scenario.topics:
+        yield Finding(
+            path, f"is {topic!r}, and there is no such topic{nearest(topic, scenario.topics)}", (("topics", "*"),)
+        )
+
+
+def _topics(scenario: Scenario) -> Iterator[Finding]:
+    nodes, racks = scenario.brokers.nodes, scenario.brokers.racks
+    if racks and len(racks) != nodes:
+        message = f"names {len(racks)} racks for {nodes} nodes; name the rack of each node, or leave racks out"
+        yield Finding(("brokers", "racks"), message, (("brokers", "nodes"),))
+    for name, topic in scenario.topics.items():
+        place: Path = ("topics", name)
+        replication = scenario.replication_of(name)
+        if replication > nodes:
+            message = (
+                f"is {replication}, and there are {nodes} nodes; a replica needs a broker of its own: at most {nodes}"
+            )
+            yield Finding((*place, "replication"), message, (("brokers", "nodes"),))
+        try:
+            least = as_int(topic_setting(scenario, name, "min.insync.replicas"))
+        except ValueError:
+            continue  # said by the settings' own check
+        if least > replication:
+            own = "min.insync.replicas" in topic.settings
+            at: Path = (
+                (*place, "settings", "min.insync.replicas") if own else ("brokers", "settings", "min.insync.replicas")
+            )
+            message = f"is {least}, and topic {name} has {replication} replicas; acks=all could never be given: at most {replication}"
+            yield Finding(at, message, ((*place, "replication"), ("brokers", "nodes")))
+
+
+def _times(scenario: Scenario) -> Iterator[Finding]:
+    if scenario.warm_up >= scenario.duration:
+        message = (
+            f"is {format_duration(scenario.warm_up)} of {format_duration(scenario.duration)}, which leaves nothing to measure; "
+            "it is shorter than the duration"
+        )
+        yield Finding(("warm_up",), message, (("duration",),))
+
+
+# ---- producers and groups -------------------------------------------------------------------------------------------
+
+
+def _producer(scenario: Scenario, name: str, producer: Producer) -> Iterator[Finding]:
+    place: Path = ("producers", name)
+    yield from _unknown_topic(scenario, (*place, "topic"), producer.topic)
+    arrivals = (*place, "arrivals")
+    parts = producer.arrivals
+    missing = [index for index, part in enumerate(parts) if part.for_ns is None]
+    if len(parts) > 1 and missing:
+        for index in missing:
+            yield Finding((*arrivals, index), "has no `for`; each part of a list says how long it lasts")
+    elif not missing:
+        total = sum(part.for_ns or 0 for part in parts)
+        difference = total - scenario.duration
+        if difference:
+            side = "longer" if difference > 0 else "shorter"
+            message = (
+                f"adds up to {format_duration(total)}, which is {format_duration(abs(difference))} {side} than the duration "
+                f"of {format_duration(scenario.duration)}; change a part's `for`, or the duration"
+            )
+            yield Finding(arrivals, message, (("duration",),))
+    events = sum(_expected(part, scenario.duration) for part in parts)
+    if events > MOST_EVENTS:
+        message = (
+            f"makes about {events:.3g} events; a plan holds at most {MOST_EVENTS:,}, so lower the rate or the duration"
+        )
+        yield Finding(arrivals, message, (("duration",),))
+    if (
+        producer.count > 1
+        and producer.key == "none"
+        and "share" in producer.model_fields_set
+        and producer.share == "keys"
+    ):
+        yield Finding(
+            (*place, "share"), "is 'keys', and the events have no keys; write `share: arrivals`, or give a `key`"
+        )
+
+
+def _expected(part: Arrivals, duration_ns: int) -> float:
+    return sum(part.rate) / 2 * (duration_ns if part.for_ns is None else part.for_ns) / SECOND
+
+
+def _group(scenario: Scenario, name: str) -> Iterator[Finding]:
+    group = scenario.groups[name]
+    place: Path = ("groups", name)
+    for index, topic in enumerate(group.topics):
+        yield from _unknown_topic(scenario, (*place, "topics", index), topic)
+        if topic in group.topics[:index]:
+            yield Finding((*place, "topics", index), f"is {topic!r} again; name each topic once")
+    dead_letters = group.topic_of_dead_letters
+    if dead_letters is not None:
+        at = (*place, "failures", "dead_letter")
+        yield from _unknown_topic(scenario, at, dead_letters)
+        if dead_letters in group.topics:
+            message = f"is {dead_letters!r}, which the group itself reads: its dead letters would come back for ever; use another topic"
+            yield Finding(at, message, ((*place, "topics"),))
+
+
+# ---- faults ---------------------------------------------------------------------------------------------------------
+
+
+def _fault(scenario: Scenario, index: int, fault: Fault) -> Iterator[Finding]:
+    place: Path = ("faults", index)
+    length = format_duration(scenario.duration)
+    for number, at in enumerate(fault.at or ()):
+        if at >= scenario.duration:
+            where = (*place, "at") if len(fault.at or ()) == 1 else (*place, "at", number)
+            message = f"is {format_duration(at)}, and the load ends at {length}; a fault begins before that"
+            yield Finding(where, message, (("duration",),))
+    if fault.every is not None and fault.every >= scenario.duration:
+        message = f"is {format_duration(fault.every)}, and the load ends at {length}; the fault would never come"
+        yield Finding((*place, "every"), message, (("duration",),))
+    match fault:
+        case BrokerCrash() | BrokerStop():
+            yield from _broker_target(scenario, (*place, "broker"), fault.broker)
+        case MemberCrash() | MemberLeave():
+            yield from _member_target(scenario, (*place, "member"), fault.member)
+        case SlowWork() | FailingWork():
+            if fault.group not in scenario.groups:
+                message = f"is {fault.group!r}, and there is no such group{nearest(fault.group, scenario.groups)}"
+                yield Finding((*place, "group"), message, (("groups", "*"),))
+        case Poison() | Surge():
+            if fault.producer not in scenario.producers:
+                message = (
+                    f"is {fault.producer!r}, and there is no such producer{nearest(fault.producer, scenario.producers)}"
+                )
+                yield Finding((*place, "producer"), message, (("producers", "*"),))
+
+
+def _broker_target(scenario: Scenario, path: Path, target: BrokerTarget) -> Iterator[Finding]:
+    if target.role == "number" and not 1 <= target.number <= scenario.brokers.nodes:
+        message = f"is {target.number}; brokers are numbered from 1 to {scenario.brokers.nodes}"
+        yield Finding(path, message, (("brokers", "nodes"),))
+    if target.role not in ("leader", "follower"):
+        return
+    if target.topic not in scenario.topics:
+        message = f"is '{target}', and there is no topic {target.topic!r}{nearest(target.topic, scenario.topics)}"
+        yield Finding(path, message, (("topics", "*"),))
+        return
+    partitions = scenario.topics[target.topic].partitions
+    if target.partition >= partitions:
+        message = f"is '{target}', and {target.topic} has the partitions 0 to {partitions - 1}"
+        yield Finding(path, message, (("topics", target.topic, "partitions"),))
+    if target.role == "follower" and scenario.replication_of(target.topic) < 2:
+        message = f"is '{target}', and {target.topic} has one replica, so no follower; name the leader, or raise its replication"
+        yield Finding(path, message, (("topics", target.topic, "replication"), ("brokers", "nodes")))
+
+
+def _member_target(scenario: Scenario, path: Path, target: MemberTarget) -> Iterator[Finding]:
+    if target.group not in scenario.groups:
+        message = f"is '{target}', and there is no group {target.group!r}{nearest(target.group, scenario.groups)}"
+        yield Finding(path, message, (("groups", "*"),))
+        return
+    members = scenario.groups[target.group].members
+    if target.member > members:
+        message = f"is '{target}', and {target.group} has the members 1 to {members}"
+        yield Finding(path, message, (("groups", target.group, "members"),))
+
+
+def _fault_names(scenario: Scenario) -> Iterator[Finding]:
+    names: dict[str, int] = {}
+    for index, fault in enumerate(scenario.faults):
+        if fault.name is None:
+            continue
+        place: Path = ("faults", index, "name")
+        if fault.name in names:
+            message = f"is {fault.name!r}, like that of faults[{names[fault.name]}]; indicators refer to faults by name, so choose another"
+            yield Finding(place, message)
+        names.setdefault(fault.name, index)
+        if not fault.name.strip() or fault.name == BEFORE_FAULTS or set(fault.name) & set("[],"):
+            yield Finding(
+                place, f"is {fault.name!r}; a name has letters, no brackets and no comma, and is not `{BEFORE_FAULTS}`"
+            )
+
+
+def _overlaps(scenario: Scenario) -> Iterator[Finding]:
+    """What is already down cannot be taken down once more."""
+    down: dict[str, list[tuple[int, int, int]]] = {}
+    for index, fault in enumerate(scenario.faults):
+        if not isinstance(fault, BrokerCrash | BrokerStop | MemberCrash | MemberLeave):
+            continue
+        if isinstance(fault, BrokerCrash | BrokerStop) and fault.broker.role != "number":
+            continue  # another broker may lead by then
+        target = f"broker {fault.broker}" if isinstance(fault, BrokerCrash | BrokerStop) else f"member {fault.member}"
+        times = fault.at or ()
+        if fault.every is not None:
+            times = tuple(range(fault.every, min(scenario.duration, fault.every * 100), fault.every))
+        down.setdefault(target, []).extend((at, at + fault.for_ns, index) for at in times)
+    for target, intervals in down.items():
+        intervals.sort()
+        for (_, end, first), (begin, _, second) in pairwise(intervals):
+            if begin < end:
+                message = (
+                    f"takes {target} down at {format_duration(begin)}, and faults[{first}] has it down until {format_duration(end)}; "
+                    "let it come back first"
+                )
+                yield Finding(("faults", second), message, (("faults", first),))
+                break
+
+
+# ---- what refers to indicators --------------------------------------------------------------------------------------
+
+
+def _statements(scenario: Scenario) -> Iterator[Finding]:
+    for index, expectation in enumerate(scenario.expect):
+        place: Path = ("expect", index)
+        yield from _indicator(scenario, place, expectation.indicator, f"is {expectation.text!r}")
+        if expectation.indicator.statistic == "windows":
+            yield Finding(place, f"is {expectation.text!r}; a series of windows is no number to compare with")
+    for text in scenario.agreement:
+        place = ("agreement", text)
+        try:
+            name = parse_indicator(text)
+        except ValueError as error:
+            yield Finding(place, str(error))
+            continue
+        yield from _indicator(scenario, place, name, "names an indicator")
+    for name_of, objective in scenario.objectives.items():
+        if objective.of is not None:
+            name = IndicatorName(objective.indicator, objective.of, None, "")
+            yield from _indicator(scenario, ("objectives", name_of, "of"), name, f"is {objective.of!r}")
+
+
+def _indicator(scenario: Scenario, path: Path, name: IndicatorName, said: str) -> Iterator[Finding]:
+    if name.where is not None:
+        yield from _where(scenario, path, name, said)
+    if name.narrowed is None or name.narrowed == BEFORE_FAULTS:
+        return
+    labels = [fault.label for fault in scenario.faults]
+    if name.narrowed not in labels:
+        known = list(dict.fromkeys([*labels, BEFORE_FAULTS]))
+        message = f"{said}, and no fault is called {name.narrowed!r}{nearest(name.narrowed, known)}"
+        yield Finding(path, message, (("faults",),))
+    elif labels.count(name.narrowed) > 1:
+        message = f"{said}, and {labels.count(name.narrowed)} faults are called {name.narrowed!r}; give each a `name`"
+        yield Finding(path, message, (("faults",),))
+
+
+def _where(scenario: Scenario, path: Path, name: IndicatorName, said: str) -> Iterator[Finding]:
+    assert name.where is not None
+    scopes = INDICATORS[name.kind].scopes
+    kinds: Mapping[str, Mapping[str, object]] = {
+        "topic": scenario.topics, "producer": scenario.producers, "group": scenario.groups
+    }  # fmt: skip
+    reads: tuple[Path, ...] = (("topics", "*"), ("producers", "*"), ("groups", "*"))
+    found = next((kind for kind, names in kinds.items() if name.where in names), None)
+    if found is not None:
+        if found not in scopes:
+            message = f"{said}, and {name.where} is a {found}; {name.kind} is measured by {and_list(scopes, 'or')}"
+            yield Finding(path, message, reads)
+        return
+    topic, slash, partition = name.where.rpartition("/")
+    if slash and topic in scenario.topics:
+        partitions = scenario.topics[topic].partitions
+        if "partition" not in scopes:
+            message = f"{said}, and {name.kind} is measured by {and_list(scopes, 'or')}, not by partition"
+            yield Finding(path, message, reads)
+        elif not partition.isascii() or not partition.isdigit() or int(partition[:9]) >= partitions:
+            message = f"{said}, and {topic} has the partitions 0 to {partitions - 1}"
+            yield Finding(path, message, (("topics", topic, "partitions"),))
+        return
+    known = [known for kind, names in kinds.items() if kind in scopes for known in names]
+    yield Finding(
+        path,
+        f"{said}, and there is no {and_list([s for s in scopes if s != 'partition'], 'or')} {name.where!r}{nearest(name.where, known)}",
+        reads,
+    )
+
+
+# ---- with parts that are broken -------------------------------------------------------------------------------------
+
+
+def apart_from(found: Sequence[Finding], broken: Sequence[Path], value: object) -> list[Finding]:
+    """Leave out findings that were concluded from places already known to be broken, or from defaults that a misspelt field hides."""
+    return [
+        finding
+        for finding in found
+        if not any(_overlap(read, place) for read in (finding.path, *finding.reads) for place in broken)
+        and not any(_hidden(read, place, value) for read in finding.reads for place in broken)
+    ]
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    return all(a == b for a, b in zip(one, other, strict=False))
+
+
+def _hidden(read: Path, broken: Path, value: object) -> bool:
+    return read[:-1] == broken[:-1] and read[-1] != "*" and not _present(read, value)
+
+
+def _present(path: Path, value: Any) -> bool:
+    for part in path:
+        if not isinstance(value, list | dict):
+            return False
+        inside = isinstance(part, int) and part < len(value) if isinstance(value, list) else part in value
+        if not inside:
+            return False
+        value = value[part]
+    return True

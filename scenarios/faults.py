@@ -78,6 +78,11 @@ def _times_ns(raw: object) -> tuple[int, ...]:
     return tuple(quantities.duration_ns(value) for value in values)
 
 
+def _written_times(times: tuple[int, ...] | None) -> object:
+    written = [quantities.exact_duration(at) for at in times or ()]
+    return written[0] if len(written) == 1 else written or None
+
+
 Broker = Annotated[
     BrokerTarget,
     BeforeValidator(_broker_target),
@@ -93,7 +98,7 @@ Member = Annotated[
 Times = Annotated[
     tuple[int, ...],
     BeforeValidator(_times_ns),
-    PlainSerializer(lambda times: [quantities.exact_duration(at) for at in times]),
+    PlainSerializer(_written_times),
     WithJsonSchema(
         {
             "anyOf": [

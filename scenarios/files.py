@@ -9,9 +9,10 @@ from pydantic import BaseModel, ValidationError
 
 from scenarios import shipped
 from scenarios.assignments import Assignment, assign, parse_assignment
-from scenarios.checks import Findings, findings
-from scenarios.errors import Problem, ScenarioError, format_path, nearest
+from scenarios.checks import apart_from, findings
+from scenarios.errors import Path, Problem, ScenarioError, format_path, nearest
 from scenarios.plain_words import translate
+from scenarios.repair import repaired
 from scenarios.schema import Scenario
 from scenarios.yaml_text import MOST_BYTES, Marked, read_yaml, write_yaml
 
@@ -73,26 +74,41 @@ def validated(model: type[Model], marked: Marked, source: str, assignments: Sequ
     try:
         result = model.model_validate(marked.value, by_alias=True, by_name=False)
     except ValidationError as error:
-        found = list(translate(error, model, marked.value))
-        if model is Scenario:
-            found += findings(marked.value, [path for path, _ in found])
-        raise ScenarioError(source, problems_at(found, marked, assignments)) from None
+        wrong = list(translate(error, model, marked.value))
+        broken = [place for place, _ in wrong]
+        if model is Scenario and (whole := repaired(marked.value, broken)) is not None:
+            scenario, made_up = whole
+            wrong += [(f.path, f.message) for f in apart_from(list(findings(scenario)), made_up, marked.value)]
+        raise ScenarioError(source, problems_at(wrong, marked, assignments)) from None
     if isinstance(result, Scenario):
-        wrong = findings(marked.value, [])
-        if wrong:
-            raise ScenarioError(source, problems_at(wrong, marked, assignments))
+        across = [(finding.path, finding.message) for finding in findings(result)]
+        if across:
+            raise ScenarioError(source, problems_at(across, marked, assignments))
     return result
 
 
-def problems_at(found: Findings, marked: Marked, assignments: Sequence[Assignment] = ()) -> list[Problem]:
+def problems(scenario: Scenario) -> list[Problem]:
+    """Return what does not fit together in a scenario that was made in Python."""
+    return [Problem(format_path(finding.path), finding.message) for finding in findings(scenario)]
+
+
+def problems_at(
+    found: Sequence[tuple[Path, str]], marked: Marked, assignments: Sequence[Assignment] = ()
+) -> list[Problem]:
     """Return findings as problems with their lines, in the order of the file."""
     problems = []
     for path, message in found:
-        origin = next((a for a in reversed(assignments) if path[: len(a.path)] == a.path), None)
+        origin = next((a for a in reversed(assignments) if _concerns(a, path, marked)), None)
         line, column = (None, None) if origin else marked.mark(path)
         said = f"{message} (it comes from --set {origin.text})" if origin else message
         problems.append(Problem(format_path(path), said, line, column))
     return sorted(dict.fromkeys(problems), key=lambda p: (p.line or 0, p.column or 0))
+
+
+def _concerns(assignment: Assignment, path: Path, marked: Marked) -> bool:
+    length = min(len(path), len(assignment.path))
+    around = len(path) >= len(assignment.path) or path not in marked.marks
+    return around and length > 0 and path[:length] == assignment.path[:length]
 
 
 def _apply(marked: Marked, settings: Sequence[str], source: str) -> list[Assignment]:

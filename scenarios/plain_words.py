@@ -57,7 +57,7 @@ def translate(error: ValidationError, model: type[BaseModel], value: object) -> 
     """Yield place and message of every finding about a file's value."""
     for detail in error.errors(include_url=False):
         place = _place(detail["loc"], value)
-        yield place, _message(detail, place, model)
+        yield (*place, "fault") if detail["type"] == "union_tag_invalid" else place, _message(detail, place, model)
 
 
 def _place(loc: tuple[int | str, ...], value: object) -> Path:
@@ -122,8 +122,8 @@ def unknown_fault(kind: str) -> str:
     """Return what to say about a fault's word that is none, or none yet."""
     known = tuple(fault_kinds())
     if kind in planned.FAULTS:
-        return f"is the fault {kind!r}, which {planned.NOT_YET}; there is {', '.join(known)}"
-    return f"is the fault {kind!r}, which does not exist{nearest_and_all(kind, known)}"
+        return f"is {kind!r}, which {planned.NOT_YET}; there is {', '.join(known)}"
+    return f"is {kind!r}, which is no fault{nearest_and_all(kind, known)}"
 
 
 def nearest_and_all(word: str, known: tuple[str, ...]) -> str:

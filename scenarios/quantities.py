@@ -143,7 +143,8 @@ def exact_size(count: float) -> str:
 
 
 def _plain(number: Decimal) -> str:
-    return str(int(number)) if number == number.to_integral_value() and abs(number) < 10**15 else str(number)
+    number = number.normalize()
+    return format(number, "f") if -20 < int(number.as_tuple().exponent) < 20 else str(number)
 
 
 def format_duration(ns: float) -> str:

@@ -87,8 +87,8 @@ def read_yaml(text: str, source: str) -> Marked:
 def write_yaml(value: object) -> str:
     """Return a value as YAML text that `read_yaml` reads back as the same."""
     writer = YAML(typ="safe", pure=True)
-    writer.default_flow_style = None  # type: ignore[assignment]  # None lets short parts flow
-    writer.sort_base_mapping_type_on_output = False
+    writer.default_flow_style = None  # lets short parts flow
+    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # inferred from its None
     writer.width = 120
     stream = StringIO()
     writer.dump(value, stream)
@@ -154,14 +154,16 @@ def _compose(events: Iterator[Event], problems: list[Problem]) -> _Node | None:
                 kind = dict if isinstance(event, MappingStartEvent) else list
                 node = _Node(kind, _place(event), entries=[])
                 if event.tag is not None and event.tag not in ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq", "!"):
-                    problems.append(Problem("", f"has the tag {event.tag!r}; tags are not used here", *_place(event)))
+                    problems.append(
+                        Problem("", f"a value has the tag {event.tag!r}; tags are not used here", *_place(event))
+                    )
                 add(node)
                 if event.anchor:
                     anchors[event.anchor] = node
                 open_nodes.append(node)
                 pending_keys.append(None)
                 if len(open_nodes) > DEEPEST:
-                    raise _RefusedError(f"is nested more than {DEEPEST} levels deep", _place(event))
+                    raise _RefusedError(f"this is nested more than {DEEPEST} levels deep", _place(event))
             case MappingEndEvent() | SequenceEndEvent():
                 open_nodes.pop().closed = True
                 pending_keys.pop()
@@ -192,7 +194,7 @@ def _scalar(event: ScalarEvent, problems: list[Problem]) -> object:
         "tag:yaml.org,2002:bool",
         "tag:yaml.org,2002:null",
     ):
-        problems.append(Problem("", f"has the tag {event.tag!r}; tags are not used here", *_place(event)))
+        problems.append(Problem("", f"a value has the tag {event.tag!r}; tags are not used here", *_place(event)))
         return text
     return plain_value(text) if not event.style else text
 
@@ -221,7 +223,7 @@ def _expand(node: _Node, path: Path, marks: dict[Path, tuple[int, int]], problem
     if len(marks) >= MOST_VALUES:
         raise _RefusedError(f"the aliases of this file make more than {MOST_VALUES:,} values of it", node.place)
     if len(path) > DEEPEST:
-        raise _RefusedError(f"is nested more than {DEEPEST} levels deep", node.place)
+        raise _RefusedError(f"this is nested more than {DEEPEST} levels deep", node.place)
     marks.setdefault(path, node.place)
     if node.entries is None:
         return node.value
