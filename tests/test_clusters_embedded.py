@@ -155,6 +155,7 @@ def test_what_it_cannot_do_is_said(embedded: EmbeddedKafka):
     for wrong, message in (
         (lambda: embedded.kill(4), "there is no node 4; there are 1 to 3"),
         (lambda: embedded.start(1), "node 1 runs already"),
+        (lambda: embedded.wait_registered({4}, 1), "node 4 of the embedded cluster is down"),
         (lambda: embedded.set_leader("none", 0, 1), "there is no partition none/0; create the topic"),
         (lambda: embedded.create_topic("x", 2, 1, leaders=[3, 2]), r"node 3 cannot lead x/0: its replicas are \[1\]"),
         (embedded.controller, "the embedded cluster has no controller process"),

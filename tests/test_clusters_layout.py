@@ -72,12 +72,13 @@ def test_combined_nodes_are_all_voters():
 
 
 def test_only_controllers_get_the_formatted_metadata(tmp_path: Path):
-    checkpoint = tmp_path / "made-once"
-    checkpoint.write_bytes(b"features")
+    formatted = tmp_path / "made-once"
+    formatted.mkdir()
+    (formatted / "bootstrap.checkpoint").write_bytes(b"features")
     layout = plan_layout(ClusterSpec(nodes=1))
 
-    controller = write_node(layout, 100, tmp_path, checkpoint)
-    write_node(layout, 1, tmp_path, checkpoint)
+    controller = write_node(layout, 100, tmp_path, formatted)
+    write_node(layout, 1, tmp_path, formatted)
 
     assert controller == tmp_path / "n100.properties"
     assert (tmp_path / "n100" / "bootstrap.checkpoint").read_bytes() == b"features"
@@ -94,7 +95,7 @@ def test_only_controllers_get_the_formatted_metadata(tmp_path: Path):
 def test_values_arrive_in_java_as_they_were_given(tmp_path: Path):
     """Backslashes, leading blanks, line ends and letters beyond ASCII are escaped."""
     layout = plan_layout(ClusterSpec(nodes=1, settings={"some.setting": " a\\b\nzäh=#"}))
-    (tmp_path / "c").write_bytes(b"")
+    (tmp_path / "c").mkdir()
 
     text = write_node(layout, 1, tmp_path, tmp_path / "c").read_text()
 

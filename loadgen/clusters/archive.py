@@ -6,20 +6,16 @@ works as well, only slower.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from loadgen.clusters.jars import Lock
+from loadgen.clusters.jars import Lock, making
 from loadgen.clusters.java import Java
 from loadgen.clusters.layout import draw_id
 from loadgen.clusters.model import ClusterError
 
-CHECKPOINT = "bootstrap.checkpoint"
 Progress = Callable[[str], None]
 
 
@@ -28,15 +24,17 @@ def class_path(libs: Sequence[Path]) -> str:
     return ":".join(map(str, libs))
 
 
-def prepare_checkpoint(lock: Lock, java: Java, libs: Sequence[Path], progress: Progress) -> Path:
-    """Give the metadata of a freshly formatted controller: it names features, no cluster, so that one does for all."""
-    kept = lock.directory / CHECKPOINT
+def prepare_formatted(lock: Lock, java: Java, libs: Sequence[Path], progress: Progress) -> Path:
+    """Give the formatted data directory of a controller; it names features, no cluster, so that one does for all."""
+    kept = lock.directory / "formatted"
     if kept.exists():
         return kept
-    progress(f"Kafka {lock.version}: formatting the metadata, once")
-    with _one_at_a_time(lock.directory / "checkpoint.lock"), tempfile.TemporaryDirectory(dir=lock.directory) as scratch:
-        data = Path(scratch, "data")
-        config = Path(scratch, "format.properties")
+    with making(lock, progress) as scratch:
+        if kept.exists():
+            return kept
+        progress(f"Kafka {lock.version}: formatting the metadata, once")
+        data = scratch / "data"
+        config = scratch / "format.properties"
         config.write_text(
             "process.roles=controller\nnode.id=1\nlisteners=CONTROLLER://127.0.0.1:9093\n"
             "controller.listener.names=CONTROLLER\ncontroller.quorum.voters=1@127.0.0.1:9093\n"
@@ -44,9 +42,10 @@ def prepare_checkpoint(lock: Lock, java: Java, libs: Sequence[Path], progress: P
         )
         command = [str(java.program), *_SMALL, "-cp", class_path(libs), "kafka.tools.StorageTool", "format"]
         done = _run([*command, "-t", draw_id(), "-c", str(config)])
-        if done.returncode:
+        if done.returncode or not data.is_dir():
             raise ClusterError(f"Kafka {lock.version} cannot format its metadata:\n{_tail(done)}")
-        (data / CHECKPOINT).replace(kept)
+        (data / "meta.properties").unlink()  # the one file that does name a cluster
+        data.replace(kept)
     return kept
 
 
@@ -65,7 +64,9 @@ def prepare_archive(lock: Lock, java: Java, libs: Sequence[Path], train: Train, 
     """Give the archive of loaded classes, made if need be; None where it cannot be made."""
     kept = archive_path(lock, java)
     failed = kept.with_suffix(".failed")
-    with _one_at_a_time(kept.with_suffix(".lock")):
+    if kept.exists():
+        return kept
+    with making(lock, progress) as scratch:
         if kept.exists():
             return kept
         if failed.exists():  # once is enough to wait for
@@ -74,7 +75,7 @@ def prepare_archive(lock: Lock, java: Java, libs: Sequence[Path], train: Train, 
         progress(f"Kafka {lock.version}: making an archive of its classes, once for this Java (about 20 s)")
         began = time.monotonic()
         try:
-            _make_archive(kept, java, libs, train)
+            _make_archive(kept, scratch, java, libs, train)
         except (ClusterError, OSError) as error:
             failed.write_text(f"{error}\n")
             progress(f"Kafka {lock.version}: no archive of classes, starts stay slower: {str(error).splitlines()[0]}")
@@ -83,22 +84,21 @@ def prepare_archive(lock: Lock, java: Java, libs: Sequence[Path], train: Train, 
     return kept
 
 
-def _make_archive(kept: Path, java: Java, libs: Sequence[Path], train: Train) -> None:
-    with tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
-        classes = Path(scratch, "classes")
-        fresh = Path(scratch, "archive.jsa")
-        train(classes)
-        if not classes.is_file():
-            raise ClusterError("the broker that was to list its classes wrote no list")
-        done = _run(
-            [
-                *(str(java.program), "-Xmx512m", "-Xshare:dump", f"-XX:SharedClassListFile={classes}"),
-                *(f"-XX:SharedArchiveFile={fresh}", "-cp", class_path(libs)),
-            ]
-        )
-        if done.returncode or not fresh.is_file():
-            raise ClusterError(f"java -Xshare:dump ended with status {done.returncode}:\n{_tail(done)}")
-        fresh.replace(kept)
+def _make_archive(kept: Path, scratch: Path, java: Java, libs: Sequence[Path], train: Train) -> None:
+    classes = scratch / "classes"
+    fresh = scratch / "archive.jsa"
+    train(classes)
+    if not classes.is_file():
+        raise ClusterError("the broker that was to list its classes wrote no list")
+    done = _run(
+        [
+            *(str(java.program), "-Xmx512m", "-Xshare:dump", f"-XX:SharedClassListFile={classes}"),
+            *(f"-XX:SharedArchiveFile={fresh}", "-cp", class_path(libs)),
+        ]
+    )
+    if done.returncode or not fresh.is_file():
+        raise ClusterError(f"java -Xshare:dump ended with status {done.returncode}:\n{_tail(done)}")
+    fresh.replace(kept)
 
 
 def exercise(bootstrap: str) -> None:
@@ -124,14 +124,6 @@ def exercise(bootstrap: str) -> None:
             pass
         consumer.commit(asynchronous=False)
         consumer.close()
-
-
-@contextlib.contextmanager
-def _one_at_a_time(path: Path) -> Iterator[None]:
-    """Let one process at a time make something; the others wait and find it made."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:

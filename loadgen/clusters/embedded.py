@@ -120,6 +120,15 @@ class EmbeddedKafka:
         """Bring a node up again."""
         self._link.ask("start", node=node)
 
+    def registered(self) -> set[int]:
+        """Tell which nodes are up; clients are told of all of them, as the mock never fences."""
+        return set(range(1, self.nodes + 1)) - set(self._link.ask("status")["down"])
+
+    def wait_registered(self, brokers: set[int], within_s: float) -> None:
+        """Check that these nodes are up: they are so at once, or never by themselves."""
+        if late := sorted(brokers - self.registered()):
+            raise ClusterError(f"node {late[0]} of the embedded cluster is down, and nothing starts it: start it first")
+
     def controller(self) -> int:
         """Refuse: nothing here is a controller."""
         raise ClusterError("the embedded cluster has no controller process; a local Kafka has one (--on local)")

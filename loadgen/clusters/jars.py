@@ -5,6 +5,8 @@ Two tools fetch what is not here (Maven and jgo); both know where from, nothing 
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import functools
 import hashlib
 import importlib.util
@@ -115,11 +117,33 @@ def prepare_jars(lock: Lock, progress: Progress, *, given: Path | None = None) -
     `given` is a directory that the user names; the environment's EVENTDRILL_KAFKA_JARS names one too.
     """
     libs = lock.directory / "libs"
-    missing = [jar for jar in lock.jars if not jar.is_in(libs / jar.name)]
-    if missing:
-        missing = _collect(lock, missing, libs, progress, given or _given_directory())
-    assert not missing
+    if _missing(lock, libs):
+        with making(lock, progress) as scratch:
+            _collect(lock, libs, scratch, progress, given or _given_directory())
     return sorted(libs / jar.name for jar in lock.jars)
+
+
+def _missing(lock: Lock, libs: Path) -> list[Jar]:
+    return [jar for jar in lock.jars if not jar.is_in(libs / jar.name)]
+
+
+@contextlib.contextmanager
+def making(lock: Lock, progress: Progress) -> Iterator[Path]:
+    """Let one process at a time make what is cached for a version, in a directory that is removed afterwards.
+
+    Others wait, and find it made. What one left that was killed is removed as well.
+    """
+    lock.directory.mkdir(parents=True, exist_ok=True)
+    with (lock.directory / "making.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress(f"Kafka {lock.version}: waiting for another process that prepares it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        for left in lock.directory.glob("making-*"):
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(dir=lock.directory, prefix="making-") as scratch:
+            yield Path(scratch)
 
 
 def can_have_jars(lock: Lock, *, given: Path | None = None) -> str | None:
@@ -140,14 +164,16 @@ def _given_directory() -> Path | None:
 _WAY_OUT = f"Put Maven on the PATH, or `pip install 'eventdrill[cluster]'`, or name a directory in {JARS_VARIABLE}."
 
 
-def _collect(lock: Lock, missing: list[Jar], libs: Path, progress: Progress, given: Path | None) -> list[Jar]:
+def _collect(lock: Lock, libs: Path, scratch: Path, progress: Progress, given: Path | None) -> None:
     """Ask each fetcher for what is still missing, and remember what each of them said."""
-    libs.mkdir(parents=True, exist_ok=True)
+    libs.mkdir(exist_ok=True)
+    missing = _missing(lock, libs)
     said: list[str] = []
     if given is None:
         said.append(f"a directory named by {JARS_VARIABLE}: not set")
     else:
-        missing = _ask(f"directory {given}", functools.partial(_from_directory, given), missing, libs, progress, said)
+        from_it = functools.partial(_from_directory, given)
+        missing = _ask(f"directory {given}", from_it, missing, libs, scratch, progress, said)
     repository = local_repository()
     for name, fetch in (
         (f"local Maven repository {repository}", functools.partial(_from_directory, repository)),
@@ -155,36 +181,36 @@ def _collect(lock: Lock, missing: list[Jar], libs: Path, progress: Progress, giv
         ("jgo", _from_jgo),
     ):
         if missing:
-            missing = _ask(name, fetch, missing, libs, progress, said)
+            missing = _ask(name, fetch, missing, libs, scratch, progress, said)
     if missing:
         tried = "\n".join(f"  {line}" for line in said)
         raise ClusterError(
             f"{len(missing)} of the {len(lock.jars)} jars of Kafka {lock.version} cannot be had "
             f"({missing[0].coordinates} is one). Tried:\n{tried}\n{_WAY_OUT}"
         )
-    return missing
 
 
 Fetch = Callable[[list[Jar], Path], Mapping[Jar, Path]]
 
 
-def _ask(name: str, fetch: Fetch, missing: list[Jar], libs: Path, progress: Progress, said: list[str]) -> list[Jar]:
+def _ask(
+    name: str, fetch: Fetch, missing: list[Jar], libs: Path, scratch: Path, progress: Progress, said: list[str]
+) -> list[Jar]:
     """Let one fetcher bring what it can, take over what the lock confirms, and give what is still missing."""
     size_mib = sum(jar.size_bytes for jar in missing) / 2**20
-    with tempfile.TemporaryDirectory(dir=libs.parent, prefix="fetch-") as scratch:
-        progress(f"Kafka jars: {len(missing)} ({size_mib:.0f} MiB) from {name}")
-        try:
-            found = fetch(missing, Path(scratch))
-        except _FetchError as error:
-            said.append(f"{name}: {error}")
-            return missing
-        left, wrong = [], []
-        for jar in missing:
-            if jar in found and jar.is_in(found[jar]):
-                _take_over(found[jar], libs / jar.name)
-            else:
-                left.append(jar)
-                wrong += [found[jar].name] if jar in found else []
+    progress(f"Kafka jars: {len(missing)} ({size_mib:.0f} MiB) from {name}")
+    try:
+        found = fetch(missing, scratch)
+    except _FetchError as error:
+        said.append(f"{name}: {error}")
+        return missing
+    left, wrong = [], []
+    for jar in missing:
+        if jar in found and jar.is_in(found[jar]):
+            _take_over(found[jar], libs / jar.name, scratch)
+        else:
+            left.append(jar)
+            wrong += [found[jar].name] if jar in found else []
     if wrong:
         said.append(f"{name}: size or SHA-256 differs from the lock: {', '.join(wrong[:3])} ({len(wrong)} in all)")
     if left and len(wrong) < len(left):
@@ -192,11 +218,11 @@ def _ask(name: str, fetch: Fetch, missing: list[Jar], libs: Path, progress: Prog
     return left
 
 
-def _take_over(source: Path, target: Path) -> None:
+def _take_over(source: Path, target: Path, scratch: Path) -> None:
     """Copy under a temporary name and rename, so that nobody ever sees half a jar."""
-    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".", delete=False) as file, source.open("rb") as origin:
-        shutil.copyfileobj(origin, file)
-    Path(file.name).replace(target)
+    fresh = scratch / f"{target.name}.new"
+    shutil.copyfile(source, fresh)
+    fresh.replace(target)
 
 
 class _FetchError(Exception):

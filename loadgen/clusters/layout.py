@@ -132,14 +132,15 @@ def draw_id() -> str:
             return drawn
 
 
-def write_node(layout: Layout, node: int, directory: Path, checkpoint: Path) -> Path:
+def write_node(layout: Layout, node: int, directory: Path, formatted: Path) -> Path:
     """Write what a node starts from, its formatted data directory included; gives its properties file."""
     data = directory / f"n{node}"
-    data.mkdir()
+    if node in layout.controllers:
+        shutil.copytree(formatted, data)
+    else:  # a broker fetches all the rest from its controller
+        data.mkdir()
     meta = {"version": "1", "cluster.id": layout.cluster_id, "node.id": str(node), "directory.id": draw_id()}
     _write_properties(data / "meta.properties", meta)
-    if node in layout.controllers:  # it holds the features' levels and no cluster id, so that a copy does
-        shutil.copyfile(checkpoint, data / "bootstrap.checkpoint")
     return _write_properties(directory / f"n{node}.properties", properties(layout, node, data))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from loadgen.clusters.archive import class_path, exercise, prepare_archive, prepare_checkpoint
+from loadgen.clusters.archive import class_path, exercise, prepare_archive, prepare_formatted
 from loadgen.clusters.jars import Lock, can_have_jars, prepare_jars, read_lock
 from loadgen.clusters.java import Java, find_java
 from loadgen.clusters.layout import Advertise, Endpoint, Layout, plan_layout, write_log4j, write_node
@@ -218,8 +218,8 @@ def start_local(
     lock = read_lock(spec.version)
     java = find_java()
     libs = prepare_jars(lock, progress, given=jars)
-    checkpoint = prepare_checkpoint(lock, java, libs, progress)
-    parts = _Parts(lock, java, libs, checkpoint)
+    formatted = prepare_formatted(lock, java, libs, progress)
+    parts = _Parts(lock, java, libs, formatted)
     archive = prepare_archive(lock, java, libs, parts.train, progress)
     began = time.monotonic()
     progress(f"Kafka {lock.version}: starting {_nodes_text(spec)}")
@@ -244,7 +244,7 @@ class _Parts:
     lock: Lock
     java: Java
     libs: list[Path]
-    checkpoint: Path
+    formatted: Path
 
     def start(
         self,
@@ -278,7 +278,7 @@ class _Parts:
             logs.mkdir(parents=True, exist_ok=True)
             commands = {}
             for node in layout.node_ids:
-                config = write_node(layout, node, link.directory, self.checkpoint)
+                config = write_node(layout, node, link.directory, self.formatted)
                 heap_mib = spec.heap_mib if node in layout.brokers else CONTROLLER_HEAP_MIB
                 commands[node] = self._command(heap_mib, [*options, f"-Dlog4j2.configurationFile={log4j}"], config)
             return LocalKafka(layout, link, commands, self.lock, logs)

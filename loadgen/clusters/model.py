@@ -83,6 +83,12 @@ class Cluster(Protocol):
     def alive(self, node: int) -> bool:
         """Tell whether the node's process runs, paused or not."""
 
+    def registered(self) -> set[int]:
+        """Tell which brokers clients are told of now."""
+
+    def wait_registered(self, brokers: set[int], within_s: float) -> None:
+        """Wait until clients are told of these brokers, or raise `ClusterError`."""
+
     def close(self) -> None:
         """End everything and remove the data; again, it does nothing."""
 
