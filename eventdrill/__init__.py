@@ -1,1 +1,43 @@
-"""EventDrill: rehearse an event-driven system before it breaks."""
+"""EventDrill: rehearse an event-driven system before it breaks. The public names; each is imported when it is first used."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from eventdrill.workflows.drive import drive
+    from eventdrill.workflows.simulate import simulate
+    from eventdrill.workflows.verify import verify
+    from rundata.dataset import open_run as open
+    from rundata.run import Run
+    from scenarios.files import load_scenario as load
+    from scenarios.schema import Scenario
+
+__all__ = ["Run", "Scenario", "drive", "load", "open", "simulate", "verify"]
+
+_HOMES = {
+    "Run": ("rundata.run", "Run"),
+    "Scenario": ("scenarios.schema", "Scenario"),
+    "drive": ("eventdrill.workflows.drive", "drive"),
+    "load": ("scenarios.files", "load_scenario"),
+    "open": ("rundata.dataset", "open_run"),
+    "simulate": ("eventdrill.workflows.simulate", "simulate"),
+    "verify": ("eventdrill.workflows.verify", "verify"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name: NumPy and pandas take a second, which `eventdrill --help` should not wait for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'eventdrill' has no attribute {name!r}; it has {', '.join(__all__)}")
+    from importlib import import_module
+
+    from eventdrill.shadows import refuse_shadows
+
+    refuse_shadows()
+    module, attribute = _HOMES[name]
+    value = getattr(import_module(module), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

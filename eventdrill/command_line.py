@@ -1,0 +1,120 @@
+"""The command line: `eventdrill VERB`. What each verb does stands in `eventdrill/verbs`; what errors mean, in `eventdrill/errors.py`."""
+
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from eventdrill.errors import INTERRUPTED, SAYS_NOTHING, exit_code_of
+from eventdrill.verbs import calibrate, check, cluster, demo, drive, init, report, schema, simulate, verify
+from eventdrill.verbs import list as list_verb
+
+
+class _ExampleFirst:
+    """Help that opens with an example; it stands where typer keeps a command's epilogue."""
+
+    epilog: str | None
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        formatter.write("Example:\n")
+        formatter.write("".join(f"  {line}\n" for line in (self.epilog or "").splitlines()) + "\n")
+        super().format_help(ctx, formatter)  # type: ignore[misc]  # a mixin: the next class in line is typer's
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write nothing: the example has been shown."""
+
+
+class Verb(_ExampleFirst, TyperCommand):
+    """One verb: errors become a message and an exit code here, for all of them."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the verb; its result is the exit code."""
+        try:
+            code = super().invoke(ctx)
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            code = INTERRUPTED
+        except typer.Exit:
+            raise
+        except Exception as error:
+            code = _explain(error)
+        raise typer.Exit(code or 0)
+
+
+class Verbs(_ExampleFirst, TyperGroup):
+    """A group of verbs."""
+
+
+def _explain(error: Exception) -> int:
+    """Tell the user what is wrong, and return the exit code; a defect of ours shows where it is."""
+    if type(error).__module__.startswith("typer"):
+        raise error  # usage errors, which typer explains
+    code = exit_code_of(error)
+    if code is None:
+        traceback.print_exc()
+        print(
+            "eventdrill: this is a defect of EventDrill, not of your input; please report it with the lines above",
+            file=sys.stderr,
+        )
+        return SAYS_NOTHING
+    lines = str(error).splitlines() or [type(error).__name__]
+    print("\n".join(["eventdrill: " + lines[0], *lines[1:]]), file=sys.stderr)
+    return code
+
+
+def _add(to: typer.Typer, name: str, function: Callable[..., Any], example: str) -> None:
+    """Add a verb; the list of verbs shows the first sentence of its docstring, whole."""
+    first = (function.__doc__ or "").strip().splitlines()[0]
+    to.command(name, cls=Verb, epilog=example, short_help=first.split(". ")[0].rstrip("."))(function)
+
+
+app = typer.Typer(
+    name="eventdrill",
+    cls=Verbs,
+    help="Rehearse an event-driven system before it breaks: one scenario, simulated and driven on real brokers, and the difference judged.",
+    epilog="eventdrill demo\neventdrill simulate leader-crash --seed 2",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+_VERBS: tuple[Any, ...] = (demo, init, list_verb, check, schema, simulate, drive, verify, calibrate, report)
+for _module in _VERBS:
+    _add(app, _module.NAME, _module.verb, _module.EXAMPLE)
+_cluster = typer.Typer(
+    cls=Verbs, help=cluster.HELP, epilog=cluster.EXAMPLE, no_args_is_help=True, rich_markup_mode=None
+)
+for _name, (_function, _example) in cluster.VERBS.items():
+    _add(_cluster, _name, _function, _example)
+app.add_typer(_cluster, name="cluster")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"eventdrill {version('eventdrill')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None: ...
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    from eventdrill.shadows import refuse_shadows
+
+    try:
+        refuse_shadows()
+    except ImportError as error:
+        sys.exit(f"eventdrill: {error}")
+    app(prog_name="eventdrill")

@@ -1,0 +1,129 @@
+"""What people read on the terminal, made from the documents that `--json` prints: one source for both."""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from scenarios.quantities import SECOND, format_duration
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+_HEADLINES = (
+    "latency", "ack_latency", "lag", "gap", "write_gap", "drain_time", "delivery", "consumed", "produced", "lost", "passed",
+    "expired", "refused", "pending", "unexpected", "unknown", "duplicate_deliveries", "duplicate_effects", "dead_lettered",
+    "errors", "availability", "inversions", "restarts", "send_lateness",
+)  # fmt: skip
+_STATISTICS = ("", "p50", "p95", "p99", "max")
+"""The ones a table shows; `--json` and the page hold all."""
+
+
+def run_tables(document: Mapping[str, Any]) -> "list[RenderableType]":
+    """Return a run's indicators, checks and expectations, the last word last."""
+    indicators = table("indicators", ("indicator", "value", "95 % of runs", "mean, 95 % sure"))
+    for name, found in document["indicators"].items():
+        if _is_headline(name):
+            interval, mean = (bounds(found[key], found["unit"]) for key in ("interval", "mean_interval"))
+            indicators.add_row(name, figure(found), interval, mean)
+    return [indicators, *judgement_tables(document)]
+
+
+def judgement_tables(document: Mapping[str, Any]) -> "list[RenderableType]":
+    """Return the checks that found something, the expectations, and why a run says nothing."""
+    parts: list[RenderableType] = []
+    wrong = {name: check for name, check in document["checks"].items() if not check["valid"]}
+    if wrong:
+        checks = table("checks that failed", ("check", "count", "for example"))
+        for name, check in wrong.items():
+            checks.add_row(name, str(check["count"]), "; ".join(map(str, check["examples"][:2])))
+        parts.append(checks)
+    else:
+        parts.append(f"{len(document['checks'])} checks passed")
+    if document["expect"]:
+        parts.append(expectation_table(document["expect"]))
+    if not document["valid"]["ok"]:
+        parts.append("this run says nothing: " + "; ".join(document["valid"]["reasons"]))
+    return parts
+
+
+def expectation_table(expect: Iterable[Mapping[str, Any]]) -> "Table":
+    """Return the expectations with what was found."""
+    shown = table("expectations", ("", "expectation", "value", "held in"))
+    for each in expect:
+        share_held = each["share_held"]
+        held_in = "" if share_held is None else f"{share_held:.0%} of runs"
+        value = "cannot be measured" if each["value"] is None else f"{each['value']:.4g}"
+        shown.add_row("held" if each["held"] else "FAILED", each["text"], value, held_in)
+    return shown
+
+
+def agreement_table(agreement: Mapping[str, Mapping[str, Any]]) -> "Table":
+    """Return the verdicts, those that differ first."""
+    shown = table(
+        "prediction against observation",
+        ("verdict", "indicator", "predicted", "95 % of runs", "observed", "given the observed instants"),
+    )
+    order = ("differs", "cannot tell", "agrees")
+    for name, each in sorted(agreement.items(), key=lambda item: order.index(item[1]["verdict"])):
+        unit = each.get("unit", _unit_of(name))
+        given = each["given"]
+        again = "" if given is None else f"{number(given['predicted'], unit)}: {given['verdict']}"
+        predicted, observed = (number(each[key], unit) for key in ("predicted", "observed"))
+        shown.add_row(each["verdict"], name, predicted, bounds(each["interval"], unit), observed, again)
+    return shown
+
+
+def _unit_of(name: str) -> str:
+    from scenarios.expectations import parse_indicator
+
+    return parse_indicator(name).unit
+
+
+def table(title: str, columns: Iterable[str]) -> "Table":
+    """Return an empty table in the one look that all have."""
+    from rich import box
+    from rich.table import Table
+
+    shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        shown.add_column(column, overflow="fold")
+    return shown
+
+
+def figure(found: Mapping[str, Any]) -> str:
+    """Return an indicator's value, or how far it got, or that there is none."""
+    if found["value"] is None and found.get("at_least") is not None:
+        return f"over {number(found['at_least'], found['unit'])}"
+    return number(found["value"], found["unit"])
+
+
+def bounds(interval: tuple[float | None, float | None] | None, unit: str) -> str:
+    """Return an interval, empty where there is none; an end that is null is open."""
+    if interval is None:
+        return ""
+    low, high = interval
+    return f"{number(low, unit)} to {'never' if high is None else number(high, unit)}"
+
+
+def number(value: float | None, unit: str) -> str:
+    """Return a figure the way people write it in its unit."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    match unit:
+        case "s":
+            return format_duration(value * SECOND)
+        case "share":
+            return f"{value * 100:.4g} %"
+        case "events":
+            return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
+        case _:
+            return f"{value:.4g} {unit}"
+
+
+def _is_headline(name: str) -> bool:
+    kind, _, rest = name.partition("[")
+    kind, _, statistic = kind.partition(".")
+    where, _, scoped_statistic = rest.partition("].")
+    partition = "/" in where.split(",")[0]
+    return kind in _HEADLINES and (scoped_statistic if rest else statistic).rstrip("]") in _STATISTICS and not partition

@@ -1,0 +1,48 @@
+"""`eventdrill calibrate`: measures brokers and writes a profile."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eventdrill.errors import HELD, WrongInputError
+from eventdrill.terminal import say
+from eventdrill.verbs.options import On, place, writable_file
+
+NAME = "calibrate"
+EXAMPLE = (
+    "eventdrill calibrate --on local --quick --out mine.yaml\neventdrill simulate leader-crash --profile mine.yaml"
+)
+
+
+def verb(
+    on: On = "local",
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick", help="At most 40 s: two rates, no failures; the rest is taken from the shipped profile."
+        ),
+    ] = False,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The profile to write.")] = Path("profile.yaml"),
+) -> int:
+    """Measure a broker and write a profile: what produce, fetch, poll and commit take on this machine."""
+    import tempfile
+
+    from eventdrill.workflows.calibrate import calibrate
+    from eventdrill.workflows.places import start_cluster
+    from loadgen.clusters.model import ClusterSpec
+    from scenarios.profiles import load_profile, save_profile
+
+    where = place(on)
+    if not quick:
+        raise WrongInputError("only the quick calibration is there yet; add --quick")
+    if writable_file("--out", out).exists():
+        raise WrongInputError(f"--out {out} is there already, and nothing is ever overwritten; choose another name")
+    with (
+        tempfile.TemporaryDirectory(prefix="eventdrill-") as folder,
+        start_cluster(where, ClusterSpec(), say) as cluster,
+    ):
+        profile = calibrate(cluster, Path(folder) / "calibration", base=load_profile("local-kafka"), progress=say)
+    save_profile(profile, out)
+    say(f"profile: {out}")
+    return HELD

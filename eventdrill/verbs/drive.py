@@ -1,0 +1,47 @@
+"""`eventdrill drive`: the same plan on real brokers."""
+
+from typing import Annotated
+
+import typer
+
+from eventdrill.errors import WrongInputError
+from eventdrill.terminal import say
+from eventdrill.verbs.options import Json, On, Out, ScenarioFile, Seed, Settings, fresh_folder, place
+from eventdrill.verbs.outcome import finish
+
+NAME = "drive"
+EXAMPLE = "eventdrill drive leader-crash --on local --out runs/first"
+
+
+def verb(
+    file: ScenarioFile,
+    on: On = "local",
+    seed: Seed = None,
+    settings: Settings = None,
+    ui: Annotated[bool, typer.Option("--ui", help="Show the run in Locust's own page, on loopback.")] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers", min=1, metavar="N", help="Machines that share the load (not there yet).", show_default=False
+        ),
+    ] = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> int:
+    """Send the scenario's events to real brokers with its faults, read everything back, and judge it.
+
+    The brokers are started for the run on loopback, and end with it.
+    """
+    from eventdrill.live import display
+    from eventdrill.workflows.drive import prepare
+
+    if workers is not None:
+        raise WrongInputError(
+            "--workers: sharing the load among machines is not there yet; leave it out to drive from this one"
+        )
+    work = prepare(file, on=place(on), seed=seed, settings=settings or ())
+    folder = fresh_folder(out, f"{work.loaded.scenario.scenario}-driven")
+    with display(work.loaded.scenario) as watch:
+        run = work.run(folder, ui=ui, progress=say, watch=watch)
+    say(f"run: {folder}")
+    return finish(run, as_json=as_json)

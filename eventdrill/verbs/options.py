@@ -1,0 +1,147 @@
+"""The options that several verbs share, each spelt and explained once, and what is checked of them before anything starts."""
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from eventdrill.errors import WrongInputError
+
+if TYPE_CHECKING:
+    from eventdrill.workflows.places import Place
+
+ScenarioFile = Annotated[
+    str, typer.Argument(metavar="FILE", help="A scenario file, or the name of a shipped scenario.")
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(
+        "--seed",
+        min=0,
+        max=2**63 - 1,
+        metavar="N",
+        help="Seed of all that is random; default: the scenario's.",
+        show_default=False,
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="K=V",
+        help="Change one field of the scenario: --set groups.fulfilment.members=6. Repeat for more.",
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="DIR",
+        help="Folder for the run: new, or there and empty. Default: a new one under runs/.",
+        show_default=False,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+Profile = Annotated[
+    str | None,
+    typer.Option(
+        "--profile",
+        metavar="P",
+        help="Measured figures of the system: a shipped profile's name or a file. Default: the scenario's.",
+        show_default=False,
+    ),
+]
+On = Annotated[
+    str,
+    typer.Option(
+        "--on", metavar="WHERE", help="local: a private Kafka. embedded: the in-process cluster of librdkafka."
+    ),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        min=1,
+        max=1024,
+        metavar="J",
+        help="Processes that simulate; default: one per core.",
+        show_default=False,
+    ),
+]
+
+
+def place(on: str) -> "Place":
+    """Return where to run; refuse what is no such place, and systems of others for now."""
+    match on:
+        case "local" | "embedded":
+            return on
+    if re.fullmatch(r"[^\s:/]+:\d{1,5}(,[^\s:/]+:\d{1,5})*|\[[0-9a-fA-F:]+\]:\d{1,5}", on):
+        raise WrongInputError(
+            f"--on {on}: EventDrill cannot drive brokers that it did not start yet; --on local starts a private Kafka, --on embedded an in-process cluster"
+        )
+    raise WrongInputError(f"--on {on!r} is no place to run; there is local, embedded and HOST:PORT")
+
+
+def share(option: str, text: str) -> float:
+    """Return a share such as `5%`."""
+    from scenarios import quantities
+
+    try:
+        value = quantities.share(text)
+    except ValueError as error:
+        raise WrongInputError(f"{option} {error}") from None
+    if value == 0:
+        raise WrongInputError(f"{option} is {text!r}; it is more than 0%")
+    return value
+
+
+def fresh_folder(out: Path | None, default_name: str) -> Path:
+    """Return the folder for a run, made and empty; refuse one that holds something, or cannot be written to."""
+    if out is None:
+        return _numbered(Path("runs"), default_name)
+    try:
+        if out.is_dir() and any(out.iterdir()):
+            raise WrongInputError(
+                f"--out {out} holds something already ({next(out.iterdir()).name}); name a new or an empty folder"
+            )
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WrongInputError(f"--out {out} cannot be made or read: {error.strerror or error}") from None
+    _check_writable(out)
+    return out
+
+
+def _numbered(parent: Path, name: str) -> Path:
+    """Make `NAME-1`, or the next number that is free."""
+    try:
+        parent.mkdir(exist_ok=True)
+        for number in range(1, 100_000):
+            try:
+                (parent / f"{name}-{number}").mkdir()
+            except FileExistsError:
+                continue
+            return parent / f"{name}-{number}"
+    except OSError as error:
+        raise WrongInputError(
+            f"{parent.absolute()} cannot be written to ({error.strerror or error}); name a folder with --out"
+        ) from None
+    raise WrongInputError(f"{parent} holds too many runs; remove some, or name a folder with --out")
+
+
+def _check_writable(folder: Path) -> None:
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise WrongInputError(f"--out {folder} cannot be written to; choose another folder, or change its permissions")
+
+
+def writable_file(option: str, path: Path) -> Path:
+    """Return a file that can be written; refuse one whose folder is not there or not writable, and folders."""
+    folder = path.absolute().parent
+    if path.is_dir():
+        raise WrongInputError(f"{option} {path} is a folder; name a file in it")
+    if not folder.is_dir():
+        raise WrongInputError(f"{option} {path}: there is no folder {folder}")
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise WrongInputError(f"{option} {path} cannot be written to; choose another folder, or change its permissions")
+    return path

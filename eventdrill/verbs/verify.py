@@ -1,0 +1,68 @@
+"""`eventdrill verify`: predicts, drives, compares."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from eventdrill.terminal import progress, say, show, show_json
+from eventdrill.verbs.options import Jobs, Json, On, Out, Profile, ScenarioFile, Seed, Settings, fresh_folder, place
+
+NAME = "verify"
+EXAMPLE = "eventdrill verify leader-crash --on local --repeats 2"
+
+
+def verb(
+    file: ScenarioFile,
+    on: On = "local",
+    profile: Profile = None,
+    repeats: Annotated[
+        int,
+        typer.Option("--repeats", min=1, max=1000, metavar="K", help="Live runs; each takes as long as the scenario."),
+    ] = 1,
+    replications: Annotated[
+        int,
+        typer.Option("--replications", min=20, max=100_000, metavar="R", help="Simulated runs behind the intervals."),
+    ] = 200,
+    seed: Seed = None,
+    settings: Settings = None,
+    jobs: Jobs = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> int:
+    """Predict a scenario, lock the prediction, drive it on real brokers, and say how far the two agree.
+
+    Exit code 1: an expectation or a check failed, or a verdict is `differs`. 3: the run says nothing about the prediction.
+    """
+    from eventdrill.workflows.verify import verify
+    from scenarios.files import load_scenario
+    from scenarios.profiles import load_profile
+
+    where = place(on)
+    loaded = load_scenario(file, settings or ())
+    taken = load_profile(profile) if profile is not None else None
+    folder = fresh_folder(out, f"{loaded.scenario.scenario}-verified")
+    result = verify(
+        loaded,
+        on=where,
+        profile=taken,
+        repeats=repeats,
+        replications=replications,
+        jobs=jobs,
+        seed=seed,
+        out=folder,
+        console=progress(),
+    )
+    document = result.to_json()
+    if as_json:
+        show_json(document)
+    else:
+        show(*_tables(document))
+    say(f"runs: {Path(result.folder)}")
+    return result.exit_code
+
+
+def _tables(document: dict[str, Any]) -> list[Any]:
+    from eventdrill.tables import agreement_table, judgement_tables
+
+    return [agreement_table(document["agreement"]), *judgement_tables(document["observed"])]

@@ -1,0 +1,41 @@
+"""Where a scenario is driven: brokers that EventDrill starts for it and that end with it."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from loadgen.clusters.embedded import EmbeddedKafka
+    from loadgen.clusters.local import LocalKafka
+    from loadgen.clusters.model import ClusterSpec
+    from scenarios.schema import Scenario
+
+Place = Literal["local", "embedded"]
+
+
+def spec_of(scenario: "Scenario") -> "ClusterSpec":
+    """Return the cluster that a scenario asks for."""
+    from loadgen.clusters.model import ClusterSpec
+
+    brokers = scenario.brokers
+    return ClusterSpec(
+        nodes=brokers.nodes,
+        version=brokers.version,
+        controllers=brokers.controllers,
+        settings={name: _native(value) for name, value in brokers.settings.items()},
+        racks=brokers.racks,
+    )
+
+
+def _native(value: str | int | float | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def start_cluster(place: Place, spec: "ClusterSpec", progress: Callable[[str], None]) -> "LocalKafka | EmbeddedKafka":
+    """Start brokers on loopback and return them when they serve; they end with this process."""
+    if place == "embedded":
+        from loadgen.clusters.embedded import start_embedded
+
+        return start_embedded(spec, progress=progress)
+    from loadgen.clusters.local import start_local
+
+    return start_local(spec, progress=progress)

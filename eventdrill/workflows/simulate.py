@@ -1,0 +1,151 @@
+"""Simulates a scenario: a run dataset, and intervals where there are several replications."""
+
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from eventdrill.errors import WrongInputError
+from eventdrill.workflows.sources import Source, loaded
+from scenarios.files import LoadedScenario
+from scenarios.plan import Plan, make_plan
+from scenarios.profiles import Profile, load_profile
+
+if TYPE_CHECKING:
+    from rundata.replications import Estimate
+    from rundata.run import Run
+    from sim.experiments import Replications
+
+MOST_REPLICATIONS = 1000
+"""Where a precision is wanted and no limit is given."""
+FIRST_REPLICATIONS = 20
+"""Enough to tell how many more a precision takes."""
+KEPT_EVENTS = 1_000_000
+"""Operations of larger plans are not kept unless asked for."""
+
+Operations = Literal["all", "none"]
+Progress = Callable[[int], None]
+
+
+def simulate(
+    scenario: Source,
+    *,
+    seed: int | None = None,
+    settings: Sequence[str] = (),
+    profile: Profile | str | Path | None = None,
+    replications: int = 1,
+    precision: float | None = None,
+    jobs: int | None = None,
+    operations: Operations | None = None,
+    out: Path | str | None = None,
+) -> "Run":
+    """Return the simulated run of a scenario: a file, a shipped scenario's name, or a `Scenario`.
+
+    With `replications` every indicator has its intervals; with `precision` (0.05 is 5 %) only as many are run as the
+    means need. `out` is a new or empty folder for the dataset; without it the run stays in memory.
+    """
+    work = prepare(scenario, seed=seed, settings=settings, profile=profile)
+    folder = None if out is None else Path(out)
+    return work.run(folder, replications=replications, precision=precision, jobs=jobs, operations=operations)
+
+
+def prepare(
+    scenario: Source,
+    *,
+    seed: int | None = None,
+    settings: Sequence[str] = (),
+    profile: Profile | str | Path | None = None,
+) -> "Simulation":
+    """Check everything that can be wrong, before anything starts."""
+    from sim.refuse import cannot
+
+    found = loaded(scenario, settings)
+    chosen = profile if isinstance(profile, Profile) else load_profile(profile or found.scenario.profile)
+    reasons = cannot(found.scenario)
+    if reasons:
+        raise WrongInputError("\n".join(f"{found.source}: {reason}" for reason in reasons))
+    return Simulation(found, chosen, make_plan(found.scenario, seed))
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """A simulation that can begin."""
+
+    loaded: LoadedScenario
+    profile: Profile
+    plan: Plan
+
+    def run(
+        self,
+        folder: Path | None,
+        *,
+        replications: int = 1,
+        precision: float | None = None,
+        jobs: int | None = None,
+        operations: Operations | None = None,
+        progress: Progress = lambda _done: None,
+    ) -> "Run":
+        """Simulate, and write the dataset of the plan itself (replication 0) where a folder is given."""
+        from rundata.dataset import RunWriter
+        from rundata.run import Run
+
+        about = {"profile": self.profile.profile, "brokers": self._brokers()}
+        keep = operations or ("all" if len(self.plan) <= KEPT_EVENTS else "none")
+        writer = None
+        if folder is not None:
+            writer = RunWriter(folder, self.plan, about, engine="simulated", text=self.loaded.text)
+            writer.state("running")
+        try:
+            drawn = self._replicate(replications, precision, jobs, keep, progress)
+        except BaseException:
+            if writer is not None:
+                writer.state("interrupted")
+            raise
+        if writer is not None:
+            writer.finish(drawn.first)
+        return Run(drawn.first)
+
+    def _brokers(self) -> Mapping[str, object]:
+        brokers = self.loaded.scenario.brokers
+        return {"implementation": "simulated", "version": brokers.version, "nodes": brokers.nodes}
+
+    def _replicate(
+        self, most: int, precision: float | None, jobs: int | None, keep: Operations, progress: Progress
+    ) -> "Replications":
+        from rundata.replications import summarise
+        from sim.experiments import replicate
+
+        count = most if precision is None else min(most, FIRST_REPLICATIONS)
+        while True:
+            drawn = replicate(
+                self.loaded.scenario,
+                self.profile,
+                seed=self.plan.seed,
+                replications=count,
+                jobs=jobs or min(count, os.cpu_count() or 1),
+                same_plan=False,
+                vary_profile=False,
+                progress=lambda done, _total: progress(done),
+            )
+            if precision is None or count == most:
+                return drawn
+            missing = _factor_missing(summarise(drawn.measured), precision)
+            if missing <= 1:
+                return drawn
+            # Half-widths shrink with the square root; a tenth more, since the spread itself is only estimated.
+            count = min(most, math.ceil(count * min(10.0, 1.1 * missing**2)))
+
+
+def _factor_missing(estimates: "Mapping[str, Estimate]", precision: float) -> float:
+    """Return by how much the widest relative half-width of a mean exceeds what is wanted."""
+    widest = 0.0
+    for estimate in estimates.values():
+        if estimate.mean_interval is None or estimate.unit == "events":
+            continue
+        low, high = estimate.mean_interval
+        middle = abs(low + high) / 2
+        if middle > 0:
+            widest = max(widest, (high - low) / 2 / middle)
+    return widest / precision

@@ -1,0 +1,21 @@
+"""What people hand in as a scenario, in Python or on the command line, as one thing."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from scenarios.files import LoadedScenario, load_scenario, load_text, scenario_text
+from scenarios.schema import Scenario
+
+Source = str | Path | Scenario | LoadedScenario
+"""A file, a shipped scenario's name, or a scenario made in Python."""
+
+
+def loaded(source: Source, settings: Sequence[str] = ()) -> LoadedScenario:
+    """Return a valid scenario with its text, the settings (`groups.fulfilment.members=6`) put in."""
+    match source:
+        case LoadedScenario():
+            return load_text(source.text, source.source, settings) if settings else source
+        case Scenario():
+            return load_text(scenario_text(source), source.scenario, settings)
+        case _:
+            return load_scenario(source, settings)
