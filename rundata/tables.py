@@ -1,7 +1,7 @@
 """The run dataset's tables in memory: rows with integer codes, equal for both engines. `rundata.parquet` keeps them on disk."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Literal
 
@@ -111,6 +111,10 @@ class RunData:
     error_names: Mapping[int, str] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
     """What run.json holds beside the scenario: state, profile, brokers, versions, host, command line, invalid reasons."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what was derived when a run travels to another process."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @cached_property
     def names(self) -> Names:

@@ -1,0 +1,258 @@
+"""What has piled up: lag and its age on a 100 ms grid, the lag that exporters show, and how long disturbances take to drain."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rundata.books import Books, Bools, End
+from rundata.measurement import Ints, Measurement, missing, seconds
+from rundata.rows import NEVER
+from rundata.scopes import Scope, pairs_in
+from scenarios.expectations import BEFORE_FAULTS
+from scenarios.quantities import MILLISECOND, SECOND
+
+Found = dict[str, Measurement]
+STEP_NS = 100 * MILLISECOND
+MERGED_BELOW_NS = 5 * SECOND
+"""Faults less than this apart form one disturbance."""
+AFTERMATH_NS = 5 * SECOND
+"""The lag's maximum is looked for until so long after a disturbance."""
+BEFORE_NS = 10 * SECOND
+ARRIVALS_NS = SECOND
+HELD_NS = SECOND
+LOAD_END = "load end"
+"""The label of the load's end as a disturbance."""
+
+
+@dataclass(frozen=True, eq=False)
+class Backlog:
+    """Pairs that wait: acknowledged at some time, and ended at a later one."""
+
+    came_ns: Ints
+    """Acknowledgements, sorted."""
+    left_ns: Ints
+    """Ends, sorted; never before the acknowledgement."""
+    longest_ns: Ints
+    """Running maximum of the ends in the order of `came_ns`."""
+
+    def at(self, times_ns: Ints) -> Ints:
+        """Return how many wait at each instant; an end counts from its own instant on."""
+        came = np.searchsorted(self.came_ns, times_ns, side="right")
+        return came - np.searchsorted(self.left_ns, times_ns, side="right")
+
+    def age_at(self, times_ns: Ints) -> Ints:
+        """Return how long the oldest one has waited at each instant; 0 where none waits."""
+        # The running maximum first exceeds t at a pair whose own end does, and that is the oldest that still waits.
+        oldest = np.searchsorted(self.longest_ns, times_ns, side="right")
+        came = np.append(self.came_ns, NEVER)[oldest]
+        return np.where(came <= times_ns, times_ns - np.minimum(came, times_ns), 0)
+
+
+def backlog(books: Books, scope: Scope) -> Backlog:
+    """Return the waiting pairs of a scope: acknowledged, not lost, warm-up included."""
+    pairs, chosen = books.pairs, pairs_in(books, scope)
+    waits = (pairs.acked_ns != NEVER) & (pairs.end != End.lost)
+    if chosen is not None:
+        waits &= chosen
+    came, left = pairs.acked_ns[waits], np.maximum(pairs.end_ns[waits], pairs.acked_ns[waits])
+    order = np.argsort(came, kind="stable")
+    return Backlog(came[order], np.sort(left), np.maximum.accumulate(left[order]))
+
+
+def grid(books: Books) -> Ints:
+    """Return the instants at which lag is looked at: every 100 ms from 0 to the end of the drain."""
+    return np.arange(0, max(books.end_ns, books.scenario.duration) + 1, STEP_NS)
+
+
+def lag(books: Books, scope: Scope) -> Found:
+    """Measure lag: the maximum up to the end of the drain, the mean over the load, and what is left when the load ends."""
+    times, values = grid(books), backlog(books, scope).at(grid(books))
+    if scope.narrowed is not None:
+        around = _around(books, scope, times)
+        if not around.any():
+            return {key: missing("events", f"{scope.narrowed} did not happen") for key in ("max", "mean", "end")}
+        times, values = times[around], values[around]
+        return _levels(values, values)
+    return _levels(values, values[times <= books.scenario.duration])
+
+
+def lag_age(books: Books, scope: Scope) -> Found:
+    """Measure the greatest age of the oldest waiting pair."""
+    times = grid(books)
+    return {"max": Measurement(seconds(int(backlog(books, scope).age_at(times).max(initial=0))), "s")}
+
+
+def _around(books: Books, scope: Scope, times: Ints) -> Bools:
+    """Return the instants that belong to the narrowed part: from a fault's begin to 5 s after its end, or before all faults."""
+    if scope.narrowed == BEFORE_FAULTS:
+        first = min((planned.begin_ns for planned in books.plan.faults), default=books.scenario.duration)
+        return np.asarray(times < first)
+    inside = np.zeros(len(times), np.bool_)
+    for begin, end, label in fault_spans(books):
+        if label == scope.narrowed:
+            inside |= (times >= begin) & (times <= end + AFTERMATH_NS)
+    return inside
+
+
+def _levels(everywhere: Ints, in_load: Ints) -> Found:
+    return {
+        "max": Measurement(float(everywhere.max(initial=0)), "events"),
+        "mean": Measurement(float(in_load.mean()), "events"),
+        "end": Measurement(float(in_load[-1]), "events"),
+    }
+
+
+# ---- committed lag -------------------------------------------------------------------------------------------------
+
+
+def committed_lag(books: Books, scope: Scope) -> Found:
+    """Measure the high watermark minus the committed offset each second, summed over the scope's groups and partitions."""
+    times = np.arange(0, max(books.end_ns, books.scenario.duration) + 1, SECOND)
+    total = np.zeros(len(times), np.int64)
+    for group, name in enumerate(books.groups):
+        if scope.kind == "group" and scope.number != group:
+            continue
+        for topic in books.scenario.groups[name].topics:
+            for partition in _partitions(books, topic, scope):
+                total += np.maximum(
+                    high_watermark(books, partition, times) - _committed(books, group, partition, times), 0
+                )
+    return _levels(total, total[times <= books.scenario.duration])
+
+
+def _partitions(books: Books, topic: str, scope: Scope) -> range:
+    number = books.plan.topics.index(topic)
+    first, end = int(books.first_partition[number]), int(books.first_partition[number + 1])
+    if scope.kind == "topic" and scope.number != number:
+        return range(0)
+    if scope.kind == "partition":
+        return range(scope.number, scope.number + 1) if first <= scope.number < end else range(0)
+    return range(first, end)
+
+
+def high_watermark(books: Books, partition: int, times_ns: Ints) -> Ints:
+    """Return the offset below which records could be read at each instant.
+
+    A record was visible at its acknowledgement or first delivery at the latest; and so was every record before it.
+    """
+    mine = np.flatnonzero(books.records.partition == partition)
+    order = np.argsort(books.records.offset[mine], kind="stable")
+    event, offset = books.records.event[mine][order], books.records.offset[mine][order]
+    seen = books.sends.acked_ns[event]
+    if len(books.groups):
+        seen = np.minimum(seen, books.handling.delivered_ns.min(axis=0)[event])
+    visible = np.minimum.accumulate(seen[::-1])[::-1]
+    passed = np.searchsorted(visible, times_ns, side="right")
+    return np.concatenate([[0], offset + 1])[passed]
+
+
+def _committed(books: Books, group: int, partition: int, times_ns: Ints) -> Ints:
+    ended, offset = books.commits.get((group, partition), (np.zeros(0, np.int64), np.zeros(0, np.int64)))
+    return np.concatenate([[0], offset])[np.searchsorted(ended, times_ns, side="right")]
+
+
+# ---- drain time ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """Faults less than 5 s apart, or the load's end with a backlog."""
+
+    begin_ns: int
+    end_ns: int
+    labels: tuple[str, ...]
+
+
+def fault_spans(books: Books) -> list[tuple[int, int, str]]:
+    """Return begin, end and label of each fault: as it happened, or as planned where nothing was recorded."""
+    run = books.run
+    if run.faults:
+        return [
+            (
+                fault.began_ns if fault.began_ns != NEVER else fault.planned_begin_ns,
+                fault.ended_ns if fault.ended_ns != NEVER else fault.planned_end_ns,
+                fault.label,
+            )
+            for fault in run.faults
+        ]
+    return [(planned.begin_ns, planned.end_ns, planned.label) for planned in books.plan.faults]
+
+
+def disturbances(books: Books) -> list[Disturbance]:
+    """Return the faults in the order of time, those less than 5 s apart as one."""
+    merged: list[Disturbance] = []
+    for begin, end, label in sorted(fault_spans(books)):
+        if merged and begin - merged[-1].end_ns < MERGED_BELOW_NS:
+            last = merged[-1]
+            labels = tuple(dict.fromkeys((*last.labels, label)))
+            merged[-1] = Disturbance(last.begin_ns, max(last.end_ns, end), labels)
+        else:
+            merged.append(Disturbance(begin, end, (label,)))
+    return merged
+
+
+def drain_time(books: Books, scope: Scope) -> Found:
+    """Measure the longest time that lag took from its maximum in a disturbance until it was back at base for good."""
+    times = grid(books)
+    values = backlog(books, scope).at(times)
+    arrivals = _Arrivals(books, scope)
+    asked = [each for each in disturbances(books) if scope.narrowed is None or scope.narrowed in each.labels]
+    drains = [_drain_of(disturbance, times, values, arrivals) for disturbance in asked]
+    if scope.narrowed is None:
+        drains += [_load_end_drain(books.scenario.duration, times, values, arrivals)]
+    if not drains:
+        return {"": missing("s", f"{scope.narrowed} did not happen")}
+    unreached = [drain for drain in drains if drain.value is None]
+    longest = max(drain.value if drain.value is not None else drain.at_least or 0.0 for drain in drains)
+    return {"": Measurement(None, "s", longest, unreached[0].reason) if unreached else Measurement(longest, "s")}
+
+
+class _Arrivals:
+    """Counts pairs planned in a span."""
+
+    def __init__(self, books: Books, scope: Scope) -> None:
+        chosen = pairs_in(books, scope)
+        intended = books.pairs.intended_ns
+        self._intended = np.sort(intended if chosen is None else intended[chosen])
+
+    def before(self, at_ns: int) -> int:
+        """Return how many pairs were planned for the second before an instant."""
+        low, high = np.searchsorted(self._intended, [at_ns - ARRIVALS_NS, at_ns])
+        return int(high - low)
+
+    def all_before(self, times_ns: Ints) -> Ints:
+        """Return the same for many instants."""
+        return np.searchsorted(self._intended, times_ns) - np.searchsorted(self._intended, times_ns - ARRIVALS_NS)
+
+
+def _drain_of(disturbance: Disturbance, times: Ints, values: Ints, arrivals: _Arrivals) -> Measurement:
+    before = values[(times >= disturbance.begin_ns - BEFORE_NS) & (times < disturbance.begin_ns)]
+    base = max(int(before.max(initial=0)), arrivals.before(disturbance.begin_ns))
+    first, last = np.searchsorted(times, [disturbance.begin_ns, disturbance.end_ns + AFTERMATH_NS + 1])
+    if first >= len(times):
+        return Measurement(0.0, "s")  # it began after the drain had ended
+    top = int(first + np.argmax(values[first : max(last, first + 1)]))
+    return _until_base(top, base, times, values)
+
+
+def _load_end_drain(duration_ns: int, times: Ints, values: Ints, arrivals: _Arrivals) -> Measurement:
+    base, at_end = arrivals.before(duration_ns), int(np.searchsorted(times, duration_ns))
+    return _until_base(at_end, base, times, values) if values[at_end] > base else Measurement(0.0, "s")
+
+
+def _until_base(top: int, base: int, times: Ints, values: Ints) -> Measurement:
+    """Return the time from grid point `top` to the first from which lag stays at or below base for 1 s.
+
+    After the last grid point nothing changes any more: what ended stays ended.
+    """
+    above = np.flatnonzero(values[top:] > base)
+    if len(above) == 0:
+        return Measurement(0.0, "s")
+    held = HELD_NS // STEP_NS
+    breaks = np.concatenate([[-1], above, [len(values) - top + held + 1]])
+    gaps = np.flatnonzero(np.diff(breaks) > held + 1)
+    at = int(breaks[gaps[0]]) + 1 + top
+    if at >= len(times):
+        reason = f"lag was still {int(values[-1])} when the run ended, above the base of {base}"
+        return Measurement(None, "s", seconds(int(times[-1] - times[top])), reason)
+    return Measurement(seconds(int(times[at] - times[top])), "s")

@@ -1,0 +1,166 @@
+"""Tallies of operations by event and by pair (event, group): take blocks of rows in any order, merge, and read the arrays.
+
+Every tally keeps sums, minima and maxima only, so that neither the blocks nor their order change the result.
+"""
+
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rundata.rows import NEVER, NONE, Kind, Outcome
+
+Ints = NDArray[np.int64]
+NO_END = -(2**63)
+
+
+class Rows:
+    """The rows of one kind of operation as contiguous columns, each copied out when first asked for."""
+
+    def __init__(self, rows: NDArray[np.void], chosen: NDArray[np.intp]) -> None:
+        self._rows = rows
+        self._chosen = chosen
+        self._columns: dict[str, NDArray[np.int64]] = {}
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def __getitem__(self, name: str) -> Ints:
+        if name not in self._columns:
+            self._columns[name] = self._rows[name][self._chosen].astype(np.int64)
+        return self._columns[name]
+
+    @cached_property
+    def ok(self) -> NDArray[np.bool_]:
+        """Which rows ended well."""
+        well: NDArray[np.bool_] = (self["outcome"] == Outcome.ok) & (self["ended_ns"] != NEVER)
+        return well
+
+
+class Block:
+    """A block of operations, split by kind; rows about events that the plan does not hold are in none of them but commits."""
+
+    def __init__(self, rows: NDArray[np.void], events: int) -> None:
+        kind = np.ascontiguousarray(rows["kind"])
+        event = np.ascontiguousarray(rows["event_id"])
+        known = (event >= 0) & (event < events)
+        # Rows of unknown events (a foreign record that was read) are judged by the checks and belong to no pair.
+        by_kind = {k: np.flatnonzero((kind == k) & (known if k != Kind.commit else True)) for k in Kind}
+        self.sends = Rows(rows, by_kind[Kind.send])
+        self.deliveries = Rows(rows, by_kind[Kind.delivery])
+        self.tries = Rows(rows, by_kind[Kind.try_])
+        self.skips = Rows(rows, by_kind[Kind.skip])
+        self.dead_letters = Rows(rows, by_kind[Kind.dead_letter])
+        self.commits = Rows(rows, by_kind[Kind.commit])
+
+
+class SendTally:
+    """By event: handed over, acknowledged, its send's end, where it was appended, and whether an outcome stayed unknown."""
+
+    def __init__(self, events: int) -> None:
+        self.handed_ns = np.full(events, NEVER, np.int64)
+        self.acked_ns = np.full(events, NEVER, np.int64)
+        self.closed_ns = np.full(events, NO_END, np.int64)
+        """When its last send ended; NEVER where one did not end."""
+        self.position = np.full(events, NEVER, np.int64)
+        """Offset of its first acknowledged append (of equally early ones the lowest); NEVER where there is none."""
+        self.partition = np.full(events, NONE, np.int64)
+        """Highest partition of its sends."""
+        self.sends = np.zeros(events, np.int64)
+        self.unknown = np.zeros(events, np.bool_)
+
+    def take(self, block: Block) -> Self:
+        """Add a block of rows."""
+        rows, events = block.sends, len(self.sends)
+        event, ended = rows["event_id"], rows["ended_ns"]
+        part = SendTally(events)
+        np.minimum.at(part.handed_ns, event, rows["started_ns"])
+        np.maximum.at(part.closed_ns, event, ended)
+        np.maximum.at(part.partition, event, rows["partition"])
+        part.sends += np.bincount(event, minlength=events)
+        part.unknown[event[(rows["outcome"] == Outcome.unknown) | (ended == NEVER)]] = True
+        acked, acked_ns = event[rows.ok], ended[rows.ok]
+        np.minimum.at(part.acked_ns, acked, acked_ns)
+        offset = rows["offset"][rows.ok]
+        first = (acked_ns == part.acked_ns[acked]) & (offset >= 0)
+        np.minimum.at(part.position, acked[first], offset[first])
+        return self.merge(part)
+
+    def merge(self, other: "SendTally") -> Self:
+        """Add what another tally has taken."""
+        earlier = other.acked_ns < self.acked_ns
+        tied = other.acked_ns == self.acked_ns
+        self.position = np.where(
+            earlier, other.position, np.where(tied, np.minimum(self.position, other.position), self.position)
+        )
+        np.minimum(self.handed_ns, other.handed_ns, out=self.handed_ns)
+        np.minimum(self.acked_ns, other.acked_ns, out=self.acked_ns)
+        np.maximum(self.closed_ns, other.closed_ns, out=self.closed_ns)
+        np.maximum(self.partition, other.partition, out=self.partition)
+        self.sends += other.sends
+        self.unknown |= other.unknown
+        return self
+
+
+class HandlingTally:
+    """By group and event: first delivery and effect, how many of each, tries, and when the group gave the event up."""
+
+    _EARLIEST = ("delivered_ns", "effect_ns", "dead_ns", "dead_tried_ns", "skipped_ns")
+    _COUNTS = ("deliveries", "effects", "tries", "failed_tries", "given_up", "dead_letters")
+
+    def __init__(self, groups: int, events: int) -> None:
+        shape = (groups, events)
+        self.delivered_ns = np.full(shape, NEVER, np.int64)
+        self.effect_ns = np.full(shape, NEVER, np.int64)
+        self.dead_ns = np.full(shape, NEVER, np.int64)
+        """When a dead letter was first acknowledged."""
+        self.dead_tried_ns = np.full(shape, NEVER, np.int64)
+        """When a dead letter was first sent, whatever became of it."""
+        self.skipped_ns = np.full(shape, NEVER, np.int64)
+        self.deliveries = np.zeros(shape, np.int64)
+        self.effects = np.zeros(shape, np.int64)
+        self.tries = np.zeros(shape, np.int64)
+        self.failed_tries = np.zeros(shape, np.int64)
+        self.given_up = np.zeros(shape, np.int64)
+        """Times the group dead-lettered or skipped the event."""
+        self.dead_letters = np.zeros(shape, np.int64)
+
+    def take(self, block: Block) -> Self:
+        """Add a block of rows."""
+        deliveries, tries, skips, dead = block.deliveries, block.tries, block.skips, block.dead_letters
+        _earliest(self.delivered_ns, self._pairs(deliveries), deliveries["started_ns"])
+        self._count(self.deliveries, self._pairs(deliveries))
+        tried = self._pairs(tries)
+        _earliest(self.effect_ns, tried[tries.ok], tries["ended_ns"][tries.ok])
+        self._count(self.effects, tried[tries.ok])
+        self._count(self.tries, tried)
+        self._count(self.failed_tries, tried[tries["outcome"] == Outcome.failed])
+        skipped_ns = np.where(skips["ended_ns"] == NEVER, skips["started_ns"], skips["ended_ns"])
+        _earliest(self.skipped_ns, self._pairs(skips), skipped_ns)
+        gone = self._pairs(dead)
+        _earliest(self.dead_ns, gone[dead.ok], dead["ended_ns"][dead.ok])
+        _earliest(self.dead_tried_ns, gone, dead["started_ns"])
+        self._count(self.dead_letters, gone[dead.ok])
+        self._count(self.given_up, np.concatenate([self._pairs(skips), gone[dead.ok]]))
+        return self
+
+    def merge(self, other: "HandlingTally") -> Self:
+        """Add what another tally has taken."""
+        for name in self._EARLIEST:
+            np.minimum(getattr(self, name), getattr(other, name), out=getattr(self, name))
+        for name in self._COUNTS:
+            np.add(getattr(self, name), getattr(other, name), out=getattr(self, name))
+        return self
+
+    def _pairs(self, rows: Rows) -> Ints:
+        return rows["group"] * self.effects.shape[1] + rows["event_id"]
+
+    @staticmethod
+    def _count(into: Ints, pairs: Ints) -> None:
+        if len(pairs):
+            into.reshape(-1)[:] += np.bincount(pairs, minlength=into.size)
+
+
+def _earliest(into: Ints, pairs: Ints, times_ns: Ints) -> None:
+    np.minimum.at(into.reshape(-1), pairs, times_ns)
