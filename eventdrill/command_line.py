@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from eventdrill.errors import INTERRUPTED, SAYS_NOTHING, exit_code_of
+from eventdrill.errors import INTERRUPTED, SAYS_NOTHING, WRONG_INPUT, exit_code_of
 from eventdrill.verbs import calibrate, check, cluster, demo, drive, init, report, schema, simulate, verify
 from eventdrill.verbs import list as list_verb
 
@@ -116,5 +116,6 @@ def main() -> None:
     try:
         refuse_shadows()
     except ImportError as error:
-        sys.exit(f"eventdrill: {error}")
+        print(f"eventdrill: {error}", file=sys.stderr)
+        sys.exit(WRONG_INPUT)
     app(prog_name="eventdrill")
