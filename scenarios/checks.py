@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
 
 from scenarios.clients import as_int, topic_setting
-from scenarios.errors import Path, and_list, nearest
+from scenarios.errors import Path, and_list, nearest, part_of
 from scenarios.expectations import BEFORE_FAULTS, INDICATORS, IndicatorName, parse_indicator
 from scenarios.faults import (
     BrokerCrash,
@@ -21,8 +20,9 @@ from scenarios.faults import (
     SlowWork,
     Surge,
 )
-from scenarios.quantities import SECOND, format_duration
-from scenarios.schema import Arrivals, Producer, Scenario
+from scenarios.load import expected_events_of
+from scenarios.quantities import format_duration
+from scenarios.schema import Producer, Scenario
 from scenarios.settings import setting_findings
 
 MOST_EVENTS = 2**31 - 1
@@ -145,7 +145,7 @@ def _producer(scenario: Scenario, name: str, producer: Producer) -> Iterator[Fin
                 f"of {format_duration(scenario.duration)}; change a part's `for`, or the duration"
             )
             yield Finding(arrivals, message, (("duration",),))
-    events = sum(_expected(part, scenario.duration) for part in parts)
+    events = expected_events_of(scenario, name)
     if events > MOST_EVENTS:
         message = (
             f"makes about {events:.3g} events; a plan holds at most {MOST_EVENTS:,}, so lower the rate or the duration"
@@ -160,10 +160,6 @@ def _producer(scenario: Scenario, name: str, producer: Producer) -> Iterator[Fin
         yield Finding(
             (*place, "share"), "is 'keys', and the events have no keys; write `share: arrivals`, or give a `key`"
         )
-
-
-def _expected(part: Arrivals, duration_ns: int) -> float:
-    return sum(part.rate) / 2 * (duration_ns if part.for_ns is None else part.for_ns) / SECOND
 
 
 def _group(scenario: Scenario, name: str) -> Iterator[Finding]:
@@ -374,12 +370,7 @@ def _hidden(read: Path, broken: Path, value: object) -> bool:
     return read[:-1] == broken[:-1] and read[-1] != "*" and not _present(read, value)
 
 
-def _present(path: Path, value: Any) -> bool:
+def _present(path: Path, value: object) -> bool:
     for part in path:
-        if not isinstance(value, list | dict):
-            return False
-        inside = isinstance(part, int) and part < len(value) if isinstance(value, list) else part in value
-        if not inside:
-            return False
-        value = value[part]
-    return True
+        value = part_of(value, part)
+    return value is not None

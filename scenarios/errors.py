@@ -4,6 +4,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 Path = tuple[str | int, ...]
 """A place in a file: names of fields, and positions in lists from 0."""
@@ -51,6 +52,13 @@ def format_path(path: Path) -> str:
         else:
             text += f"[{part!r}]"
     return text
+
+
+def part_of(value: object, part: str | int) -> Any:
+    """Return a field or entry of a file's value, or None where there is none."""
+    if isinstance(value, dict):
+        return value.get(part)
+    return value[part] if isinstance(value, list) and isinstance(part, int) and part < len(value) else None
 
 
 def show(value: object) -> str:

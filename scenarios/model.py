@@ -30,6 +30,7 @@ class Frozen(BaseModel):
         validate_by_name=True,
         arbitrary_types_allowed=True,
         strict=True,
+        use_attribute_docstrings=True,
     )
 
     @model_validator(mode="before")
@@ -83,15 +84,28 @@ def quantity_schema(unit: Unit) -> dict[str, Any]:
 
 
 def _distribution_schema(unit: Unit) -> dict[str, Any]:
-    names = ("exponential", "lognormal", "gamma", "uniform", "pareto", "mix", "trace", "column")
-    varying = {
+    value, number = quantity_schema(unit), {"type": "number", "exclusiveMinimum": 0}
+    spread = {"mean": value, "cv": number}
+    forms: dict[str, Any] = {
+        "exponential": value,
+        "lognormal": _object(spread),
+        "gamma": _object(spread),
+        "uniform": {"type": "array", "prefixItems": [value, value], "minItems": 2, "maxItems": 2},
+        "pareto": _object({"min": value, "shape": {"type": "number", "exclusiveMinimum": 1}}),
+        "mix": {"type": "array", "items": _object({"share": quantity_schema(SHARE), "of": {}}), "minItems": 1},
+    }
+    trace = _object({"trace": {"type": "string"}, "column": {"type": "string"}})
+    varying = [_object({name: form}) for name, form in forms.items()]
+    return {"anyOf": [value, *varying, trace], "description": f"a {unit.name} that may vary"}
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {
         "type": "object",
-        "minProperties": 1,
-        "maxProperties": 2,
-        "properties": {name: {} for name in names},
+        "properties": properties,
+        "required": list(properties),
         "additionalProperties": False,
     }
-    return {"anyOf": [quantity_schema(unit), varying]}
 
 
 _DURATION_TEXT = PlainSerializer(quantities.exact_duration)

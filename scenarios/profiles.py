@@ -143,5 +143,14 @@ def save_profile(profile: Profile, path: Path) -> None:
 
 
 def profile_text(profile: Profile) -> str:
-    """Return a profile as YAML."""
-    return write_yaml(profile.model_dump(mode="json", by_alias=True, exclude_defaults=True))
+    """Return a profile as YAML, with what each figure means beside it."""
+    lines = ["# Times in microseconds. A distribution is kept as its quantiles at these probabilities:"]
+    lines.append("#   " + " ".join(f"{knot:g}" for knot in KNOTS))
+    for name, value in profile.model_dump(mode="json", by_alias=True, exclude_defaults=True).items():
+        meaning = Profile.model_fields[name].description
+        if isinstance(value, dict) and meaning:
+            lines += ["", f"# {meaning}"]
+        elif meaning:
+            lines.append(f"# {meaning}")
+        lines.append(write_yaml({name: value}).rstrip())
+    return "\n".join(lines) + "\n"

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from scenarios.errors import Path
+from scenarios.errors import Path, part_of
 from scenarios.plain_words import translate
 from scenarios.schema import Scenario
 
@@ -57,7 +57,7 @@ def _replace(root: dict[Any, Any], place: Path) -> Path:
             _set(root, place[:index], "1/s")
             return place[:index]
         last = index == len(place) - 1
-        inner = _inside(here, part)
+        inner = part_of(here, part)
         if last or inner is None:
             break
         here = inner
@@ -65,18 +65,11 @@ def _replace(root: dict[Any, Any], place: Path) -> Path:
     return place
 
 
-def _inside(value: Any, part: str | int) -> Any:
-    """Return a part of a mapping or list, or None."""
-    if isinstance(value, dict):
-        return value.get(part)
-    return value[part] if isinstance(value, list) and isinstance(part, int) and part < len(value) else None
-
-
 def _set(root: Any, place: Path, value: object) -> None:
     """Set the last existing part of a place: to the value, a placeholder for a required field, or remove it."""
     here = root
     for part in place[:-1]:
-        here = _inside(here, part)
+        here = part_of(here, part)
     if not place or not isinstance(here, dict):
         if isinstance(here, list) and place and isinstance(place[-1], int) and place[-1] < len(here):
             _set(root, place[:-1], None)

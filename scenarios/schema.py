@@ -47,7 +47,9 @@ class Brokers(Frozen):
     kind: Literal["kafka"]
     nodes: Annotated[int, Field(ge=1, le=100)] = 3
     racks: tuple[Name, ...] = ()
+    """The rack of each node."""
     version: str = "4.2"
+    """The release."""
     controllers: Literal["separate", "combined"] = "separate"
     settings: Settings = {}
 
@@ -64,6 +66,7 @@ class Topic(Owned):
 
     partitions: Annotated[int, Field(ge=1, le=100_000)] = 1
     replication: Annotated[int, Field(ge=1, le=32767)] | None = None
+    """Copies of each partition; min(3, nodes) where it is left out."""
     settings: Settings = {}
 
 
@@ -178,14 +181,18 @@ class Producer(Owned):
     topic: str
     arrivals: Annotated[tuple[Arrivals, ...], BeforeValidator(_arrivals), Field(min_length=1)]
     count: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Processes that send."""
     share: Literal["keys", "arrivals"] = "keys"
+    """Whether each key has one process, or event i goes to process i mod count."""
     client: Literal["librdkafka", "java"] = "librdkafka"
     version: str | None = None
     settings: Settings = {}
     key: Keys = "none"
     size: SizeDistribution = Constant(100)
+    """Of the record's value, ids included; at least 32 B."""
     event: str | None = None
     poison: Share = 0.0
+    """Share of events that no handler can ever process."""
 
 
 class Collect(Frozen):
@@ -231,6 +238,7 @@ class Retry(Frozen):
     """How often and how fast a failed event is tried again; `attempts` counts all tries."""
 
     attempts: Annotated[int, Field(ge=1, le=10_000)]
+    """All tries, the first included."""
     backoff: Duration = 0
     factor: Annotated[float, Field(ge=1, le=100)] = 1.0
     where: Literal["in_place"] = "in_place"
@@ -262,13 +270,17 @@ class Group(Owned):
         tuple[str, ...], BeforeValidator(lambda raw: tuple(raw) if isinstance(raw, list) else raw), Field(min_length=1)
     ]
     work: DurationDistribution
+    """Time a handler needs per try."""
     members: Count = 1
     client: Literal["librdkafka", "java"] = "librdkafka"
     version: str | None = None
     settings: Settings = {}
     reads: Reads = "poll"
+    """How a member takes what is there: `poll`, or collecting until a number or a timeout."""
     busy: bool = False
+    """Burn CPU while working instead of sleeping."""
     commit: Commit = "after_batch"
+    """When offsets are committed."""
     failures: Failures | None = None
 
     @property
@@ -290,8 +302,11 @@ class Objective(Frozen):
 
     indicator: Literal["latency", "chain_latency", "ack_latency", "delivery", "availability"]
     of: str | None = None
+    """A topic or group; everything where it is left out."""
     below: PositiveDuration | None = None
+    """The threshold of a latency."""
     within: PositiveDuration | None = None
+    """The horizon of delivery; the end of the drain where it is left out."""
     target: Share
     period: PositiveDuration = 30 * quantities.DAY
 
@@ -310,23 +325,33 @@ class Scenario(Frozen):
     """A whole scenario, as read from a file."""
 
     scenario: Name
+    """Its name."""
     duration: PositiveDuration
+    """How long the load runs."""
     brokers: Brokers
     topics: Mapping[Name, Topic]
     producers: Mapping[Name, Producer]
     groups: Mapping[Name, Group] = {}
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Fixes everything random; `--seed` replaces it."""
     about: str = ""
+    """What it is for, in a sentence or two."""
     covers: tuple[str, ...] = ()
+    """Ids of the failure modes that it shows."""
     owner: str | None = None
     runbook: str | None = None
     warm_up: Duration = 0
+    """The first part of the duration, which is not counted."""
     drain: Duration = 60 * SECOND
+    """Longest wait for the groups to finish after the load."""
     profile: str = "local-kafka"
+    """Measured figures of the system it stands for: a name, or a file."""
     faults: tuple[AnyFault, ...] = ()
     objectives: Mapping[Name, Objective] = {}
     expect: tuple[WrittenExpectation, ...] = ()
+    """What must hold, such as `lost == 0`."""
     agreement: Mapping[str, Share] = {}
+    """Tolerances of `verify` by indicator, in place of the usual ones."""
 
     def replication_of(self, topic: str) -> int:
         """Return a topic's replication factor, the default filled in."""

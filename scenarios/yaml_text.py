@@ -18,6 +18,8 @@ from ruamel.yaml.events import (
     SequenceEndEvent,
     SequenceStartEvent,
 )
+from ruamel.yaml.nodes import MappingNode
+from ruamel.yaml.representer import SafeRepresenter
 
 from scenarios.errors import Path, Problem, ScenarioError, format_path
 
@@ -84,9 +86,23 @@ def read_yaml(text: str, source: str) -> Marked:
     return Marked(value, marked.marks)
 
 
+class _Plainly(SafeRepresenter):
+    """Writes the outermost fields one a line, and repeats what is there twice instead of pointing to it."""
+
+    def represent(self, data: Any) -> None:
+        node = self.represent_data(data)
+        if isinstance(node, MappingNode):
+            node.flow_style = False
+        self.serializer.serialize(node)
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
 def write_yaml(value: object) -> str:
     """Return a value as YAML text that `read_yaml` reads back as the same."""
     writer = YAML(typ="safe", pure=True)
+    writer.Representer = _Plainly
     writer.default_flow_style = None  # lets short parts flow
     writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # inferred from its None
     writer.width = 120

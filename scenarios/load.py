@@ -1,0 +1,144 @@
+"""How much work a scenario means on average, without drawing a plan: events, rates, and the busiest partition."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scenarios.faults import Poison
+from scenarios.partitioners import java_partition, librdkafka_partition
+from scenarios.quantities import SECOND
+from scenarios.schema import HotKeys, Producer, Retry, Scenario, UniformKeys, ZipfKeys
+
+_MILLENNIUM_NS = 3.2e19
+_COUNTED_KEYS = 20_000
+"""Keys whose partition is computed one by one; the rest are taken as spread evenly."""
+
+
+@dataclass(frozen=True)
+class BusyPartition:
+    """The partition that gets the most work of a group."""
+
+    topic: str
+    partition: int
+    share: float
+    """Of the topic's events."""
+    share_of_member: float
+    """Of what one member can handle."""
+
+
+def expected_events(scenario: Scenario, topics: tuple[str, ...]) -> float:
+    """Return how many events are planned on average for some topics, surges apart."""
+    feeding = [name for name, producer in scenario.producers.items() if producer.topic in topics]
+    return sum(expected_events_of(scenario, name) for name in feeding)
+
+
+def expected_events_of(scenario: Scenario, producer: str) -> float:
+    """Return how many events a producer sends on average, surges apart."""
+    parts = scenario.producers[producer].arrivals
+    return sum(sum(p.rate) / 2 * (scenario.duration if p.for_ns is None else p.for_ns) / SECOND for p in parts)
+
+
+def peak_rate_hz(scenario: Scenario, topics: tuple[str, ...]) -> float:
+    """Return the highest rate of some topics together, surges apart."""
+    rates = [_rates(scenario, p) for p in scenario.producers.values() if p.topic in topics]
+    edges = sorted({edge for parts in rates for begin, end, _, _ in parts for edge in (begin, end)})
+    peak = 0.0
+    for begin, end in pairwise(edges):
+        inside = [part for parts in rates for part in parts if part[0] <= begin and end <= part[1]]
+        peak = max(peak, sum(_at(part, begin) for part in inside), sum(_at(part, end) for part in inside))
+    return peak
+
+
+def _rates(scenario: Scenario, producer: Producer) -> list[tuple[int, int, float, float]]:
+    parts, begin = [], 0
+    for part in producer.arrivals:
+        end = begin + (scenario.duration if part.for_ns is None else part.for_ns)
+        parts.append((begin, end, *part.rate))
+        begin = end
+    return parts
+
+
+def _at(part: tuple[int, int, float, float], time_ns: int) -> float:
+    begin, end, low, high = part
+    return low + (high - low) * (time_ns - begin) / (end - begin)
+
+
+def poisoned(scenario: Scenario, group: str) -> bool:
+    """Return whether a group meets events that no handler can process."""
+    topics = scenario.groups[group].topics
+    feeding = [name for name, producer in scenario.producers.items() if producer.topic in topics]
+    by_fault = {fault.producer for fault in scenario.faults if isinstance(fault, Poison)}
+    return any(scenario.producers[name].poison > 0 or name in by_fault for name in feeding)
+
+
+def handling_ns(scenario: Scenario, group: str) -> float:
+    """Return a member's mean time per event: the work, and in-place retries of what fails."""
+    what = scenario.groups[group]
+    work = float(what.work.mean)
+    if what.failures is None:
+        return work
+    retry, transient = what.failures.retry, what.failures.transient
+    events = expected_events(scenario, what.topics)
+    feeding = [name for name, producer in scenario.producers.items() if producer.topic in what.topics]
+    poison = sum(scenario.producers[name].poison * expected_events_of(scenario, name) for name in feeding)
+    share = poison / events if events else 0.0
+    extra = share * ((retry.attempts - 1) * work + waits_ns(retry, retry.attempts - 1))
+    if transient is not None:
+        again = min(transient.attempts, retry.attempts - 1)
+        extra += transient.chance * (again * work + waits_ns(retry, again))
+    return work + extra
+
+
+def waits_ns(retry: Retry, count: int) -> float:
+    """Return how long the first waits between tries are together; more than a millennium is infinite."""
+    total, wait = 0.0, float(retry.backoff)
+    for _ in range(count):
+        total += wait
+        wait *= retry.factor
+        if total > _MILLENNIUM_NS:
+            return float("inf")
+    return total
+
+
+def busiest_partition(scenario: Scenario, group: str) -> BusyPartition | None:
+    """Return the partition that gives one member of a group the most to do, on average; None where nothing arrives."""
+    what = scenario.groups[group]
+    needed = handling_ns(scenario, group)
+    best: BusyPartition | None = None
+    for topic in what.topics:
+        partitions = scenario.topics[topic].partitions
+        events = np.zeros(partitions)
+        for name, producer in scenario.producers.items():
+            if producer.topic == topic:
+                events += expected_events_of(scenario, name) * key_shares(name, producer, partitions)
+        if not events.sum():
+            continue
+        hottest = int(events.argmax())
+        busy = float(events[hottest]) * needed / scenario.duration
+        if best is None or busy > best.share_of_member:
+            best = BusyPartition(topic, hottest, float(events[hottest] / events.sum()), busy)
+    return best
+
+
+def key_shares(name: str, producer: Producer, partitions: int) -> NDArray[np.float64]:
+    """Return the share of a producer's events that goes to each partition."""
+    even = np.full(partitions, 1 / partitions)
+    match producer.key:
+        case UniformKeys(uniform=values):
+            weights = np.full(min(values, _COUNTED_KEYS), 1 / values)
+        case ZipfKeys(zipf=shape):
+            every = np.arange(1, shape.values + 1, dtype=np.float64) ** -shape.exponent
+            weights = every[:_COUNTED_KEYS] / every.sum()
+        case HotKeys(hot=hot):
+            others = min(hot.values - 1, _COUNTED_KEYS)
+            weights = np.concatenate([[hot.share], np.full(others, (1 - hot.share) / (hot.values - 1))])
+        case _:
+            return even
+    partition_of = java_partition if producer.client == "java" else librdkafka_partition
+    shares = np.zeros(partitions)
+    np.add.at(shares, [partition_of(f"{name}-{key}".encode(), partitions) for key in range(len(weights))], weights)
+    rest = max(0.0, 1 - float(weights.sum()))
+    result: NDArray[np.float64] = shares + rest * even
+    return result
