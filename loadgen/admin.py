@@ -1,0 +1,254 @@
+"""What a run needs of its cluster before the clock starts: topics with the plan's replicas, start offsets, known leaders."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Protocol
+
+from confluent_kafka import ConsumerGroupTopicPartitions, ElectionType, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+
+from loadgen.clusters.model import Cluster
+from scenarios.plan import Plan, replica_assignment
+
+OFFSETS_TOPIC = "__consumer_offsets"
+SCRATCH_TOPIC = "eventdrill.warm-up"
+EMBEDDED = "librdkafka-mock"
+_WITHIN_S = 30.0
+_STEP_S = 0.05
+
+Progress = Callable[[str], None]
+
+
+class AdminError(Exception):
+    """A cluster that does not take what the run needs; the message says what it answered."""
+
+
+class _CreatesTopics(Protocol):
+    def create_topic(
+        self, name: str, partitions: int, replication: int, *, leaders: Sequence[int] | None = None
+    ) -> None: ...
+
+    def place_group(self, group: str, node: int) -> None: ...
+
+
+def connection(cluster: Cluster) -> dict[str, str | int]:
+    """Return the settings with which every client of a run connects; brokers that die are no news worth a log line."""
+    return {
+        "bootstrap.servers": cluster.bootstrap,
+        "log_level": 2,
+        "broker.address.family": "v4",
+    }
+
+
+class Admin:
+    """Administration of the cluster of one run."""
+
+    def __init__(self, cluster: Cluster, plan: Plan) -> None:
+        self.cluster = cluster
+        self.plan = plan
+        silent = logging.getLogger("eventdrill.admin.silent")
+        silent.addHandler(logging.NullHandler())
+        silent.propagate = False
+        fast = {"reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 200}
+        self.client = AdminClient({**connection(cluster), **fast, "log_level": 0}, logger=silent)
+        self.notes: list[str] = []
+        """What could not be had as planned."""
+
+    @property
+    def scratch_partitions(self) -> int:
+        """As many partitions as the busiest topic has, so that the warm-up's requests are of the run's kind."""
+        written = [self.plan.scenario.topics[p.topic].partitions for p in self.plan.scenario.producers.values()]
+        return max(written, default=1)
+
+    def prepare(self) -> None:
+        """Create the offsets topic, the scenario's topics and the scratch topic, and wait until all have their leaders."""
+        scenario = self.plan.scenario
+        nodes = scenario.brokers.nodes
+        scratch = replica_assignment(self.scratch_partitions, min(3, nodes), nodes)
+        if self.cluster.implementation == EMBEDDED:
+            self._prepare_embedded(scratch)
+        else:
+            self._prepare_offsets_topic()
+            self._remove([topic for topic in (*scenario.topics, SCRATCH_TOPIC) if topic in self._topics()])
+            self._create(SCRATCH_TOPIC, scratch, {"min.insync.replicas": min(2, nodes)})
+            for name, topic in scenario.topics.items():
+                self._create(name, self.plan.replicas(name), topic.settings)
+        self.wait_leaders([*scenario.topics, SCRATCH_TOPIC])
+
+    def _prepare_embedded(self, scratch: list[list[int]]) -> None:
+        embedded: _CreatesTopics = self.cluster  # type: ignore[assignment]  # the embedded one has no admin API for this
+        present = self._topics()
+        for name in self.plan.scenario.topics:
+            if name in present:
+                raise AdminError(
+                    f"the embedded cluster has a topic {name} already and cannot remove it; start a new one"
+                )
+            replicas = self.plan.replicas(name)
+            embedded.create_topic(name, len(replicas), len(replicas[0]), leaders=[each[0] for each in replicas])
+        if SCRATCH_TOPIC not in present:
+            embedded.create_topic(SCRATCH_TOPIC, len(scratch), len(scratch[0]), leaders=[each[0] for each in scratch])
+        for number, group in enumerate(self.plan.scenario.groups):
+            embedded.place_group(group, number % self.cluster.nodes + 1)
+
+    def _prepare_offsets_topic(self) -> None:
+        """Create it with a fixed assignment, so that the plan says which broker coordinates a group."""
+        nodes = self.cluster.nodes
+        if OFFSETS_TOPIC in self._topics():
+            with suppress(KafkaException):  # leaders that an earlier run moved go back
+                self.client.elect_leaders(ElectionType.PREFERRED, None).result()
+            return
+        count = int(self._broker_setting("offsets.topic.num.partitions", "50"))
+        settings = {"cleanup.policy": "compact", "compression.type": "producer", "segment.bytes": 104_857_600}
+        try:
+            self._create(OFFSETS_TOPIC, replica_assignment(count, min(3, nodes), nodes), settings)
+        except AdminError as error:
+            self.notes.append(f"the brokers placed {OFFSETS_TOPIC} themselves: {error}")
+            return
+        self.wait_leaders([OFFSETS_TOPIC])
+
+    def _broker_setting(self, name: str, default: str) -> str:
+        resource = ConfigResource(ResourceType.BROKER, "1")
+        settings = self.client.describe_configs([resource])[resource].result(_WITHIN_S)
+        return str(settings[name].value) if name in settings else default
+
+    def _topics(self) -> set[str]:
+        return set(self._metadata().topics)
+
+    def _metadata(self) -> Any:
+        until = time.monotonic() + _WITHIN_S
+        while True:
+            try:
+                return self.client.list_topics(timeout=2)
+            except KafkaException as error:
+                if time.monotonic() > until:
+                    raise AdminError(f"no broker at {self.cluster.bootstrap} answers: {error}") from None
+
+    def _remove(self, names: list[str]) -> None:
+        if not names:
+            return
+        for name, done in self.client.delete_topics(names).items():
+            with suppress_code(KafkaError.UNKNOWN_TOPIC_OR_PART):
+                done.result(_WITHIN_S)
+            _wait(lambda name=name: name not in self._topics(), f"topic {name} to be gone")  # type: ignore[misc]
+
+    def _create(self, name: str, replicas: list[list[int]], settings: Any) -> None:
+        wanted = NewTopic(
+            name,
+            num_partitions=len(replicas),
+            replica_assignment=replicas,
+            config={key: _text(value) for key, value in settings.items()},
+        )
+        until = time.monotonic() + _WITHIN_S
+        while True:
+            try:
+                self.client.create_topics([wanted])[name].result(_WITHIN_S)
+                return
+            except KafkaException as error:
+                retriable = error.args[0].code() in (
+                    KafkaError.TOPIC_ALREADY_EXISTS,
+                    KafkaError.INVALID_REPLICA_ASSIGNMENT,
+                )
+                # One that was just removed is there a little longer, and a broker that was just started is not yet.
+                if not retriable or time.monotonic() > until:
+                    raise AdminError(f"topic {name} cannot be created: {error.args[0].str()}") from None
+                time.sleep(_STEP_S)
+
+    def wait_leaders(self, names: list[str]) -> None:
+        """Wait until each partition has its leader and all its replicas in sync."""
+
+        def ready() -> bool:
+            known = self._metadata().topics
+            return all(
+                name in known
+                and known[name].partitions
+                and all(p.leader > 0 and len(p.isrs) == len(p.replicas) for p in known[name].partitions.values())
+                for name in names
+            )
+
+        _wait(ready, f"leaders and replicas of {', '.join(names)}")
+
+    def wait_leaders_known(self, names: list[str]) -> None:
+        """Wait until each partition has a leader, in sync or not: enough to read it."""
+
+        def known() -> bool:
+            topics = self._metadata().topics
+            return all(p.leader > 0 for name in names for p in topics[name].partitions.values())
+
+        _wait(known, f"leaders of {', '.join(names)}")
+
+    def leader(self, topic: str, partition: int) -> int:
+        """Return the broker that leads a partition now, -1 while there is none."""
+        return int(self.client.list_topics(topic, timeout=2).topics[topic].partitions[partition].leader)
+
+    def replicas(self, topic: str, partition: int) -> tuple[int, list[int], list[int]]:
+        """Return a partition's leader, replicas in assignment order, and those in sync."""
+        known = self.client.list_topics(topic, timeout=2).topics[topic].partitions[partition]
+        return int(known.leader), list(known.replicas), list(known.isrs)
+
+    def commit_start_offsets(self) -> None:
+        """Commit offset 0 of every partition for every group, before it has members."""
+        for name, group in self.plan.scenario.groups.items():
+            places = [
+                TopicPartition(topic, partition, 0)
+                for topic in group.topics
+                for partition in range(self.plan.scenario.topics[topic].partitions)
+            ]
+            self._forget_group(name)
+            self._commit(name, places)
+
+    def _forget_group(self, name: str) -> None:
+        """Remove what an earlier run on this cluster left of the group; its members may still be about to leave."""
+        if self.cluster.implementation == EMBEDDED:
+            return
+        with suppress(KafkaException):
+            self.client.delete_consumer_groups([name])[name].result(_WITHIN_S)
+
+    def _commit(self, group: str, places: list[TopicPartition]) -> None:
+        until = time.monotonic() + _WITHIN_S
+        while True:
+            try:
+                asked = [ConsumerGroupTopicPartitions(group, places)]
+                answer = self.client.alter_consumer_group_offsets(asked)[group].result(_WITHIN_S)
+                wrong = next((each.error for each in answer.topic_partitions if each.error), None)
+                if wrong is None:
+                    return
+                reason = wrong.str()
+            except KafkaException as error:
+                reason = error.args[0].str()
+            if time.monotonic() > until:
+                raise AdminError(f"the start offsets of group {group} cannot be committed: {reason}")
+            time.sleep(_STEP_S)
+
+    def remove_scratch(self) -> None:
+        """Remove the warm-up's topic."""
+        if self.cluster.implementation != EMBEDDED:
+            with suppress(KafkaException):
+                self.client.delete_topics([SCRATCH_TOPIC])[SCRATCH_TOPIC].result(5)
+
+
+class suppress_code:  # noqa: N801 - reads like contextlib's
+    """Lets one error code of the client pass."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> bool:
+        """Swallow the one error."""
+        return isinstance(error, KafkaException) and error.args[0].code() == self.code
+
+
+def _wait(done: Callable[[], Any], what: str) -> None:
+    until = time.monotonic() + _WITHIN_S
+    while not done():
+        if time.monotonic() > until:
+            raise AdminError(f"waiting for {what} took more than {_WITHIN_S:.0f} s")
+        time.sleep(_STEP_S)
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

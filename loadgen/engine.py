@@ -1,0 +1,394 @@
+"""Drives a plan on real brokers: prepares them, starts the processes, applies the faults, waits for the drain and reads all back."""
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from confluent_kafka import KafkaError
+
+from loadgen import incidents as incident_sources
+from loadgen.admin import EMBEDDED, Admin, connection
+from loadgen.audit import audit
+from loadgen.clusters.model import Cluster
+from loadgen.control_link import ControlLink, Ui
+from loadgen.crew import ASSIGNED_WITHIN_S, Crew
+from loadgen.gauges import Sampler
+from loadgen.lab import LOOK_AHEAD_NS, Lab
+from loadgen.records import new_run_id
+from loadgen.recorder import Progress, Recorder
+from loadgen.refuse import cannot
+from loadgen.run_clock import RunClock
+from loadgen.validity import invalid_reasons, limits
+from loadgen.warm_up import WarmUp, warm_up
+from rundata.dataset import RunWriter
+from rundata.operations import arranged
+from rundata.rows import NONE
+from rundata.tables import Incident, Phase, RunData
+from scenarios.files import LoadedScenario
+from scenarios.plan import Plan
+from scenarios.quantities import MILLISECOND, SECOND
+
+START_AHEAD_NS = 700 * MILLISECOND
+"""Time 0 lies so far ahead when it is told to the processes."""
+EXACT_NS = 250 * MILLISECOND
+"""Nothing that may take long is begun so shortly before a fault."""
+TICK_NS = 50 * MILLISECOND
+CORES_FOR_OTHERS = 2
+SPIN_NS = 200_000
+HALT_WITHIN_S = 10.0
+
+Tell = Callable[[Progress], None]
+
+
+class DriveError(Exception):
+    """A scenario that cannot be driven here, or a run whose preparation failed; the message holds every reason."""
+
+
+def drive(
+    loaded: LoadedScenario,
+    plan: Plan,
+    cluster: Cluster,
+    writer: RunWriter,
+    *,
+    progress: Tell,
+    ui: Ui | None = None,
+    warm: bool = True,
+    warm_s: float = 60.0,
+) -> RunData:
+    """Run the plan on the cluster, write it to the dataset and return it.
+
+    `warm_s` is the longest warm-up. `about["state"]` tells whether the run is complete or was interrupted (and `about["incomplete"]` why),
+    `about["invalid"]` why a complete one says nothing. Ctrl-C leaves a dataset that opens, and goes on as KeyboardInterrupt.
+    """
+    if refused := cannot(loaded.scenario, cluster):
+        raise DriveError(f"{loaded.source} cannot be driven here:\n" + "\n".join(f"  {reason}" for reason in refused))
+    run = _Run(plan, cluster, writer, progress, ui)
+    try:
+        run.prepare(warm_s if warm else 0.0)
+        run.load()
+        return run.finish()
+    except KeyboardInterrupt:
+        run.incomplete.append("interrupted by Ctrl-C")
+        run.finish_at_once()
+        raise
+    finally:
+        run.close()
+
+
+@dataclass
+class _Every:
+    """Something that is done at an interval."""
+
+    interval_ns: int
+    do: Callable[[], None]
+    due_ns: int = 0
+
+
+@dataclass
+class _Run:
+    """One live run from preparation to the finished dataset."""
+
+    plan: Plan
+    cluster: Cluster
+    writer: RunWriter
+    tell: Tell
+    ui: Ui | None
+    incomplete: list[str] = field(default_factory=list)
+    """Why the run did not go to its end."""
+    warmed: WarmUp | None = None
+    started: bool = False
+    healed_ns: int = 0
+    end_ns: int = 0
+
+    def __post_init__(self) -> None:
+        self.began = time.monotonic()
+        self.run_id = new_run_id()
+        self.admin = Admin(self.cluster, self.plan)
+        self.recorder = Recorder(self.plan, self.writer)
+        self.sampler = Sampler()
+        self.folder = self.writer.folder / "processes"
+        self.crew = Crew(
+            self.plan, self.cluster, self.folder, self.run_id, self.admin.scratch_partitions, self._spin_ns()
+        )
+        self.control = ControlLink(self.plan, self.folder, self.ui)
+        self.clock: RunClock | None = None
+        self.lab: Lab | None = None
+
+    def _spin_ns(self) -> int:
+        """Spin before each send only where there is a core for it: elsewhere it takes the time of those that it waits for."""
+        scenario = self.plan.scenario
+        processes = sum(p.count for p in scenario.producers.values()) + sum(g.members for g in scenario.groups.values())
+        spare = (psutil.cpu_count() or 1) - processes - scenario.brokers.nodes - CORES_FOR_OTHERS
+        return SPIN_NS if spare >= 0 else 0
+
+    # ---- before time 0 ---------------------------------------------------------------------------------------------
+
+    def prepare(self, warm_s: float) -> None:
+        """Make topics and start offsets, start all processes, warm them, and wait until every member has its share."""
+        self.writer.state("preparing", brokers=self._brokers())
+        self._say("preparing", "creating topics")
+        self.control.start()
+        self.admin.prepare()
+        self.admin.commit_start_offsets()
+        self._say("preparing", "starting producers and members")
+        self.crew.start()
+        if warm_s > 0:
+            self.warmed = warm_up(
+                self.crew, connection(self.cluster), warm_s, lambda text: self._say("warming up", text)
+            )
+        self._say("preparing", "waiting for the groups' assignments")
+        self.crew.wait(self.crew.assigned, ASSIGNED_WITHIN_S, "assigning every partition to a member")
+        self.control.wait_for_start(self.crew, lambda text: self._say("preparing", text))
+
+    def _brokers(self) -> dict[str, Any]:
+        return {
+            "implementation": self.cluster.implementation,
+            "version": self.cluster.version,
+            "nodes": self.cluster.nodes,
+        }
+
+    def _say(self, phase: str, message: str) -> None:
+        self.tell(Progress(phase, message, planned=len(self.plan), duration_ns=self.plan.scenario.duration))
+
+    # ---- the load --------------------------------------------------------------------------------------------------
+
+    def load(self) -> None:
+        """Start the clock, apply the faults at their instants, and watch until everything has ended."""
+        self.clock = clock = RunClock.starting_in(START_AHEAD_NS)
+        self.lab = Lab(self.cluster, self.crew, self.admin, clock, self.recorder.next_poll_id)
+        self.crew.begin(clock.start_ns)
+        self.started = True
+        self.writer.state("running", clock_start=clock.start_text)
+        actions = self._actions(self.lab)
+        repeated = [
+            _Every(SECOND // 2, self._watch),
+            _Every(SECOND, self._sample),
+            _Every(2 * SECOND, self._collect),
+        ]
+        while not self._over(bool(actions)):
+            now = clock.now_ns()
+            while actions and actions[0][0] <= now:
+                actions.pop(0)[1]()
+            exact_ns = actions[0][0] if actions else now + SECOND
+            for each in repeated:
+                if each.due_ns <= clock.now_ns() < exact_ns - EXACT_NS:
+                    each.due_ns = clock.now_ns() + each.interval_ns
+                    each.do()
+            self._sleep_until(min(exact_ns, clock.now_ns() + TICK_NS))
+        self.end_ns = clock.now_ns()
+        if not self.healed_ns:
+            self.healed_ns = self.end_ns
+
+    def _actions(self, lab: Lab) -> list[tuple[int, Callable[[], None]]]:
+        """Return what to do to the faults, in order of time."""
+        actions: list[tuple[int, Callable[[], None]]] = []
+        for index, planned in enumerate(self.plan.faults):
+            actions += [
+                (planned.begin_ns - LOOK_AHEAD_NS, lambda i=index, p=planned: lab.look_up(i, p)),  # type: ignore[misc]
+                (planned.begin_ns, lambda i=index, p=planned: lab.begin(i, p)),  # type: ignore[misc]
+                (planned.end_ns, lambda i=index: lab.end(i)),  # type: ignore[misc]
+            ]
+        return sorted(actions, key=lambda action: action[0])
+
+    def _sleep_until(self, at_ns: int) -> None:
+        assert self.clock is not None
+        remaining = at_ns - self.clock.now_ns()
+        if remaining > 0:
+            time.sleep(remaining / SECOND)
+            self.sampler.overslept(self.clock.now_ns() - at_ns)
+
+    def _over(self, faults_left: bool) -> bool:
+        """Whether the load has ended, the faults are healed and the groups have drained, or the time for that is over."""
+        assert self.clock is not None
+        scenario, now = self.plan.scenario, self.clock.now_ns()
+        if now >= scenario.duration and not faults_left and not self.healed_ns:
+            self.healed_ns = now
+            self.writer.state("draining")
+        if self.incomplete or now >= scenario.duration + scenario.drain:
+            return True
+        return bool(self.healed_ns) and self.crew.finished() and self._drained()
+
+    def _drained(self) -> bool:
+        self.recorder.take()
+        return self.recorder.all_ended(int(np.count_nonzero(self.crew.started_ns() != NONE)))
+
+    def _watch(self) -> None:
+        """Show the progress, and notice who has died or asked to stop."""
+        assert self.clock is not None
+        assert self.lab is not None
+        self.recorder.take()
+        now, scenario = self.clock.now_ns(), self.plan.scenario
+        running = now < scenario.duration
+        left_ns = (scenario.duration if running else scenario.duration + scenario.drain) - now
+        shown = self.recorder.progress("running" if running else "draining", now, left_ns, self.lab.in_effect())
+        self.tell(shown)
+        self.control.show(shown, self.recorder.summaries())
+        self.incomplete += self.crew.deaths()
+        self.incomplete += self.control.endings()
+        self.incomplete += self._dead_brokers()
+
+    def _dead_brokers(self) -> list[str]:
+        assert self.lab is not None
+        ended = {each.node for each in self.lab.applied.values() if each.node is not None}
+        nodes = range(1, self.cluster.nodes + 1)
+        return [f"broker {node} has died" for node in nodes if node not in ended and not self.cluster.alive(node)]
+
+    def _sample(self) -> None:
+        assert self.clock is not None
+        pids = {worker.name: worker.pid for worker in self.crew.all() if worker.running}
+        pids |= {"driver": psutil.Process().pid, **self.control.pids()}
+        if self.cluster.implementation == EMBEDDED:
+            brokers = {"brokers": self.cluster.pid(1)}
+        else:
+            brokers = {f"broker {node}": self.cluster.pid(node) for node in range(1, self.cluster.nodes + 1)}
+        pids |= {name: pid for name, pid in brokers.items() if pid is not None}
+        self.sampler.sample(self.clock.now_ns(), pids)
+
+    def _collect(self) -> None:
+        self.writer.collect()
+
+    # ---- afterwards ------------------------------------------------------------------------------------------------
+
+    def finish(self) -> RunData:
+        """Undo the faults, end the processes in good order, read all topics back and write the dataset."""
+        assert self.lab is not None
+        if self.incomplete:
+            self._halt()
+        self.incomplete += self.lab.undo_all()
+        self.crew.stop_producers()
+        self.crew.stop_members()
+        self.recorder.take()
+        self._say("reading back", "reading every topic from its first to its last offset")
+        self.admin.wait_leaders_known(list(self.plan.scenario.topics))
+        log, extents = self._audit()
+        run = self._data(log, extents)
+        self.writer.finish(run, "interrupted" if self.incomplete else "complete")
+        self.admin.remove_scratch()
+        return run
+
+    def _halt(self) -> None:
+        """Let the producers send nothing more, and wait a little for what is under way."""
+        for worker in self.crew.producers.values():
+            if worker.running:
+                worker.tell("halt")
+        until = time.monotonic() + HALT_WITHIN_S
+        while not self.crew.finished() and time.monotonic() < until:
+            self.crew.hear()
+            time.sleep(0.05)
+
+    def finish_at_once(self) -> None:
+        """Write what there is: no drain and no audit, since somebody is waiting for the prompt."""
+        if not self.started:
+            self.writer.state("interrupted", incomplete=self.incomplete)
+            return
+        assert self.lab is not None
+        assert self.clock is not None
+        self.end_ns = self.end_ns or max(0, self.clock.now_ns())
+        self.healed_ns = self.healed_ns or self.end_ns
+        self.lab.undo_all()
+        self.crew.stop_producers()
+        self.crew.stop_members()
+        self.recorder.take()
+        self.writer.finish(self._data(np.zeros(0, _log_dtype()), ()), "interrupted")
+
+    def _audit(self) -> tuple[Any, Any]:
+        assert self.clock is not None
+        topics = {name: topic.partitions for name, topic in self.plan.scenario.topics.items()}
+        return audit(connection(self.cluster), topics, self.run_id, self.clock.start_unix_ns)
+
+    def _data(self, log: Any, extents: Any) -> RunData:
+        assert self.lab is not None
+        operations = arranged(self.recorder.operations(self.crew.started_ns()))
+        found = self._incidents()
+        return RunData(
+            plan=self.plan,
+            engine="driven",
+            operations=operations,
+            log=log,
+            extents=extents,
+            faults=self.lab.records(self.plan, found, operations),
+            incidents=tuple(found),
+            phases=self._phases(),
+            gauges=tuple(self.sampler.gauges),
+            end_ns=self.end_ns,
+            error_names={int(code): KafkaError(int(code)).name() for code in np.unique(operations["error"]) if code},
+            about=self._about(operations),
+        )
+
+    def _incidents(self) -> list[Incident]:
+        assert self.clock is not None
+        assert self.lab is not None
+        found = [
+            *incident_sources.from_members(self.crew.heard, self.clock),
+            *self.lab.incidents,
+            *(
+                ()
+                if self.cluster.implementation == EMBEDDED
+                else incident_sources.from_logs(self.cluster.log_dir, self.plan, self.clock)
+            ),
+        ]
+        return sorted(found, key=lambda each: (each.time_ns, each.kind, each.where))
+
+    def _phases(self) -> tuple[Phase, ...]:
+        scenario = self.plan.scenario
+        load_end = min(scenario.duration, self.end_ns)
+        warm = min(scenario.warm_up, load_end)
+        phases = [
+            Phase("warm-up", 0, warm),
+            Phase("measure", warm, load_end),
+            Phase("heal", load_end, max(load_end, self.healed_ns)),
+            Phase("drain", max(load_end, self.healed_ns), self.end_ns),
+        ]
+        return tuple(each for each in phases if each.end_ns > each.begin_ns)
+
+    def _about(self, operations: Any) -> dict[str, Any]:
+        late = {
+            name: int(worker.said["bye"]["late_p99_ns"])
+            for name, worker in self.crew.members.items()
+            if "bye" in worker.said
+        }
+        assert self.clock is not None
+        return {
+            "state": "interrupted" if self.incomplete else "complete",
+            "clock_start": self.clock.start_text,
+            "clock_error_ns": self.clock.error_ns,
+            "brokers": self._brokers(),
+            "incomplete": self.incomplete,
+            "invalid": invalid_reasons(self.plan, operations, self.sampler.gauges, late),
+            "notes": self.admin.notes,
+            "seconds": round(time.monotonic() - self.began, 3),
+            "driver": {
+                "spin_ns": self.crew.spin_ns,
+                "warm_up": asdict(self.warmed) if self.warmed else None,
+                "member_late_p99_ns": late,
+                **asdict(limits(self.plan, operations)),
+            },
+        }
+
+    def close(self) -> None:
+        """End whatever still runs, and remove what only the run needed."""
+        if self.lab is not None:
+            self.lab.undo_all()
+        self.crew.close()
+        self.control.close()
+        _tidy(self.folder)
+
+
+def _log_dtype() -> Any:
+    from rundata.rows import LOG_RECORD
+
+    return LOG_RECORD
+
+
+def _tidy(folder: Path) -> None:
+    """Remove arrays and specifications, and logs that say nothing; a log with words in it stays for whoever wonders."""
+    for path in folder.glob("*"):
+        if path.suffix != ".log" or not path.stat().st_size:
+            path.unlink()
+    if not any(folder.iterdir()):
+        shutil.rmtree(folder)

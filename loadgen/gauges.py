@@ -1,0 +1,69 @@
+"""Samples of what processes and the host spend, so that a run can tell whether its driver or its host was the limit."""
+
+import time
+from collections.abc import Iterable, Mapping
+
+import psutil
+
+from rundata.tables import Gauge
+from scenarios.quantities import SECOND
+
+
+class Sampler:
+    """CPU shares (of one core) and memory of processes by name, and the host's own load, since the call before."""
+
+    def __init__(self) -> None:
+        self.gauges: list[Gauge] = []
+        self._processes: dict[str, psutil.Process] = {}
+        self._spent: dict[str, tuple[float, float, float]] = {}
+        self._host = psutil.cpu_times()
+        self._late_ns: list[int] = []
+
+    def overslept(self, late_ns: int) -> None:
+        """Note by how much a sleep of the driver's own loop woke late: the host's noise."""
+        self._late_ns.append(late_ns)
+
+    def sample(self, at_ns: int, pids: Mapping[str, int]) -> None:
+        """Take one sample of each process that is there."""
+        for name, pid in pids.items():
+            self._sample_process(at_ns, name, pid)
+        self._sample_host(at_ns)
+
+    def _sample_process(self, at_ns: int, name: str, pid: int) -> None:
+        try:
+            process = self._processes.get(name)
+            if process is None or process.pid != pid:
+                process = self._processes[name] = psutil.Process(pid)
+                self._spent.pop(name, None)
+            with process.oneshot():
+                spent = process.cpu_times()
+                rss = process.memory_info().rss
+            main = next((t.user_time + t.system_time for t in process.threads() if t.id == pid), 0.0)
+        except psutil.Error:
+            self._processes.pop(name, None)
+            return
+        now, total = time.monotonic(), spent.user + spent.system
+        before = self._spent.get(name)
+        self._spent[name] = (now, total, main)
+        self.gauges.append(Gauge(at_ns, "rss_bytes", name, float(rss)))
+        if before is not None and now > before[0]:
+            self.gauges.append(Gauge(at_ns, "cpu_share", name, (total - before[1]) / (now - before[0])))
+            self.gauges.append(Gauge(at_ns, "thread_share", name, (main - before[2]) / (now - before[0])))
+
+    def _sample_host(self, at_ns: int) -> None:
+        now, before = psutil.cpu_times(), self._host
+        self._host = now
+        all_s = sum(now) - sum(before)
+        if all_s <= 0:
+            return
+        self.gauges.append(Gauge(at_ns, "cpu_share", "host", 1 - (now.idle - before.idle) / all_s))
+        if hasattr(now, "steal"):
+            self.gauges.append(Gauge(at_ns, "steal_share", "host", (now.steal - before.steal) / all_s))
+        if self._late_ns:
+            self.gauges.append(Gauge(at_ns, "oversleep_s", "host", max(self._late_ns) / SECOND))
+            self._late_ns.clear()
+
+
+def values(gauges: Iterable[Gauge], name: str, where: str) -> list[float]:
+    """Return one gauge's samples."""
+    return [each.value for each in gauges if each.name == name and each.where == where]

@@ -1,0 +1,133 @@
+"""When and how a member commits: after each event or batch, before its work, at an interval, or as the client does by itself."""
+
+import time
+from collections.abc import Callable, Iterable
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from loadgen.member_rows import Event, MemberRows
+
+clock = time.perf_counter_ns
+
+Place = tuple[str, int]
+
+_WAITING = frozenset({-185, -195, -180, 7, 14, 15, 16})
+"""Codes that mean that there is no coordinator just now: timed out, transport, no coordinator, request timed out, loading, not available, not
+coordinator. A handler that commits in step with its work tries again; all else (a rebalance has passed it by) is final."""
+_AGAIN_S = 0.1
+
+
+class Commits:
+    """The offsets that are finished and those that are committed; `mode` is the scenario's word."""
+
+    def __init__(
+        self, consumer: Consumer, mode: str, every_ns: int, rows: MemberRows, give_up: Callable[[], bool]
+    ) -> None:
+        self.consumer = consumer
+        self.mode = mode
+        self.every_ns = every_ns
+        self.rows = rows
+        self.give_up = give_up
+        """Whether the member is leaving, so that it no longer waits for a coordinator that is away."""
+        self.start_ns = 0
+        self.due_ns = 0
+        """When `every` is due next, on the clock."""
+        self.finished: dict[Place, int] = {}
+        """By partition: the offset to go on from."""
+        self.asked: dict[Place, int] = {}
+        self._under_way: list[int] = []
+
+    def begin(self, start_ns: int, now: int) -> None:
+        """Start the interval of `every`: at the run's start, or when the member joins later."""
+        self.start_ns = start_ns
+        self.due_ns = max(start_ns, now) + self.every_ns
+
+    def before_work(self, events: Iterable[Event]) -> None:
+        """Commit a batch that was just handed over, where the scenario wants at-most-once."""
+        if self.mode == "before_work":
+            for event in events:
+                self.finished[event.topic, event.partition] = event.offset + 1
+            self.commit_now()
+
+    def event_done(self, event: Event) -> bool:
+        """Note a finished event, commit where that is due, and tell whether that took time."""
+        if self.mode != "before_work":
+            self.finished[event.topic, event.partition] = event.offset + 1
+        if self.mode == "after_event":
+            self.commit_now()
+            return True
+        self.at_boundary()
+        return False
+
+    def batch_done(self) -> bool:
+        """Commit where that is due after a batch, and tell whether that took time."""
+        if self.mode == "after_batch":
+            self.commit_now()
+            return True
+        return False
+
+    def at_boundary(self) -> None:
+        """Commit what is finished where the interval is over; takes no time of the member."""
+        if self.mode != "every" or (now := clock()) < self.due_ns:
+            return
+        self.due_ns = now + self.every_ns
+        if offsets := self._new():
+            self._under_way.append(now)
+            self.asked.update(self._places(offsets))
+            self.consumer.commit(offsets=offsets, asynchronous=True)
+
+    def answered(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        """Record what came of a commit that the client made in the background (`every`, `auto`)."""
+        now = clock()
+        began = self._under_way.pop(0) if self._under_way else now
+        self._record(began, now, partitions, 0 if error is None else error.code())
+
+    def handing_over(self) -> None:
+        """Commit what is finished before partitions go to another member, or on leaving; as `every` does."""
+        if self.mode in ("every", "after_batch", "after_event"):
+            self.commit_now()
+
+    def forget(self, places: Iterable[Place]) -> None:
+        """Drop what is known about partitions that went to another member."""
+        for place in places:
+            self.finished.pop(place, None)
+            self.asked.pop(place, None)
+
+    def commit_now(self) -> None:
+        """Commit what is finished and wait for the answer, also for a coordinator that is away."""
+        offsets = self._new()
+        if not offsets:
+            return
+        began = clock()
+        while True:
+            try:
+                answer, code = self.consumer.commit(offsets=offsets, asynchronous=False), 0
+            except KafkaException as error:
+                answer, code = offsets, error.args[0].code()
+            if code not in _WAITING or self.give_up():
+                break
+            time.sleep(_AGAIN_S)
+        self.asked.update(self._places(offsets))
+        self._record(began, clock(), answer or [], code)
+
+    def _new(self) -> list[TopicPartition]:
+        return [
+            TopicPartition(topic, partition, offset)
+            for (topic, partition), offset in self.finished.items()
+            if self.asked.get((topic, partition)) != offset
+        ]
+
+    @staticmethod
+    def _places(offsets: Iterable[TopicPartition]) -> dict[Place, int]:
+        return {(each.topic, each.partition): each.offset for each in offsets}
+
+    def _record(self, began: int, ended: int, partitions: Iterable[TopicPartition], code: int) -> None:
+        for each in partitions:
+            if each.offset < 0:
+                continue  # the client had nothing for it
+            own = each.error.code() if each.error is not None else code
+            if own:
+                self.asked.pop((each.topic, each.partition), None)  # so that the next one takes it up again
+            self.rows.committed(
+                each.topic, each.partition, each.offset, began - self.start_ns, ended - self.start_ns, own
+            )

@@ -1,0 +1,215 @@
+"""What the driver knows of a run while it goes on: it turns new rows into Parquet parts and keeps count for the display and the drain."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rundata import row_log
+from rundata.dataset import RunWriter
+from rundata.rows import NONE, OPERATION, Kind, Outcome
+from rundata.tables import Names
+from scenarios.plan import Plan
+from scenarios.quantities import SECOND
+
+_ENDS = (int(Kind.skip), int(Kind.dead_letter))
+HISTOGRAM_MS = np.concatenate([np.arange(0, 10, 0.5), np.arange(10, 100, 5), np.geomspace(100, 100_000, 31)])
+"""Edges of the latency histogram that goes to Locust's page."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A run at one moment, for a display."""
+
+    phase: str
+    """preparing, warming up, running, draining, reading back."""
+    message: str = ""
+    at_ns: int = 0
+    """Since the clock's start; negative before it."""
+    duration_ns: int = 0
+    left_ns: int = 0
+    """Until the load ends, then until the drain must end."""
+    planned: int = 0
+    sent: int = 0
+    acknowledged: int = 0
+    failed: int = 0
+    """Sends that were refused or whose outcome is unknown."""
+    planned_hz: float = 0.0
+    acknowledged_hz: float = 0.0
+    """Over about the last second."""
+    effects_hz: Mapping[str, float] = field(default_factory=dict)
+    lag: Mapping[str, int] = field(default_factory=dict)
+    """By group: acknowledged and not ended."""
+    faults: tuple[str, ...] = ()
+    """Labels of the faults in effect."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What happened under one name since the last summary: for Locust's page."""
+
+    name: str
+    kind: str
+    count: int
+    failures: int
+    histogram: tuple[tuple[float, int], ...]
+    """Latency in ms (upper edges) and how many."""
+
+
+class Recorder:
+    """Reads the row logs of all children as they grow."""
+
+    def __init__(self, plan: Plan, writer: RunWriter) -> None:
+        self.plan = plan
+        self.writer = writer
+        self.names = Names.of(plan.scenario)
+        self.blocks: list[NDArray[np.void]] = []
+        """All rows so far, in the order in which they were read."""
+        self.acknowledged = np.zeros(len(plan), np.bool_)
+        self.answered = np.zeros(len(plan), np.bool_)
+        groups = plan.scenario.groups
+        self.ended = {name: np.zeros(len(plan), np.bool_) for name in groups}
+        self._reads = {
+            name: np.isin(plan.topic, [plan.topics.index(topic) for topic in group.topics])
+            for name, group in groups.items()
+        }
+        self.failed = 0
+        self.unknown = 0
+        self.last_effect_ns = 0
+        self._read: dict[str, int] = {}
+        self._recent: list[tuple[int, int, dict[str, int]]] = []
+        self._summaries: dict[str, tuple[int, int, NDArray[np.int64]]] = {}
+
+    def take(self) -> None:
+        """Read what the children have appended since the last call."""
+        for path in row_log.logs_in(self.writer.folder):
+            rows = row_log.read_rows(path, self._read.get(path.name, 0))
+            if len(rows):
+                self._read[path.name] = self._read.get(path.name, 0) + len(rows)
+                self.blocks.append(rows)
+                self._count(rows)
+
+    def _count(self, rows: NDArray[np.void]) -> None:
+        kind, outcome = rows["kind"], rows["outcome"]
+        sends = rows[kind == Kind.send]
+        ok = sends["outcome"] == Outcome.ok
+        self.answered[sends["event_id"]] = True
+        self.acknowledged[sends["event_id"][ok]] = True
+        self.failed += int(np.count_nonzero(~ok))
+        self.unknown += int(np.count_nonzero(sends["outcome"] == Outcome.unknown))
+        effects = (kind == Kind.try_) & (outcome == Outcome.ok)
+        done = effects | np.isin(kind, _ENDS)
+        for code, name in enumerate(self.names.groups):
+            own = done & (rows["group"] == code)
+            self.ended[name][rows["event_id"][own]] = True
+            self._summarise(f"{name} effect", rows[own & effects], rows[own & ~effects])
+        if effects.any():
+            self.last_effect_ns = max(self.last_effect_ns, int(rows["ended_ns"][effects].max()))
+        for index, name in enumerate(self.plan.producers):
+            own_sends = self.plan.producer[sends["event_id"]] == index
+            self._summarise(f"{name} acknowledged", sends[own_sends & ok], sends[own_sends & ~ok])
+
+    def _summarise(self, name: str, good: NDArray[np.void], bad: NDArray[np.void]) -> None:
+        count, failures, histogram = self._summaries.get(name, (0, 0, np.zeros(len(HISTOGRAM_MS) + 1, np.int64)))
+        latency_ms = (good["ended_ns"] - good["intended_ns"]) / 1e6
+        steps = np.bincount(np.searchsorted(HISTOGRAM_MS, latency_ms), minlength=len(HISTOGRAM_MS) + 1)
+        self._summaries[name] = (count + len(good), failures + len(bad), histogram + steps)
+
+    def summaries(self) -> list[Summary]:
+        """Return what happened since the last call, by producer and group."""
+        taken, self._summaries = self._summaries, {}
+        edges = np.append(HISTOGRAM_MS, HISTOGRAM_MS[-1])
+        return [
+            Summary(
+                name=name.rpartition(" ")[0],
+                kind=name.rpartition(" ")[2],
+                count=count,
+                failures=failures,
+                histogram=tuple((float(edges[step]), int(histogram[step])) for step in np.flatnonzero(histogram)),
+            )
+            for name, (count, failures, histogram) in sorted(taken.items())
+        ]
+
+    def lag(self) -> dict[str, int]:
+        """Return by group how many acknowledged events it has not ended."""
+        return {
+            name: int(np.count_nonzero(self.acknowledged & reads & ~self.ended[name]))
+            for name, reads in self._reads.items()
+        }
+
+    def all_ended(self, sent: int) -> bool:
+        """Whether each of the first events so far has its answer, and each pair that should end has ended."""
+        return int(np.count_nonzero(self.answered)) >= sent and not any(self.lag().values())
+
+    def progress(self, phase: str, at_ns: int, left_ns: int, faults: tuple[str, ...], message: str = "") -> Progress:
+        """Return the figures for a display."""
+        effects = {name: int(np.count_nonzero(ended)) for name, ended in self.ended.items()}
+        acknowledged = int(np.count_nonzero(self.acknowledged))
+        self._recent = [each for each in self._recent if each[0] > at_ns - SECOND][-20:] + [
+            (at_ns, acknowledged, effects)
+        ]
+        then, acknowledged_then, effects_then = self._recent[0]
+        seconds = max(at_ns - then, 1) / SECOND if len(self._recent) > 1 else float("inf")
+        return Progress(
+            phase=phase,
+            message=message,
+            at_ns=at_ns,
+            duration_ns=self.plan.scenario.duration,
+            left_ns=max(0, left_ns),
+            planned=len(self.plan),
+            sent=int(np.searchsorted(self.plan.intended_ns, at_ns)),
+            acknowledged=acknowledged,
+            failed=self.failed,
+            planned_hz=self._planned_hz(at_ns),
+            acknowledged_hz=(acknowledged - acknowledged_then) / seconds,
+            effects_hz={name: (count - effects_then[name]) / seconds for name, count in effects.items()},
+            lag=self.lag(),
+            faults=faults,
+        )
+
+    def _planned_hz(self, at_ns: int) -> float:
+        first, last = np.searchsorted(self.plan.intended_ns, [at_ns - SECOND, at_ns])
+        return float(last - first)
+
+    def operations(self, started_ns: NDArray[np.int64]) -> NDArray[np.void]:
+        """Return all rows, with one of unknown outcome for each send that was begun and never answered."""
+        open_sends = np.flatnonzero((started_ns != NONE) & ~self.answered)
+        return np.concatenate([np.zeros(0, OPERATION), *self.blocks, unanswered(self.plan, open_sends, started_ns)])
+
+    def next_poll_id(self, process: str) -> int:
+        """Return the number from which a member that comes back counts its polls."""
+        code = self.names.processes.index(process)
+        most = [int(own["poll_id"].max()) for b in self.blocks if len(own := b[b["process"] == code])]
+        return max(most, default=-1) + 1
+
+
+def unanswered(plan: Plan, events: NDArray[np.intp], started_ns: NDArray[np.int64]) -> NDArray[np.void]:
+    """Return rows for sends whose outcome nobody learned, because the process ended first."""
+    from rundata.rows import new_operations
+
+    names = Names.of(plan.scenario)
+    rows = new_operations(len(events))
+    rows["event_id"] = rows["root_id"] = events
+    rows["key"] = plan.key[events]
+    rows["intended_ns"] = plan.intended_ns[events]
+    rows["started_ns"] = started_ns[events]
+    rows["partition"] = NONE
+    rows["topic"] = plan.topic[events]
+    rows["process"] = [
+        names.processes.index(f"{plan.producers[p]}/{n}")
+        for p, n in zip(plan.producer[events], plan.process[events], strict=True)
+    ]
+    rows["event_type"] = event_types(plan)[plan.producer[events]]
+    rows["kind"] = Kind.send
+    rows["outcome"] = Outcome.unknown
+    return rows
+
+
+def event_types(plan: Plan) -> NDArray[np.int16]:
+    """Return the code of each producer's event type."""
+    names = Names.of(plan.scenario)
+    return np.asarray(
+        [names.event_types.index(producer.event or name) for name, producer in plan.scenario.producers.items()],
+        np.int16,
+    )

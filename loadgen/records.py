@@ -1,0 +1,48 @@
+"""What EventDrill's own records hold: ids and intended time first, then filler. Producers write it, members and the audit read it."""
+
+import random
+import struct
+
+HEADER = struct.Struct("<Qqqq")
+"""Run id, event id, root id, intended time in ns from the start of the run."""
+POISON = 1 << 63
+"""Set in the run id of a value that no handler can decode; the ids stay readable for the bookkeeping."""
+NO_RUN = 0
+"""Run id of records that belong to no run, such as those of the warm-up."""
+
+_BLOCK_BYTES = 1 << 16
+
+
+class PoisonError(ValueError):
+    """A value that cannot be decoded."""
+
+
+def new_run_id() -> int:
+    """Draw the id by which a run knows its own records: 63 bits, never NO_RUN."""
+    return random.SystemRandom().randrange(1, POISON)
+
+
+def filler(size_bytes: int) -> bytes:
+    """Return deterministic text of at least `size_bytes` that does not compress to nothing; a value takes a prefix of it."""
+    block = random.Random(0).randbytes(_BLOCK_BYTES // 2).hex().encode()
+    return block * (size_bytes // len(block) + 1)
+
+
+def encode(run_id: int, event_id: int, root_id: int, intended_ns: int, body: bytes, *, poison: bool = False) -> bytes:
+    """Return a record's value."""
+    return HEADER.pack(run_id | POISON if poison else run_id, event_id, root_id, intended_ns) + body
+
+
+def read_ids(value: bytes | None, run_id: int) -> tuple[int, int, int] | None:
+    """Return event id, root id and intended time of a value of this run, None for any other value."""
+    if value is None or len(value) < HEADER.size:
+        return None
+    owner, event_id, root_id, intended_ns = HEADER.unpack_from(value)
+    return (event_id, root_id, intended_ns) if owner & ~POISON == run_id else None
+
+
+def decode(value: bytes) -> bytes:
+    """Return what a handler works on; raise PoisonError where the value cannot be decoded."""
+    if HEADER.unpack_from(value)[0] & POISON:
+        raise PoisonError("the value is no event: its first field carries the poison mark")
+    return value[HEADER.size :]

@@ -1,0 +1,109 @@
+"""Whether a live run says something about the brokers: where its own driver or host was the limit it says nothing, and why."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadgen.gauges import values
+from loadgen.outcomes import QUEUE_FULL
+from rundata.rows import Kind
+from rundata.tables import Gauge
+from scenarios.plan import Plan
+from scenarios.quantities import format_duration
+
+LATENESS_P99_NS = 5_000_000
+LATENESS_SHARE = 0.2
+"""A sender may be late by 5 ms in one of a hundred events, or by a fifth of the acknowledgement p99 where that is more: late sends then
+change the figures by less than the tolerance of the 99th percentile."""
+MEMBER_LATE_P99_NS = 20_480_000
+"""Handlers may end so much later than planned in one of a hundred tries (a sleep wakes late, or the host holds it up)."""
+THREAD_SHARE = 0.9
+BUSY_FOR_S = 3
+STEAL_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The figures behind a verdict, for the record."""
+
+    lateness_p50_ns: int
+    lateness_p99_ns: int
+    lateness_max_ns: int
+    ack_p99_ns: int
+
+
+def limits(plan: Plan, operations: NDArray[np.void]) -> Limits:
+    """Return how late the senders were, of the events intended after the warm-up."""
+    sends = operations[(operations["kind"] == Kind.send) & (operations["intended_ns"] >= plan.scenario.warm_up)]
+    if not len(sends):
+        return Limits(0, 0, 0, 0)
+    late = sends["started_ns"] - sends["intended_ns"]
+    ended = sends["ended_ns"] != np.iinfo(np.int64).max
+    acks = (sends["ended_ns"] - sends["intended_ns"])[ended]
+    p50, p99 = (int(np.quantile(late, q, method="inverted_cdf")) for q in (0.5, 0.99))
+    return Limits(p50, p99, int(late.max()), int(np.quantile(acks, 0.99, method="inverted_cdf")) if len(acks) else 0)
+
+
+def invalid_reasons(
+    plan: Plan, operations: NDArray[np.void], gauges: Iterable[Gauge], member_late_p99_ns: Mapping[str, int]
+) -> list[str]:
+    """Return why the run says nothing; an empty list where it does."""
+    return [
+        *_late_senders(limits(plan, operations)),
+        *_full_queues(operations),
+        *_busy(plan, list(gauges)),
+        *_late_members(member_late_p99_ns),
+    ]
+
+
+def _late_senders(found: Limits) -> list[str]:
+    allowed = max(LATENESS_P99_NS, int(LATENESS_SHARE * found.ack_p99_ns))
+    if found.lateness_p99_ns <= allowed:
+        return []
+    late, most = format_duration(found.lateness_p99_ns), format_duration(allowed)
+    return [
+        f"the senders ran {late} behind the plan (p99; at most {most}): lower the rate, or use more processes or cores"
+    ]
+
+
+def _full_queues(operations: NDArray[np.void]) -> list[str]:
+    full = np.count_nonzero((operations["kind"] == Kind.send) & (operations["error"] == QUEUE_FULL))
+    if not full:
+        return []
+    return [f"the clients' own queue was full for {full} events: raise queue.buffering.max.messages, or lower the rate"]
+
+
+def _busy(plan: Plan, gauges: list[Gauge]) -> list[str]:
+    reasons = []
+    for name in plan.scenario.producers:
+        for number in range(1, plan.scenario.producers[name].count + 1):
+            busy = _longest(values(gauges, "thread_share", f"{name}/{number}"), THREAD_SHARE)
+            if busy >= BUSY_FOR_S:
+                reasons.append(
+                    f"{name}/{number} used over {THREAD_SHARE:.0%} of a core for {busy} s: raise producers.{name}.count"
+                )
+    stolen = values(gauges, "steal_share", "host")
+    if stolen and float(np.mean(stolen)) > STEAL_SHARE:
+        reasons.append(f"other machines took {np.mean(stolen):.0%} of this host's cores: run it on a quieter host")
+    return reasons
+
+
+def _longest(shares: list[float], limit: float) -> int:
+    longest = here = 0
+    for share in shares:
+        here = here + 1 if share > limit else 0
+        longest = max(longest, here)
+    return longest
+
+
+def _late_members(late_p99_ns: Mapping[str, int]) -> list[str]:
+    late = {name: ns for name, ns in late_p99_ns.items() if ns > MEMBER_LATE_P99_NS}
+    if not late:
+        return []
+    name = max(late, key=lambda each: late[each])
+    return [
+        f"{len(late)} members ended their work late, {name} by {format_duration(late[name])} (p99; at most "
+        f"{format_duration(MEMBER_LATE_P99_NS)}): use fewer members or processes, or more cores"
+    ]
