@@ -1,0 +1,125 @@
+"""A partition of the plain model: its log, its replicas, and what of it is visible."""
+
+from collections.abc import Generator, Hashable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import simpy
+from plain_clock import Phase, Signal
+
+from rundata.rows import NONE
+
+if TYPE_CHECKING:
+    from plain_model import Model
+
+Process = Generator[simpy.Event, Any, None]
+OFFSETS, OFFSETS_PARTITIONS = "__consumer_offsets", 50
+
+
+@dataclass(eq=False)
+class Record:
+    """An event in a partition's log."""
+
+    event: int
+    token: Hashable
+    handed_ns: int
+    leader_epoch: int
+    request: "Request"
+
+
+@dataclass(eq=False)
+class Request:
+    """Events on their way from one sender to one partition; tokens tell the broker what it has already."""
+
+    sender: int
+    partition: "Partition"
+    events: list[tuple[int, Hashable, int]]
+    """Event, token, and when it was handed over."""
+    idempotent: bool
+    visible: simpy.Event
+    appended_ns: int = 0
+    replicated_ns: int = 0
+    cut: bool = False
+
+
+class Partition:
+    """A partition's log, its replicas, and what of it is visible."""
+
+    def __init__(self, model: "Model", topic: str, number: int, replicas: list[int], min_in_sync: int) -> None:
+        self.model, self.topic, self.number, self.replicas = model, topic, number, replicas
+        self.min_in_sync = min_in_sync if model.rules.min_in_sync else 1
+        self.leader: int | None = replicas[0]
+        self.in_sync = list(replicas)
+        self.epoch = 0
+        self.halted = len(replicas) < self.min_in_sync
+        self.log: list[Record] = []
+        self.requests: list[Request] = []
+        self.visible_end = 0
+        self.changed = Signal(model.clock)
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.number}"
+
+    def begin(self, request: Request, leader_ns: int, duration_ns: int) -> None:
+        """Take a request into the log; it is appended, replicated and visible after those before it."""
+        now = self.model.clock.now
+        before = self.requests[-1] if self.requests else None
+        request.appended_ns = max(now + leader_ns, before.appended_ns if before else 0)
+        request.replicated_ns = max(now + (leader_ns + duration_ns) // 2, before.replicated_ns if before else 0)
+        self.requests.append(request)
+        for event, token, handed_ns in request.events:
+            if request.idempotent and self.model.rules.dedupe_of_resent and self.offset_of(token) != NONE:
+                self.model.fired["resent and known"] += 1
+                continue
+            self.log.append(Record(event, token, handed_ns, self.epoch, request))
+            self.model.open.add(("record", self, len(self.log) - 1))
+        self.model.clock.process(self._become_visible(request, before, duration_ns, len(self.log)))
+
+    def _become_visible(self, request: Request, before: Request | None, left_ns: int, end: int) -> Process:
+        """Wait for `left_ns` of time in which the partition is not halted, and for the request before."""
+        clock = self.model.clock
+        while True:
+            while self.halted and not request.cut:
+                self.model.fired["halted"] += 1
+                yield self.changed.wait()
+            if request.cut:
+                return
+            since, timer = clock.now, clock.at(clock.now + left_ns, Phase.end)
+            yield timer | self.changed.wait()
+            if timer.processed:
+                break
+            left_ns -= clock.now - since
+        if before and not before.visible.triggered and self.model.rules.visible_in_order:
+            self.model.fired["visible after the one before"] += 1
+            yield before.visible
+        if request.cut:
+            return
+        for offset in range(self.visible_end, end):
+            self.model.became_visible(self, offset)
+        self.visible_end = max(self.visible_end, end)
+        request.visible.succeed()
+        self.model.news.give()
+
+    def offset_of(self, token: Hashable) -> int:
+        """Return where the log has what a sender sent, or NONE."""
+        return next((offset for offset, record in enumerate(self.log) if record.token == token), NONE)
+
+    def cut_back(self, now_ns: int) -> None:
+        """Lose what no follower has."""
+        kept = [request for request in self.requests if request.replicated_ns <= now_ns]
+        lost = self.requests[len(kept) :]
+        for offset, record in enumerate(self.log):
+            if record.request in lost:
+                self.model.open.discard(("record", self, offset))
+        if not self.model.rules.loss_with_acks_1:
+            return
+        self.log = [record for record in self.log if record.request not in lost]
+        self.requests = kept
+        for request in lost:
+            request.cut = True
+
+    def replicas_changed(self) -> None:
+        """See anew whether the high watermark may move."""
+        down_in_sync = self.model.rules.stall_of_survivors and any(b in self.model.down for b in self.in_sync)
+        self.halted = self.leader is None or down_in_sync or len(self.in_sync) < self.min_in_sync
+        self.changed.give()

@@ -1,0 +1,469 @@
+"""A group's member in the plain model: fetch, poll, work, failures, commits, and the duties that a group brings with it."""
+
+from collections import deque
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import simpy
+from plain_clock import Phase, Signal
+
+from rundata.rows import Kind, Outcome
+from scenarios import faults as fault_types
+from scenarios.partitioners import librdkafka_partition
+
+if TYPE_CHECKING:
+    from plain_brokers import Partition
+    from plain_groups import Group
+
+Process = Generator[simpy.Event, Any, None]
+
+
+@dataclass(eq=False)
+class Seat:
+    """A place in a group as the coordinator sees it; it outlasts a crash of its member until the session is over."""
+
+    member: "Member"
+    is_live: bool = True
+
+
+@dataclass(frozen=True)
+class Read:
+    """A record as a member has it."""
+
+    event: int
+    partition: "Partition"
+    offset: int
+    ownership: int
+    """Counts how often the partition was given to someone, so that what came for an owner of before is told apart."""
+
+
+@dataclass
+class Delivery:
+    """A record handed to the application."""
+
+    read: Read
+    poll: int
+    number: int
+    """Counts the deliveries of the event to the group."""
+
+
+class Member:
+    """A member of a group: fetches from every broker, polls, works, commits; may crash, leave and come back."""
+
+    def __init__(self, group: "Group", number: int, code: int) -> None:
+        self.group, self.model, self.number, self.code = group, group.model, number, code
+        self.clock = group.model.clock
+        self.name = f"{group.name}/{number}"
+        self.client_id = f"{group.name}-{number}"
+        draws = self.model.draws
+        self.wake, self.overshoot, self.commit_time = draws.wake(code), draws.overshoot(code), draws.commit(code)
+        self.dead_letter_time = draws.dead_letter(code)
+        self.fetched = dict.fromkeys(self.model.brokers, 0)
+        self.polls = self.wakes = self.tries = self.commits = self.dead_letters = 0
+        self.life = 0
+        """Grows when the member dies, so that what it left behind knows."""
+        self.generation = 0
+        """Grows when its fetches are dropped."""
+        self.alive = False
+        self.stopped = False
+        self.duty, self.arrived, self.assigned = Signal(self.clock), Signal(self.clock), Signal(self.clock)
+        self.owned: dict[Partition, int] = {}
+        """Its partitions, and the ownership under which it has each."""
+        self.forget()
+
+    def forget(self) -> None:
+        """Have nothing in hand, as a process that has just started."""
+        self.queue: deque[Read] = deque()
+        self.positions: dict[Partition, int] = {}
+        self.handed_over: dict[Partition, int] = {}
+        self.finished: dict[Partition, int] = {}
+        self.asked: dict[Partition, int] = {}
+        self.owned = {}
+        self.last_commit: simpy.Event | None = None
+        self.must_leave = self.must_rejoin = self.is_back = False
+        self.must_give_up: set[Partition] = set()
+
+    def start(self, *, assigned: bool) -> None:
+        """Begin to live, with an assignment or waiting for one."""
+        self.forget()
+        self.alive = True
+        self.seat = Seat(self)
+        self.due_ns = self.clock.now + self.group.interval_ns
+        self.process = self.clock.process(self._live(assigned))
+
+    # ---- fetch ---------------------------------------------------------------------------------------------------
+
+    def owns(self, partition: "Partition", from_offset: int) -> None:
+        """Read a partition from an offset on."""
+        self.group.ownerships += 1
+        self.owned[partition] = self.group.ownerships
+        for progress in (self.positions, self.handed_over, self.finished, self.asked):
+            progress[partition] = from_offset
+        self.model.news.give()
+
+    def start_fetching(self) -> None:
+        """Park a fetch at every broker."""
+        self.generation += 1
+        for broker in self.model.brokers:
+            self.clock.process(self._fetch_from(broker, self.generation))
+
+    def _visible_at(self, broker: int) -> list[Read]:
+        return [
+            Read(partition.log[offset].event, partition, offset, ownership)
+            for partition, ownership in sorted(self.owned.items(), key=lambda item: self.group.place(item[0]))
+            if partition.leader == broker and self.model.knows(self.code, partition)
+            for offset in range(self.positions[partition], partition.visible_end)
+        ]
+
+    def _fetch_from(self, broker: int, generation: int) -> Process:
+        draws, clock = self.model.draws, self.clock
+        fetch, turnaround = draws.fetch(self.code, broker), draws.turnaround(self.code, broker)
+        while True:
+            while self.generation == generation and not self._visible_at(broker):
+                yield self.model.news.wait()
+            yield clock.at(clock.now, Phase.fetch, self.code, broker)
+            if self.generation != generation:
+                return
+            answer = self._visible_at(broker)
+            if not answer:
+                continue
+            n, self.fetched[broker] = self.fetched[broker], self.fetched[broker] + 1
+            for read in answer:
+                self.positions[read.partition] = read.offset + 1
+            yield clock.at(clock.now + fetch[n], Phase.arrival, self.code, broker)
+            if self.generation != generation:
+                return
+            self.queue += [read for read in answer if self.owned.get(read.partition) == read.ownership]
+            self.arrived.give()
+            yield clock.at(clock.now + turnaround[n], Phase.end)
+
+    # ---- poll ----------------------------------------------------------------------------------------------------
+
+    def _live(self, assigned: bool) -> Process:
+        try:
+            if not assigned:
+                yield from self._wait_for_assignment()
+            if self.alive:
+                yield from self._poll_loop()
+        except simpy.Interrupt:
+            return
+
+    def _poll_loop(self) -> Process:
+        """Call for records, work them off, do one's duties between the calls."""
+        clock = self.clock
+        called_ns = clock.now
+        returns_ns: int | None = clock.now
+        while True:
+            yield clock.at(clock.now, Phase.poll, self.code)
+            if self.must_leave or self.must_rejoin or self.must_give_up:
+                yield from self._do_duty()
+                if not self.alive:
+                    return
+                called_ns = returns_ns = clock.now
+                continue
+            self._commit_if_due()
+            if returns_ns is None and self.queue and not self.group.collect:
+                returns_ns = clock.now + self.wake[self.wakes]
+                self.wakes += 1
+            batch = self._take(called_ns, returns_ns)
+            if batch:
+                yield from self._work_off(batch)
+                if not self.alive:
+                    return
+                called_ns = returns_ns = clock.now
+                continue
+            waits = [self.arrived.wait(), self.duty.wait()]
+            if self.group.collect:
+                while called_ns + self.group.collect[1] <= clock.now:
+                    called_ns += self.group.collect[1]
+                waits.append(clock.at(called_ns + self.group.collect[1], Phase.poll, self.code))
+            elif returns_ns is None or returns_ns <= clock.now:
+                returns_ns = None
+            else:
+                waits.append(clock.at(returns_ns, Phase.poll, self.code))
+            if self.group.interval_ns:
+                waits.append(clock.at(self.due_ns, Phase.poll, self.code))
+            yield simpy.AnyOf(clock, waits)
+
+    def _take(self, called_ns: int, returns_ns: int | None) -> list[Read]:
+        """Return what the call hands over now."""
+        if self.group.collect:
+            most, timeout_ns = self.group.collect
+            if len(self.queue) < most and self.clock.now < called_ns + timeout_ns:
+                return []
+            self.model.fired["collected all" if len(self.queue) >= most else "collect timed out"] += bool(self.queue)
+        else:
+            most = self.group.settings.max_poll_records if self.model.rules.most_per_poll else len(self.queue)
+            if returns_ns is None or self.clock.now < returns_ns:
+                return []
+            self.model.fired["most per poll"] += len(self.queue) > most
+        return [self.queue.popleft() for _ in range(min(most, len(self.queue)))]
+
+    # ---- work ----------------------------------------------------------------------------------------------------
+
+    def _work_off(self, batch: list[Read]) -> Process:
+        clock, commit = self.clock, self.group.commit
+        deliveries = [self._deliver(read) for read in batch]
+        self.polls += 1
+        yield clock.at(clock.now + round(self.model.profile.poll_us * 1000), Phase.end)
+        if commit == "before_work":
+            yield from self._commit(self.handed_over)
+        for delivery in deliveries:
+            yield from self._handle(delivery)
+            if self.stopped:
+                self.must_leave = True
+                yield from self._leave()
+                return
+            self.finished[delivery.read.partition] = delivery.read.offset + 1
+            yield clock.at(clock.now, Phase.work, self.code)
+            if commit == "after_event":
+                yield from self._commit(self.finished)
+            self._commit_if_due()
+        if commit == "after_batch":
+            yield from self._commit(self.finished)
+
+    def _deliver(self, read: Read) -> Delivery:
+        self.group.deliveries[read.event] = number = self.group.deliveries.get(read.event, 0) + 1
+        self.handed_over[read.partition] = read.offset + 1
+        delivery = Delivery(read, self.polls, number)
+        self.model.fired["delivered again"] += number > 1
+        self._row(Kind.delivery, delivery, started_ns=self.clock.now, ended_ns=self.clock.now)
+        return delivery
+
+    def _handle(self, delivery: Delivery) -> Process:
+        """Try an event until it works or the policy gives it up."""
+        clock, failures = self.clock, self.group.failures
+        for attempt in count(1):
+            yield clock.at(clock.now, Phase.work, self.code)
+            begin_ns = clock.now
+            yield clock.at(begin_ns + self._work_ns(delivery.read.event), Phase.end)
+            late_ns, self.tries = self.overshoot[self.tries], self.tries + 1
+            if not self._fails(delivery, attempt, begin_ns):
+                self._note_try(delivery, attempt, begin_ns, late_ns, ok=True)
+                yield from self._overshoot(late_ns)
+                return
+            last = failures is not None and attempt >= failures.retry.attempts
+            backoff_ns = round(failures.retry.backoff * failures.retry.factor ** (attempt - 1)) if failures else 0
+            backoff_ns *= self.model.rules.backoff
+            due = {} if last else {"retry_due_ns": clock.now + backoff_ns}
+            self._note_try(delivery, attempt, begin_ns, late_ns, ok=False, **due)
+            self.model.fired["failed try"] += 1
+            yield from self._overshoot(late_ns)
+            if last:
+                break
+            yield clock.at(clock.now + backoff_ns, Phase.end)
+        assert failures is not None
+        self.model.fired[f"then {failures.then}"] += 1
+        match failures.then:
+            case "dead_letter":
+                yield from self._dead_letter(delivery)
+            case "skip":
+                self._row(Kind.skip, delivery, started_ns=clock.now, ended_ns=clock.now)
+                self._ended(delivery)
+            case "stop":
+                self.stopped = True
+
+    def _overshoot(self, late_ns: int) -> Process:
+        """Be late for what follows: only as a mutation, since planned ends are cumulative."""
+        if not self.model.rules.overshoot_apart:
+            yield self.clock.at(self.clock.now + late_ns, Phase.end)
+
+    def _work_ns(self, event: int) -> int:
+        work_ns, now = int(self.model.plan.work_ns[self.group.name][event]), self.clock.now
+        for planned in self.model.plan.faults:
+            fault = planned.fault
+            concerned = isinstance(fault, fault_types.SlowWork) and fault.group == self.group.name
+            if concerned and planned.begin_ns <= now < planned.end_ns and self.model.rules.slow_work:
+                work_ns = round(work_ns * fault.factor) + fault.plus
+                self.model.fired["slow work"] += 1
+        return max(work_ns, round(self.model.profile.handle_us * 1000))
+
+    def _fails(self, delivery: Delivery, attempt: int, begin_ns: int) -> bool:
+        model, event = self.model, delivery.read.event
+        if model.plan.poison[event] or attempt <= model.plan.failing_tries[self.group.name][event]:
+            return True
+        for planned in model.plan.faults:
+            fault = planned.fault
+            if isinstance(fault, fault_types.FailingWork) and fault.group == self.group.name:
+                u = model.draws.failing_work(self.group.code, event, attempt, delivery.number)
+                if planned.begin_ns <= begin_ns < planned.end_ns and u < fault.share and model.rules.failing_work:
+                    model.fired["failing work"] += 1
+                    return True
+        return False
+
+    def _note_try(self, delivery: Delivery, attempt: int, begin_ns: int, late_ns: int, *, ok: bool, **due: int) -> None:
+        times = {"started_ns": begin_ns, "ended_ns": self.clock.now + late_ns, **due}
+        outcome = Outcome.ok if ok else Outcome.failed
+        self.clock.process(self._recorded(delivery, self.life, attempt=attempt, outcome=outcome, **times))
+
+    def _recorded(self, delivery: Delivery, life: int, **fields: int) -> Process:
+        """Record a try when its sleep has ended; one that was killed before leaves nothing."""
+        yield self.clock.at(fields["ended_ns"], Phase.end)
+        if self.life == life:
+            self._row(Kind.try_, delivery, None, **fields)
+            if fields["outcome"] == Outcome.ok:
+                self._ended(delivery)
+
+    def _row(self, kind: Kind, delivery: Delivery, sent_to: "Partition | None" = None, **fields: int) -> None:
+        read = delivery.read
+        where = {"group": self.group.code, "offset": read.offset, "event_id": read.event, "poll_id": delivery.poll}
+        self.model.row(kind, self.code, sent_to or read.partition, **{**where, **fields})
+
+    def _ended(self, delivery: Delivery) -> None:
+        self.model.open.discard((self.group, delivery.read.partition, delivery.read.offset))
+
+    def _dead_letter(self, delivery: Delivery) -> Process:
+        """Send the event to the dead-letter topic and wait until it is there."""
+        assert self.group.failures is not None and self.group.failures.dead_letter is not None
+        model, clock, event = self.model, self.clock, delivery.read.event
+        partitions = model.partitions[self.group.failures.dead_letter]
+        key = model.plan.key_text(event)
+        number = event % len(partitions) if key is None else librdkafka_partition(key.encode(), len(partitions))
+        partition, started_ns = partitions[number], clock.now
+        length_ns, self.dead_letters = self.dead_letter_time[self.dead_letters], self.dead_letters + 1
+        token = (self.code, self.dead_letters)
+        while True:
+            yield from self._until_known(partition)
+            yield clock.at(clock.now, Phase.service, self.code)
+            if not model.knows(self.code, partition):
+                continue
+            request = model.dead_letter_request(self.code, partition, event, token, started_ns)
+            partition.begin(request, length_ns, length_ns)
+            while not request.visible.triggered and model.knows(self.code, partition):
+                yield request.visible | model.news.wait()
+            if request.visible.triggered:
+                break
+            model.fired["dead letter resent"] += 1
+        times = {"started_ns": started_ns, "ended_ns": clock.now, "offset": partition.offset_of(token)}
+        self._row(Kind.dead_letter, delivery, partition, **times)
+        self._ended(delivery)
+
+    def _until_known(self, partition: "Partition") -> Process:
+        while not self.model.knows(self.code, partition):
+            yield self.model.news.wait()
+
+    # ---- commit --------------------------------------------------------------------------------------------------
+
+    def _commit(self, offsets: Mapping["Partition", int]) -> Process:
+        """Commit and wait until it has ended."""
+        yield self.clock.at(self.clock.now, Phase.work, self.code)
+        self._begin_commit(offsets)
+        while self.last_commit is not None and not self.last_commit.processed:
+            yield self.last_commit
+
+    def _commit_if_due(self) -> None:
+        if self.group.interval_ns and self.clock.now >= self.due_ns:
+            self._begin_commit(self._what_is_done())
+            self.due_ns = self.clock.now + self.group.interval_ns
+
+    def _what_is_done(self) -> Mapping["Partition", int]:
+        return self.handed_over if self.group.commit == "auto" else self.finished
+
+    def _begin_commit(self, offsets: Mapping["Partition", int]) -> None:
+        new = {p: offset for p, offset in offsets.items() if p in self.owned and offset != self.asked[p]}
+        if new:
+            self.asked.update(new)
+            n, self.commits = self.commits, self.commits + 1
+            self.last_commit = self.clock.process(self._committing(new, self.commit_time[n], self.last_commit))
+            self.model.fired[f"commit {self.group.commit_word}"] += 1
+
+    def _committing(self, offsets: Mapping["Partition", int], length_ns: int, before: simpy.Event | None) -> Process:
+        clock, model, coordinator, life = self.clock, self.model, self.group.coordinator, self.life
+        begun_ns, mark = clock.now, (self, self.commits)
+        model.open.add(mark)
+        while True:
+            if model.rules.coordinator_down:
+                model.fired["coordinator down"] += not model.knows(self.code, coordinator)
+                yield from self._until_known(coordinator)
+            timer = clock.at(clock.now + length_ns, Phase.end)
+            while not timer.processed and model.knows(self.code, coordinator):
+                yield timer | model.news.wait()
+            if not timer.processed and not model.rules.coordinator_down:
+                yield timer
+            if timer.processed:
+                break
+        if before is not None and not before.processed:
+            yield before
+        model.open.discard(mark)
+        if self.life == life:
+            self._committed(offsets, begun_ns)
+
+    def _committed(self, offsets: Mapping["Partition", int], begun_ns: int) -> None:
+        for partition, offset in sorted(offsets.items(), key=lambda item: self.group.place(item[0])):
+            times = {"started_ns": begun_ns, "ended_ns": self.clock.now}
+            self.model.row(Kind.commit, self.code, partition, group=self.group.code, offset=offset, **times)
+            self.group.commit_offset(partition, offset)
+
+    def commit_at_the_end(self) -> None:
+        """Leave in good order when the run is over."""
+        if self.alive and self.group.interval_ns:
+            done = self._what_is_done()
+            self._committed(
+                {p: done[p] for p in self.owned if done[p] != self.group.committed.get(p, 0)}, self.clock.now
+            )
+
+    # ---- duties --------------------------------------------------------------------------------------------------
+
+    def _do_duty(self) -> Process:
+        """Leave, rejoin or give partitions up, with everything committed that is done."""
+        if self.must_leave:
+            yield from self._leave()
+            return
+        yield from self._settle_commits()
+        if self.must_leave:
+            yield from self._leave()
+        elif self.must_rejoin:
+            self.drop()
+            yield from self._wait_for_assignment()
+        else:
+            for partition in sorted(self.must_give_up, key=self.group.place):
+                self.owned.pop(partition, None)
+                self.group.gave_up(partition)
+            self.must_give_up.clear()
+            self.queue = deque(read for read in self.queue if self.owned.get(read.partition) == read.ownership)
+
+    def _settle_commits(self) -> Process:
+        if self.group.interval_ns:
+            self._begin_commit(self._what_is_done())
+        while self.last_commit is not None and not self.last_commit.processed:
+            yield self.last_commit
+
+    def drop(self) -> None:
+        """Drop what was read and stop fetching."""
+        self.generation += 1
+        self.queue.clear()
+        self.owned = {}
+        self.model.news.give()
+
+    def _wait_for_assignment(self) -> Process:
+        self.must_rejoin, self.is_back = False, True
+        self.group.changed.give()
+        while self.is_back:
+            yield self.assigned.wait() | self.duty.wait()
+            if self.must_leave:
+                yield from self._leave()
+                return
+
+    def gets(self, partitions: list["Partition"]) -> None:
+        """Take an assignment and read from what is committed on."""
+        self.is_back = False
+        for partition in partitions:
+            self.owns(partition, self.group.position(partition))
+        self.start_fetching()
+        self.assigned.give()
+
+    def _leave(self) -> Process:
+        yield from self._settle_commits()
+        self.drop()
+        self.alive = self.is_back = self.seat.is_live = False
+        self.group.remove(self.seat)
+
+    def crash(self) -> None:
+        """Die at once."""
+        self.alive = self.is_back = self.seat.is_live = False
+        self.life += 1
+        self.generation += 1
+        self.process.interrupt()
+        self.model.news.give()

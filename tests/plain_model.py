@@ -1,0 +1,330 @@
+"""The executable specification: the rules of docs/model.md as a plain SimPy program, message by message, without haste.
+
+Every station is a short SimPy process, in `plain_producers`, `plain_brokers`, `plain_members` and `plain_groups`; here is what holds them
+together: the controller that elects leaders, the run's end, and what is recorded.
+"""
+
+from collections import Counter
+from collections.abc import Generator, Hashable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import simpy
+from numpy.typing import NDArray
+from plain_brokers import OFFSETS, OFFSETS_PARTITIONS, Partition, Request
+from plain_clock import Clock, Control, Phase, Signal
+from plain_groups import Group
+from plain_members import Member
+from plain_producers import Client
+
+from rundata.rows import LOG_RECORD, NEVER, Kind, Outcome, new_operations
+from rundata.tables import Incident, Names, RunData
+from scenarios.clients import topic_setting
+from scenarios.faults import BrokerCrash, BrokerStop, BrokerTarget, MemberCrash, MemberLeave
+from scenarios.partitioners import coordinator_partition
+from scenarios.plan import Plan, replica_assignment
+from scenarios.profiles import Profile
+from sim.draws import Draws
+
+Process = Generator[simpy.Event, Any, None]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Rules that the mutation check leaves out in turn, to see that the comparison notices."""
+
+    linger: bool = True
+    full_by_events: bool = True
+    full_by_bytes: bool = True
+    in_flight_limit: bool = True
+    connection_queue: bool = True
+    answers_in_order: bool = True
+    visible_in_order: bool = True
+    stall_of_survivors: bool = True
+    resend_after_loss: bool = True
+    dedupe_of_resent: bool = True
+    loss_with_acks_1: bool = True
+    min_in_sync: bool = True
+    overshoot_apart: bool = True
+    slow_work: bool = True
+    failing_work: bool = True
+    backoff: bool = True
+    most_per_poll: bool = True
+    coordinator_down: bool = True
+    positions_from_committed: bool = True
+    session_wait: bool = True
+    finish_before_rejoin: bool = True
+    final_commit: bool = True
+
+
+class Model:
+    """All stations of one run, the controller that elects leaders, and what is recorded."""
+
+    def __init__(self, plan: Plan, profile: Profile, draws: Draws, rules: Rules) -> None:
+        self.plan, self.profile, self.draws, self.rules = plan, profile, draws, rules
+        self.clock, self.names = Clock(), Names.of(plan.scenario)
+        self.fired: Counter[str] = Counter()
+        self.rows: list[dict[str, int]] = []
+        self.incidents: list[Incident] = []
+        self.over = False
+        self.news = Signal(self.clock)
+        self.open: set[Hashable] = set()
+        """What the end of the run waits for: sends, records, pairs of a group and a record, commits under way."""
+        self.handed: dict[int, tuple[int, Partition]] = {}
+        self.unavailable: set[int] = set()
+        """Brokers from the begin of a fault until they are in sync again."""
+        self.down: set[int] = set()
+        self.unknowing: set[tuple[int, Partition]] = set()
+        """Clients and members, with partitions whose leader they do not know at present."""
+        self.brokers = list(range(1, plan.scenario.brokers.nodes + 1))
+        self.partitions = {topic: self._partitions_of(topic) for topic in plan.topics}
+        self.offsets = self._offsets_partitions()
+        self.all_partitions = [p for several in self.partitions.values() for p in several] + self.offsets
+        self.clients = self._clients()
+        self.groups = {name: Group(self, name) for name in plan.scenario.groups}
+        for index, planned in enumerate(plan.faults):
+            self._start_fault(index, planned.fault)
+        for event in range(len(plan)):
+            self.open.add(("send", event))
+
+    def _partitions_of(self, topic: str) -> list[Partition]:
+        least = int(topic_setting(self.plan.scenario, topic, "min.insync.replicas"))
+        return [
+            Partition(self, topic, number, replicas, least) for number, replicas in enumerate(self.plan.replicas(topic))
+        ]
+
+    def _offsets_partitions(self) -> list[Partition]:
+        nodes = len(self.brokers)
+        numbers = sorted({coordinator_partition(name, OFFSETS_PARTITIONS) for name in self.plan.scenario.groups})
+        replicas = replica_assignment(OFFSETS_PARTITIONS, min(3, nodes), nodes)
+        return [Partition(self, OFFSETS, number, replicas[number], 1) for number in numbers]
+
+    def _clients(self) -> list[Client]:
+        clients = []
+        for code, name in enumerate(self.names.processes):
+            producer, number = name.rsplit("/", 1)
+            if producer in self.plan.scenario.producers:
+                index = self.plan.producers.index(producer)
+                own = (self.plan.producer == index) & (self.plan.process == int(number))
+                clients.append(Client(self, name, code, [int(event) for event in np.flatnonzero(own)]))
+        return clients
+
+    def dead_letter_request(self, code: int, partition: Partition, event: int, token: Hashable, at_ns: int) -> Request:
+        """Return the request that brings one event to a dead-letter topic."""
+        return Request(code, partition, [(event, token, at_ns)], True, simpy.Event(self.clock))
+
+    def members(self) -> Iterator[Member]:
+        """Yield every member of every group."""
+        for group in self.groups.values():
+            yield from group.all_members
+
+    # ---- brokers that fail ---------------------------------------------------------------------------------------
+
+    def _start_fault(self, index: int, fault: object) -> None:
+        match fault:
+            case BrokerCrash() | BrokerStop():
+                self.clock.process(self._broker_fault(index, fault))
+            case MemberCrash() | MemberLeave():
+                self.clock.process(self.groups[fault.member.group].member_fault(index, fault))
+
+    def _broker_fault(self, index: int, fault: BrokerCrash | BrokerStop) -> Process:
+        clock, draws, planned = self.clock, self.draws, self.plan.faults[index]
+        yield clock.control(planned.begin_ns, Control.begin, index)
+        broker = self._resolve(fault.broker)
+        if broker is None or broker in self.unavailable:
+            self.fired["broker fault without effect"] += 1
+            return
+        self.unavailable.add(broker)
+        elected_ns = draws.elected_ns(index)
+        clock.process(self._restart(index, broker, elected_ns))
+        if isinstance(fault, BrokerCrash):
+            self.fired["broker crash"] += 1
+            led = self._lose(broker)
+            clock.process(self._note_fence(draws.fence_ns(index), broker))
+            yield clock.control(elected_ns, Control.election, index)
+        else:
+            yield clock.control(elected_ns, Control.election, index)
+            self.fired["broker stop"] += 1
+            led = self._lose(broker)
+        self._elect(broker, led, index)
+
+    def _resolve(self, target: BrokerTarget) -> int | None:
+        if target.role == "number":
+            return target.number
+        partition = self.partitions[target.topic][target.partition]
+        if target.role == "leader" or partition.leader is None:
+            return partition.leader
+        followers = [b for b in partition.replicas if b != partition.leader and b not in self.unavailable]
+        return followers[0] if followers else None
+
+    def _note_fence(self, fence_ns: int, broker: int) -> Process:
+        yield self.clock.control(fence_ns, Control.election, 0)
+        self.incident("fence", f"broker {broker}")
+
+    def _lose(self, broker: int) -> list[Partition]:
+        """Stop a broker: its partitions have no leader, what no follower has is gone; return the partitions it led."""
+        self.down.add(broker)
+        led = [partition for partition in self.all_partitions if partition.leader == broker]
+        for partition in led:
+            partition.leader = None
+            partition.cut_back(self.clock.now)
+            self.unknowing |= {(code, partition) for code in range(len(self.names.processes))}
+        for partition in self.all_partitions:
+            if broker in partition.in_sync:
+                partition.replicas_changed()
+        for client in self.clients:
+            client.lost_broker(broker)
+        self.news.give()
+        return led
+
+    def _elect(self, broker: int, led: list[Partition], index: int) -> None:
+        """Take a lost broker out of the in-sync sets and give its partitions to the next in line."""
+        for partition in self.all_partitions:
+            if broker in partition.in_sync and len(partition.in_sync) > 1:
+                partition.in_sync.remove(broker)
+        for partition in led:
+            alive = [b for b in partition.replicas if b in partition.in_sync and b not in self.down]
+            if alive:
+                self._leads(alive[0], partition, self.clock.now, index)
+            else:
+                self.fired["no leader left"] += 1
+        for partition in self.all_partitions:
+            partition.replicas_changed()
+
+    def _leads(self, broker: int, partition: Partition, elected_ns: int, index: int) -> None:
+        partition.leader = broker
+        partition.epoch += 1
+        if partition.topic != OFFSETS:
+            self.incident("election", str(partition), f"leader {broker}")
+        for code in range(len(self.names.processes)):
+            discovery_ns = self.draws.discovered_ns(code, index) - self.draws.elected_ns(index)
+            self.clock.process(self._discover(code, partition, partition.epoch, elected_ns + discovery_ns))
+
+    def _discover(self, code: int, partition: Partition, epoch: int, at_ns: int) -> Process:
+        yield self.clock.control(at_ns, Control.election, code)
+        if partition.leader is None or partition.epoch != epoch:
+            return
+        self.unknowing.discard((code, partition))
+        for client in self.clients:
+            if client.code == code and partition in client.partitions:
+                client.learned(partition)
+        self.news.give()
+
+    def knows(self, code: int, partition: Partition) -> bool:
+        """Whether a client or member knows where the partition's leader is."""
+        return (code, partition) not in self.unknowing
+
+    def _restart(self, index: int, broker: int, elected_ns: int) -> Process:
+        clock, draws = self.clock, self.draws
+        yield clock.control(self.plan.faults[index].end_ns, Control.end, index)
+        self.incident("restart", f"broker {broker}")
+        yield clock.control(draws.registered_ns(index), Control.in_sync, index)
+        self.incident("registered", f"broker {broker}")
+        yield clock.control(max(draws.back_in_sync_ns(index), elected_ns), Control.in_sync, index)
+        self.fired["broker back in sync"] += 1
+        self.unavailable.discard(broker)
+        self.down.discard(broker)
+        for partition in self.all_partitions:
+            if partition.leader is None and partition.in_sync == [broker]:
+                self._leads(broker, partition, clock.now, index)
+            if partition.leader is not None:
+                caught_up = [b for b in partition.replicas if b not in self.unavailable]
+                partition.in_sync = [b for b in partition.replicas if b in partition.in_sync or b in caught_up]
+            partition.replicas_changed()
+        self.news.give()
+
+    # ---- what is recorded ----------------------------------------------------------------------------------------
+
+    def incident(self, kind: str, where: str, detail: str = "") -> None:
+        """Record something that happened."""
+        if not self.over:
+            self.incidents.append(Incident(self.clock.now, kind, where, detail))
+
+    def row(self, kind: Kind, process: int, partition: Partition, **fields: int) -> None:
+        """Record an operation."""
+        if not self.over:
+            where = {"topic": self.names.topics.index(partition.topic), "partition": partition.number}
+            self.rows.append({"kind": kind, "process": process, **where, **fields})
+
+    def acknowledged(self, process: int, event: int, partition: Partition, offset: int) -> None:
+        """Record an answered send."""
+        if ("send", event) in self.open:
+            self.open.discard(("send", event))
+            times = {"started_ns": self.handed[event][0], "ended_ns": self.clock.now}
+            self.row(Kind.send, process, partition, event_id=event, offset=offset, **times)
+
+    def became_visible(self, partition: Partition, offset: int) -> None:
+        """Let the end wait for the groups to end a record, instead of for the record."""
+        self.open.discard(("record", partition, offset))
+        for group in self.groups.values():
+            if partition in group.partitions:
+                self.open.add((group, partition, offset))
+
+    # ---- the run --------------------------------------------------------------------------------------------------
+
+    def run(self) -> RunData:
+        """Run until everything has ended, or until the drain is over."""
+        clock, scenario = self.clock, self.plan.scenario
+        earliest_ns = max([scenario.duration, *(planned.end_ns for planned in self.plan.faults)])
+        latest_ns = scenario.duration + scenario.drain
+        earliest_ns = min(earliest_ns, latest_ns)
+        clock.at(earliest_ns, Phase.end)
+        clock.at(latest_ns, Phase.end)
+        while not (clock.now >= earliest_ns and clock.peek() > clock.now and not self.open):
+            if clock.now == latest_ns and (clock.peek() > clock.now or clock.next_phase() >= Phase.control):
+                self.fired["drain was over"] += 1
+                break
+            clock.step()
+        if self.rules.final_commit:
+            for member in self.members():
+                member.commit_at_the_end()
+        self.over = True
+        return self._run_data()
+
+    def _run_data(self) -> RunData:
+        operations = self._operations()
+        order = np.lexsort([operations[name] for name in ("process", "event_id", "kind", "started_ns")])
+        return RunData(
+            plan=self.plan,
+            engine="simulated",
+            operations=operations[order],
+            log=self._log(),
+            incidents=tuple(self.incidents),
+            end_ns=self.clock.now,
+        )
+
+    def _operations(self) -> NDArray[np.void]:
+        unanswered = [
+            {"kind": Kind.send, "process": client.code, "topic": self.names.topics.index(partition.topic)}
+            | {"partition": partition.number, "event_id": event, "started_ns": handed_ns, "ended_ns": NEVER}
+            | {"outcome": Outcome.unknown}
+            for client in self.clients
+            for event in client.events
+            if event in self.handed and ("send", event) in self.open
+            for handed_ns, partition in [self.handed[event]]
+        ]
+        rows = self.rows + unanswered
+        operations = new_operations(len(rows))
+        for operation, row in zip(operations, rows, strict=True):
+            for name, value in row.items():
+                operation[name] = value
+        return operations
+
+    def _log(self) -> NDArray[np.void]:
+        rows = [
+            (offset, record.event, record.handed_ns, partition.number, record.leader_epoch, code, 0, b"")
+            for code, topic in enumerate(self.names.topics)
+            for partition in self.partitions[topic]
+            for offset, record in enumerate(partition.log)
+            if record.request.appended_ns <= self.clock.now
+        ]
+        return np.array(rows, LOG_RECORD)
+
+
+def simulate_plainly(
+    plan: Plan, profile: Profile, *, chance: int = 0, rules: Rules | None = None
+) -> tuple[RunData, Counter[str]]:
+    """Run the plain model; return what happened and how often each rule fired."""
+    model = Model(plan, profile, Draws(plan, profile, plan.seed, chance), rules or Rules())
+    return model.run(), +model.fired

@@ -1,0 +1,223 @@
+"""Random small scenarios for comparing the simulator with the plain model: short, full of faults, and often with ties."""
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from scenarios.errors import ScenarioError
+from scenarios.files import load_text
+from scenarios.plan import Plan, make_plan
+from scenarios.profiles import IDEAL, KNOTS, NOTHING, Measured, Profile
+from scenarios.yaml_text import write_yaml
+
+
+@dataclass(frozen=True)
+class Case:
+    """One scenario with everything that a run needs."""
+
+    number: int
+    text: str
+    plan: Plan
+    profile: Profile
+
+    def __str__(self) -> str:
+        return f"case {self.number}:\n{self.text}\nprofile: {self.profile.model_dump(exclude_defaults=True)}"
+
+
+def random_case(number: int) -> Case:
+    """Return the scenario, plan and profile of a number."""
+    choose = random.Random(number)
+    text = write_yaml(_scenario(choose, number))
+    plan = make_plan(load_text(text, f"random {number}").scenario)
+    return Case(number, text, plan, _profile(choose))
+
+
+def _ms(choose: random.Random, low: int, high: int, grid: int = 10) -> str:
+    """Return a time, often on a grid, so that things meet at one instant."""
+    if choose.random() < 0.7:
+        return f"{choose.randrange(low // grid, high // grid + 1) * grid}ms"
+    return f"{choose.uniform(low, high):.6f}ms"
+
+
+def _scenario(choose: random.Random, number: int) -> dict[str, Any]:
+    nodes = choose.choice([1, 2, 3, 3, 3, 4])
+    topics: dict[str, Any] = {name: _topic(choose, nodes) for name in ["a", "b"][: choose.choice([1, 1, 2])]}
+    topics["dead"] = {**_topic(choose, nodes), "partitions": choose.choice([1, 2])}
+    length_ms = choose.choice([300, 600, 1200])
+    producers = {
+        name: _producer(choose, topic, length_ms)
+        for name, topic in zip(["p", "q"], [*[*topics][:-1], "a"], strict=False)
+        if name == "p" or choose.random() < 0.5
+    }
+    groups = {name: _group(choose, list(topics)) for name in ["g", "h"][: choose.choice([1, 1, 2])]}
+    scenario: dict[str, Any] = {
+        "scenario": f"random-{number}",
+        "seed": number,
+        "duration": f"{length_ms}ms",
+        "drain": choose.choice(["300ms", "3s", "6s"]),
+        "brokers": {"kind": "kafka", "nodes": nodes, "settings": _broker_settings(choose)},
+        "topics": topics,
+        "producers": producers,
+        "groups": groups,
+    }
+    for _ in range(choose.choice([0, 0, 1, 1, 2, 3, 5])):
+        scenario = _with_one_more(scenario, _fault(choose, scenario, length_ms))
+    return scenario
+
+
+def _with_one_more(scenario: dict[str, Any], fault: dict[str, Any]) -> dict[str, Any]:
+    """Return the scenario with one more fault, or as it was where that makes no sense (nobody dies twice at once)."""
+    more = {**scenario, "faults": [*scenario.get("faults", []), fault]}
+    try:
+        load_text(write_yaml(more))
+    except ScenarioError:
+        return scenario
+    return more
+
+
+def _broker_settings(choose: random.Random) -> dict[str, Any]:
+    session = choose.choice([80, 200, 400])
+    return {
+        "broker.session.timeout.ms": session,
+        "broker.heartbeat.interval.ms": session // choose.choice([2, 4]),
+        "group.min.session.timeout.ms": 1,
+        "group.consumer.min.session.timeout.ms": 1,
+        "group.consumer.session.timeout.ms": choose.choice([100, 300]),
+        "group.consumer.min.heartbeat.interval.ms": 1,
+        "group.consumer.heartbeat.interval.ms": choose.choice([20, 50]),
+    }
+
+
+def _topic(choose: random.Random, nodes: int) -> dict[str, Any]:
+    replication = choose.randint(1, min(3, nodes))
+    settings = {"min.insync.replicas": choose.choice([1, 1, min(2, replication)])}
+    return {"partitions": choose.choice([1, 2, 3, 5]), "replication": replication, "settings": settings}
+
+
+def _producer(choose: random.Random, topic: str, length_ms: int) -> dict[str, Any]:
+    acks = choose.choice(["all", "all", "all", "1", "0"])
+    settings: dict[str, Any] = {"acks": acks, "linger.ms": choose.choice([0, 0, 5, 10, 30])}
+    if acks == "all":
+        settings["enable.idempotence"] = choose.random() < 0.6
+    if choose.random() < 0.3:
+        settings["batch.num.messages"] = choose.choice([1, 2, 3, 7])
+    if choose.random() < 0.3:
+        settings["batch.size"] = choose.choice([150, 400, 1000])
+    events = choose.choice([20, 60, 120])
+    rate = f"{events * 1000 / length_ms:.3f}/s"
+    spacing = choose.choice(["poisson", "poisson", "even", {"bursts": choose.choice([3, 10])}])
+    key = choose.choice(["none", "sequence", {"uniform": 5}, {"zipf": {"values": 20, "exponent": 1.1}}])
+    return {
+        "topic": topic,
+        "count": choose.choice([1, 1, 2, 3]),
+        "share": "arrivals" if key == "none" else choose.choice(["keys", "arrivals"]),
+        "settings": settings,
+        "arrivals": {"rate": rate, "spacing": spacing},
+        "key": key,
+        "size": choose.choice(["100B", {"uniform": ["50B", "300B"]}]),
+        "poison": choose.choice(["0%", "0%", "5%"]),
+    }
+
+
+def _group(choose: random.Random, topics: list[str]) -> dict[str, Any]:
+    protocol = choose.choice(["classic", "consumer"])
+    settings: dict[str, Any] = {"group.protocol": protocol}
+    if protocol == "classic":
+        settings |= {"session.timeout.ms": choose.choice([100, 300]), "heartbeat.interval.ms": choose.choice([20, 50])}
+    if choose.random() < 0.3:
+        settings["max.poll.records"] = choose.choice([1, 3, 10])
+    work = choose.choice(["0ms", "1ms", "5ms", "5ms", {"exponential": "3ms"}, {"uniform": ["1ms", "20ms"]}])
+    commit = choose.choice(
+        ["auto", "after_event", "after_batch", "before_work", {"every": choose.choice(["20ms", "100ms"])}]
+    )
+    if commit == "auto":
+        settings["auto.commit.interval.ms"] = choose.choice([20, 100])
+    failures = _failures(choose)
+    if failures is None and work == "0ms":
+        work = "1ms"  # endless tries that take no time would stand still
+    collect = {"collect": {"events": choose.choice([2, 5, 20]), "timeout": choose.choice(["10ms", "50ms"])}}
+    group = {
+        "topics": choose.choice([topics[:1], topics[:-1], topics[:-1] if "dead" in str(failures) else topics]),
+        "members": choose.choice([1, 2, 2, 3]),
+        "settings": settings,
+        "reads": choose.choice(["poll", "poll", collect]),
+        "work": work,
+        "commit": commit,
+    }
+    return {**group, "failures": failures} if failures else group
+
+
+def _failures(choose: random.Random) -> dict[str, Any] | None:
+    then = choose.choice([None, "dead_letter", "dead_letter", "skip", "skip", "stop"])
+    if then is None:
+        return None
+    failures: dict[str, Any] = {"then": then}
+    if then == "dead_letter":
+        failures["dead_letter"] = "dead"
+    if choose.random() < 0.5:
+        failures["transient"] = {"chance": "10%", "attempts": choose.choice([1, 2, 3])}
+    if choose.random() < 0.6:
+        retry = {"attempts": choose.choice([1, 2, 3]), "backoff": choose.choice(["0ms", "5ms", "7ms"])}
+        failures["retry"] = {**retry, "factor": choose.choice([1, 1.5, 2])}
+    return failures
+
+
+def _fault(choose: random.Random, scenario: dict[str, Any], length_ms: int) -> dict[str, Any]:
+    kind = choose.choice(
+        ["broker_crash"] * 4 + ["broker_stop"] * 2 + ["member_crash"] * 4 + ["member_leave"] * 2
+        + ["slow_work", "failing_work", "poison", "surge"]
+    )  # fmt: skip
+    fault: dict[str, Any] = {"fault": kind, "at": _ms(choose, 0, length_ms, 50), "for": _ms(choose, 10, 800)}
+    group = choose.choice(list(scenario["groups"]))
+    match kind:
+        case "broker_crash" | "broker_stop":
+            topic = choose.choice(list(scenario["topics"]))
+            fault["broker"] = choose.choice(
+                [choose.randint(1, scenario["brokers"]["nodes"]), f"leader of {topic}/0", f"follower of {topic}/0"]
+            )
+        case "member_crash" | "member_leave":
+            fault["member"] = f"{group}/{choose.randint(1, scenario['groups'][group]['members'])}"
+        case "slow_work":
+            fault |= {"group": group, "factor": choose.choice([1, 2, 3.7]), "plus": choose.choice(["0ms", "3ms"])}
+        case "failing_work":
+            fault |= {"group": group, "share": choose.choice(["30%", "100%"])}
+            if "failures" not in scenario["groups"][group]:
+                fault["share"] = "30%"
+        case "poison":
+            fault |= {"producer": "p", "events": choose.choice([1, 3])}
+        case "surge":
+            fault |= {"producer": "p", "factor": 2}
+    return fault
+
+
+# ---- profiles ------------------------------------------------------------------------------------------------------
+
+
+def _measured(choose: random.Random, style: str, high_us: float) -> Measured:
+    if style == "constant":
+        return Measured(quantiles_us=(float(choose.choice([0, 1, 5]) * 1000),) * len(KNOTS))
+    if choose.random() < 0.15:
+        return NOTHING
+    return Measured(quantiles_us=tuple(sorted(round(choose.uniform(0, high_us), 3) for _ in KNOTS)))
+
+
+def _profile(choose: random.Random) -> Profile:
+    style = choose.choice(["ideal", "constant", "constant", "random", "random", "random"])
+    if style == "ideal":
+        return IDEAL
+    most_us = {
+        "send": 300, "produce": choose.choice([3_000, 30_000]), "produce_leader": choose.choice([1_000, 10_000]),
+        "acknowledge": 1_000, "fetch": 3_000, "fetch_turnaround": 2_000, "wake": 500, "overshoot": 200, "commit": 5_000,
+        "discovery": 100_000, "restart": 200_000, "election": 50_000, "catch_up": 100_000,
+    }  # fmt: skip
+    measured: dict[str, Any] = {name: _measured(choose, style, high) for name, high in most_us.items()}
+    constant = style == "constant"
+    return Profile(
+        profile=f"random {style}",
+        produce_us_per_kib=choose.choice([0.0, 0.0 if constant else 37.3]),
+        produce_us_per_record=choose.choice([0.0, 0.0 if constant else 11.0]),
+        handle_us=choose.choice([0.0, 1000.0 if constant else 73.0]),
+        poll_us=choose.choice([0.0, 1000.0 if constant else 31.0]),
+        phases=choose.choice(["random", "aligned"]),
+        **measured,
+    )
