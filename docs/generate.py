@@ -26,7 +26,9 @@ def _help() -> str:
 
 
 def _help_of(verb: list[str]) -> str:
-    shown = CliRunner().invoke(app, [*verb, "--help"], prog_name="eventdrill", env={"COLUMNS": "110"}, terminal_width=110)
+    shown = CliRunner().invoke(
+        app, [*verb, "--help"], prog_name="eventdrill", env={"COLUMNS": "110"}, terminal_width=110
+    )
     return "\n".join(line.rstrip() for line in shown.stdout.splitlines()) + "\n"
 
 

@@ -37,4 +37,8 @@ _FROM_BELOW = {
     ("scenarios.errors", "ScenarioError"): WRONG_INPUT,
     ("rundata.dataset", "DatasetError"): WRONG_INPUT,
     ("loadgen.clusters.model", "ClusterError"): SAYS_NOTHING,
+    ("loadgen.engine", "DriveError"): SAYS_NOTHING,
+    ("loadgen.children", "ChildError"): SAYS_NOTHING,
+    ("loadgen.admin", "AdminError"): SAYS_NOTHING,
+    ("loadgen.audit", "AuditError"): SAYS_NOTHING,
 }

@@ -46,25 +46,24 @@ def say(text: str) -> None:
 def show(*renderables: "RenderableType") -> None:
     """Print results for people."""
     console = results()
-    with _reader_may_leave():
+    with console.capture() as captured:
         for renderable in renderables:
             console.print(renderable)
-        sys.stdout.flush()
+    _print(captured.get())
 
 
 def show_json(document: Any) -> None:
     """Print results for programs: one document, in which a figure that is none is null."""
     text = json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False)
-    with _reader_may_leave():
-        print(text, flush=True)
+    _print(text + "\n")
 
 
-@contextlib.contextmanager
-def _reader_may_leave() -> Iterator[None]:
-    """Go on when nobody reads any more (`| head`): the exit code is the run's, not the pipe's."""
+def _print(text: str) -> None:
     try:
-        yield
+        sys.stdout.write(text)
+        sys.stdout.flush()
     except BrokenPipeError:
+        # Nobody reads any more (`| head`): the exit code stays the run's, and what is left goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -26,6 +26,11 @@ def verb(
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The profile to write.")] = Path("profile.yaml"),
 ) -> int:
     """Measure a broker and write a profile: what produce, fetch, poll and commit take on this machine."""
+    where = place(on)
+    if not quick:
+        raise WrongInputError("only the quick calibration is there yet; add --quick")
+    if writable_file("--out", out).exists():
+        raise WrongInputError(f"--out {out} is there already, and nothing is ever overwritten; choose another name")
     import tempfile
 
     from eventdrill.workflows.calibrate import calibrate
@@ -33,11 +38,6 @@ def verb(
     from loadgen.clusters.model import ClusterSpec
     from scenarios.profiles import load_profile, save_profile
 
-    where = place(on)
-    if not quick:
-        raise WrongInputError("only the quick calibration is there yet; add --quick")
-    if writable_file("--out", out).exists():
-        raise WrongInputError(f"--out {out} is there already, and nothing is ever overwritten; choose another name")
     with (
         tempfile.TemporaryDirectory(prefix="eventdrill-") as folder,
         start_cluster(where, ClusterSpec(), say) as cluster,

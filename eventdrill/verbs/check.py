@@ -9,6 +9,8 @@ from eventdrill.terminal import show_json
 from eventdrill.verbs.options import Json, Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from scenarios.errors import Problem
 
 NAME = "check"
@@ -39,18 +41,25 @@ def verb(
 def _look(file: str, settings: list[str]) -> dict[str, Any]:
     from scenarios.errors import ScenarioError
     from scenarios.files import load_scenario
-    from scenarios.lint import warnings
+    from scenarios.lint import notes, warnings
 
     try:
         loaded = load_scenario(file, settings)
     except ScenarioError as error:
-        return {
-            "file": file,
-            "valid": False,
-            "problems": [_plain(each, file) for each in error.problems],
-            "warnings": [],
-        }
-    return {"file": file, "valid": True, "problems": [], "warnings": [_plain(each, file) for each in warnings(loaded)]}
+        return _finding(file, problems=error.problems)
+    return _finding(file, warnings=warnings(loaded), notes=notes(loaded))
+
+
+def _finding(
+    file: str,
+    problems: "Sequence[Problem]" = (),
+    warnings: "Sequence[Problem]" = (),
+    notes: "Sequence[Problem]" = (),
+) -> dict[str, Any]:
+    said = {"problems": problems, "warnings": warnings, "notes": notes}
+    return {"file": file, "valid": not problems} | {
+        kind: [_plain(each, file) for each in found] for kind, found in said.items()
+    }
 
 
 def _plain(problem: "Problem", file: str) -> dict[str, Any]:
@@ -66,8 +75,9 @@ def _plain(problem: "Problem", file: str) -> dict[str, Any]:
 def _tell(found: dict[str, Any]) -> None:
     for problem in found["problems"]:
         print(problem["text"])
-    for warning in found["warnings"]:
-        print(f"warning: {warning['text']}")
+    for kind in ("warning", "note"):
+        for each in found[f"{kind}s"]:
+            print(f"{kind}: {each['text']}")
     if found["valid"]:
         count = len(found["warnings"])
         print(f"{found['file']}: valid" + (f", {count} warning{'s' * (count != 1)}" if count else ""))

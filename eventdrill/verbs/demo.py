@@ -27,13 +27,14 @@ def verb(
     Takes three to four minutes, binds to loopback only, and writes DIR with the runs `simulated/` and `driven/`,
     `verify.json` and `report.html`.
     """
-    from eventdrill.terminal import progress
-    from eventdrill.workflows.demo import demo
-
     where = place(on)
     if replace:
         _remove_earlier(out)
-    return demo(fresh_folder(out, "demo"), seed=seed, on=where, keep=keep, console=progress())
+    folder = fresh_folder(out, "demo")
+    from eventdrill.terminal import progress
+    from eventdrill.workflows.demo import demo
+
+    return demo(folder, seed=seed, on=where, keep=keep, console=progress())
 
 
 _WRITTEN = frozenset(

@@ -1,6 +1,7 @@
 """`eventdrill drive`: the same plan on real brokers."""
 
-from typing import Annotated
+import socket
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -8,6 +9,9 @@ from eventdrill.errors import WrongInputError
 from eventdrill.terminal import say
 from eventdrill.verbs.options import Json, On, Out, ScenarioFile, Seed, Settings, fresh_folder, place
 from eventdrill.verbs.outcome import finish
+
+if TYPE_CHECKING:
+    from loadgen.control_link import Ui
 
 NAME = "drive"
 EXAMPLE = "eventdrill drive leader-crash --on local --out runs/first"
@@ -41,7 +45,22 @@ def verb(
         )
     work = prepare(file, on=place(on), seed=seed, settings=settings or ())
     folder = fresh_folder(out, f"{work.loaded.scenario.scenario}-driven")
-    with display(work.loaded.scenario) as watch:
-        run = work.run(folder, ui=ui, progress=say, watch=watch)
+    with display() as watch:
+        run = work.run(folder, ui=_page() if ui else None, progress=say, watch=watch)
     say(f"run: {folder}")
     return finish(run, as_json=as_json)
+
+
+def _page() -> "Ui":
+    """Return where Locust's page will be: its usual port, or any free one where that is taken."""
+    from loadgen.control_link import Ui
+
+    for port in (Ui.port, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return Ui(port=probe.getsockname()[1])
+    raise WrongInputError("--ui: there is no free port on 127.0.0.1")

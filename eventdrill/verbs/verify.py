@@ -34,7 +34,6 @@ def verb(
 
     Exit code 1: an expectation or a check failed, or a verdict is `differs`. 3: the run says nothing about the prediction.
     """
-    from eventdrill.workflows.verify import verify
     from scenarios.files import load_scenario
     from scenarios.profiles import load_profile
 
@@ -42,6 +41,8 @@ def verb(
     loaded = load_scenario(file, settings or ())
     taken = load_profile(profile) if profile is not None else None
     folder = fresh_folder(out, f"{loaded.scenario.scenario}-verified")
+    from eventdrill.workflows.verify import verify
+
     result = verify(
         loaded,
         on=where,

@@ -3,17 +3,20 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from eventdrill.errors import WrongInputError
-from eventdrill.workflows.places import Place, spec_of, start_cluster
+from eventdrill.workflows.places import IMPLEMENTATIONS, Place, spec_of, start_cluster
 from eventdrill.workflows.sources import Source, loaded
 from scenarios.files import LoadedScenario
 from scenarios.plan import Plan, make_plan
 
 if TYPE_CHECKING:
-    from loadgen.clusters.model import ClusterSpec
     from rundata.run import Run
+
+    from loadgen.clusters.model import ClusterSpec
+    from loadgen.control_link import Ui
+    from loadgen.recorder import Progress
 
 
 def drive(
@@ -40,7 +43,7 @@ def prepare(scenario: Source, *, on: Place, seed: int | None = None, settings: S
 
     found = loaded(scenario, settings)
     spec = spec_of(found.scenario)
-    reasons = list(cannot(found.scenario, on))
+    reasons = cannot(found.scenario, implementation=IMPLEMENTATIONS[on])
     if on == "local":
         try:
             read_lock(spec.version)
@@ -64,14 +67,15 @@ class Drive:
         self,
         folder: Path,
         *,
-        ui: bool = False,
+        ui: "Ui | None" = None,
         progress: Callable[[str], None] = lambda _text: None,
-        watch: Callable[[Any], None] = lambda _state: None,
+        watch: "Callable[[Progress], None]" = lambda _state: None,
     ) -> "Run":
-        """Start the brokers, drive the plan, and write the dataset while it goes on."""
+        """Start the brokers, and drive the plan; the driver writes the dataset while it goes on."""
+        from rundata.run import Run
+
         from loadgen.engine import drive as drive_on
         from rundata.dataset import RunWriter
-        from rundata.run import Run
 
         writer = RunWriter(folder, self.plan, engine="driven", text=self.loaded.text)
         try:
@@ -80,5 +84,4 @@ class Drive:
         except BaseException:
             writer.state("interrupted")
             raise
-        writer.finish(data)
         return Run(data)

@@ -1,6 +1,6 @@
 """Where a scenario is driven: brokers that EventDrill starts for it and that end with it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from scenarios.schema import Scenario
 
 Place = Literal["local", "embedded"]
+IMPLEMENTATIONS: "Mapping[Place, str]" = {"local": "apache-kafka", "embedded": "librdkafka-mock"}
+"""What runs there, by the name that runs record."""
 
 
 def spec_of(scenario: "Scenario") -> "ClusterSpec":

@@ -59,10 +59,10 @@ def prepare(
     profile: Profile | str | Path | None = None,
 ) -> "Simulation":
     """Check everything that can be wrong, before anything starts."""
-    from sim.refuse import cannot
-
     found = loaded(scenario, settings)
     chosen = profile if isinstance(profile, Profile) else load_profile(profile or found.scenario.profile)
+    from sim.refuse import cannot  # after the checks of the file, which are quick
+
     reasons = cannot(found.scenario)
     if reasons:
         raise WrongInputError("\n".join(f"{found.source}: {reason}" for reason in reasons))
