@@ -1,7 +1,7 @@
 """A partition of the plain model: its log, its replicas, and what of it is visible."""
 
 from collections.abc import Generator, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import simpy
@@ -39,6 +39,8 @@ class Request:
     visible: simpy.Event
     appended_ns: int = 0
     replicated_ns: int = 0
+    offsets: dict[Hashable, int] = field(default_factory=dict)
+    """Where each token stands in the log."""
     cut: bool = False
 
 
@@ -68,11 +70,13 @@ class Partition:
         request.replicated_ns = max(now + (leader_ns + duration_ns) // 2, before.replicated_ns if before else 0)
         self.requests.append(request)
         for event, token, handed_ns in request.events:
-            if request.idempotent and self.model.rules.dedupe_of_resent and self.offset_of(token) != NONE:
-                self.model.fired["resent and known"] += 1
-                continue
-            self.log.append(Record(event, token, handed_ns, self.epoch, request))
-            self.model.open.add(("record", self, len(self.log) - 1))
+            known = self.offset_of(token) if request.idempotent and self.model.rules.dedupe_of_resent else NONE
+            self.model.fired["resent and known"] += known != NONE
+            if known == NONE:
+                known = len(self.log)
+                self.log.append(Record(event, token, handed_ns, self.epoch, request))
+                self.model.open.add(("record", self, known))
+            request.offsets[token] = known
         self.model.clock.process(self._become_visible(request, before, duration_ns, len(self.log)))
 
     def _become_visible(self, request: Request, before: Request | None, left_ns: int, end: int) -> Process:

@@ -9,7 +9,7 @@ from plain_clock import Control, Signal
 from plain_members import Member, Seat
 
 from scenarios.clients import consumer_settings
-from scenarios.faults import MemberCrash, MemberLeave
+from scenarios.faults import FailingWork, MemberCrash, MemberLeave, SlowWork
 from scenarios.partitioners import coordinator_partition
 from scenarios.schema import CollectReads, EveryCommit
 
@@ -73,6 +73,9 @@ class Group:
         self.partitions = sorted((p for partitions in self.topics for p in partitions), key=self.place)
         offsets_number = coordinator_partition(name, OFFSETS_PARTITIONS)
         self.coordinator = next(p for p in model.offsets if p.number == offsets_number)
+        planned = [planned for planned in model.plan.faults if getattr(planned.fault, "group", None) == name]
+        self.slow_work = [(one, one.fault) for one in planned if isinstance(one.fault, SlowWork)]
+        self.failing_work = [(one, one.fault) for one in planned if isinstance(one.fault, FailingWork)]
         self.committed: dict[Partition, int] = {}
         self.deliveries: dict[int, int] = {}
         self.ownerships = self.rebalances = 0
@@ -120,9 +123,9 @@ class Group:
 
     def commit_offset(self, partition: "Partition", offset: int) -> None:
         """Keep an offset; what lies below has ended."""
-        self.committed[partition] = offset
-        for below in range(offset):
+        for below in range(self.committed.get(partition, 0), offset):
             self.model.open.discard((self, partition, below))
+        self.committed[partition] = offset
 
     def position(self, partition: "Partition") -> int:
         """Return where a new owner begins to read."""

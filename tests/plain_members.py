@@ -10,7 +10,6 @@ import simpy
 from plain_clock import Phase, Signal
 
 from rundata.rows import Kind, Outcome
-from scenarios import faults as fault_types
 from scenarios.partitioners import librdkafka_partition
 
 if TYPE_CHECKING:
@@ -272,10 +271,8 @@ class Member:
 
     def _work_ns(self, event: int) -> int:
         work_ns, now = int(self.model.plan.work_ns[self.group.name][event]), self.clock.now
-        for planned in self.model.plan.faults:
-            fault = planned.fault
-            concerned = isinstance(fault, fault_types.SlowWork) and fault.group == self.group.name
-            if concerned and planned.begin_ns <= now < planned.end_ns and self.model.rules.slow_work:
+        for planned, fault in self.group.slow_work:
+            if planned.begin_ns <= now < planned.end_ns and self.model.rules.slow_work:
                 work_ns = round(work_ns * fault.factor) + fault.plus
                 self.model.fired["slow work"] += 1
         return max(work_ns, round(self.model.profile.handle_us * 1000))
@@ -284,13 +281,12 @@ class Member:
         model, event = self.model, delivery.read.event
         if model.plan.poison[event] or attempt <= model.plan.failing_tries[self.group.name][event]:
             return True
-        for planned in model.plan.faults:
-            fault = planned.fault
-            if isinstance(fault, fault_types.FailingWork) and fault.group == self.group.name:
-                u = model.draws.failing_work(self.group.code, event, attempt, delivery.number)
-                if planned.begin_ns <= begin_ns < planned.end_ns and u < fault.share and model.rules.failing_work:
-                    model.fired["failing work"] += 1
-                    return True
+        for planned, fault in self.group.failing_work:
+            if not planned.begin_ns <= begin_ns < planned.end_ns or not model.rules.failing_work:
+                continue
+            if model.draws.failing_work(self.group.code, event, attempt, delivery.number) < fault.share:
+                model.fired["failing work"] += 1
+                return True
         return False
 
     def _note_try(self, delivery: Delivery, attempt: int, begin_ns: int, late_ns: int, *, ok: bool, **due: int) -> None:
@@ -336,7 +332,7 @@ class Member:
             if request.visible.triggered:
                 break
             model.fired["dead letter resent"] += 1
-        times = {"started_ns": started_ns, "ended_ns": clock.now, "offset": partition.offset_of(token)}
+        times = {"started_ns": started_ns, "ended_ns": clock.now, "offset": request.offsets[token]}
         self._row(Kind.dead_letter, delivery, partition, **times)
         self._ended(delivery)
 

@@ -54,7 +54,6 @@ class Rules:
     coordinator_down: bool = True
     positions_from_committed: bool = True
     session_wait: bool = True
-    finish_before_rejoin: bool = True
     final_commit: bool = True
 
 

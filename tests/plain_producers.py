@@ -176,7 +176,7 @@ class Client:
         self.unanswered[request.partition] -= 1
         self.changed[request.partition].give()
         for event, token, _ in request.events:
-            offset = NONE if self.settings.acks == "0" else request.partition.offset_of(token)
+            offset = NONE if self.settings.acks == "0" else request.offsets[token]
             self.model.acknowledged(self.code, event, request.partition, offset)
 
     def lost_broker(self, broker: int) -> None:

@@ -60,7 +60,7 @@ def _scenario(choose: random.Random, number: int) -> dict[str, Any]:
         "producers": producers,
         "groups": groups,
     }
-    for _ in range(choose.choice([0, 0, 1, 1, 2, 3, 5])):
+    for _ in range(choose.choice([0, 1, 1, 2, 3, 4, 6])):
         scenario = _with_one_more(scenario, _fault(choose, scenario, length_ms))
     return scenario
 

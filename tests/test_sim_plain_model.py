@@ -1,0 +1,218 @@
+"""The plain model against cases worked out by hand and against queueing theory: the specification is tested, too."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from plain_model import simulate_plainly
+from random_scenarios import random_case
+
+from rundata.rows import NONE, Kind, Outcome
+from rundata.tables import RunData
+from scenarios.files import load_text
+from scenarios.plan import make_plan
+from scenarios.profiles import IDEAL, KNOTS, Measured, Profile
+from scenarios.quantities import MILLISECOND
+from scenarios.yaml_text import write_yaml
+
+
+def constant(ms: float) -> Measured:
+    return Measured(quantiles_us=(ms * 1000,) * len(KNOTS))
+
+
+def run(profile: Profile = IDEAL, **changes: Any) -> RunData:
+    """Return a run of one topic, one producer and one group, 10 events a second evenly spaced, with changes."""
+    scenario: dict[str, Any] = {
+        "scenario": "by-hand",
+        "duration": "1s",
+        "brokers": {"kind": "kafka", "nodes": 3},
+        "topics": {"a": {"partitions": 1, "replication": 3, "settings": {"min.insync.replicas": 2}}},
+        "producers": {"p": {"topic": "a", "arrivals": {"rate": "10/s", "spacing": "even"}, "share": "arrivals"}},
+        "groups": {"g": {"topics": ["a"], "work": "10ms"}},
+    }
+    for path, value in changes.items():
+        here, *rest = path.split("__")
+        place = scenario
+        for part in rest:
+            place, here = place.setdefault(here, {}), part
+        place[here] = value
+    data, _ = simulate_plainly(make_plan(load_text(write_yaml(scenario)).scenario), profile)
+    return data
+
+
+def ms(data: RunData, kind: Kind, column: str = "ended_ns", **fields: int) -> list[float]:
+    rows = data.operations[data.operations["kind"] == kind]
+    for name, value in fields.items():
+        rows = rows[rows[name] == value]
+    return [value / MILLISECOND for value in rows[column].tolist()]
+
+
+def test_an_event_takes_the_linger_and_its_work():
+    """Ten events, 50 ms after each tenth of a second; librdkafka lingers 5 ms, the handler works 10 ms."""
+    data = run()
+
+    assert [50.0 + 100 * n for n in range(10)] == ms(data, Kind.send, "started_ns")
+    assert [55.0 + 100 * n for n in range(10)] == ms(data, Kind.send)
+    assert [55.0 + 100 * n for n in range(10)] == ms(data, Kind.delivery)
+    assert [65.0 + 100 * n for n in range(10)] == ms(data, Kind.try_)
+    assert [65.0 + 100 * n for n in range(10)] == ms(data, Kind.commit)
+    assert data.end_ns == 1000 * MILLISECOND
+
+
+def test_a_profile_adds_its_times_one_after_another():
+    """Send 1, linger 5, produce 4 (visible), acknowledge 1; fetch 2, wake 1, work 10, overshoot 1, commit 3."""
+    profile = Profile(
+        profile="constant", send=constant(1), produce=constant(4), produce_leader=constant(2), acknowledge=constant(1),
+        fetch=constant(2), fetch_turnaround=constant(1), wake=constant(1), overshoot=constant(1), commit=constant(3),
+    )  # fmt: skip
+    data = run(profile)
+
+    assert ms(data, Kind.send, "started_ns")[0] == 51
+    assert ms(data, Kind.send)[0] == 51 + 5 + 4 + 1
+    assert ms(data, Kind.delivery)[0] == 51 + 5 + 4 + 2 + 1
+    assert ms(data, Kind.try_)[0] == 63 + 10 + 1
+    assert ms(data, Kind.commit)[0] == 63 + 10 + 3
+
+
+def test_an_idempotent_producer_has_five_requests_under_way():
+    """Seven events 1 ms apart, each a batch of its own, requests of 100 ms: the sixth waits for the first answer."""
+    producer = {
+        "topic": "a", "share": "arrivals", "arrivals": [{"for": "7ms", "rate": "1000/s", "spacing": "even"}, {"for": "993ms", "rate": "0/s"}],
+        "settings": {"enable.idempotence": True, "linger.ms": 0},
+    }  # fmt: skip
+    data = run(Profile(profile="slow", produce=constant(100), produce_leader=constant(100)), producers__p=producer)
+
+    assert [100.5, 200.5, 300.5, 400.5, 500.5, 600.5, 600.5] == ms(data, Kind.send)
+
+
+def test_a_leader_crash_stalls_until_the_election_and_loses_nothing():
+    """The leader dies at 220 ms, is fenced 9 s later; events from 250 ms on wait in the client and are sent together."""
+    crash = {"fault": "broker_crash", "broker": "leader of a/0", "at": "220ms", "for": "10s"}
+    data = run(faults=[crash], drain="20s")
+
+    assert [55, 155, *[9220.0] * 8] == ms(data, Kind.send)
+    assert [("election", 9220.0), ("fence", 9220.0)] == sorted(
+        (incident.kind, incident.time_ns / MILLISECOND)
+        for incident in data.incidents
+        if incident.kind in ("fence", "election")
+    )
+    assert data.log["leader_epoch"].tolist() == [0, 0, *[1] * 8]
+
+
+def test_a_follower_crash_stalls_the_high_watermark_for_producers_and_consumers():
+    """A request of 4 ms, begun 1 ms before the follower dies, is visible 3 ms after the fence."""
+    crash = {"fault": "broker_crash", "broker": "follower of a/0", "at": "56ms", "for": "10s"}
+    data = run(Profile(profile="p", produce=constant(4), phases="aligned"), faults=[crash], drain="20s")
+
+    assert ms(data, Kind.send)[0] == 9056 + 3
+    assert ms(data, Kind.delivery)[0] == 9056 + 3
+    assert ms(data, Kind.send)[1:] == [9059.0 + 4 * n for n in range(1, 10)]
+
+
+def test_acks_1_loses_what_no_follower_had():
+    """At the crash (58 ms) the leader has the first event and has acknowledged it, the followers have not."""
+    crash = {"fault": "broker_crash", "broker": "leader of a/0", "at": "58ms", "for": "10s"}
+    profile = Profile(profile="p", produce=constant(10), produce_leader=constant(1), phases="aligned")
+    data = run(profile, faults=[crash], drain="20s", producers__p__settings={"acks": "1"})
+
+    assert ms(data, Kind.send)[0] == 56
+    assert list(range(1, 10)) == data.log["event_id"].tolist()
+
+
+def test_without_idempotence_what_the_followers_had_is_there_twice():
+    """At the crash (63 ms) the followers have had the first event for 2.5 ms, and nobody has answered."""
+    crash = {"fault": "broker_crash", "broker": "leader of a/0", "at": "63ms", "for": "10s"}
+    profile = Profile(profile="p", produce=constant(10), produce_leader=constant(1), phases="aligned")
+
+    twice = run(profile, faults=[crash], drain="20s")
+    once = run(profile, faults=[crash], drain="20s", producers__p__settings={"enable.idempotence": True})
+
+    assert [0, 0, 1, 2] == twice.log["event_id"].tolist()[:4]
+    assert [1, 2] == twice.operations["offset"][twice.operations["kind"] == Kind.send].tolist()[:2]
+    assert list(range(10)) == once.log["event_id"].tolist()
+
+
+def test_a_member_crash_brings_back_what_was_not_committed():
+    """Ten events within 1 ms are one batch at 5.05 ms; the member dies at 40 ms after three, and starts over 45 s later."""
+    first_ms = {"for": "1ms", "rate": "10000/s", "spacing": "even"}
+    producer = {"topic": "a", "share": "arrivals", "arrivals": [first_ms, {"for": "999ms", "rate": "0/s"}]}
+    crash = {"fault": "member_crash", "member": "g/1", "at": "40ms", "for": "50ms"}
+    data = run(producers__p=producer, faults=[crash], drain="60s")
+
+    assert [5.05] * 10 + [45_040.0] * 10 == ms(data, Kind.delivery)
+    assert [15.05, 25.05, 35.05, *[45_050.0 + 10 * n for n in range(10)]] == ms(data, Kind.try_)
+    assert [45_040.0] == [i.time_ns / MILLISECOND for i in data.incidents if i.kind == "session expired"]
+
+
+def test_a_poison_event_is_tried_with_backoff_and_then_a_dead_letter():
+    """Three tries of 10 ms with 20 and 40 ms between them; the dead letter is there at once with the ideal profile."""
+    group = {
+        "topics": ["a"], "work": "10ms",
+        "failures": {"then": "dead_letter", "dead_letter": "dead", "retry": {"attempts": 3, "backoff": "20ms", "factor": 2}},
+    }  # fmt: skip
+    fault = {"fault": "poison", "producer": "p", "events": 1, "at": "0ms", "for": "100ms"}
+    data = run(topics__dead={"partitions": 1}, groups__g=group, faults=[fault])
+
+    assert [65.0, 95.0, 145.0] == ms(data, Kind.try_, outcome=Outcome.failed)
+    assert [85.0, 135.0] == ms(data, Kind.try_, "retry_due_ns", event_id=0)[:2]
+    assert [145.0] == ms(data, Kind.dead_letter)
+    assert [(0, 9), (1, 0)] == [(t, e) for t, e in data.log[["topic", "event_id"]].tolist() if t == 1 or e == 9]
+
+
+def test_collect_waits_for_its_events_or_its_timeout():
+    """Calls of up to 2 events or 150 ms, the first at 0: nothing, then what came by 300 ms, and so on."""
+    group = {"topics": ["a"], "work": "0ms", "reads": {"collect": {"events": 2, "timeout": "150ms"}}}
+    data = run(groups__g=group)
+
+    assert [150.0, 255.0, 255.0, 405.0, 555.0, 555.0, 705.0, 855.0, 855.0, 1005.0] == ms(data, Kind.delivery)
+    assert [0, 1, 1, 2, 3, 3, 4, 5, 5, 6] == data.operations["poll_id"][
+        data.operations["kind"] == Kind.delivery
+    ].tolist()
+
+
+def test_waiting_times_are_those_of_an_m_d_1_queue():
+    """Poisson arrivals, constant work, utilisation 0.8: the mean wait is rho / (2 (1 - rho)) of the work, 4 ms of 2 ms."""
+    producer = {"topic": "a", "share": "arrivals", "arrivals": "400/s", "settings": {"linger.ms": 0}}
+    waits = [
+        _waits_ms(run(duration="10s", producers__p=producer, groups__g={"topics": ["a"], "work": "2ms"}, seed=seed))
+        for seed in range(5)
+    ]
+    means = np.array([wait.mean() for wait in waits])
+
+    half_width = 3.5 * means.std(ddof=1) / np.sqrt(len(means))
+    assert abs(means.mean() - 4.0) < half_width
+    assert half_width < 1.5
+
+
+def _waits_ms(data: RunData) -> NDArray[np.float64]:
+    effects = data.operations[data.operations["kind"] == Kind.try_]
+    intended = data.plan.intended_ns[effects["event_id"]]
+    return np.asarray((effects["started_ns"] - intended) / MILLISECOND, np.float64)
+
+
+@pytest.mark.parametrize("number", range(30))
+def test_every_run_keeps_its_books(number: int):
+    """Offsets are contiguous, no try overlaps another of its member, and nothing is delivered before it is appended."""
+    case = random_case(number)
+    data, _ = simulate_plainly(case.plan, case.profile)
+
+    for topic, partition in {(row["topic"], row["partition"]) for row in data.log}:
+        here = data.log[(data.log["topic"] == topic) & (data.log["partition"] == partition)]
+        assert here["offset"].tolist() == list(range(len(here)))
+    tries = data.operations[data.operations["kind"] == Kind.try_]
+    for process in set(tries["process"].tolist()):
+        begins = tries["started_ns"][tries["process"] == process]
+        assert (np.diff(np.sort(begins)) >= 0).all()
+    sends = data.operations[(data.operations["kind"] == Kind.send) & (data.operations["outcome"] == Outcome.ok)]
+    assert len(set(sends["event_id"].tolist())) == len(sends)
+    acks_all = [p for p in case.plan.scenario.producers.values() if p.settings["acks"] == "all"]
+    if len(acks_all) == len(case.plan.scenario.producers):
+        logged = set(
+            zip(data.log["topic"], data.log["partition"], data.log["offset"], data.log["event_id"], strict=True)
+        )
+        for send in sends:
+            assert (send["topic"], send["partition"], send["offset"], send["event_id"]) in logged
+    deliveries = data.operations[data.operations["kind"] == Kind.delivery]
+    assert (deliveries["started_ns"] >= data.plan.intended_ns[deliveries["event_id"]]).all()
+    assert NONE not in deliveries["offset"].tolist()
