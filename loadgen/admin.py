@@ -7,7 +7,12 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from confluent_kafka import ConsumerGroupTopicPartitions, ElectionType, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported without saying so
+    AdminClient,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
 
 from loadgen.clusters.model import Cluster
 from scenarios.plan import Plan, replica_assignment

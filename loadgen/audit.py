@@ -104,7 +104,7 @@ def _read(
 
 
 def _row(message: Message, topic: int, run_id: int, start_unix_ns: int) -> tuple[int, ...]:
-    ids = read_ids(message.value(), run_id)  # type: ignore[arg-type]  # bytes: no deserializer is set
+    ids = read_ids(message.value(), run_id)
     epoch = message.leader_epoch()
     _kind, time_ms = message.timestamp()
     return (

@@ -69,7 +69,7 @@ class Child:
 
     def array(self, name: str) -> memoryview:
         """Map one of the plan's arrays; as a memoryview, whose single values are read faster than NumPy's."""
-        return memoryview(open_memmap(self.spec["arrays"][name], mode="r"))
+        return open_memmap(self.spec["arrays"][name], mode="r").data
 
 
 def end_with_parent(parent_pid: int) -> None:

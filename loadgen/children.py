@@ -93,7 +93,6 @@ class Worker:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        self.hear()
 
     def close(self) -> None:
         """Kill it if it still runs, and close its pipe."""

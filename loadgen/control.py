@@ -4,31 +4,29 @@ The only module that imports Locust: its import patches sockets for the whole pr
 so that it costs the same at any rate.
 """
 
-import locust.stats
-from gevent import spawn
-from locust import User, task
-from locust.env import Environment
-from locust.runners import LocalRunner
-from locust.stats import StatsEntry, stats_history
-
 import contextlib
 import logging
 import time
 from typing import Any
 
 import gevent
+from gevent import spawn
+from locust import User, task
+from locust.env import Environment
+from locust.runners import LocalRunner
+from locust.stats import StatsEntry, stats_history
 
 from loadgen.child import Child, DriverGone
 
 _LISTEN_S = 0.25
 
 
-class RunUser(User):  # type: ignore[misc]  # Locust comes without types
+class RunUser(User):
     """Stands for the run: it is there while the run goes on."""
 
     fixed_count = 1
 
-    @task  # type: ignore[untyped-decorator]
+    @task
     def watch(self) -> None:
         """Let the run go on."""
         gevent.sleep(3600)
@@ -40,15 +38,18 @@ class Control:
     def __init__(self, child: Child) -> None:
         self.child = child
         self.ended = False
-        self.environment = Environment(user_classes=[RunUser], host=child.spec["scenario"])
+        self.environment: Any = Environment(user_classes=[RunUser], host=child.spec["scenario"])
         self.runner: LocalRunner = self.environment.create_local_runner()
-        self.environment.events.test_start.add_listener(lambda **_: child.say("start"))
-        self.environment.events.test_stop.add_listener(self._stopped)
-        self.environment.events.request.add_listener(self._add_summary)
+        self._follow(self.environment.events)
         self._faults: list[str] = []
         if ui := child.spec["ui"]:
             self.environment.create_web_ui(host="127.0.0.1", port=ui["port"])
             spawn(stats_history, self.runner)
+
+    def _follow(self, events: Any) -> None:  # Locust's events come without types
+        events.test_start.add_listener(lambda **_: self.child.say("start"))
+        events.test_stop.add_listener(self._stopped)
+        events.request.add_listener(self._add_summary)
 
     def _stopped(self, **_: Any) -> None:
         if not self.ended:

@@ -50,6 +50,8 @@ class Crew:
         self.owned: dict[str, set[tuple[str, int]]] = {}
         self.heard: list[tuple[int, str, str, str]] = []
         """What members said: instant on the clock, kind, who, detail."""
+        self.member_ids: dict[str, str] = {}
+        """Who had which id from the coordinator, as the brokers' logs name members."""
         self.ended_by_policy: set[str] = set()
         self._incarnations: dict[str, int] = {}
         folder.mkdir()
@@ -220,6 +222,7 @@ class Crew:
     def _note(self, worker: Worker, message: Mapping[str, Any]) -> None:
         match message["event"]:
             case "assignment" | "revocation" | "lost" as kind:
+                self.member_ids[message["member_id"]] = worker.name
                 if self.members.get(worker.name) is worker:
                     self.owned[worker.name] = {(topic, number) for topic, number in message["partitions"]}
                 detail = " ".join(f"{topic}/{number}" for topic, number in message["partitions"])

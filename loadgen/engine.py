@@ -19,8 +19,8 @@ from loadgen.control_link import ControlLink, Ui
 from loadgen.crew import ASSIGNED_WITHIN_S, Crew
 from loadgen.gauges import Sampler
 from loadgen.lab import LOOK_AHEAD_NS, Lab
-from loadgen.records import new_run_id
 from loadgen.recorder import Progress, Recorder
+from loadgen.records import new_run_id
 from loadgen.refuse import cannot
 from loadgen.run_clock import RunClock
 from loadgen.validity import invalid_reasons, limits
@@ -329,7 +329,7 @@ class _Run:
             *(
                 ()
                 if self.cluster.implementation == EMBEDDED
-                else incident_sources.from_logs(self.cluster.log_dir, self.plan, self.clock)
+                else incident_sources.from_logs(self.cluster.log_dir, self.plan, self.clock, self.crew.member_ids)
             ),
         ]
         return sorted(found, key=lambda each: (each.time_ns, each.kind, each.where))

@@ -1,61 +1,68 @@
 """Incidents of a live run: what the brokers' logs and the members told, in the words that both engines use."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from loadgen.admin import OFFSETS_TOPIC
 from loadgen.clusters.log_lines import LogIncident, read_incidents
 from loadgen.run_clock import RunClock
 from rundata.tables import Incident
 from scenarios.plan import Plan
 
-_ISR = re.compile(r"to \[?([\d,\s]+)\]?")
-_PREVIOUS_LEADER = re.compile(r"previous leader (?:Some\()?(\d+)", re.IGNORECASE)
+_IN_SYNC = re.compile(r"(?:to|ISR) \[?(\d[\d,\s]*)\]?")
 _LEAD_NS = 1_000_000_000
 
 
-def from_logs(log_dir: Path, plan: Plan, clock: RunClock) -> list[Incident]:
-    """Return what the nodes' logs tell about this run, in order of time."""
+def from_logs(log_dir: Path, plan: Plan, clock: RunClock, member_ids: Mapping[str, str]) -> list[Incident]:
+    """Return what the nodes' logs tell about this run, in order of time; `member_ids` tells who had which id."""
     since = clock.start_unix_ns - _LEAD_NS
-    found = (_translate(each, plan, clock) for each in read_incidents(log_dir, since_unix_ns=since))
-    return [incident for incident in found if incident is not None and incident.time_ns >= 0]
+    found = [
+        incident
+        for said in read_incidents(log_dir, since_unix_ns=since)
+        for incident in _translate(said, plan, clock, member_ids)
+    ]
+    return [incident for incident in found if incident.time_ns >= 0]
 
 
-def _translate(said: LogIncident, plan: Plan, clock: RunClock) -> Incident | None:
+def _translate(said: LogIncident, plan: Plan, clock: RunClock, member_ids: Mapping[str, str]) -> Iterator[Incident]:
     at_ns = said.time_unix_ns - clock.start_unix_ns
     partition = f"{said.topic}/{said.partition}"
-    ours = said.topic in plan.scenario.topics or said.topic == "__consumer_offsets"
+    ours = said.topic in plan.scenario.topics or said.topic == OFFSETS_TOPIC
     match said.kind:
         case "fence":
-            return Incident(at_ns, "fence", f"broker {said.node}", said.detail)
+            yield Incident(at_ns, "fence", f"broker {said.node}", said.detail)
         case "register":
-            return Incident(at_ns, "registered", f"broker {said.node}", said.detail)
+            yield Incident(at_ns, "registered", f"broker {said.node}", said.detail)
         case "unfence" | "controlled_shutdown" | "controller" | "started" | "register_refused" as kind:
-            return Incident(
-                at_ns, kind.replace("_", " "), f"broker {said.node}" if said.node else "controller", said.detail
-            )
+            where = f"broker {said.node}" if said.node else "controller"
+            yield Incident(at_ns, kind.replace("_", " "), where, said.detail)
         case "election" if ours:
-            return Incident(at_ns, "election", partition, f"leader {said.node}", said.detail)
+            yield Incident(at_ns, "election", partition, f"leader {said.node}")
+            if in_sync := _replicas(said.detail):
+                yield Incident(at_ns, "isr", partition, in_sync)
         case "isr_shrink" | "isr_expand" | "isr" if ours:
-            members = _ISR.search(said.detail)
-            detail = ",".join(members[1].replace(",", " ").split()) if members else said.detail
-            return Incident(at_ns, "isr", partition, detail)
+            yield Incident(at_ns, "isr", partition, _replicas(said.detail) or said.detail)
         case "rebalance_begin" | "rebalance_end" | "group_epoch" if said.group in plan.scenario.groups:
-            return Incident(at_ns, "rebalance", str(said.group), f"{said.kind.replace('_', ' ')}: {said.detail}")
+            yield Incident(at_ns, "rebalance", str(said.group), f"{said.kind.replace('_', ' ')}: {said.detail}")
         case "member_expired" if said.group in plan.scenario.groups:
-            return Incident(at_ns, "session expired", _member(said, plan), said.detail)
+            yield Incident(at_ns, "session expired", _member(said, member_ids), said.detail)
         case "retention" if ours:
-            return Incident(at_ns, "expired", partition, said.detail)
+            yield Incident(at_ns, "expired", partition, said.detail)
         case _:
-            return None
+            return
 
 
-def _member(said: LogIncident, plan: Plan) -> str:
-    """Return the member in `fulfilment-2-8a7c...`: a classic member's id begins with its client id."""
-    for number in range(1, plan.scenario.groups[str(said.group)].members + 1):
-        if f"{said.group}-{number}-" in said.detail:
-            return f"{said.group}/{number}"
-    return str(said.group)
+def _replicas(detail: str) -> str | None:
+    """Return the in-sync replicas that a line names last: `1,3`."""
+    found = _IN_SYNC.findall(detail)
+    return ",".join(sorted(found[-1].replace(",", " ").split())) if found else None
+
+
+def _member(said: LogIncident, member_ids: Mapping[str, str]) -> str:
+    """Return the member that had the id in the line; the group where nobody is known to have had it."""
+    words = said.detail.replace("[", " ").replace("]", " ").split()
+    return next((member_ids[word] for word in words if word in member_ids), str(said.group))
 
 
 def from_members(heard: Iterable[tuple[int, str, str, str]], clock: RunClock) -> Iterator[Incident]:

@@ -6,7 +6,7 @@ SIGTERM makes it finish its event, commit by its mode and leave; SIGKILL is a cr
 import contextlib
 import time
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from loadgen.child import Child, DriverGone, freeze
 from loadgen.member_commits import Commits
@@ -40,10 +40,10 @@ class MemberProcess:
                 "enable.auto.commit": mode == "auto",
                 # Otherwise it stores what was handed over, finished or not; `auto` is what that default does.
                 "enable.auto.offset.store": mode == "auto",
-                "on_commit": lambda error, partitions: self.commits.answered(error, partitions),
+                "on_commit": self._committed,
             }
         )
-        self.commits = Commits(self.consumer, mode, spec["every_ns"], self.rows, lambda: self.child.leaving)
+        self.commits: Commits = Commits(self.consumer, mode, spec["every_ns"], self.rows, lambda: self.child.leaving)
         self.handler = Handler(child, self.rows)
         self.start_ns = 0
         if spec["start_ns"] is not None:
@@ -53,6 +53,9 @@ class MemberProcess:
     def _start(self, start_ns: int) -> None:
         self.start_ns = self.handler.start_ns = start_ns
         self.commits.begin(start_ns, clock())
+
+    def _committed(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        self.commits.answered(error, partitions)
 
     # ---- assignments -----------------------------------------------------------------------------------------------
 
@@ -74,7 +77,7 @@ class MemberProcess:
         self._say_owned(what)
 
     def _say_owned(self, event: str) -> None:
-        self.child.say(event, at=clock(), partitions=sorted(self.owned))
+        self.child.say(event, at=clock(), partitions=sorted(self.owned), member_id=self.consumer.memberid())
 
     # ---- the loop --------------------------------------------------------------------------------------------------
 
@@ -159,7 +162,7 @@ class MemberProcess:
             self.child.say("client error", at=clock(), code=error.code(), text=error.str())
             return None
         value = message.value()
-        ids = read_ids(value, self.run_id)  # type: ignore[arg-type]  # bytes: no deserializer is set
+        ids = read_ids(value, self.run_id)
         if ids is None:
             return None
         topic, partition, offset = message.topic(), message.partition(), message.offset()

@@ -16,7 +16,7 @@ from scenarios.streams import hashed_uniforms
 
 clock = time.perf_counter_ns
 
-_LATE_STEPS_NS = tuple(10_000 * 2**n for n in range(20))
+_LATE_STEPS_NS: tuple[int, ...] = tuple(10_000 * 2**n for n in range(20))
 
 
 class Stopped(Exception):  # noqa: N818 - an end by policy, no error
@@ -61,7 +61,7 @@ class Lateness:
         for step, count in enumerate(self.counts):
             seen += count
             if seen >= rank and count:
-                return _LATE_STEPS_NS[min(step, len(_LATE_STEPS_NS) - 1)]
+                return int(_LATE_STEPS_NS[min(step, len(_LATE_STEPS_NS) - 1)])
         return 0
 
 
@@ -110,7 +110,7 @@ class Handler:
                 raise Leaving
 
     def _work(self, begin: int, event_id: int) -> None:
-        work = self.work[event_id]
+        work: int = self.work[event_id]
         for slow in self.slow:
             if slow.holds(begin - self.start_ns):
                 work = round(work * slow.factor) + slow.plus_ns
@@ -150,10 +150,10 @@ class Handler:
         """Return when a failed try is due again, None where it was the last one."""
         if self.policy is None:
             return self.busy_until  # no error handling: again at once, without end
-        retry = self.policy["retry"]
+        retry: dict[str, int | float] = self.policy["retry"]
         if attempt >= retry["attempts"]:
             return None
-        return self.busy_until + round(retry["backoff_ns"] * float(retry["factor"]) ** (attempt - 1))
+        return self.busy_until + round(int(retry["backoff_ns"]) * float(retry["factor"]) ** (attempt - 1))
 
     def _give_up(self, event: Event, poll_id: int, attempt: int) -> None:
         assert self.policy is not None

@@ -45,7 +45,7 @@ class ProducerProcess:
         self.size = child.array("size_bytes")
         self.key = child.array("key")
         self.poison = child.array("poison")
-        self.started = memoryview(open_memmap(spec["arrays"]["started_ns"], mode="r+"))
+        self.started = open_memmap(spec["arrays"]["started_ns"], mode="r+").data
         self.key_prefix: str | None = spec["key_prefix"]
         self.filler = filler(spec["largest_bytes"])
         self.rows = RowLog.create(spec["rows"], spec["capacity"])
@@ -68,7 +68,7 @@ class ProducerProcess:
 
         def acknowledged(error: KafkaError | None, message: Message) -> None:
             now = clock()
-            owner, event, root, intended = unpack(message.value())
+            owner, event, root, intended = unpack(message.value())  # type: ignore[arg-type]  # what we sent ourselves
             if owner & ~POISON != run_id:
                 self.warm_latencies_ns.append(now - intended)
                 return

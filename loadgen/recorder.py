@@ -146,9 +146,8 @@ class Recorder:
         """Return the figures for a display."""
         effects = {name: int(np.count_nonzero(ended)) for name, ended in self.ended.items()}
         acknowledged = int(np.count_nonzero(self.acknowledged))
-        self._recent = [each for each in self._recent if each[0] > at_ns - SECOND][-20:] + [
-            (at_ns, acknowledged, effects)
-        ]
+        self._recent = [each for each in self._recent if each[0] > at_ns - SECOND]
+        self._recent.append((at_ns, acknowledged, effects))
         then, acknowledged_then, effects_then = self._recent[0]
         seconds = max(at_ns - then, 1) / SECOND if len(self._recent) > 1 else float("inf")
         return Progress(

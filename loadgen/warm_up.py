@@ -8,8 +8,8 @@ import numpy as np
 from confluent_kafka import Consumer, TopicPartition
 
 from loadgen.admin import SCRATCH_TOPIC
+from loadgen.children import ChildError, listen
 from loadgen.crew import Crew
-from loadgen.children import listen
 
 STEADY_WINDOWS = 3
 _STEADY_SHARE = 0.25
@@ -42,7 +42,7 @@ def warm_up(crew: Crew, connection: dict[str, str | int], at_most_s: float, prog
             listen(crew.all(), 0.1)
             reader.consume(5000, 0)
             for death in crew.deaths():
-                raise RuntimeError(death)
+                raise ChildError(death)
             for name, worker in crew.producers.items():
                 if message := worker.said.pop("window", None):
                     windows[name].append(message["p95_ns"])
