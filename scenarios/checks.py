@@ -26,6 +26,7 @@ from scenarios.schema import Producer, Scenario
 from scenarios.settings import setting_findings
 
 MOST_EVENTS = 2**31 - 1
+MOST_TIMES = 10_000
 
 
 @dataclass(frozen=True)
@@ -192,6 +193,12 @@ def _fault(scenario: Scenario, index: int, fault: Fault) -> Iterator[Finding]:
     if fault.every is not None and fault.every >= scenario.duration:
         message = f"is {format_duration(fault.every)}, and the load ends at {length}; the fault would never come"
         yield Finding((*place, "every"), message, (("duration",),))
+    between = fault.every or (fault.random.mean_between if fault.random else scenario.duration)
+    if scenario.duration / between > MOST_TIMES:
+        message = (
+            f"would come about {scenario.duration / between:.2g} times; a fault comes at most {MOST_TIMES:,} times"
+        )
+        yield Finding((*place, "every" if fault.every else "random"), message, (("duration",),))
     match fault:
         case BrokerCrash() | BrokerStop():
             yield from _broker_target(scenario, (*place, "broker"), fault.broker)

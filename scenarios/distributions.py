@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from scenarios.errors import show
 from scenarios.quantities import DURATION, SHARE, Unit, exact_duration, exact_share, exact_size, parse
 
 Floats = NDArray[np.float64]
@@ -181,11 +182,11 @@ def parse_distribution(raw: object, unit: Unit) -> Distribution:
     if "trace" in raw:
         return _trace(raw, unit)
     if len(raw) != 1:
-        raise ValueError(f"is {dict(raw)!r}; a {unit.name} that varies is {_FORMS}")
+        raise ValueError(f"is {show(raw)}; a {unit.name} that varies is {_FORMS}")
     ((name, argument),) = raw.items()
     build = _BUILDERS.get(str(name))
     if build is None:
-        raise ValueError(f"names {name!r}, which is no distribution; a {unit.name} that varies is {_FORMS}")
+        raise ValueError(f"names {show(name)}, which is no distribution; a {unit.name} that varies is {_FORMS}")
     return build(argument, unit)
 
 
@@ -219,13 +220,17 @@ def written(distribution: Distribution, unit: Unit) -> object:
 
 def _arguments(raw: object, form: str, names: tuple[str, str]) -> tuple[object, object]:
     if not isinstance(raw, Mapping) or set(raw) != set(names):
-        raise ValueError(f"is {raw!r}; it is written {form}")
+        raise ValueError(f"is {show(raw)}; it is written {form}")
     return raw[names[0]], raw[names[1]]
 
 
+_MOST = 1000.0
+"""No coefficient of variation or tail index beyond it means anything."""
+
+
 def _positive_number(value: object, name: str, above: float = 0) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not above < value < float("inf"):
-        raise ValueError(f"has {name} {value!r}; it is a plain number above {above:g}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not above < value <= _MOST:
+        raise ValueError(f"has {name} {show(value)}; it is a plain number above {above:g} and at most {_MOST:g}")
     return float(value)
 
 
@@ -243,10 +248,10 @@ def _mean_and_cv(kind: type[Lognormal] | type[Gamma], name: str) -> Callable[[ob
 
 def _uniform(raw: object, unit: Unit) -> Distribution:
     if not isinstance(raw, list | tuple) or len(raw) != 2:
-        raise ValueError(f"is {raw!r}; it is written {{uniform: [LOW, HIGH]}}")
+        raise ValueError(f"is {show(raw)}; it is written {{uniform: [LOW, HIGH]}}")
     low, high = parse(raw[0], unit), parse(raw[1], unit)
     if high < low:
-        raise ValueError(f"is {raw!r}; the first value is the lower one")
+        raise ValueError(f"is {show(raw)}; the first value is the lower one")
     return Uniform(low, high)
 
 
@@ -257,7 +262,7 @@ def _pareto(raw: object, unit: Unit) -> Distribution:
 
 def _mix(raw: object, unit: Unit) -> Distribution:
     if not isinstance(raw, list | tuple) or not raw:
-        raise ValueError(f"is {raw!r}; it is written {{mix: [{{share: 95%, of: V}}, {{share: 5%, of: V}}]}}")
+        raise ValueError(f"is {show(raw)}; it is written {{mix: [{{share: 95%, of: V}}, {{share: 5%, of: V}}]}}")
     pairs = [_arguments(part, "{share: 95%, of: V}", ("share", "of")) for part in raw]
     shares = tuple(float(parse(share, SHARE)) for share, _ in pairs)
     if abs(sum(shares) - 1) > 1e-9 or min(shares) <= 0:
@@ -268,12 +273,18 @@ def _mix(raw: object, unit: Unit) -> Distribution:
 def _trace(raw: Mapping[str, object], unit: Unit) -> Distribution:
     file, column = _arguments(raw, "{trace: FILE.parquet, column: NAME}", ("trace", "column"))
     if not isinstance(file, str) or not Path(file).is_file():
-        raise ValueError(f"names the trace {file!r}, and there is no such file")
+        raise ValueError(f"names the trace {show(file)}, and there is no such file")
     from pyarrow import parquet
 
-    names = parquet.read_schema(file).names
-    if column not in names:
-        raise ValueError(f"names the column {column!r}; {file} has {', '.join(names)}")
+    try:
+        schema = parquet.read_schema(file)
+    except (OSError, ValueError):
+        raise ValueError(f"names the trace {show(file)}, which is no Parquet file") from None
+    if column not in schema.names:
+        raise ValueError(f"names the column {show(column)}; {file} has {', '.join(schema.names)}")
+    kind = str(schema.field(column).type)
+    if not kind.startswith(("int", "uint", "float", "double")):
+        raise ValueError(f"names the column {show(column)}, which holds {kind}; it holds numbers")
     return Trace(file, str(column), 1e9 if unit.name == "duration" else 1.0)
 
 

@@ -10,6 +10,7 @@ Path = tuple[str | int, ...]
 """A place in a file: names of fields, and positions in lists from 0."""
 
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*\Z")
+_QUANTITY = re.compile(r"[-+]?[0-9.]{1,20}[A-Za-z/%]{1,8}\Z")
 _LONGEST_SHOWN = 70
 
 
@@ -26,7 +27,9 @@ class Problem:
     def text(self, source: str) -> str:
         """Return the mistake as one line: `FILE:LINE: PATH message`."""
         where = source if self.line is None else f"{source}:{self.line}"
-        return f"{where}: {self.path} {self.message}" if self.path else f"{where}: {self.message}"
+        said = f"{where}: {self.path} {self.message}" if self.path else f"{where}: {self.message}"
+        # What a file holds must not break the line, or colour the terminal.
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in said)
 
 
 class ScenarioError(ValueError):
@@ -74,7 +77,7 @@ def _show(value: object) -> str:
         case bool():
             return "true" if value else "false"
         case str():
-            return repr(value[: 2 * _LONGEST_SHOWN])
+            return value if _QUANTITY.match(value) else repr(value[: 2 * _LONGEST_SHOWN])
         case Mapping():
             shown = (f"{key}: {_show(inner)}" for key, inner in list(value.items())[:8])
             return "{" + ", ".join(shown) + "}"

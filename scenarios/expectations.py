@@ -1,12 +1,12 @@
 """The names of indicators and the expectation language: `INDICATOR OP QUANTITY`, and nothing else."""
 
-import difflib
 import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from scenarios.errors import nearest, show
 from scenarios.quantities import DURATION, RATE, SECOND, SHARE, Unit, parse
 
 IndicatorUnit = Literal["s", "events", "share", "1/s", "1/h"]
@@ -76,6 +76,7 @@ _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
 }
 BEFORE_FAULTS = "before faults"
+_LONGEST = 500
 
 
 @dataclass(frozen=True)
@@ -116,21 +117,21 @@ class Expectation:
 
 def parse_indicator(text: str) -> IndicatorName:
     """Return the parts of an indicator's name; raise ValueError with the nearest known name."""
-    match = _NAME.match(text)
+    match = _NAME.match(text) if len(text) <= _LONGEST else None
     if match is None:
         raise ValueError(
-            f"is {text!r}; an indicator is written NAME, NAME[WHERE] or NAME[WHERE].STATISTIC, such as latency[fulfilment].p95"
+            f"is {show(text)}; an indicator is written NAME, NAME[WHERE] or NAME[WHERE].STATISTIC, such as latency[fulfilment].p95"
         )
     name, inside, statistic = match[1], match[2], match[3] or ""
     kind = INDICATORS.get(name)
     if kind is None:
-        raise ValueError(f"names {name!r}, which is no indicator{nearest(name, INDICATORS)}")
+        raise ValueError(f"names {show(name)}, which is no indicator{nearest(name, INDICATORS)}")
     if statistic not in kind.units:
         known = ", ".join(f"{name}.{known}" if known else name for known in kind.units)
-        raise ValueError(f"is {text!r}; there is {known}")
+        raise ValueError(f"is {show(text)}; there is {known}")
     parts = [part.strip() for part in inside.split(",")] if inside is not None else []
     if len(parts) > 2 or "" in parts:
-        raise ValueError(f"is {text!r}; the brackets hold WHERE, or WHERE and a fault's name or `{BEFORE_FAULTS}`")
+        raise ValueError(f"is {show(text)}; the brackets hold WHERE, or WHERE and a fault's name or `{BEFORE_FAULTS}`")
     if parts == [BEFORE_FAULTS]:
         return IndicatorName(name, None, BEFORE_FAULTS, statistic)
     where = parts[0] if parts else None
@@ -141,14 +142,14 @@ def parse_expectation(raw: object) -> Expectation:
     """Return an expectation; raise ValueError that says how it is written."""
     if isinstance(raw, Expectation):
         return raw
-    if not isinstance(raw, str):
+    if not isinstance(raw, str) or len(raw) > _LONGEST:
         raise ValueError(
-            f'is {raw!r}; an expectation is a text such as `gap[orders] < 12s` (in flow style, inside [...], quote it: "gap[orders] < 12s")'
+            f'is {show(raw)}; an expectation is a text such as `gap[orders] < 12s` (in flow style, inside [...], quote it: "gap[orders] < 12s")'
         )
     match = _EXPECTATION.match(raw.strip())
     if match is None:
         raise ValueError(
-            f"is {raw!r}; an expectation is INDICATOR OP QUANTITY with < <= == != >= >, such as `lost == 0`"
+            f"is {show(raw)}; an expectation is INDICATOR OP QUANTITY with < <= == != >= >, such as `lost == 0`"
         )
     indicator = parse_indicator(match[1])
     return Expectation(raw.strip(), indicator, match[2], _bound(match[3].strip(), indicator))
@@ -167,15 +168,9 @@ def _bound(text: str, indicator: IndicatorName) -> float:
         case "events":
             if not re.fullmatch(r"\d+", text):
                 raise ValueError(
-                    f"compares {indicator} with {text!r}; it counts events, so the bound is a whole number"
+                    f"compares {indicator} with {show(text)}; it counts events, so the bound is a whole number"
                 )
             return float(text)
 
 
 _PER_HOUR = Unit("rate per hour", "2/h", {"/h": 1}, whole=False)
-
-
-def nearest(word: str, known: Mapping[str, object] | tuple[str, ...]) -> str:
-    """Return `; did you mean X?` for the nearest known word, or the list of all."""
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; there is {', '.join(known)}"

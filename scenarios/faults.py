@@ -8,10 +8,11 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
 from scenarios import quantities
+from scenarios.errors import show
 from scenarios.model import Duration, Frozen, PositiveDuration, Share, quantity_schema
 
-_BROKER_TARGET = re.compile(r"(?:(\d+)|(leader|follower) of (.+)/(\d+)|(controller))\Z")
-_MEMBER_TARGET = re.compile(r"(.+)/(\d+)\Z")
+_BROKER_TARGET = re.compile(r"(?:(\d{1,9})|(leader|follower) of (.{1,249})/(\d{1,9})|(controller))\Z")
+_MEMBER_TARGET = re.compile(r"(.{1,249})/(\d{1,9})\Z")
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def _broker_target(raw: object) -> BrokerTarget:
     match = None if isinstance(raw, bool) else _BROKER_TARGET.match(str(raw).strip())
     if match is None:
         raise ValueError(
-            f"is {raw!r}; a broker is a number from 1, `leader of TOPIC/PARTITION`, `follower of TOPIC/PARTITION` or `controller`"
+            f"is {show(raw)}; a broker is a number from 1, `leader of TOPIC/PARTITION`, `follower of TOPIC/PARTITION` or `controller`"
         )
     number, role, topic, partition, _controller = match.groups()
     if number is not None:
@@ -67,7 +68,7 @@ def _member_target(raw: object) -> MemberTarget:
         return raw
     match = _MEMBER_TARGET.match(str(raw).strip())
     if match is None or int(match[2]) < 1:
-        raise ValueError(f"is {raw!r}; a member is written GROUP/NUMBER, and numbers start at 1")
+        raise ValueError(f"is {show(raw)}; a member is written GROUP/NUMBER, and numbers start at 1")
     return MemberTarget(match[1], int(match[2]))
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path as FilePath
 from typing import TypeVar
 
@@ -17,6 +18,8 @@ from scenarios.schema import Scenario
 from scenarios.yaml_text import MOST_BYTES, Marked, read_yaml, write_yaml
 
 Model = TypeVar("Model", bound=BaseModel)
+MOST_SHOWN = 200
+"""Mistakes beyond it are counted, not shown."""
 _ENDINGS = (".yaml", ".yml")
 
 
@@ -74,14 +77,17 @@ def validated(model: type[Model], marked: Marked, source: str, assignments: Sequ
     try:
         result = model.model_validate(marked.value, by_alias=True, by_name=False)
     except ValidationError as error:
-        wrong = list(translate(error, model, marked.value))
+        wrong = list(translate(error, model, marked.value, MOST_SHOWN))
         broken = [place for place, _ in wrong]
-        if model is Scenario and (whole := repaired(marked.value, broken)) is not None:
+        if model is Scenario and len(wrong) < MOST_SHOWN and (whole := repaired(marked.value, broken)) is not None:
             scenario, made_up = whole
-            wrong += [(f.path, f.message) for f in apart_from(list(findings(scenario)), made_up, marked.value)]
+            wrong += [
+                (f.path, f.message)
+                for f in apart_from(list(islice(findings(scenario), MOST_SHOWN)), made_up, marked.value)
+            ]
         raise ScenarioError(source, problems_at(wrong, marked, assignments)) from None
     if isinstance(result, Scenario):
-        across = [(finding.path, finding.message) for finding in findings(result)]
+        across = [(finding.path, finding.message) for finding in islice(findings(result), MOST_SHOWN)]
         if across:
             raise ScenarioError(source, problems_at(across, marked, assignments))
     return result

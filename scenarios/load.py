@@ -122,6 +122,16 @@ def busiest_partition(scenario: Scenario, group: str) -> BusyPartition | None:
     return best
 
 
+def _tail(values: int, exponent: float) -> float:
+    """Return the sum of k^-exponent from the first key that is not counted on, by the midpoint rule."""
+    low, high = _COUNTED_KEYS + 0.5, values + 0.5
+    if high <= low:
+        return 0.0
+    if abs(exponent - 1) < 1e-9:
+        return float(np.log(high / low))
+    return float((high ** (1 - exponent) - low ** (1 - exponent)) / (1 - exponent))
+
+
 def key_shares(name: str, producer: Producer, partitions: int) -> NDArray[np.float64]:
     """Return the share of a producer's events that goes to each partition."""
     even = np.full(partitions, 1 / partitions)
@@ -129,8 +139,8 @@ def key_shares(name: str, producer: Producer, partitions: int) -> NDArray[np.flo
         case UniformKeys(uniform=values):
             weights = np.full(min(values, _COUNTED_KEYS), 1 / values)
         case ZipfKeys(zipf=shape):
-            every = np.arange(1, shape.values + 1, dtype=np.float64) ** -shape.exponent
-            weights = every[:_COUNTED_KEYS] / every.sum()
+            weights = np.arange(1, min(shape.values, _COUNTED_KEYS) + 1, dtype=np.float64) ** -shape.exponent
+            weights /= weights.sum() + _tail(shape.values, shape.exponent)
         case HotKeys(hot=hot):
             others = min(hot.values - 1, _COUNTED_KEYS)
             weights = np.concatenate([[hot.share], np.full(others, (1 - hot.share) / (hot.values - 1))])

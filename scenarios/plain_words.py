@@ -53,11 +53,16 @@ _BOUNDS = {
 }
 
 
-def translate(error: ValidationError, model: type[BaseModel], value: object) -> Iterator[tuple[Path, str]]:
+def translate(
+    error: ValidationError, model: type[BaseModel], value: object, most: int = 200
+) -> Iterator[tuple[Path, str]]:
     """Yield place and message of every finding about a file's value."""
-    for detail in error.errors(include_url=False):
+    details = error.errors(include_url=False)
+    for detail in details[:most]:
         place = _place(detail["loc"], value)
         yield (*place, "fault") if detail["type"] == "union_tag_invalid" else place, _message(detail, place, model)
+    if len(details) > most:
+        yield (), f"there are {len(details) - most} more mistakes"
 
 
 def _place(loc: tuple[int | str, ...], value: object) -> Path:
@@ -95,7 +100,9 @@ def _message(detail: ErrorDetails, place: Path, model: type[BaseModel]) -> str:
         return f"has no `fault:`; it names one of {', '.join(fault_kinds())}"
     if kind in _BOUNDS:
         name, words = _BOUNDS[kind]
-        return f"is {show(value)}; it is {words} {context[name]}"
+        return f"is {show(value)}; it is {words} {context[name]:g}"
+    if kind == "string_pattern_mismatch" and last == "version":
+        return f"is {show(value)}; a version is written like 4.2"
     if kind == "string_pattern_mismatch":
         return (
             "is no name; a name begins with a letter or digit and holds letters, digits, `.`, `_` and `-`, 200 at most"

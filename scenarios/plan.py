@@ -20,6 +20,8 @@ from scenarios.streams import stream, uniforms
 Ints = NDArray[np.int64]
 NO_KEY = -1
 CLIENT_CHOOSES = -1
+LONGEST_WORK_NS = 2**60
+"""Some 36 years; what a heavy tail draws beyond it stays in 64 bits."""
 HEADER_BYTES = 32
 """Every value that EventDrill makes begins with ids and times, so it is never shorter."""
 
@@ -118,7 +120,9 @@ def make_plan(scenario: Scenario, seed: int | None = None, replication: int = 0)
         count = len(order)
         reads = np.isin(topic, [list(scenario.topics).index(t) for t in group.topics])
         draws = uniforms(stream(seed, "group", name, "work", replication=replication), count)
-        work[name] = np.where(reads, np.rint(group.work.quantile(draws)), 0).astype(np.int64)
+        work[name] = np.where(reads, np.rint(np.minimum(group.work.quantile(draws), LONGEST_WORK_NS)), 0).astype(
+            np.int64
+        )
         failing[name] = np.zeros(count, np.int16)
         if group.failures and group.failures.transient:
             transient = group.failures.transient

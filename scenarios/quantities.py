@@ -4,7 +4,9 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
+
+from scenarios.errors import show
 
 NANOSECOND = 1
 MICROSECOND = 1_000
@@ -68,23 +70,25 @@ def parse(text: object, unit: Unit) -> int | float:
     """Return `text` in the base unit (ns, bytes, 1/s, share of 1); raise ValueError with the units that fit."""
     units = ", ".join(unit.scale)
     if isinstance(text, bool) or not isinstance(text, int | float | str):
-        raise ValueError(f"is {text!r}; a {unit.name} is written like {unit.example}")
+        raise ValueError(f"is {show(text)}; a {unit.name} is written like {unit.example}")
     match = _NUMBER.match(str(text))
     if match is None:
-        raise ValueError(f"is {text!r}; a {unit.name} is written like {unit.example}")
+        raise ValueError(f"is {show(text)}; a {unit.name} is written like {unit.example}")
     number, suffix = match.groups()
     if not suffix:
-        raise ValueError(f"is {text!r} without a unit; a {unit.name} needs one of {units}: for example {unit.example}")
+        raise ValueError(
+            f"is {show(text)} without a unit; a {unit.name} needs one of {units}: for example {unit.example}"
+        )
     if suffix not in unit.scale:
-        raise ValueError(f"is {text!r}; {suffix!r} is no unit of a {unit.name}, which takes one of {units}")
+        raise ValueError(f"is {show(text)}; {suffix!r} is no unit of a {unit.name}, which takes one of {units}")
     try:
         value = Decimal(number) * unit.scale[suffix]
-    except InvalidOperation:
-        raise ValueError(f"is {text!r}; that number is out of range") from None
+    except ArithmeticError:
+        raise ValueError(f"is {show(text)}; that number is out of range") from None
     if value < 0:
-        raise ValueError(f"is {text!r}; a {unit.name} is never negative")
+        raise ValueError(f"is {show(text)}; a {unit.name} is never negative")
     if value > _INT64_MAX or not math.isfinite(float(value)):
-        raise ValueError(f"is {text!r}; that is more than can be counted in 64 bits")
+        raise ValueError(f"is {show(text)}; that is more than can be counted in 64 bits")
     return int(value.to_integral_value()) if unit.whole else float(value)
 
 
@@ -95,9 +99,11 @@ def duration_ns(text: object) -> int:
 
 def positive_duration_ns(text: object) -> int:
     """Return a duration longer than nothing in nanoseconds."""
+    if isinstance(text, str) and text.strip()[:1] == "-" and _NUMBER.match(text):
+        raise ValueError(f"is {show(text)}; it lasts longer than 0 s")
     value = duration_ns(text)
     if value == 0:
-        raise ValueError(f"is {text!r}; it lasts longer than 0 s")
+        raise ValueError(f"is {show(text)}; it lasts longer than 0 s")
     return value
 
 
@@ -115,7 +121,7 @@ def share(text: object) -> float:
     """Return a share such as `0.1%` as a fraction of one."""
     value = float(parse(text, SHARE))
     if value > 1:
-        raise ValueError(f"is {text!r}; a share is at most 100%")
+        raise ValueError(f"is {show(text)}; a share is at most 100%")
     return value
 
 

@@ -22,6 +22,7 @@ from scenarios.model import (
     quantity_schema,
 )
 from scenarios.quantities import RATE, SECOND
+from scenarios.yaml_text import written_number
 
 Count = Annotated[int, Field(ge=1, le=10_000)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$")]
@@ -41,6 +42,19 @@ Setting = Annotated[str | int | float | bool, BeforeValidator(_setting)]
 Settings = Mapping[str, Setting]
 
 
+def _version(raw: object) -> object:
+    """Take `4.2` as it is written; YAML makes a number of it, and 4.10 is not 4.1."""
+    return raw if isinstance(raw, str) else written_number(raw)
+
+
+Version = Annotated[
+    str,
+    BeforeValidator(_version),
+    Field(pattern=r"^[0-9]+(\.[0-9]+){0,3}$"),
+    WithJsonSchema({"type": ["string", "number"], "examples": ["4.2", "3.9.1"]}),
+]
+
+
 class Brokers(Frozen):
     """The cluster: its kind, size, racks, release and native settings."""
 
@@ -48,7 +62,7 @@ class Brokers(Frozen):
     nodes: Annotated[int, Field(ge=1, le=100)] = 3
     racks: tuple[Name, ...] = ()
     """The rack of each node."""
-    version: str = "4.2"
+    version: Version = "4.2"
     """The release."""
     controllers: Literal["separate", "combined"] = "separate"
     settings: Settings = {}
@@ -86,7 +100,7 @@ Spacing = Annotated[
 def _rate_or_ramp(raw: object) -> tuple[float, float]:
     if isinstance(raw, list | tuple):
         if len(raw) != 2:
-            raise ValueError(f"is {raw!r}; a ramp is written [600/s, 900/s]")
+            raise ValueError(f"is {show(raw)}; a ramp is written [600/s, 900/s]")
         return quantities.rate_hz(raw[0]), quantities.rate_hz(raw[1])
     rate = quantities.rate_hz(raw)
     return rate, rate
@@ -185,7 +199,7 @@ class Producer(Owned):
     share: Literal["keys", "arrivals"] = "keys"
     """Whether each key has one process, or event i goes to process i mod count."""
     client: Literal["librdkafka", "java"] = "librdkafka"
-    version: str | None = None
+    version: Version | None = None
     settings: Settings = {}
     key: Keys = "none"
     size: SizeDistribution = Constant(100)
@@ -273,7 +287,7 @@ class Group(Owned):
     """Time a handler needs per try."""
     members: Count = 1
     client: Literal["librdkafka", "java"] = "librdkafka"
-    version: str | None = None
+    version: Version | None = None
     settings: Settings = {}
     reads: Reads = "poll"
     """How a member takes what is there: `poll`, or collecting until a number or a timeout."""

@@ -53,6 +53,24 @@ class Marked:
         return None, None
 
 
+class _Written(float):
+    """A number with a point, which remembers its digits."""
+
+    def __new__(cls, text: str) -> "_Written":
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+    text: str
+
+
+def written_number(value: object) -> object:
+    """Return a number's digits as the file has them, such as `4.10`; anything else as it is."""
+    if isinstance(value, _Written):
+        return value.text
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
 @dataclass
 class _Node:
     """A value before aliases are expanded; entries of a mapping carry the place of their key."""
@@ -97,6 +115,12 @@ class _Plainly(SafeRepresenter):
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
+
+    def represent_written(self, data: _Written) -> Any:
+        return self.represent_scalar("tag:yaml.org,2002:float", data.text)
+
+
+_Plainly.add_representer(_Written, _Plainly.represent_written)
 
 
 def write_yaml(value: object) -> str:
@@ -230,7 +254,7 @@ def plain_value(text: str) -> object:
     if _OTHER_BASE.match(text):
         return int(text[2:], 8 if text[1] == "o" else 16)
     if _FLOAT.match(text):
-        return float(text)
+        return _Written(text)
     special = _SPECIAL.get(text.lower())
     return float(special) if special else text
 
