@@ -171,9 +171,13 @@ def _fault(choose: random.Random, scenario: dict[str, Any], length_ms: int) -> d
     group = choose.choice(list(scenario["groups"]))
     match kind:
         case "broker_crash" | "broker_stop":
-            topic = choose.choice(list(scenario["topics"]))
+            topic = choose.choice([*scenario["topics"], "a", "a"])
             fault["broker"] = choose.choice(
-                [choose.randint(1, scenario["brokers"]["nodes"]), f"leader of {topic}/0", f"follower of {topic}/0"]
+                [
+                    choose.randint(1, scenario["brokers"]["nodes"]),
+                    *[f"leader of {topic}/0"] * 2,
+                    f"follower of {topic}/0",
+                ]
             )
         case "member_crash" | "member_leave":
             fault["member"] = f"{group}/{choose.randint(1, scenario['groups'][group]['members'])}"
@@ -206,8 +210,8 @@ def _profile(choose: random.Random) -> Profile:
     if style == "ideal":
         return IDEAL
     most_us = {
-        "send": 300, "produce": choose.choice([3_000, 30_000]), "produce_leader": choose.choice([1_000, 10_000]),
-        "acknowledge": 1_000, "fetch": 3_000, "fetch_turnaround": 2_000, "wake": 500, "overshoot": 200, "commit": 5_000,
+        "send": 300, "produce": choose.choice([3_000, 30_000, 60_000]), "produce_leader": choose.choice([1_000, 10_000, 40_000]),
+        "acknowledge": 1_000, "fetch": 3_000, "fetch_turnaround": 2_000, "wake": 500, "overshoot": 200, "commit": choose.choice([5_000, 40_000]),
         "discovery": 100_000, "restart": 200_000, "election": 50_000, "catch_up": 100_000,
     }  # fmt: skip
     measured: dict[str, Any] = {name: _measured(choose, style, high) for name, high in most_us.items()}

@@ -83,7 +83,7 @@ def test_an_idempotent_producer_has_five_requests_under_way():
     }  # fmt: skip
     data = run(Profile(profile="slow", produce=constant(100), produce_leader=constant(100)), producers__p=producer)
 
-    assert [100.5, 200.5, 300.5, 400.5, 500.5, 600.5, 600.5] == ms(data, Kind.send)
+    assert ms(data, Kind.send) == [100.5, 200.5, 300.5, 400.5, 500.5, 600.5, 600.5]
 
 
 def test_a_leader_crash_stalls_until_the_election_and_loses_nothing():
@@ -92,11 +92,11 @@ def test_a_leader_crash_stalls_until_the_election_and_loses_nothing():
     data = run(faults=[crash], drain="20s")
 
     assert [55, 155, *[9220.0] * 8] == ms(data, Kind.send)
-    assert [("election", 9220.0), ("fence", 9220.0)] == sorted(
+    assert sorted(
         (incident.kind, incident.time_ns / MILLISECOND)
         for incident in data.incidents
         if incident.kind in ("fence", "election")
-    )
+    ) == [("election", 9220.0), ("fence", 9220.0)]
     assert data.log["leader_epoch"].tolist() == [0, 0, *[1] * 8]
 
 
@@ -128,8 +128,8 @@ def test_without_idempotence_what_the_followers_had_is_there_twice():
     twice = run(profile, faults=[crash], drain="20s")
     once = run(profile, faults=[crash], drain="20s", producers__p__settings={"enable.idempotence": True})
 
-    assert [0, 0, 1, 2] == twice.log["event_id"].tolist()[:4]
-    assert [1, 2] == twice.operations["offset"][twice.operations["kind"] == Kind.send].tolist()[:2]
+    assert twice.log["event_id"].tolist()[:4] == [0, 0, 1, 2]
+    assert twice.operations["offset"][twice.operations["kind"] == Kind.send].tolist()[:2] == [1, 2]
     assert list(range(10)) == once.log["event_id"].tolist()
 
 
@@ -140,9 +140,9 @@ def test_a_member_crash_brings_back_what_was_not_committed():
     crash = {"fault": "member_crash", "member": "g/1", "at": "40ms", "for": "50ms"}
     data = run(producers__p=producer, faults=[crash], drain="60s")
 
-    assert [5.05] * 10 + [45_040.0] * 10 == ms(data, Kind.delivery)
+    assert ms(data, Kind.delivery) == [5.05] * 10 + [45_040.0] * 10
     assert [15.05, 25.05, 35.05, *[45_050.0 + 10 * n for n in range(10)]] == ms(data, Kind.try_)
-    assert [45_040.0] == [i.time_ns / MILLISECOND for i in data.incidents if i.kind == "session expired"]
+    assert [i.time_ns / MILLISECOND for i in data.incidents if i.kind == "session expired"] == [45_040.0]
 
 
 def test_a_poison_event_is_tried_with_backoff_and_then_a_dead_letter():
@@ -154,10 +154,10 @@ def test_a_poison_event_is_tried_with_backoff_and_then_a_dead_letter():
     fault = {"fault": "poison", "producer": "p", "events": 1, "at": "0ms", "for": "100ms"}
     data = run(topics__dead={"partitions": 1}, groups__g=group, faults=[fault])
 
-    assert [65.0, 95.0, 145.0] == ms(data, Kind.try_, outcome=Outcome.failed)
-    assert [85.0, 135.0] == ms(data, Kind.try_, "retry_due_ns", event_id=0)[:2]
-    assert [145.0] == ms(data, Kind.dead_letter)
-    assert [(0, 9), (1, 0)] == [(t, e) for t, e in data.log[["topic", "event_id"]].tolist() if t == 1 or e == 9]
+    assert ms(data, Kind.try_, outcome=Outcome.failed) == [65.0, 95.0, 145.0]
+    assert ms(data, Kind.try_, "retry_due_ns", event_id=0)[:2] == [85.0, 135.0]
+    assert ms(data, Kind.dead_letter) == [145.0]
+    assert [(t, e) for t, e in data.log[["topic", "event_id"]].tolist() if t == 1 or e == 9] == [(0, 9), (1, 0)]
 
 
 def test_collect_waits_for_its_events_or_its_timeout():
@@ -165,10 +165,19 @@ def test_collect_waits_for_its_events_or_its_timeout():
     group = {"topics": ["a"], "work": "0ms", "reads": {"collect": {"events": 2, "timeout": "150ms"}}}
     data = run(groups__g=group)
 
-    assert [150.0, 255.0, 255.0, 405.0, 555.0, 555.0, 705.0, 855.0, 855.0, 1005.0] == ms(data, Kind.delivery)
-    assert [0, 1, 1, 2, 3, 3, 4, 5, 5, 6] == data.operations["poll_id"][
-        data.operations["kind"] == Kind.delivery
-    ].tolist()
+    assert ms(data, Kind.delivery) == [150.0, 255.0, 255.0, 405.0, 555.0, 555.0, 705.0, 855.0, 855.0, 1005.0]
+    assert data.operations["poll_id"][data.operations["kind"] == Kind.delivery].tolist() == [
+        0,
+        1,
+        1,
+        2,
+        3,
+        3,
+        4,
+        5,
+        5,
+        6,
+    ]
 
 
 def test_waiting_times_are_those_of_an_m_d_1_queue():
