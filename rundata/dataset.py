@@ -11,7 +11,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -28,6 +28,7 @@ from scenarios.plan import Plan
 from scenarios.quantities import SECOND
 
 if TYPE_CHECKING:
+    from rundata.measurement import Measurement
     from rundata.run import Run
 
 State = Literal["preparing", "running", "draining", "complete", "interrupted"]
@@ -109,13 +110,19 @@ class RunWriter:
             self._collected = reached
         return len(rows)
 
-    def finish(self, run: RunData, state: State = "complete") -> None:
-        """Write every table, then remove parts and row logs: what they held is in `run.operations`, sorted."""
+    def finish(
+        self, run: RunData, state: State = "complete", measured: Sequence[Mapping[str, "Measurement"]] = ()
+    ) -> None:
+        """Write every table, then remove parts and row logs: what they held is in `run.operations`, sorted.
+
+        `measured` are the indicators of the run's replications, itself the first; their intervals go into `tallies`.
+        """
         run = replace(run, operations=arranged(run.operations), about={**run.about, "state": state})
         self._facts |= {"end_ns": run.end_ns, "error_names": {str(k): v for k, v in run.error_names.items()}}
-        for name, table in _tables(run).items():
+        for name, table in _tables(run, measured).items():
             parquet.write(table, self.folder / f"{name}.parquet")
-        self.state(state, **{key: value for key, value in run.about.items() if key not in _OWN})
+        self._facts |= {key: value for key, value in run.about.items() if key not in _OWN}
+        self.state(state)
         self._remove_raw()
 
     def _write_part(self, rows: NDArray[np.void], reached: Mapping[str, int]) -> None:
@@ -151,6 +158,7 @@ def save(run: RunData, folder: Path | str, state: State = "complete", *, text: s
 def open_run(folder: Path | str) -> "Run":
     """Return the run in a folder: a finished one, an interrupted one, or one that is still going on."""
     from rundata.run import Run
+    from rundata.tallies import estimates_from, shares_from
 
     folder = Path(folder)
     facts = _read_facts(folder)
@@ -178,7 +186,11 @@ def open_run(folder: Path | str) -> "Run":
         error_names=errors,
         about={key: value for key, value in facts.items() if key not in _OWN},
     )
-    return Run(data)
+    tallies = folder / "tallies.parquet"
+    if not tallies.exists():
+        return Run(data)
+    table = parquet.read(tallies)
+    return Run(data, estimates=estimates_from(table), shares_held=shares_from(table))
 
 
 def versions() -> dict[str, str]:
@@ -197,7 +209,7 @@ def host() -> dict[str, Any]:
     return {"system": platform.platform(), "cores": os.cpu_count()}
 
 
-def _tables(run: RunData) -> dict[str, Any]:
+def _tables(run: RunData, measured: Sequence[Mapping[str, "Measurement"]]) -> dict[str, Any]:
     from rundata.tallies import tallies_table
     from rundata.windows import windows_table
 
@@ -205,7 +217,7 @@ def _tables(run: RunData) -> dict[str, Any]:
         **parquet.plain_tables(run),
         "log": parquet.log_table(run.log, run.names),
         "windows": windows_table(run),
-        "tallies": tallies_table(run),
+        "tallies": tallies_table(run, measured),
         # Last, because from then on the parts are no longer needed.
         "operations": parquet.operations_table(run.operations, run.names, run.error_names),
     }

@@ -51,7 +51,10 @@ assert MEASURES.keys() == INDICATORS.keys()
 
 
 def measure(run: RunData) -> dict[str, Measurement]:
-    """Return every indicator: of everything, of each topic, producer and group it applies to, before and around faults."""
+    """Return every indicator: of everything, of each topic, producer and group it applies to, before and around faults.
+
+    What the scenario expects or agrees on is in it too, whatever its scope.
+    """
     books = Books.of(run)
     labels = tuple(dict.fromkeys(planned.label for planned in books.plan.faults))
     found: dict[str, Measurement] = {}
@@ -66,7 +69,16 @@ def measure(run: RunData) -> dict[str, Measurement]:
                 for label in labels:
                     around = replace(scope, narrowed=label)
                     _add(found, kind, around, _once(seen, books, measured, around), _BY_FAULT[kind])
+    for name in _asked(books):
+        if str(name) not in found:
+            found[str(name)] = measure_one(run, name)
     return found
+
+
+def _asked(books: Books) -> list[IndicatorName]:
+    """Return the indicators that the scenario names."""
+    scenario = books.scenario
+    return [expectation.indicator for expectation in scenario.expect] + [parse_indicator(n) for n in scenario.agreement]
 
 
 def measure_one(run: RunData, name: IndicatorName | str) -> Measurement:

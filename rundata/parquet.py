@@ -55,7 +55,10 @@ ROW_SCHEMAS: Mapping[str, pa.Schema] = {
     ),
     "tallies": pa.schema(
         [("name", pa.string()), ("what", WORD), ("value", pa.float64()), ("unit", WORD), ("at_least", pa.float64()),
-         ("series", pa.list_(pa.float64())), ("valid", pa.bool_()), ("examples", pa.list_(pa.string())), ("text", pa.string())]
+         ("interval_low", pa.float64()), ("interval_high", pa.float64()), ("interval999_low", pa.float64()),
+         ("interval999_high", pa.float64()), ("mean_interval_low", pa.float64()), ("mean_interval_high", pa.float64()),
+         ("replications", pa.int64()), ("share_held", pa.float64()), ("series", pa.list_(pa.float64())),
+         ("valid", pa.bool_()), ("examples", pa.list_(pa.string())), ("text", pa.string())]
     ),
 }  # fmt: skip
 """Tables of plain rows, by name."""
@@ -133,7 +136,7 @@ def gauges_from(table: pa.Table) -> tuple[Gauge, ...]:
 def operations_table(rows: NDArray[np.void], names: Names, error_names: Mapping[int, str]) -> pa.Table:
     """Return operations as a table."""
     codes = np.unique(rows["error"]).tolist()
-    words: Mapping[str, tuple[str, ...]] = {
+    coded: Mapping[str, tuple[str, ...]] = {
         "event_type": names.event_types,
         "kind": _KINDS,
         "process": names.processes,
@@ -141,17 +144,17 @@ def operations_table(rows: NDArray[np.void], names: Names, error_names: Mapping[
         "topic": names.topics,
         "outcome": _OUTCOMES,
     }
-    columns = {name: _words(rows[name], words[name]) if name in words else _numbers(rows, name) for name in _COLUMNS}
+    columns = {name: words(rows[name], coded[name]) if name in coded else _numbers(rows, name) for name in _COLUMNS}
     place = {code: number for number, code in enumerate(code for code in codes if code != 0)}
     placed = np.asarray([place.get(code, NONE) for code in codes], np.int16)[np.searchsorted(codes, rows["error"])]
-    columns["error"] = _words(placed, tuple(error_names.get(code, str(code)) for code in place))
+    columns["error"] = words(placed, tuple(error_names.get(code, str(code)) for code in place))
     return pa.table(columns)
 
 
 def operations_from(table: pa.Table, names: Names, error_names: Mapping[int, str]) -> NDArray[np.void]:
     """Return the rows that a table of operations holds."""
     rows = np.zeros(table.num_rows, OPERATION)
-    words: Mapping[str, tuple[str, ...]] = {
+    coded: Mapping[str, tuple[str, ...]] = {
         "event_type": names.event_types,
         "kind": _KINDS,
         "process": names.processes,
@@ -160,8 +163,8 @@ def operations_from(table: pa.Table, names: Names, error_names: Mapping[int, str
         "outcome": _OUTCOMES,
     }
     for name in _COLUMNS:
-        if name in words:
-            rows[name] = _codes(table.column(name), {word: code for code, word in enumerate(words[name])})
+        if name in coded:
+            rows[name] = _codes(table.column(name), {word: code for code, word in enumerate(coded[name])})
         elif name == "error":
             known = {word: code for code, word in error_names.items()}
             rows[name] = _codes(table.column(name), known, empty=0)
@@ -174,7 +177,7 @@ def log_table(rows: NDArray[np.void], names: Names) -> pa.Table:
     """Return the log as a table."""
     return pa.table(
         {
-            "topic": _words(rows["topic"], names.topics),
+            "topic": words(rows["topic"], names.topics),
             **{name: _numbers(rows, name) for name in ("partition", "offset", "event_id", "leader_epoch", "time_ns")},
             "aborted": pa.array(rows["aborted"].astype(bool)),
         }
@@ -196,9 +199,10 @@ def _numbers(rows: NDArray[np.void], name: str) -> pa.Array:
     return pa.array(values, mask=values == _EMPTY[name]) if name in _EMPTY else pa.array(values)
 
 
-def _words(codes: NDArray[Any], words: Sequence[str]) -> pa.Array:
+def words(codes: NDArray[Any], known: Sequence[str]) -> pa.Array:
+    """Return codes as the words they stand for; a negative one is null."""
     codes = np.ascontiguousarray(codes).astype(np.int16)
-    return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), pa.array(words, pa.string()))
+    return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), pa.array(known, pa.string()))
 
 
 def _filled(column: pa.ChunkedArray, empty: int | None) -> NDArray[Any]:
@@ -214,11 +218,11 @@ def _codes(column: pa.ChunkedArray, known: Mapping[str, int], *, empty: int = NO
         return np.zeros(0, np.int64)
     array = column.unify_dictionaries().combine_chunks()
     array = array.chunk(0) if isinstance(array, pa.ChunkedArray) else array
-    words = array.dictionary.to_pylist()
-    codes = np.asarray([known[word] if word in known else int(word) for word in words] + [empty], np.int64)
-    indices: NDArray[Any] = array.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)
-    found: NDArray[Any] = codes[indices]
-    return found
+    found = array.dictionary.to_pylist()
+    codes = np.asarray([known[word] if word in known else int(word) for word in found] + [empty], np.int64)
+    indices: NDArray[Any] = array.indices.fill_null(len(found)).to_numpy(zero_copy_only=False)
+    values: NDArray[Any] = codes[indices]
+    return values
 
 
 # ---- the plan ------------------------------------------------------------------------------------------------------
@@ -240,7 +244,7 @@ def plan_table(plan: Plan) -> pa.Table:
     facts = {"seed": plan.seed, "replication": plan.replication, "faults": faults}
     columns = {
         "intended_ns": pa.array(plan.intended_ns),
-        "producer": _words(plan.producer, plan.producers),
+        "producer": words(plan.producer, plan.producers),
         "process": pa.array(plan.process),
         "key": pa.array(plan.key, mask=plan.key == NO_KEY),
         "size_bytes": pa.array(plan.size_bytes),

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rundata.books import Books, Bools
-from scenarios.expectations import BEFORE_FAULTS, INDICATORS, IndicatorName, nearest
+from scenarios.errors import nearest
+from scenarios.expectations import BEFORE_FAULTS, INDICATORS, IndicatorName
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,125 @@
+"""What a configuration allows to go wrong, in words: acks and idempotence of producers, commits of groups, settings of topics."""
+
+from functools import cached_property
+
+from rundata.books import Books
+from scenarios.clients import producer_settings
+from scenarios.schema import EveryCommit, Group
+
+MOVES = ("assignment", "revocation", "rebalance", "session expired", "eviction", "restart")
+"""Incidents after which a group reads on from committed offsets."""
+
+
+class Allowed:
+    """By producer, group and topic: why something is allowed, or "" where it is not."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+        self._scenario = books.scenario
+
+    @cached_property
+    def loses(self) -> tuple[str, ...]:
+        """Why each producer may lose acknowledged events."""
+        return tuple(self._loses(name) for name in self._books.plan.producers)
+
+    def _loses(self, name: str) -> str:
+        match producer_settings(self._scenario, name).acks:
+            case "1":
+                return f"{name} has acks=1: what the followers do not have yet is lost with its leader"
+            case "0":
+                return f"{name} has acks=0: nobody says whether a broker took the event"
+            case "all":
+                return ""
+
+    @cached_property
+    def repeats_sends(self) -> tuple[str, ...]:
+        """Why each producer may append an event twice."""
+        return tuple(
+            ""
+            if producer_settings(self._scenario, name).idempotence
+            else f"{name} is not idempotent: a batch whose answer was lost is sent and appended again"
+            for name in self._books.plan.producers
+        )
+
+    @cached_property
+    def reorders(self) -> tuple[str, ...]:
+        """Why each producer may append events in another order than it sent them."""
+        return tuple(self._reorders(name) for name in self._books.plan.producers)
+
+    def _reorders(self, name: str) -> str:
+        settings = producer_settings(self._scenario, name)
+        if settings.idempotence or settings.in_flight == 1:
+            return ""
+        return f"{name} is not idempotent and has several requests in flight: one that is sent again overtakes none, but is overtaken"
+
+    @cached_property
+    def interrupted(self) -> tuple[bool, ...]:
+        """Whether each group could be made to read again: by a fault, or by partitions that moved after the start."""
+        run = self._books.run
+        if self._books.plan.faults or run.faults:
+            return (True,) * len(self._books.groups)
+        return tuple(
+            any(
+                incident.kind in MOVES and incident.time_ns > 0 and incident.where.rpartition("/")[0] in (group, "")
+                and incident.where.split("/")[0] == group
+                for incident in run.incidents
+            )
+            for group in self._books.groups
+        )  # fmt: skip
+
+    @cached_property
+    def redelivers(self) -> tuple[str, ...]:
+        """Why each group may be given the same offset again."""
+        return tuple(
+            f"{name} reads again what it had not committed ({commit_words(group)}) when a member ends or partitions move"
+            if interrupted
+            else ""
+            for (name, group), interrupted in zip(self._scenario.groups.items(), self.interrupted, strict=True)
+        )
+
+    @cached_property
+    def repeats_effects(self) -> tuple[str, ...]:
+        """Why each group may handle an event again that it was given again."""
+        return tuple(
+            "" if group.commit == "before_work" else why
+            for group, why in zip(self._scenario.groups.values(), self.redelivers, strict=True)
+        )
+
+    @cached_property
+    def passes(self) -> tuple[str, ...]:
+        """Why each group may commit beyond what it has not handled."""
+        words = {
+            "auto": "commits what was handed over, finished or not",
+            "before_work": "commits before it works, so a crash in between passes over events",
+        }
+        return tuple(
+            f"{name} {words[group.commit]} (commit: {group.commit})"
+            if isinstance(group.commit, str) and group.commit in words
+            else ""
+            for name, group in self._scenario.groups.items()
+        )
+
+    @cached_property
+    def stops(self) -> tuple[str, ...]:
+        """Why each group may stand still for good."""
+        return tuple(self._stops(name, group) for name, group in self._scenario.groups.items())
+
+    def _stops(self, name: str, group: Group) -> str:
+        if group.failures is None:
+            return f"{name} has no `failures`: it tries an event that can never work again and again, and its partition stands still"
+        return f"{name} stops at an event it cannot handle (then: stop)" if group.failures.then == "stop" else ""
+
+    @cached_property
+    def compacts(self) -> tuple[str, ...]:
+        """Why each topic's log may have holes."""
+        return tuple(
+            f"{name} is compacted" if "compact" in str(topic.settings.get("cleanup.policy", "")) else ""
+            for name, topic in self._scenario.topics.items()
+        )
+
+
+def commit_words(group: Group) -> str:
+    """Return a group's commit mode as the scenario writes it."""
+    if isinstance(group.commit, EveryCommit):
+        return f"commit: {{every: {group.commit.every / 1e9:g}s}}"
+    return f"commit: {group.commit}"

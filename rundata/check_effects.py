@@ -1,0 +1,88 @@
+"""Checks of what handlers did: each event once, in the order of its key, and nothing committed that was not handled."""
+
+import numpy as np
+
+from rundata.allowed import Allowed
+from rundata.books import Books, End
+from rundata.check_reads import distinct_offsets
+from rundata.counts import inverted_pairs
+from rundata.findings import CheckResult, by_code, judged, nearby, pair_text, time_text
+from rundata.measurement import Ints
+from rundata.rows import NEVER
+
+
+def duplicate_effects(books: Books) -> CheckResult:
+    """Find pairs that took effect more than once."""
+    pairs = books.pairs
+    effects = pairs.count("effects")
+    found = np.flatnonzero(effects > 1)
+
+    def example(pair: int) -> str:
+        return f"{pair_text(books, pair)}; {effects[pair]} effects{nearby(books, int(pairs.effect_ns[pair]))}"
+
+    result = judged(found, lambda numbers: _why_repeated(books, numbers), example)
+    return CheckResult(result.valid, result.allowed, int((effects[found] - 1).sum()), result.examples)
+
+
+def _why_repeated(books: Books, numbers: Ints) -> list[str]:
+    """Return why each pair may have been handled more than once: its producer repeated it, or its group was given it again."""
+    pairs, allowed = books.pairs, Allowed(books)
+    copies = distinct_offsets(books, numbers) > 1 if len(numbers) else np.zeros(0, np.bool_)
+    of_log = by_code(allowed.repeats_sends, books.plan.producer[pairs.event[numbers]])
+    of_group = by_code(allowed.repeats_effects, pairs.group[numbers])
+    return [sent if copied and sent else read for sent, read, copied in zip(of_log, of_group, copies, strict=True)]
+
+
+def processed_once(books: Books) -> CheckResult:
+    """Find pairs that their group handled more than once, or passed over: effects, dead letters and skips together."""
+    pairs, allowed = books.pairs, Allowed(books)
+    handled = pairs.count("effects") + pairs.count("given_up")
+    delivered = pairs.count("deliveries") > 0
+    more, none = (handled > 1) & delivered, pairs.end == End.passed
+    found = np.flatnonzero(more | none)
+    waiting = int((pairs.end == End.pending).sum())
+
+    def why(numbers: Ints) -> list[str]:
+        repeated = dict(zip(numbers[more[numbers]].tolist(), _why_repeated(books, numbers[more[numbers]]), strict=True))
+        passes = by_code(allowed.passes, pairs.group[numbers])
+        return [repeated.get(number, passed) for number, passed in zip(numbers.tolist(), passes, strict=True)]
+
+    def example(pair: int) -> str:
+        return f"{pair_text(books, pair)}; handled {handled[pair]} times"
+
+    parts = {"more than once": int(more.sum()), "passed over": int(none.sum())}
+    note = f"{waiting} pairs were still pending when the drain ended" if waiting else ""
+    return judged(found, why, example, parts=parts, note=note)
+
+
+def key_order(books: Books) -> CheckResult:
+    """Find pairs that took effect later than a later event of the same producer process and key."""
+    pairs, allowed = books.pairs, Allowed(books)
+    found = np.flatnonzero(inverted_pairs(books))
+
+    def example(pair: int) -> str:
+        return f"{pair_text(books, pair)}; a later event of its key had taken effect before"
+
+    return judged(found, lambda p: by_code(allowed.reorders, books.plan.producer[pairs.event[p]]), example)
+
+
+def passed(books: Books) -> CheckResult:
+    """Find commits that went beyond events which the group had not handled by then."""
+    pairs, allowed, records = books.pairs, Allowed(books), books.records
+    offset = np.full(books.events, NEVER, np.int64)
+    np.minimum.at(offset, records.event, records.offset)
+    beyond = np.full(len(pairs.event), NEVER, np.int64)
+    for group in range(len(books.groups)):
+        mine = np.flatnonzero((pairs.group == group) & (offset[pairs.event] != NEVER))
+        places = offset[pairs.event[mine]]
+        beyond[mine] = books.committed_beyond_ns(group, pairs.partition[mine], places)
+    handled = np.where((pairs.end == End.passed) | (pairs.end == End.expired), NEVER, pairs.end_ns)
+    # What retention took before it could be read, nobody could have handled.
+    early = (beyond < handled) & (pairs.end != End.expired) & (pairs.end != End.lost) & (pairs.end != End.refused)
+    found = np.flatnonzero(early)
+    parts = {"for good": int((pairs.end[found] == End.passed).sum())}
+
+    def example(pair: int) -> str:
+        return f"{pair_text(books, pair)}; committed beyond at {time_text(int(beyond[pair]))}"
+
+    return judged(found, lambda p: by_code(allowed.passes, pairs.group[p]), example, parts=parts)
