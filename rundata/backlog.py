@@ -50,7 +50,13 @@ class Backlog:
 
 def backlog(books: Books, scope: Scope) -> Backlog:
     """Return the waiting pairs of a scope: acknowledged, not lost, warm-up included."""
-    pairs, chosen = books.pairs, pairs_in(books, scope)
+    chosen = pairs_in(books, scope)
+    key = ("backlog", None if chosen is None else (scope.kind, scope.number))
+    return books.once(key, lambda: _backlog(books, chosen))
+
+
+def _backlog(books: Books, chosen: Bools | None) -> Backlog:
+    pairs = books.pairs
     waits = (pairs.acked_ns != NEVER) & (pairs.end != End.lost)
     if chosen is not None:
         waits &= chosen

@@ -3,9 +3,11 @@
 Computed once per run and shared by all indicators and checks.
 """
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,7 @@ from scenarios.schema import Scenario
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+T = TypeVar("T")
 _KEPT = "_books"
 
 
@@ -60,6 +63,7 @@ class Books:
         self.audited = bool(run.extents)
         """Whether the topics were read back at the end; without that nothing is known to be lost."""
         self.end_ns = run.end_ns
+        self._kept: dict[Hashable, Any] = {}
 
     @classmethod
     def of(cls, run: RunData) -> "Books":
@@ -69,6 +73,13 @@ class Books:
             kept[_KEPT] = cls(run)
         books: Books = kept[_KEPT]
         return books
+
+    def once(self, key: Hashable, make: "Callable[[], T]") -> "T":
+        """Return what `make` returned when it was first asked for under this key."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        kept: T = self._kept[key]
+        return kept
 
     # ---- events -------------------------------------------------------------------------------------------------
 

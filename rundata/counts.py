@@ -3,7 +3,7 @@
 import numpy as np
 
 from rundata.books import Books, Bools, End
-from rundata.measurement import Ints, Measurement, missing, share
+from rundata.measurement import Ints, Measurement, distinct, missing, share
 from rundata.rows import NEVER, Kind
 from rundata.scopes import Scope, events_in, measured_events, measured_pairs, pairs_in
 from scenarios.faults import MemberLeave
@@ -138,7 +138,7 @@ def unexpected(books: Books, scope: Scope) -> Found:
         return {"": missing("events", NOT_READ_BACK)}
     log, foreign = books.run.log, unsent_records(books)
     if scope.kind == "topic":
-        foreign &= log["topic"] == scope.number
+        foreign = foreign & (log["topic"] == scope.number)
     ids, topics = log["event_id"][foreign], log["topic"][foreign]
     named = ids >= 0
     distinct = len(np.unique(np.stack([topics[named].astype(np.int64), ids[named]]), axis=1).T) if named.any() else 0
@@ -147,11 +147,15 @@ def unexpected(books: Books, scope: Scope) -> Found:
 
 def unsent_records(books: Books) -> Bools:
     """Return which records of the log no operation sent to their topic, be it a send or a dead letter."""
+    return books.once("unsent records", lambda: _unsent(books))
+
+
+def _unsent(books: Books) -> Bools:
     log, rows = books.run.log, books.run.operations
     kind = rows["kind"]
     sent = (kind == Kind.send) | (kind == Kind.dead_letter)
     topics = len(books.plan.topics) + 1
-    placed = np.unique(rows["event_id"][sent] * topics + rows["topic"][sent])
+    placed = distinct(rows["event_id"][sent] * topics + rows["topic"][sent])
     code = log["event_id"] * topics + log["topic"]
     place = np.searchsorted(placed, code)
     known = np.zeros(len(code), np.bool_)
@@ -173,11 +177,7 @@ def inversions(books: Books, scope: Scope) -> Found:
 
 def inverted_pairs(books: Books) -> Bools:
     """Return which pairs took effect later than a later event of the same group, producer process and key."""
-    kept = vars(books)
-    if "_inverted" not in kept:
-        kept["_inverted"] = _inverted(books)
-    found: Bools = kept["_inverted"]
-    return found
+    return books.once("inverted pairs", lambda: _inverted(books))
 
 
 def _inverted(books: Books) -> Bools:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from rundata.backlog import AFTERMATH_NS, fault_spans
 from rundata.books import Books, Bools, End
-from rundata.measurement import Ints, Measurement, missing, seconds
+from rundata.measurement import Ints, Measurement, distinct, missing, seconds
 from rundata.pairs import NO_END
 from rundata.rows import NEVER
 from rundata.scopes import Scope
@@ -63,7 +63,7 @@ def _sweep(begin: Ints, end: Ints, cuts: Ints) -> tuple[Ints, Ints]:
     fresh = np.concatenate([[True], begin[1:] > reached[:-1]])
     begins = begin[fresh]
     ends = reached[np.append(np.flatnonzero(fresh)[1:] - 1, len(begin) - 1)]
-    points = np.unique(np.concatenate([begins, ends, cuts]))
+    points = distinct(np.concatenate([begins, ends, cuts]))
     low, high = points[:-1], points[1:]
     inside = np.searchsorted(begins, low, side="right") > np.searchsorted(ends, low, side="right")
     return low[inside], high[inside]
@@ -120,11 +120,7 @@ class Outages:
 
 def outages(books: Books) -> Outages:
     """Return the run's waits; they are found once."""
-    kept = vars(books)
-    if "_outages" not in kept:
-        kept["_outages"] = Outages(books)
-    found: Outages = kept["_outages"]
-    return found
+    return books.once("outages", lambda: Outages(books))
 
 
 def delivery_waits(books: Books, scope: Scope) -> Waits:
@@ -207,7 +203,7 @@ def availability(books: Books, scope: Scope) -> Found:
     here = (partition >= 0) & (end > scenario.warm_up) & (begin < scenario.duration)
     asked = np.asarray(list(_asked(books, scope)), np.int64)
     here &= np.isin(partition, asked)
-    busy = np.unique(partition[here])
+    busy = distinct(partition[here])
     silent = [books.partition_name(int(number)) for number in np.setdiff1d(asked, busy)]
     if len(busy) == 0:
         return {"": missing("share", "no partition had traffic")}

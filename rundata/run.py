@@ -7,12 +7,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rundata import checks, expect
 from rundata.expect import ExpectationResult
 from rundata.findings import CheckResult
 from rundata.indicators import measure
 from rundata.measurement import Measurement
+from rundata.operations import arranged, in_order
 from rundata.replications import Estimate, summarise
 from rundata.rows import KIND_TEXT, NEVER, NONE, UNTIMED, Kind, Outcome
 from rundata.tables import RunData
@@ -118,7 +120,7 @@ class Run:
         """The operations with words for codes, and missing values where there is nothing."""
         import pandas as pd
 
-        rows, names = self.data.operations, self.data.names
+        rows, names = self._numbered(), self.data.names
         words: dict[str, Sequence[str]] = {
             "event_type": names.event_types,
             "kind": [KIND_TEXT[kind] for kind in Kind],
@@ -140,6 +142,13 @@ class Run:
             else:
                 columns[name] = _nullable(values, (NEVER, UNTIMED) if name in _TIMES else (NONE,))
         return pd.DataFrame(columns)
+
+    def _numbered(self) -> NDArray[np.void]:
+        """Return the operations in order and with numbered deliveries, as a finished dataset holds them."""
+        rows = self.data.operations
+        delivered = rows["kind"] == Kind.delivery
+        done = in_order(rows) and bool((rows["delivery_number"][delivered] > 0).all())
+        return rows if done else arranged(rows)
 
     @cached_property
     def log(self) -> "pd.DataFrame":
