@@ -80,7 +80,7 @@ class Crew:
 
     def _save(self, name: str, array: NDArray[Any]) -> str:
         path = self.folder / f"{file_name(name)}.npy"
-        np.save(path, array if len(array) else np.zeros(1, array.dtype)[:0])
+        np.save(path, array)
         return str(path)
 
     def started_ns(self) -> NDArray[np.int64]:

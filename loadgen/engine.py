@@ -12,9 +12,10 @@ import psutil
 from confluent_kafka import KafkaError
 
 from loadgen import incidents as incident_sources
-from loadgen.admin import EMBEDDED, Admin, connection
-from loadgen.audit import audit
-from loadgen.clusters.model import Cluster
+from loadgen.admin import EMBEDDED, Admin, AdminError, connection
+from loadgen.audit import AuditError, audit
+from loadgen.children import ChildError
+from loadgen.clusters.model import Cluster, ClusterError
 from loadgen.control_link import ControlLink, Ui
 from loadgen.crew import ASSIGNED_WITHIN_S, Crew
 from loadgen.gauges import Sampler
@@ -27,7 +28,7 @@ from loadgen.validity import invalid_reasons, limits
 from loadgen.warm_up import WarmUp, warm_up
 from rundata.dataset import RunWriter
 from rundata.operations import arranged
-from rundata.rows import NONE
+from rundata.rows import LOG_RECORD, NONE
 from rundata.tables import Incident, Phase, RunData
 from scenarios.files import LoadedScenario
 from scenarios.plan import Plan
@@ -75,6 +76,9 @@ def drive(
     except KeyboardInterrupt:
         run.incomplete.append("interrupted by Ctrl-C")
         run.finish_at_once()
+        raise
+    except BaseException as error:
+        writer.state("interrupted", incomplete=[*run.incomplete, str(error)])
         raise
     finally:
         run.close()
@@ -170,19 +174,26 @@ class _Run:
             _Every(SECOND, self._sample),
             _Every(2 * SECOND, self._collect),
         ]
-        while not self._over(bool(actions)):
-            now = clock.now_ns()
-            while actions and actions[0][0] <= now:
-                actions.pop(0)[1]()
-            exact_ns = actions[0][0] if actions else now + SECOND
-            for each in repeated:
-                if each.due_ns <= clock.now_ns() < exact_ns - EXACT_NS:
-                    each.due_ns = clock.now_ns() + each.interval_ns
-                    each.do()
-            self._sleep_until(min(exact_ns, clock.now_ns() + TICK_NS))
+        try:
+            while not self._over(bool(actions)):
+                self._step(clock, actions, repeated)
+        except (ClusterError, ChildError) as error:  # whatever has died, what was recorded so far is worth keeping
+            self.incomplete.append(str(error))
         self.end_ns = clock.now_ns()
         if not self.healed_ns:
             self.healed_ns = self.end_ns
+
+    def _step(self, clock: RunClock, actions: list[tuple[int, Callable[[], None]]], repeated: list[_Every]) -> None:
+        """Do what is due, and sleep to the next instant that matters."""
+        now = clock.now_ns()
+        while actions and actions[0][0] <= now:
+            actions.pop(0)[1]()
+        exact_ns = actions[0][0] if actions else now + SECOND
+        for each in repeated:
+            if each.due_ns <= clock.now_ns() < exact_ns - EXACT_NS:
+                each.due_ns = clock.now_ns() + each.interval_ns
+                each.do()
+        self._sleep_until(min(exact_ns, clock.now_ns() + TICK_NS))
 
     def _actions(self, lab: Lab) -> list[tuple[int, Callable[[], None]]]:
         """Return what to do to the faults, in order of time."""
@@ -264,7 +275,6 @@ class _Run:
         self.crew.stop_members()
         self.recorder.take()
         self._say("reading back", "reading every topic from its first to its last offset")
-        self.admin.wait_leaders_known(list(self.plan.scenario.topics))
         log, extents = self._audit()
         run = self._data(log, extents)
         self.writer.finish(run, "interrupted" if self.incomplete else "complete")
@@ -294,12 +304,17 @@ class _Run:
         self.crew.stop_producers()
         self.crew.stop_members()
         self.recorder.take()
-        self.writer.finish(self._data(np.zeros(0, _log_dtype()), ()), "interrupted")
+        self.writer.finish(self._data(np.zeros(0, LOG_RECORD), ()), "interrupted")
 
     def _audit(self) -> tuple[Any, Any]:
         assert self.clock is not None
         topics = {name: topic.partitions for name, topic in self.plan.scenario.topics.items()}
-        return audit(connection(self.cluster), topics, self.run_id, self.clock.start_unix_ns)
+        try:
+            self.admin.wait_leaders_known(list(topics))
+            return audit(connection(self.cluster), topics, self.run_id, self.clock.start_unix_ns)
+        except (AdminError, AuditError) as error:
+            self.incomplete.append(f"the topics could not be read back: {error}")
+            return np.zeros(0, LOG_RECORD), ()
 
     def _data(self, log: Any, extents: Any) -> RunData:
         assert self.lab is not None
@@ -377,12 +392,6 @@ class _Run:
         self.crew.close()
         self.control.close()
         _tidy(self.folder)
-
-
-def _log_dtype() -> Any:
-    from rundata.rows import LOG_RECORD
-
-    return LOG_RECORD
 
 
 def _tidy(folder: Path) -> None:

@@ -123,7 +123,8 @@ class Handler:
             else:
                 time.sleep((due - now) / 1e9)
             now = clock()
-        self.late.add(now - due)
+        if work:  # without work there is no planned end to be late for
+            self.late.add(now - due)
         self.busy_until = due
 
     def sleep_until(self, due: int) -> None:
