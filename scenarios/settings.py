@@ -191,7 +191,7 @@ def _given(place: Path, settings: Settings, shared_name: str) -> Path:
 
 def _producer_rules(scenario: Scenario, name: str, place: Path) -> Found:
     producer = scenario.producers[name]
-    given, resolved = common_names(producer.settings), producer_settings(scenario, name)
+    given = common_names(producer.settings)
     if "enable.idempotence" in given and as_bool(given["enable.idempotence"]):
         if acks_of(given.get("acks", "all")) != "all":
             yield (
@@ -216,25 +216,28 @@ def _producer_rules(scenario: Scenario, name: str, place: Path) -> Found:
                 "(librdkafka: crc32, java: murmur2), so remove it and choose by `client`"
             ),
         )
-    delivery = "delivery.timeout.ms"
-    if delivery in given and resolved.delivery_timeout_ns:
-        least = resolved.linger_ns + (resolved.request_timeout_ns if producer.client == "java" else 0)
-        if resolved.delivery_timeout_ns < least or (
-            producer.client == "librdkafka" and resolved.delivery_timeout_ns == least
-        ):
-            parts = "linger.ms + request.timeout.ms" if producer.client == "java" else "linger.ms"
-            yield (
-                _given(place, producer.settings, delivery),
-                (
-                    f"is {given[delivery]}, less than {parts} ({format_duration(least)}), which the client refuses; raise it"
-                ),
-            )
-    elif (
-        producer.client == "librdkafka" and "linger.ms" in given and resolved.linger_ns >= resolved.delivery_timeout_ns
-    ):
+    yield from _delivery_timeout(scenario, name, place)
+
+
+def _delivery_timeout(scenario: Scenario, name: str, place: Path) -> Found:
+    producer = scenario.producers[name]
+    given, resolved = common_names(producer.settings), producer_settings(scenario, name)
+    timeout = resolved.delivery_timeout_ns
+    if producer.client == "java":
+        least, parts = resolved.linger_ns + resolved.request_timeout_ns, "linger.ms + request.timeout.ms"
+        refused = "delivery.timeout.ms" in given and timeout < least
+    else:  # librdkafka looks at its defaults only beside idempotence
+        least, parts = resolved.linger_ns, "linger.ms"
+        looks = "linger.ms" in given and ("delivery.timeout.ms" in given or resolved.idempotence)
+        refused = looks and timeout <= least
+    if refused:
+        blamed = "delivery.timeout.ms" if "delivery.timeout.ms" in given else "linger.ms"
         yield (
-            _given(place, producer.settings, "linger.ms"),
-            f"is {given['linger.ms']}, not below message.timeout.ms; lower it",
+            _given(place, producer.settings, blamed),
+            (
+                f"is {given[blamed]}; the client wants its delivery timeout, {format_duration(timeout)}, "
+                f"to be longer than {parts}, {format_duration(least)}"
+            ),
         )
 
 
