@@ -217,7 +217,7 @@ class Books:
         owner = (group * int(self.first_partition[-1]) + partition)[order]
         starts = np.flatnonzero(np.diff(owner, prepend=-1))
         ended, offset = ended[order], offset[order]
-        slices = zip(starts, np.append(starts[1:], len(owner)), strict=True)
+        slices = zip(starts, np.append(starts, len(owner))[1:], strict=True)
         return {divmod(int(owner[a]), int(self.first_partition[-1])): (ended[a:b], offset[a:b]) for a, b in slices}
 
     def committed(self, group: int) -> Ints:

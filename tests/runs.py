@@ -102,9 +102,8 @@ class Build:
         started_ns = plan["intended_ns"] if started is None else ns(started)
         partition = plan["partition"] if partition is None else partition
         topic = list(self.scenario.producers.values())[plan["producer"]].topic
-        if outcome is Outcome.ok or offset is not None:
-            if logged:
-                offset = self.append(topic, partition, event, at=started_ns / 1e9, offset=offset, epoch=epoch)
+        if (outcome is Outcome.ok or offset is not None) and logged:
+            offset = self.append(topic, partition, event, at=started_ns / 1e9, offset=offset, epoch=epoch)
         never = outcome is Outcome.unknown and ended is None
         ended_ns = NEVER if never else (started_ns + ns(0.01) if ended is None else ns(ended))
         process = f"{list(self.scenario.producers)[plan['producer']]}/{plan['process']}"
