@@ -213,7 +213,8 @@ class Books:
         known = rows.ok & (rows["topic"] >= 0) & (rows["partition"] >= 0) & (rows["group"] >= 0)
         partition = self.first_partition[rows["topic"][known]] + rows["partition"][known]
         group, ended, offset = rows["group"][known], rows["ended_ns"][known], rows["offset"][known]
-        order = np.lexsort((ended, partition, group))
+        # Of commits at one instant the highest counts as the last: that is where a group moves.
+        order = np.lexsort((offset, ended, partition, group))
         owner = (group * int(self.first_partition[-1]) + partition)[order]
         starts = np.flatnonzero(np.diff(owner, prepend=-1))
         ended, offset = ended[order], offset[order]

@@ -7,8 +7,9 @@ from rundata.rows import Kind
 
 
 def arranged(rows: NDArray[np.void]) -> NDArray[np.void]:
-    """Return the rows in the order of their start (ties: kind, event, process, the order given), deliveries numbered."""
-    order = np.lexsort((rows["process"], rows["event_id"], rows["kind"], rows["started_ns"]))
+    """Return the rows in the order of their start (ties: kind, event, process, partition, offset, end), deliveries numbered."""
+    ties = ("ended_ns", "offset", "partition", "process", "event_id", "kind")
+    order = np.lexsort((*(rows[name] for name in ties), rows["started_ns"]))
     rows = rows[order]
     number_deliveries(rows)
     return rows
