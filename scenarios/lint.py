@@ -26,6 +26,13 @@ MODELLED: Mapping[str, frozenset[str]] = {
             "broker.heartbeat.interval.ms",
             "group.consumer.session.timeout.ms",
             "group.consumer.heartbeat.interval.ms",
+            # These only say which timers a client or the brokers may have, and that is checked.
+            "group.min.session.timeout.ms",
+            "group.max.session.timeout.ms",
+            "group.consumer.min.session.timeout.ms",
+            "group.consumer.max.session.timeout.ms",
+            "group.consumer.min.heartbeat.interval.ms",
+            "group.consumer.max.heartbeat.interval.ms",
             "min.insync.replicas",
         }
     ),

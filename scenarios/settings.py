@@ -171,14 +171,26 @@ def _refused(place: Path, settings: Settings, system: str, ours: tuple[str, ...]
 
 
 def _broker_rules(scenario: Scenario) -> Found:
+    """Hold session and heartbeat against the bounds that brokers check when they start."""
+    known = known_settings("kafka-broker")
     settings = scenario.brokers.settings
-    place: Path = ("brokers", "settings")
+
+    def value(name: str) -> float:
+        return float(settings.get(name, known[name].default))
+
     for kind in ("consumer", "share"):
-        session, least = f"group.{kind}.session.timeout.ms", f"group.{kind}.min.session.timeout.ms"
-        low = float(settings.get(least, 45_000))
-        if session in settings and float(settings[session]) < low:
-            message = f"is {settings[session]}, below {least} ({low:g}), and no broker would start; lower that too"
-            yield (*place, session), message
+        for timer in ("session.timeout.ms", "heartbeat.interval.ms"):
+            name = f"group.{kind}.{timer}"
+            least, most = (f"group.{kind}.{end}.{timer}" for end in ("min", "max"))
+            if not value(least) <= value(name) <= value(most):
+                blamed = next((given for given in (name, least, most) if given in settings), name)
+                yield (
+                    ("brokers", "settings", blamed),
+                    (
+                        f"is {settings[blamed]}, and no broker starts unless {least} ({value(least):g}) <= {name} ({value(name):g}) "
+                        f"<= {most} ({value(most):g}); change them together"
+                    ),
+                )
 
 
 def _given(place: Path, settings: Settings, shared_name: str) -> Path:

@@ -145,7 +145,12 @@ class _RefusedError(Exception):
 
 def _events(text: str) -> Iterator[Event]:
     reader = YAML(typ="safe", pure=True)
-    yield from reader.parse(text)
+    try:
+        yield from reader.parse(text)
+    except YAMLError:
+        raise
+    except Exception as error:  # the parser asserts some of what it reads, such as `%YAML 1.0`
+        raise _RefusedError(f"is not YAML 1.2: {str(error) or type(error).__name__}", (1, 1)) from error
 
 
 def _place(event: Event) -> tuple[int, int]:

@@ -196,5 +196,9 @@ def test_brokers_that_would_not_start_are_refused() -> None:
         "small.yaml:7: brokers.settings['broker.session.timeout.ms'] is 'soon'; it is a whole number",
     ]
     assert complaints(changed(("nodes: 3}", "nodes: 3, settings: {group.consumer.session.timeout.ms: 10000}}"))) == [
-        "small.yaml:7: brokers.settings['group.consumer.session.timeout.ms'] is 10000, below group.consumer.min.session.timeout.ms (45000), and no broker would start; lower that too"
+        "small.yaml:7: brokers.settings['group.consumer.session.timeout.ms'] is 10000, and no broker starts unless group.consumer.min.session.timeout.ms (45000) <= group.consumer.session.timeout.ms (10000) <= group.consumer.max.session.timeout.ms (60000); change them together"
     ]
+    lowered = (
+        "nodes: 3, settings: {group.consumer.session.timeout.ms: 10000, group.consumer.min.session.timeout.ms: 6000}}"
+    )
+    assert complaints(changed(("nodes: 3}", lowered))) == []

@@ -114,6 +114,12 @@ def test_nesting_without_end_is_refused() -> None:
     assert complaints("- " * 100_000) == ["small.yaml:1: this is nested more than 32 levels deep"]
 
 
+def test_a_file_of_another_yaml_is_refused() -> None:
+    assert complaints("%YAML 1.0\n---\na: 1\n") == [
+        "small.yaml:1: is not YAML 1.2: version minor part can only be 2 or 1, got (1, 0)"
+    ]
+
+
 def test_a_file_without_end_is_refused() -> None:
     assert complaints("#" * 2_000_000) == ["small.yaml: the file is longer than 1 MiB; split it up"]
 
