@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -274,7 +275,18 @@ class Crew:
         self._end(self.producers.values())
 
     def stop_members(self) -> None:
-        """Let the members leave in good order."""
+        """Let the members leave in good order: all commit before the first one's leaving begins a rebalance."""
+        running = [worker for worker in self.members.values() if worker.running and not worker.expected_to_end]
+        for worker in running:
+            worker.tell("wind up")
+        with suppress(ChildError):
+            wait_until(
+                lambda: all("wound up" in w.said or not w.running for w in running),
+                [],
+                LEAVE_WITHIN_S,
+                "the members' last commits",
+                self.hear,
+            )
         for worker in self.members.values():
             worker.signal(signal.SIGTERM)
         self._end(self.members.values())

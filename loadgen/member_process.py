@@ -95,6 +95,9 @@ class MemberProcess:
             match request["do"]:
                 case "start":
                     self._start(request["at_ns"])
+                case "wind up":
+                    self.commits.handing_over()
+                    self.child.say("wound up")
                 case other:
                     raise ValueError(f"a member knows no request {other!r}")
 
