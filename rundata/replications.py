@@ -15,7 +15,8 @@ from scenarios.expectations import IndicatorUnit
 Bounds = tuple[float, float]
 ENOUGH_FOR_RANKS = 39
 """From so many replications on, the 95 % interval of single runs lies between two of them."""
-_INTERVAL, _INTERVAL_999 = 0.95, 0.999
+_TAIL, _TAIL_999 = 0.025, 0.0005
+"""Chance that a run falls below the interval, and as much above it."""
 _ENOUGH_FOR_RANKS_999 = 1999
 
 
@@ -85,8 +86,8 @@ def estimate(measured: Sequence[Measurement]) -> Estimate:
     return Estimate(
         value=finite(middle),
         unit=unit,
-        interval=_single_runs(values, _INTERVAL, ENOUGH_FOR_RANKS),
-        interval999=_single_runs(values, _INTERVAL_999, _ENOUGH_FOR_RANKS_999),
+        interval=_single_runs(values, _TAIL, ENOUGH_FOR_RANKS),
+        interval999=_single_runs(values, _TAIL_999, _ENOUGH_FOR_RANKS_999),
         mean_interval=None if never or len(values) < 2 else _mean_interval(values),
         at_least=None if math.isfinite(middle) else _median(bounds),
         reason=_reason(count, never, apart, reached),
@@ -109,26 +110,27 @@ def _median(values: NDArray[np.float64]) -> float:
     return low if low == high else (low + high) / 2
 
 
-def _single_runs(values: NDArray[np.float64], level: float, enough: int) -> Bounds | None:
+def _single_runs(values: NDArray[np.float64], tail: float, enough: int) -> Bounds | None:
     """Return where a further run falls with that chance: between ranks, or by Student's t where there are too few."""
     if len(values) < 2:
         return None
     ordered = np.sort(values)
     if len(values) >= enough:
-        return _at_rank(ordered, (1 - level) / 2), _at_rank(ordered, (1 + level) / 2)
+        rank = tail * (len(values) + 1)
+        return _at_rank(ordered, rank), _at_rank(ordered, len(values) + 1 - rank)
     known = ordered[np.isfinite(ordered)]
     if len(known) < 2:
         return float(ordered[0]), float(ordered[-1])
-    reach = float(stats.t.ppf((1 + level) / 2, len(known) - 1) * known.std(ddof=1)) * math.sqrt(1 + 1 / len(known))
+    reach = float(stats.t.ppf(1 - tail, len(known) - 1) * known.std(ddof=1)) * math.sqrt(1 + 1 / len(known))
     mean = float(known.mean())
     low, high = min(float(ordered[0]), mean - reach), max(float(ordered[-1]), mean + reach)
     # Nothing that is measured here can fall below zero, unless it did (clocks of two hosts).
     return (max(low, 0.0) if ordered[0] >= 0 else low), high
 
 
-def _at_rank(ordered: NDArray[np.float64], probability: float) -> float:
-    """Return the value at rank probability * (n + 1), linear between neighbours."""
-    place = min(max(probability * (len(ordered) + 1), 1), len(ordered))
+def _at_rank(ordered: NDArray[np.float64], rank: float) -> float:
+    """Return the value at a rank from 1, linear between neighbours."""
+    place = min(max(rank, 1), len(ordered))
     below = math.floor(place)
     low = float(ordered[below - 1])
     high = float(ordered[min(below, len(ordered) - 1)])
@@ -145,7 +147,7 @@ def _mean_interval(values: NDArray[np.float64]) -> Bounds:
 def _of_series(measured: Sequence[Measurement]) -> Estimate:
     full = [one.series for one in measured if one.series]
     stacked = np.array([one for one in full if len(one) == len(full[0])], np.float64)
-    intervals = [_single_runs(column, _INTERVAL, ENOUGH_FOR_RANKS) for column in stacked.T]
+    intervals = [_single_runs(column, _TAIL, ENOUGH_FOR_RANKS) for column in stacked.T]
     return Estimate(
         value=None,
         unit=measured[0].unit,

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 from runs import Build, clean_run, ns, values, without_audit
 
@@ -176,7 +177,7 @@ def test_lag_counts_acknowledged_pairs_that_have_not_ended() -> None:
     run = build.run()
     lag = backlog(Books.of(run), EVERYTHING)
 
-    assert lag.at(__import__("numpy").array([ns(t) for t in (1.0, 1.1, 1.6, 2.0, 2.1, 2.5, 3.0)])).tolist() == [
+    assert lag.at(np.array([ns(t) for t in (1.0, 1.1, 1.6, 2.0, 2.1, 2.5, 3.0)])).tolist() == [
         0,
         1,
         2,
