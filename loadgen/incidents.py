@@ -10,7 +10,7 @@ from loadgen.run_clock import RunClock
 from rundata.tables import Incident
 from scenarios.plan import Plan
 
-_IN_SYNC = re.compile(r"(?:to|ISR) \[?(\d[\d,\s]*)\]?")
+_IN_SYNC = re.compile(r"(?:\bto|ISR) \[?(\d[\d,\s]*)\]?")
 _LEAD_NS = 1_000_000_000
 
 
@@ -54,9 +54,9 @@ def _translate(said: LogIncident, plan: Plan, clock: RunClock, member_ids: Mappi
 
 
 def _replicas(detail: str) -> str | None:
-    """Return the in-sync replicas that a line names last: `1,3`."""
-    found = _IN_SYNC.findall(detail)
-    return ",".join(sorted(found[-1].replace(",", " ").split())) if found else None
+    """Return the in-sync replicas that a line names: `1,3`."""
+    found = _IN_SYNC.search(detail)
+    return ",".join(sorted(found[1].replace(",", " ").split(), key=int)) if found else None
 
 
 def _member(said: LogIncident, member_ids: Mapping[str, str]) -> str:

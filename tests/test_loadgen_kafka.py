@@ -52,7 +52,7 @@ groups:
     settings: {group.protocol: consumer}
     failures: {then: skip}
 """
-CRASH = 'faults=[{fault: broker_crash, broker: leader of orders/0, at: 3s, for: 3s}]'
+CRASH = "faults=[{fault: broker_crash, broker: leader of orders/0, at: 3s, for: 3s}]"
 MEMBERS = (
     "faults=[{fault: member_crash, member: fulfilment/2, at: 2s, for: 3s}, {fault: member_leave, member: fulfilment/1, at: 4s, for: 1s},"
     " {fault: failing_work, group: analytics, share: 50%, at: 3s, for: 2s}, {fault: broker_stop, broker: 1, at: 9s, for: 2s}]"
@@ -81,7 +81,11 @@ def test_a_leaders_crash_is_driven_proven_and_survived(kafka: LocalKafka, tmp_pa
     fence = next(each for each in run.incidents if each.kind == "fence")
     assert fence.where == "broker 1"
     assert 6.4e9 < fence.time_ns < 7.8e9
-    elected = {each.where: each.detail for each in run.incidents if each.kind == "election" and each.where.startswith("orders/")}
+    elected = {
+        each.where: each.detail
+        for each in run.incidents
+        if each.kind == "election" and each.where.startswith("orders/")
+    }
     assert elected == {"orders/0": "leader 2", "orders/3": "leader 2"}
     assert any(each.kind == "isr" and each.where == "orders/0" and each.detail == "2,3" for each in run.incidents)
     assert any(each.kind == "restart" and each.where == "broker 1" for each in run.incidents)
@@ -118,7 +122,11 @@ def test_members_crash_leave_fail_and_come_back(kafka: LocalKafka, tmp_path: Pat
     expired = next(each for each in run.incidents if each.kind == "session expired")
     assert expired.where == "fulfilment/2"
     assert expired.time_ns == pytest.approx(8e9, abs=1.5e9)
-    assert [each.where for each in run.incidents if each.kind == "restart"] == ["fulfilment/2", "fulfilment/1", "broker 1"]
+    assert [each.where for each in run.incidents if each.kind == "restart"] == [
+        "fulfilment/2",
+        "fulfilment/1",
+        "broker 1",
+    ]
     # What the dead member had in hand was delivered again to somebody.
     again = rows_of(run, Kind.delivery, group=group_code(run, "fulfilment"))
     assert len(again) > len(run.plan)

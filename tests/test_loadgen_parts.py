@@ -1,0 +1,271 @@
+"""The parts of the live driver that need no broker: records, outcomes, refusals, incidents, shares, verdicts."""
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from runs import Build, ns, scenario_with
+
+from loadgen.children import file_name
+from loadgen.crew import _range_shares
+from loadgen.gauges import values
+from loadgen.incidents import from_logs, from_members
+from loadgen.outcomes import QUEUE_FULL, outcome_of
+from loadgen.records import PoisonError, decode, encode, filler, new_run_id, read_ids
+from loadgen.refuse import cannot
+from loadgen.run_clock import RunClock, unix_offset_ns
+from loadgen.validity import invalid_reasons, limits
+from loadgen.warm_up import is_steady
+from rundata.rows import Kind, Outcome, new_operations
+from rundata.tables import Gauge, Incident
+
+MS = 1_000_000
+
+
+# ---- records -------------------------------------------------------------------------------------------------------
+
+
+def test_a_value_carries_its_ids_and_its_intended_time():
+    value = encode(77, 5, 3, 1_234, b"body")
+
+    assert len(value) == 36
+    assert read_ids(value, 77) == (5, 3, 1_234)
+    assert decode(value) == b"body"
+
+
+def test_a_poison_value_cannot_be_decoded_and_is_known_all_the_same():
+    value = encode(77, 5, 3, 1_234, b"", poison=True)
+
+    assert read_ids(value, 77) == (5, 3, 1_234)
+    with pytest.raises(PoisonError):
+        decode(value)
+
+
+@pytest.mark.parametrize("value", [None, b"", b"x" * 31, encode(78, 5, 3, 0, b"")])
+def test_what_is_not_of_this_run_has_no_ids(value: bytes | None):
+    assert read_ids(value, 77) is None
+
+
+def test_filler_is_the_same_each_time_and_long_enough():
+    assert filler(200_000)[:100] == filler(10)[:100]
+    assert len(filler(200_000)) >= 200_000
+
+
+def test_run_ids_leave_room_for_the_poison_mark():
+    assert all(0 < new_run_id() < 2**63 for _ in range(100))
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome"),
+    [
+        (0, Outcome.ok),
+        (-192, Outcome.unknown),  # the delivery timeout is over: the broker may have it
+        (-195, Outcome.unknown),  # the connection broke
+        (-151, Outcome.unknown),  # given up while the answer was due
+        (20, Outcome.unknown),  # appended, with too few replicas
+        (19, Outcome.failed),  # refused before the append
+        (10, Outcome.failed),  # too large
+        (-152, Outcome.failed),  # given up before it was sent
+        (QUEUE_FULL, Outcome.failed),
+    ],
+)
+def test_a_timeout_is_unknown_and_a_refusal_is_failed(code: int, outcome: Outcome):
+    assert outcome_of(code) is outcome
+
+
+# ---- refusals ------------------------------------------------------------------------------------------------------
+
+
+def refusals(changes: Mapping[str, Any], **options: Any) -> list[str]:
+    return cannot(scenario_with(changes), **options)
+
+
+def test_a_scenario_that_can_be_driven_is_not_refused():
+    assert refusals({}) == []
+
+
+def test_a_java_client_is_refused():
+    assert refusals({"groups": {"work": {"client": "java"}}}) == [
+        "groups.work.client is java; the live driver has librdkafka: leave `client` out, or simulate it"
+    ]
+
+
+def test_a_cluster_of_another_size_is_refused():
+    cluster: Any = SimpleNamespace(implementation="apache-kafka", nodes=5)
+
+    assert refusals({}, cluster=cluster) == ["brokers.nodes is 3, and this cluster has 5: set brokers.nodes=5"]
+
+
+def test_a_crash_of_the_controller_is_refused():
+    crash = {"fault": "broker_crash", "broker": "controller", "at": "1s", "for": "1s"}
+
+    (reason,) = refusals({"faults": [crash]})
+    assert reason.startswith("faults[0]: broker is controller;")
+
+
+def test_the_embedded_cluster_has_no_consumer_protocol():
+    settings = {"groups": {"work": {"settings": {"group.protocol": "consumer"}}}}
+
+    assert refusals(settings) == []
+    assert len(refusals(settings, implementation="librdkafka-mock")) == 1
+
+
+# ---- incidents -----------------------------------------------------------------------------------------------------
+
+START_UNIX_NS = 1795479170_000 * MS
+
+
+def elected(topic: str, at_ms: int) -> str:
+    return (
+        f"{at_ms} [2026-11-24T00:12:54,010] INFO [Broker id=1] Leader {topic}-1 with topic id Some(KWbtbjE7SxKSZbTqGEc8eg) starts at leader "
+        "epoch 1 from offset 180 with partition epoch 1, high watermark 179, ISR [3,1], adding replicas [] and removing replicas [] . "
+        "Previous leader Some(2) and previous leader epoch was 0. (logger)\n"
+    )
+
+
+LOG = (
+    "1795479173949 [2026-11-24T00:12:53,949] INFO [QuorumController id=100] Fencing broker 2 at epoch 11 because its "
+    "session has timed out. (ReplicationControlManager)\n"
+    + elected("orders", 1795479174010)
+    + elected("others", 1795479174011)
+    + "1795479178173 [2026-11-24T00:12:58,173] INFO [Partition orders-1 broker=1] ISR updated to 3,2,1  and version updated "
+    "to 2 (Partition)\n"
+    "1795479179268 [2026-11-24T00:12:59,268] INFO [GroupCoordinator id=1 topic=__consumer_offsets partition=2] Member "
+    "work-2-659f0b8e in group work has failed, removing it from the group. (GroupMetadataManager)\n"
+)
+
+
+def test_brokers_logs_become_incidents_in_the_words_of_both_engines(tmp_path):
+    """Times count from the start of the run, members are named as the scenario names them, other people's topics are left out."""
+    (tmp_path / "n1.log").write_text(LOG)
+    clock = RunClock(0, START_UNIX_NS, 0)
+
+    found = from_logs(tmp_path, Build({}).run().plan, clock, {"work-2-659f0b8e": "work/2"})
+
+    assert [(each.time_ns // MS, each.kind, each.where, each.detail) for each in found] == [
+        (3949, "fence", "broker 2", "epoch 11 because its session has timed out"),
+        (4010, "election", "orders/1", "leader 1"),
+        (4010, "isr", "orders/1", "1,3"),
+        (8173, "isr", "orders/1", "1,2,3"),
+        (9268, "session expired", "work/2", "Member work-2-659f0b8e"),
+    ]
+
+
+def test_what_a_run_before_left_in_the_logs_is_left_out(tmp_path):
+    (tmp_path / "n1.log").write_text(LOG)
+
+    assert from_logs(tmp_path, Build({}).run().plan, RunClock(0, START_UNIX_NS + 60_000 * MS, 0), {}) == []
+
+
+def test_what_members_have_at_the_start_holds_from_time_0():
+    heard = [
+        (100, "assignment", "work/1", "orders/0 orders/1"),
+        (200, "revocation", "work/1", ""),
+        (300, "assignment", "work/1", "orders/0"),
+        (1500, "revocation", "work/1", ""),
+    ]
+
+    assert list(from_members(heard, RunClock(1000, 0, 0))) == [
+        Incident(500, "revocation", "work/1", ""),
+        Incident(0, "assignment", "work/1", "orders/0"),
+    ]
+
+
+# ---- groups, clocks, warm-up ---------------------------------------------------------------------------------------
+
+
+def test_the_range_assignor_gives_the_first_members_more_of_each_topic():
+    assert _range_shares([6], 4) == [2, 2, 1, 1]
+    assert _range_shares([1, 1, 4], 2) == [4, 2]
+    assert _range_shares([2], 3) == [1, 1, 0]
+
+
+def test_the_two_clocks_are_read_together():
+    first, error_ns = unix_offset_ns()
+    second, _ = unix_offset_ns()
+
+    assert error_ns < 1_000_000
+    assert abs(second - first) < 5_000_000
+
+
+def test_a_warm_up_is_steady_after_three_windows_alike():
+    assert not is_steady((9 * MS, 9 * MS))
+    assert not is_steady((500 * MS, 12 * MS, 9 * MS))
+    assert is_steady((500 * MS, 10 * MS, 9 * MS, 8 * MS))
+    assert is_steady((2 * MS, 1 * MS, 1 * MS))
+
+
+def test_processes_names_become_file_names():
+    assert file_name("eu.shop/12") == "eu.shop-12"
+
+
+# ---- verdicts on the driver ----------------------------------------------------------------------------------------
+
+
+def sends(late_ms: list[float], ack_ms: float = 10.0) -> np.ndarray:
+    rows = new_operations(len(late_ms))
+    rows["kind"] = Kind.send
+    rows["intended_ns"] = np.arange(len(late_ms)) * MS
+    rows["started_ns"] = rows["intended_ns"] + (np.asarray(late_ms) * MS).astype(np.int64)
+    rows["ended_ns"] = rows["intended_ns"] + int(ack_ms * MS)
+    return rows
+
+
+PLAN = Build({}).run().plan
+
+
+def verdict(rows: np.ndarray, gauges: list[Gauge] | None = None, late: Mapping[str, int] | None = None) -> list[str]:
+    return invalid_reasons(PLAN, rows, gauges or [], late or {})
+
+
+def test_a_driver_in_time_is_valid():
+    assert verdict(sends([0.1] * 99 + [50.0])) == []
+
+
+def test_late_senders_make_a_run_invalid():
+    """Two of a hundred events 6 ms late are beyond the 99th percentile's 5 ms."""
+    (reason,) = verdict(sends([0.1] * 98 + [6.0] * 2))
+
+    assert reason.startswith("the senders ran 6ms behind the plan (p99; at most 5ms)")
+
+
+def test_lateness_is_measured_by_what_it_is_compared_with():
+    """Where acknowledgements take 100 ms at the 99th percentile, 6 ms say little; where they take 10 ms they say much."""
+    late = [0.1] * 98 + [6.0] * 2
+
+    assert verdict(sends(late, ack_ms=100.0)) == []
+    assert limits(PLAN, sends(late)).lateness_p99_ns == 6 * MS
+
+
+def test_a_full_client_queue_makes_a_run_invalid():
+    rows = sends([0.1] * 10)
+    rows["error"][:2] = QUEUE_FULL
+
+    assert verdict(rows) == [
+        "the clients' own queue was full for 2 events: raise queue.buffering.max.messages, or lower the rate"
+    ]
+
+
+def test_a_busy_sender_makes_a_run_invalid_and_a_short_peak_does_not():
+    def gauges(shares: list[float]) -> list[Gauge]:
+        return [Gauge(ns(second), "thread_share", "shop/2", share) for second, share in enumerate(shares)]
+
+    assert verdict(sends([0.1]), gauges([0.2, 0.95, 0.95, 0.2, 0.95])) == []
+    assert verdict(sends([0.1]), gauges([0.95, 0.95, 0.95])) == [
+        "shop/2 used over 90% of a core for 3 s: raise producers.shop.count"
+    ]
+
+
+def test_a_host_whose_cores_others_take_makes_a_run_invalid():
+    gauges = [Gauge(ns(second), "steal_share", "host", 0.2) for second in range(5)]
+
+    assert verdict(sends([0.1]), gauges)[0].startswith("other machines took 20% of this host's cores")
+    assert values(gauges, "steal_share", "host") == [0.2] * 5
+
+
+def test_members_that_end_their_work_late_make_a_run_invalid():
+    assert verdict(sends([0.1]), late={"work/1": 10 * MS, "work/2": 1 * MS}) == []
+    (reason,) = verdict(sends([0.1]), late={"work/1": 100 * MS, "work/2": 1 * MS})
+    assert reason.startswith("1 members ended their work late, work/1 by 100ms")
