@@ -34,8 +34,8 @@ class Verb(_ExampleFirst, TyperCommand):
         """Run the verb; its result is the exit code."""
         try:
             code = super().invoke(ctx)
-        except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
+        except KeyboardInterrupt as stopped:
+            print(": ".join(["interrupted", *map(str, stopped.args)]), file=sys.stderr)
             code = INTERRUPTED
         except typer.Exit:
             raise

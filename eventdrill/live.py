@@ -1,6 +1,7 @@
 """A live run while it goes: rate, lag, faults in effect and time left; one line now and then where there is no terminal."""
 
 import contextlib
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -39,7 +40,8 @@ class _Lines:
 
     def tell(self, state: "Progress") -> None:
         """Say what has changed, or how it goes."""
-        now = (state.phase, state.message, tuple(state.faults))
+        words = re.sub(r"\d.*", "", state.message)  # a count that goes up is no news
+        now = (state.phase, words, tuple(state.faults))
         if now == self._last and time.monotonic() - self._said_s < PLAIN_EVERY_S:
             return
         self._last, self._said_s = now, time.monotonic()

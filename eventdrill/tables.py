@@ -21,12 +21,27 @@ _STATISTICS = ("", "p50", "p95", "p99", "max")
 
 def run_tables(document: Mapping[str, Any]) -> "list[RenderableType]":
     """Return a run's indicators, checks and expectations, the last word last."""
-    indicators = table("indicators", ("indicator", "value", "95 % of runs", "mean, 95 % sure"))
-    for name, found in document["indicators"].items():
-        if _is_headline(name):
-            interval, mean = (bounds(found[key], found["unit"]) for key in ("interval", "mean_interval"))
-            indicators.add_row(name, figure(found), interval, mean)
-    return [indicators, *judgement_tables(document)]
+    found = document["indicators"]
+    several = any(each["interval"] is not None for each in found.values())
+    columns = ("indicator", "value", "95 % of single runs", "mean, 95 % sure") if several else ("indicator", "value")
+    shown = table("indicators", columns)
+    for name, each in found.items():
+        if _is_headline(name) and not _is_zero(each) and not _says_the_same(name, found):
+            intervals = [bounds(each[key], each["unit"]) for key in ("interval", "mean_interval")] if several else []
+            shown.add_row(name, figure(each), *intervals)
+    zero = [name for name, each in found.items() if name in _HEADLINES and _is_zero(each)]
+    return [shown, "zero: " + ", ".join(zero), *judgement_tables(document)]
+
+
+def _is_zero(found: Mapping[str, Any]) -> bool:
+    return found["value"] == 0 and found["interval"] in (None, [0.0, 0.0])
+
+
+def _says_the_same(name: str, found: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether a scope's figure is that of the whole, as with a single topic."""
+    before, bracket, rest = name.partition("[")
+    whole = found.get(before + rest.partition("]")[2]) if bracket else None
+    return whole == found[name]
 
 
 def judgement_tables(document: Mapping[str, Any]) -> "list[RenderableType]":
@@ -41,20 +56,22 @@ def judgement_tables(document: Mapping[str, Any]) -> "list[RenderableType]":
     else:
         parts.append(f"{len(document['checks'])} checks passed")
     if document["expect"]:
-        parts.append(expectation_table(document["expect"]))
+        parts.append(expectation_table(document["expect"], several=document["run"].get("replications", 1) > 1))
     if not document["valid"]["ok"]:
         parts.append("this run says nothing: " + "; ".join(document["valid"]["reasons"]))
     return parts
 
 
-def expectation_table(expect: Iterable[Mapping[str, Any]]) -> "Table":
-    """Return the expectations with what was found."""
-    shown = table("expectations", ("", "expectation", "value", "held in"))
+def expectation_table(expect: Iterable[Mapping[str, Any]], *, several: bool = False) -> "Table":
+    """Return the expectations with what was found; with several replications also how often they held."""
+    from scenarios.expectations import parse_expectation
+
+    shown = table("expectations", ("", "expectation", "value", "held in") if several else ("", "expectation", "value"))
     for each in expect:
-        share_held = each["share_held"]
-        held_in = "" if share_held is None else f"{share_held:.0%} of runs"
-        value = "cannot be measured" if each["value"] is None else f"{each['value']:.4g}"
-        shown.add_row("held" if each["held"] else "FAILED", each["text"], value, held_in)
+        unit = parse_expectation(each["text"]).indicator.unit
+        value = each.get("reason", "cannot be measured") if each["value"] is None else number(each["value"], unit)
+        held_in = [f"{each['share_held']:.0%} of runs"] if several else []
+        shown.add_row("held" if each["held"] else "FAILED", each["text"], value, *held_in)
     return shown
 
 
@@ -118,7 +135,7 @@ def number(value: float | None, unit: str) -> str:
         case "events":
             return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
         case _:
-            return f"{value:.4g} {unit}"
+            return f"{value:.4g}{unit.removeprefix('1')}"
 
 
 def _is_headline(name: str) -> bool:

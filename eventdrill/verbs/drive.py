@@ -8,7 +8,7 @@ import typer
 from eventdrill.errors import WrongInputError
 from eventdrill.terminal import say
 from eventdrill.verbs.options import Json, On, Out, ScenarioFile, Seed, Settings, fresh_folder, place
-from eventdrill.verbs.outcome import finish
+from eventdrill.verbs.outcome import dataset_in, finish
 
 if TYPE_CHECKING:
     from loadgen.control_link import Ui
@@ -45,9 +45,8 @@ def verb(
         )
     work = prepare(file, on=place(on), seed=seed, settings=settings or ())
     folder = fresh_folder(out, f"{work.loaded.scenario.scenario}-driven")
-    with display() as watch:
+    with dataset_in(folder), display() as watch:
         run = work.run(folder, ui=_page() if ui else None, progress=say, watch=watch)
-    say(f"run: {folder}")
     return finish(run, as_json=as_json)
 
 

@@ -1,10 +1,12 @@
 """How a verb ends that made or opened a run: its results, and the exit code that they mean."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eventdrill.errors import FAILED, HELD, SAYS_NOTHING
-from eventdrill.terminal import show, show_json
+from eventdrill.terminal import say, show, show_json
 
 if TYPE_CHECKING:
     from rundata.run import Run
@@ -28,3 +30,13 @@ def exit_code(document: Mapping[str, Any]) -> int:
         return SAYS_NOTHING
     held = all(each["held"] for each in document["expect"])
     return HELD if held and all(check["valid"] for check in document["checks"].values()) else FAILED
+
+
+@contextlib.contextmanager
+def dataset_in(folder: Path) -> Iterator[None]:
+    """Tell, where Ctrl-C ends a run, what is left of it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"{folder} opens, and says that it is incomplete") from None
+    say(f"run: {folder}")

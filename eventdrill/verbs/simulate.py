@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 import typer
 
 from eventdrill.errors import WrongInputError
-from eventdrill.terminal import bar, say
+from eventdrill.terminal import bar
 from eventdrill.verbs.options import Jobs, Json, Out, Profile, ScenarioFile, Seed, Settings, fresh_folder, share
-from eventdrill.verbs.outcome import finish
+from eventdrill.verbs.outcome import dataset_in, finish
 
 NAME = "simulate"
 EXAMPLE = "eventdrill simulate leader-crash --seed 2 --set groups.fulfilment.members=6"
@@ -34,7 +34,7 @@ def verb(
         typer.Option(
             "--precision",
             metavar="SHARE",
-            help="Add runs until the means are known this well, such as 5%; at most R, or 1000.",
+            help="Add runs until the means of what the scenario expects are known this well, such as 5%; at most R, or 1000.",
             show_default=False,
         ),
     ] = None,
@@ -62,7 +62,6 @@ def verb(
     most = replications or (MOST_REPLICATIONS if wanted else 1)
     work = prepare(file, seed=seed, settings=settings or (), profile=profile)
     folder = fresh_folder(out, f"{work.loaded.scenario.scenario}-simulated")
-    with bar("simulated runs", most) as update:
+    with dataset_in(folder), bar("simulated runs", most) as update:
         run = work.run(folder, replications=most, precision=wanted, jobs=jobs, operations=operations, progress=update)
-    say(f"run: {folder}")
     return finish(run, as_json=as_json)

@@ -12,11 +12,10 @@ from scenarios.files import LoadedScenario
 from scenarios.plan import Plan, make_plan
 
 if TYPE_CHECKING:
-    from rundata.run import Run
-
     from loadgen.clusters.model import ClusterSpec
     from loadgen.control_link import Ui
     from loadgen.recorder import Progress
+    from rundata.run import Run
 
 
 def drive(
@@ -72,16 +71,14 @@ class Drive:
         watch: "Callable[[Progress], None]" = lambda _state: None,
     ) -> "Run":
         """Start the brokers, and drive the plan; the driver writes the dataset while it goes on."""
-        from rundata.run import Run
-
         from loadgen.engine import drive as drive_on
-        from rundata.dataset import RunWriter
+        from rundata.dataset import RunWriter, open_run
 
         writer = RunWriter(folder, self.plan, engine="driven", text=self.loaded.text)
         try:
             with start_cluster(self.on, self.spec, progress) as cluster:
-                data = drive_on(self.loaded, self.plan, cluster, writer, progress=watch, ui=ui)
+                drive_on(self.loaded, self.plan, cluster, writer, progress=watch, ui=ui)
         except BaseException:
             writer.state("interrupted")
             raise
-        return Run(data)
+        return open_run(folder)

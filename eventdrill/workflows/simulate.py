@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -88,7 +88,7 @@ class Simulation:
         progress: Progress = lambda _done: None,
     ) -> "Run":
         """Simulate, and write the dataset of the plan itself (replication 0) where a folder is given."""
-        from rundata.dataset import RunWriter
+        from rundata.dataset import RunWriter, open_run, versions
         from rundata.run import Run
 
         about = {"profile": self.profile.profile, "brokers": self._brokers()}
@@ -103,9 +103,12 @@ class Simulation:
             if writer is not None:
                 writer.state("interrupted")
             raise
-        if writer is not None:
-            writer.finish(drawn.first)
-        return Run(drawn.first)
+        measured = drawn.measured if len(drawn.measured) > 1 else ()
+        if writer is None:
+            known = {**about, "versions": versions(), **drawn.first.about}
+            return Run(replace(drawn.first, about=known), measured)
+        writer.finish(drawn.first, measured=measured)
+        return open_run(writer.folder)
 
     def _brokers(self) -> Mapping[str, object]:
         brokers = self.loaded.scenario.brokers
@@ -131,18 +134,24 @@ class Simulation:
             )
             if precision is None or count == most:
                 return drawn
-            missing = _factor_missing(summarise(drawn.measured), precision)
+            missing = _factor_missing(summarise(drawn.measured), self._judged(), precision)
             if missing <= 1:
                 return drawn
             # Half-widths shrink with the square root; a tenth more, since the spread itself is only estimated.
             count = min(most, math.ceil(count * min(10.0, 1.1 * missing**2)))
 
+    def _judged(self) -> set[str]:
+        """Return what a precision is asked of: the figures that the scenario expects something of, and the mean latency."""
+        expected = {str(each.indicator) for each in self.loaded.scenario.expect if each.indicator.unit != "events"}
+        return {"latency.mean", *expected}
 
-def _factor_missing(estimates: "Mapping[str, Estimate]", precision: float) -> float:
+
+def _factor_missing(estimates: "Mapping[str, Estimate]", judged: set[str], precision: float) -> float:
     """Return by how much the widest relative half-width of a mean exceeds what is wanted."""
     widest = 0.0
-    for estimate in estimates.values():
-        if estimate.mean_interval is None or estimate.unit == "events":
+    for name in judged:
+        estimate = estimates.get(name)
+        if estimate is None or estimate.mean_interval is None:
             continue
         low, high = estimate.mean_interval
         middle = abs(low + high) / 2
