@@ -155,8 +155,8 @@ class Books:
 
     @cached_property
     def taken(self) -> Bools:
-        """Which events retention or deletion took from the log before the audit."""
-        gone = np.zeros(self.events, np.bool_)
+        """Which events retention, deletion or compaction took from the log before the audit."""
+        gone = self._compacted()
         if not self.first_offset.any():
             return gone
         first = np.where(self.partition >= 0, self.first_offset[self.partition], 0)
@@ -166,6 +166,21 @@ class Books:
         oldest = self._oldest_left_ns
         before = self.sends.acked_ns < np.where(self.partition >= 0, oldest[self.partition], 0)
         gone |= ~self.in_log & ~known & self.acked & (first > 0) & before
+        return gone
+
+    def _compacted(self) -> Bools:
+        """Return which acknowledged events of compacted topics gave way to a later record of their key."""
+        plan, topics = self.plan, self.scenario.topics
+        policies = [str(topics[name].settings.get("cleanup.policy", "")) for name in plan.topics]
+        compacts = np.asarray(["compact" in policy for policy in policies], np.bool_)
+        gone = np.zeros(self.events, np.bool_)
+        if compacts.any():
+            keyed = compacts[plan.topic] & (plan.key != NO_KEY)
+            line = plan.producer.astype(np.int64) * (int(plan.key.max(initial=0)) + 1) + plan.key
+            latest = np.full(int(line.max(initial=0)) + 1, NONE, np.int64)
+            there = np.flatnonzero(keyed & self.in_log)
+            np.maximum.at(latest, line[there], there)
+            gone[keyed] = (latest[line[keyed]] > np.flatnonzero(keyed)) & ~self.in_log[keyed] & self.acked[keyed]
         return gone
 
     @property

@@ -2,7 +2,7 @@
 
 `run.json` holds schema_version, state, engine, clock_start, scenario {name, text, sha256}, seed, replication, end_ns, error_names,
 and what the caller tells about the run: profile, brokers {implementation, version, nodes}, versions, host, command_line,
-invalid (reasons why the run says nothing), seconds.
+invalid (reasons why the run says nothing), incomplete (reasons why it did not come to its end), seconds.
 """
 
 import hashlib

@@ -62,6 +62,7 @@ class Run:
         reasons = [str(reason) for reason in self.data.about.get("invalid", ())]
         if not self.complete:
             reasons.append(f"the run is incomplete: its state is {self.state!r}")
+            reasons += [str(reason) for reason in self.data.about.get("incomplete", ())]
         return tuple(reasons)
 
     @cached_property

@@ -135,6 +135,15 @@ def test_without_offsets_the_time_tells_whether_retention_took_an_event() -> Non
     assert ends(build.run())[::2] == ["expired", "lost"]
 
 
+def test_compaction_takes_only_what_has_a_later_record_of_its_key() -> None:
+    """Of three acknowledged events that are not in the compacted log, one gave way to a later one of its key."""
+    build = Build({"topics": {"orders": {"settings": {"cleanup.policy": "compact"}}}})
+    for number, key in enumerate((1, 2, 1, 2)):
+        build.send(build.event(float(number), key=key), offset=number, logged=number == 2)
+
+    assert ends(build.run()) == ["expired", "lost", "pending", "lost"]
+
+
 def test_without_an_audit_nothing_is_lost() -> None:
     """A run that was cut short has not read its topics back: acknowledged events are pending, failed ones refused."""
     build = Build()
