@@ -1,8 +1,9 @@
 """The run dataset on disk: a folder with `run.json` and Parquet tables, which opens whenever its writer stopped.
 
 `run.json` holds schema_version, state, engine, clock_start, scenario {name, text, sha256}, seed, replication, end_ns, error_names,
-and what the caller tells about the run: profile, brokers {implementation, version, nodes}, versions, host, command_line,
-invalid (reasons why the run says nothing), incomplete (reasons why it did not come to its end), seconds.
+and what the caller tells about the run: profile, brokers {implementation, version, nodes}, versions, host, command_line, seconds,
+operations (`all`, or `none` where `tallies` is all there is), invalid (reasons why the run says nothing) and incomplete (reasons
+why it did not come to its end).
 """
 
 import hashlib
@@ -117,7 +118,8 @@ class RunWriter:
 
         `measured` are the indicators of the run's replications, itself the first; their intervals go into `tallies`.
         """
-        run = replace(run, operations=arranged(run.operations), about={**run.about, "state": state})
+        about = {key: value for key, value in self._facts.items() if key not in _OWN}
+        run = replace(run, operations=arranged(run.operations), about={**about, **run.about, "state": state})
         self._facts |= {"end_ns": run.end_ns, "error_names": {str(k): v for k, v in run.error_names.items()}}
         for name, table in _tables(run, measured).items():
             parquet.write(table, self.folder / f"{name}.parquet")
@@ -190,7 +192,8 @@ def open_run(folder: Path | str) -> "Run":
     if not tallies.exists():
         return Run(data)
     table = parquet.read(tallies)
-    return Run(data, estimates=estimates_from(table), shares_held=shares_from(table))
+    estimates = estimates_from(table, single=data.about.get("operations") == "none")
+    return Run(data, estimates=estimates, shares_held=shares_from(table))
 
 
 def versions() -> dict[str, str]:

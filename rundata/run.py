@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rundata import checks, expect
 from rundata.expect import ExpectationResult
-from rundata.findings import CheckResult
+from rundata.findings import CheckResult, not_applicable
 from rundata.indicators import measure
 from rundata.measurement import Measurement
 from rundata.operations import arranged, in_order
@@ -65,10 +65,22 @@ class Run:
             reasons += [str(reason) for reason in self.data.about.get("incomplete", ())]
         return tuple(reasons)
 
+    @property
+    def keeps_operations(self) -> bool:
+        """Whether the run holds its operations; a long simulation keeps only what they add up to."""
+        return self.data.about.get("operations") != "none"
+
     @cached_property
     def measured(self) -> dict[str, Measurement]:
-        """Every indicator of this run by its full name."""
-        return measure(self.data)
+        """Every indicator of this run by its full name; the estimate of each where the operations were not kept."""
+        if self.keeps_operations:
+            return measure(self.data)
+        if self._replications:
+            return dict(self._replications[0])
+        return {
+            name: Measurement(each.value, each.unit, each.at_least, each.reason, each.series)
+            for name, each in self._estimates.items()
+        }
 
     @cached_property
     def estimates(self) -> dict[str, Estimate]:
@@ -78,7 +90,11 @@ class Run:
     @cached_property
     def checks(self) -> dict[str, CheckResult]:
         """Every check by its name."""
-        return checks.check(self.data)
+        if self.keeps_operations:
+            return checks.check(self.data)
+        return dict.fromkeys(
+            checks.CHECKS, not_applicable("the operations of this run were not kept (--operations none)")
+        )
 
     @cached_property
     def expectations(self) -> list[ExpectationResult]:

@@ -49,10 +49,10 @@ def _bounds(name: str, bounds: Bounds | None) -> dict[str, float | None]:
     return {f"{name}_low": finite(low), f"{name}_high": finite(high)}
 
 
-def estimates_from(table: pa.Table) -> dict[str, Estimate]:
-    """Return the estimates that a table of tallies holds; empty where there was but one replication."""
+def estimates_from(table: pa.Table, *, single: bool = False) -> dict[str, Estimate]:
+    """Return the estimates that a table of tallies holds; those of one replication only when asked for with `single`."""
     rows = [row for row in table.to_pylist() if row["what"] == "indicator"]
-    if not any((row["replications"] or 1) > 1 for row in rows):
+    if not single and not any((row["replications"] or 1) > 1 for row in rows):
         return {}
     return {
         row["name"]: Estimate(

@@ -116,6 +116,21 @@ def test_a_dataset_remembers_the_intervals_of_its_replications(tmp_path: Path) -
     assert (before["run"]["replications"], after["run"]["replications"]) == (20, 20)
 
 
+def test_a_run_that_kept_no_operations_tells_what_they_added_up_to(tmp_path: Path) -> None:
+    """Its tallies are all there is: figures come from them, and checks are not judged on rows that are not there."""
+    data = expecting_run()
+    measured = [measure(data)]
+    empty = replace(data, operations=data.operations[:0], log=data.log[:0], extents=())
+    writer = RunWriter(tmp_path / "run", data.plan, {"operations": "none"}, engine="simulated")
+    writer.finish(empty, measured=measured)
+
+    opened = open_run(tmp_path / "run")
+
+    assert opened.to_json()["indicators"] == Run(data).to_json()["indicators"]
+    assert [each.value for each in opened.expectations] == [0.0, 0.1]
+    assert opened.checks["lost"].note == "the operations of this run were not kept (--operations none)"
+
+
 def test_opened_checks_are_those_of_the_rows() -> None:
     data = clean_run()
     wrong = replace(data, log=data.log[:-1])
