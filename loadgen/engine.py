@@ -145,6 +145,7 @@ class _Run:
             self.warmed = warm_up(
                 self.crew, connection(self.cluster), warm_s, lambda text: self._say("warming up", text)
             )
+        self.admin.restore_leaders()
         self._say("preparing", "waiting for the groups' assignments")
         self.crew.wait(self.crew.assigned, ASSIGNED_WITHIN_S, "assigning every partition to a member")
         self.control.wait_for_start(self.crew, lambda text: self._say("preparing", text))

@@ -38,7 +38,9 @@ def _translate(said: LogIncident, plan: Plan, clock: RunClock, member_ids: Mappi
             where = f"broker {said.node}" if said.node else "controller"
             yield Incident(at_ns, kind.replace("_", " "), where, said.detail)
         case "election" if ours:
-            yield Incident(at_ns, "election", partition, f"leader {said.node}")
+            # A leader whose epoch grew with a change of its replicas says the same; it was not elected anew.
+            if f"Previous leader Some({said.node})" not in said.detail:
+                yield Incident(at_ns, "election", partition, f"leader {said.node}")
             if in_sync := _replicas(said.detail):
                 yield Incident(at_ns, "isr", partition, in_sync)
         case "isr_shrink" | "isr_expand" | "isr" if ours:

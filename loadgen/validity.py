@@ -22,6 +22,8 @@ MEMBER_LATE_P99_NS = 20_480_000
 THREAD_SHARE = 0.9
 BUSY_FOR_S = 3
 STEAL_SHARE = 0.1
+STALL_S = 0.25
+"""The driver's own loop may wake so late once; a host that stands still for longer than that shows in every figure."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,9 @@ def _busy(plan: Plan, gauges: list[Gauge]) -> list[str]:
     stolen = values(gauges, "steal_share", "host")
     if stolen and float(np.mean(stolen)) > STEAL_SHARE:
         reasons.append(f"other machines took {np.mean(stolen):.0%} of this host's cores: run it on a quieter host")
+    stalls = values(gauges, "oversleep_s", "host")
+    if stalls and max(stalls) > STALL_S:
+        reasons.append(f"the host stood still for {max(stalls):.2f} s: run it on a quieter host")
     return reasons
 
 

@@ -52,7 +52,7 @@ groups:
     settings: {group.protocol: consumer}
     failures: {then: skip}
 """
-CRASH = "faults=[{fault: broker_crash, broker: leader of orders/0, at: 3s, for: 3s}]"
+CRASH = "faults=[{fault: broker_crash, broker: leader of orders/0, at: 3s, for: 6s}]"
 MEMBERS = (
     "faults=[{fault: member_crash, member: fulfilment/2, at: 2s, for: 3s}, {fault: member_leave, member: fulfilment/1, at: 4s, for: 1s},"
     " {fault: failing_work, group: analytics, share: 50%, at: 3s, for: 2s}, {fault: broker_stop, broker: 1, at: 9s, for: 2s}]"
@@ -76,7 +76,7 @@ def test_a_leaders_crash_is_driven_proven_and_survived(kafka: LocalKafka, tmp_pa
     (fault,) = run.faults
     assert fault.target == "broker 1 (leader of orders/0)"
     assert 0 <= fault.began_ns - 3_000_000_000 < 50_000_000
-    for word in ("gone at 3.", "started again at 6.", "fenced at", "led by others", "registered again at"):
+    for word in ("gone at 3.", "started again at 9.", "fenced at", "led by others", "registered again at"):
         assert word in fault.proof
     fence = next(each for each in run.incidents if each.kind == "fence")
     assert fence.where == "broker 1"

@@ -117,11 +117,11 @@ def test_the_embedded_cluster_has_no_consumer_protocol():
 START_UNIX_NS = 1795479170_000 * MS
 
 
-def elected(topic: str, at_ms: int) -> str:
+def elected(topic: str, at_ms: int, before: int = 2) -> str:
     return (
         f"{at_ms} [2026-11-24T00:12:54,010] INFO [Broker id=1] Leader {topic}-1 with topic id Some(KWbtbjE7SxKSZbTqGEc8eg) starts at leader "
         "epoch 1 from offset 180 with partition epoch 1, high watermark 179, ISR [3,1], adding replicas [] and removing replicas [] . "
-        "Previous leader Some(2) and previous leader epoch was 0. (logger)\n"
+        f"Previous leader Some({before}) and previous leader epoch was 0. (logger)\n"
     )
 
 
@@ -130,6 +130,7 @@ LOG = (
     "session has timed out. (ReplicationControlManager)\n"
     + elected("orders", 1795479174010)
     + elected("others", 1795479174011)
+    + elected("orders", 1795479174012, before=1)
     + "1795479178173 [2026-11-24T00:12:58,173] INFO [Partition orders-1 broker=1] ISR updated to 3,2,1  and version updated "
     "to 2 (Partition)\n"
     "1795479179268 [2026-11-24T00:12:59,268] INFO [GroupCoordinator id=1 topic=__consumer_offsets partition=2] Member "
@@ -138,7 +139,8 @@ LOG = (
 
 
 def test_brokers_logs_become_incidents_in_the_words_of_both_engines(tmp_path):
-    """Times count from the start of the run, members are named as the scenario names them, other people's topics are left out."""
+    """Times count from the start of the run, members are named as the scenario names them, other people's topics are left out,
+    and a leader whose epoch grows stays the leader that it was."""
     (tmp_path / "n1.log").write_text(LOG)
     clock = RunClock(0, START_UNIX_NS, 0)
 
@@ -148,6 +150,7 @@ def test_brokers_logs_become_incidents_in_the_words_of_both_engines(tmp_path):
         (3949, "fence", "broker 2", "epoch 11 because its session has timed out"),
         (4010, "election", "orders/1", "leader 1"),
         (4010, "isr", "orders/1", "1,3"),
+        (4012, "isr", "orders/1", "1,3"),
         (8173, "isr", "orders/1", "1,2,3"),
         (9268, "session expired", "work/2", "Member work-2-659f0b8e"),
     ]
@@ -263,6 +266,14 @@ def test_a_host_whose_cores_others_take_makes_a_run_invalid():
 
     assert verdict(sends([0.1]), gauges)[0].startswith("other machines took 20% of this host's cores")
     assert values(gauges, "steal_share", "host") == [0.2] * 5
+
+
+def test_a_host_that_stands_still_makes_a_run_invalid():
+    (reason,) = verdict(
+        sends([0.1]), [Gauge(ns(1), "oversleep_s", "host", 0.01), Gauge(ns(2), "oversleep_s", "host", 2.5)]
+    )
+
+    assert reason == "the host stood still for 2.50 s: run it on a quieter host"
 
 
 def test_members_that_end_their_work_late_make_a_run_invalid():
