@@ -1,7 +1,17 @@
 """Instants that a driven run observed and that the simulator takes instead of drawing them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rundata.rows import Kind, Outcome
+from rundata.tables import FaultRecord, Incident, RunData
+from scenarios import faults as fault_types
+from scenarios.clients import producer_settings
+
+_EVER = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -32,5 +42,144 @@ class Observed:
     assignments: Mapping[str, tuple[Assignment, ...]] = field(default_factory=dict)
     """By group: what was assigned, in the order of time; the first holds from time 0."""
 
+    @classmethod
+    def from_run(cls, run: RunData) -> "Observed":
+        """Return what a driven run tells of its random instants; what it does not tell stays to be drawn.
+
+        When a client turned to a new leader nobody sees. It is estimated: the first acknowledgement (delivery) of a partition
+        that moved, less what such a request typically took that client before the fault. A client that had nothing to
+        send (read) meanwhile seems to be later than it was, which changes nothing for its events.
+        """
+        found = [_OneFault(run, index, record) for index, record in _begun(run)]
+        brokers = [one for one in found if one.node]
+        return cls(
+            fence_ns=_known(brokers, lambda one: one.fence_ns),
+            elected_ns=_known(brokers, lambda one: one.elected_ns),
+            registered_ns=_known(brokers, lambda one: one.registered_ns),
+            back_in_sync_ns=_known(brokers, lambda one: one.back_in_sync_ns),
+            discovered_ns={(one.index, who): at for one in brokers for who, at in one.discovered()},
+            session_expired_ns={(one.index, who): at for one in found for who, at in one.expired()},
+            assignments=_assigned_at_first(run),
+        )
+
 
 NOTHING_OBSERVED = Observed()
+
+
+# ---- what a driven run tells ---------------------------------------------------------------------------------------
+
+
+def _begun(run: RunData) -> Iterator[tuple[int, FaultRecord]]:
+    """Yield each fault that was begun with its index into the plan's."""
+    records = {(record.label, record.planned_begin_ns): record for record in run.faults}
+    for index, planned in enumerate(run.plan.faults):
+        if record := records.get((planned.label, planned.begin_ns)):
+            yield index, record
+
+
+class _OneFault:
+    """One fault of a driven run: what the incidents after its begin say of it."""
+
+    def __init__(self, run: RunData, index: int, record: FaultRecord) -> None:
+        self.run, self.index, self.record = run, index, record
+        fault = run.plan.faults[index].fault
+        self.crash = isinstance(fault, fault_types.BrokerCrash)
+        words = record.target.split()
+        is_broker = isinstance(fault, fault_types.BrokerCrash | fault_types.BrokerStop)
+        self.node = words[1] if is_broker and words[:1] == ["broker"] and len(words) > 1 else ""
+        later = [r.began_ns for r in run.faults if r.began_ns > record.began_ns and r.target.split()[:2] == words[:2]]
+        self.until_ns = min(later, default=_EVER)
+        """Begin of the next fault of the same broker or member: what comes after it belongs to that one."""
+        self.fence_ns = self._first("fence", record.began_ns) if self.crash else None
+        moved_from_ns = self.fence_ns if self.crash else record.began_ns
+        self.moved = self._moved(moved_from_ns) if self.node and moved_from_ns is not None else {}
+        self.elected_ns = max(self.moved.values(), default=None)
+        self.registered_ns = self._first("registered", record.ended_ns)
+        self.back_in_sync_ns = self._back_in_sync()
+
+    def _incidents(self, kind: str, since_ns: int) -> Iterator[Incident]:
+        return (i for i in self.run.incidents if i.kind == kind and since_ns <= i.time_ns < self.until_ns)
+
+    def _first(self, kind: str, since_ns: int) -> int | None:
+        own = (i.time_ns for i in self._incidents(kind, since_ns) if i.where == f"broker {self.node}")
+        return min(own, default=None)
+
+    def _moved(self, since_ns: int) -> dict[tuple[str, int], int]:
+        """Return when each partition got another leader, until the broker was started again."""
+        moved: dict[tuple[str, int], int] = {}
+        for incident in self._incidents("election", since_ns):
+            topic, _, partition = incident.where.rpartition("/")
+            if incident.detail != f"leader {self.node}" and incident.time_ns < self.record.ended_ns:
+                if topic in self.run.names.topics:
+                    moved.setdefault((topic, int(partition)), incident.time_ns)
+        return moved
+
+    def _back_in_sync(self) -> int | None:
+        """Return when the last partition had the broker among its replicas in sync again."""
+        if self.registered_ns is None:
+            return None
+        back: dict[str, int] = {}
+        for incident in self._incidents("isr", self.registered_ns):
+            if incident.where.rpartition("/")[0] in self.run.names.topics and self.node in incident.detail.split(","):
+                back.setdefault(incident.where, incident.time_ns)
+        return max(back.values(), default=None)
+
+    def discovered(self) -> Iterator[tuple[str, int]]:
+        """Yield each client of a partition that moved, and when it seems to have turned to the new leaders."""
+        if self.elected_ns is None:
+            return
+        rows, names = self.run.operations, self.run.names
+        concerned = np.zeros(len(rows), np.bool_)
+        for topic, partition in self.moved:
+            concerned |= (rows["topic"] == names.topics.index(topic)) & (rows["partition"] == partition)
+        sends = (rows["kind"] == Kind.send) & (rows["outcome"] == Outcome.ok)
+        deliveries = rows["kind"] == Kind.delivery
+        acknowledged_ns = np.full(len(self.run.plan), _EVER, np.int64)
+        acknowledged_ns[rows["event_id"][sends]] = rows["ended_ns"][sends]
+        for code, name in enumerate(names.processes):
+            own = rows["process"] == code
+            producer = name.rpartition("/")[0]
+            if producer in self.run.plan.producers:
+                linger_ns = producer_settings(self.run.plan.scenario, producer).linger_ns
+                mine = rows[own & sends]
+                took_ns = mine["ended_ns"] - mine["started_ns"] - linger_ns
+                at_ns, on_moved = mine["ended_ns"], concerned[own & sends]
+            else:
+                mine = rows[own & deliveries & (rows["event_id"] >= 0)]
+                took_ns = mine["started_ns"] - acknowledged_ns[mine["event_id"]]
+                at_ns, on_moved = mine["started_ns"], concerned[own & deliveries & (rows["event_id"] >= 0)]
+            if (at := self._turned(at_ns, on_moved, took_ns)) is not None:
+                yield name, at
+
+    def _turned(self, at_ns: NDArray[np.int64], on_moved: NDArray[np.bool_], took_ns: NDArray[np.int64]) -> int | None:
+        assert self.elected_ns is not None
+        after = at_ns[on_moved & (at_ns > self.elected_ns)]
+        if not len(after):
+            return None
+        before = took_ns[at_ns < self.record.began_ns]
+        typical_ns = max(0, int(np.median(before))) if len(before) else 0
+        return max(self.elected_ns, int(after.min()) - typical_ns)
+
+    def expired(self) -> Iterator[tuple[str, int]]:
+        """Yield the crashed member and when its session ran out."""
+        if isinstance(self.run.plan.faults[self.index].fault, fault_types.MemberCrash):
+            incidents = self._incidents("session expired", self.record.began_ns)
+            own = [i.time_ns for i in incidents if i.where == self.record.target]
+            yield from ((self.record.target, at) for at in own[:1])
+
+
+def _known(found: list[_OneFault], instant: Callable[[_OneFault], int | None]) -> dict[int, int]:
+    instants = ((one.index, instant(one)) for one in found)
+    return {index: at for index, at in instants if at is not None}
+
+
+def _assigned_at_first(run: RunData) -> dict[str, tuple[Assignment, ...]]:
+    """Return what each group's members had at time 0."""
+    owners: dict[str, dict[tuple[str, int], str]] = {}
+    for incident in run.incidents:
+        if incident.kind == "assignment" and incident.time_ns <= 0:
+            group = incident.where.rpartition("/")[0]
+            for word in incident.detail.split():
+                topic, _, partition = word.rpartition("/")
+                owners.setdefault(group, {})[topic, int(partition)] = incident.where
+    return {group: (Assignment(0, of_group),) for group, of_group in owners.items()}
