@@ -22,7 +22,7 @@ setup: $(VENV)/.dev  ## make .venv with everything, tools for development includ
 	@echo "ready: $(BIN)/eventdrill --help"
 
 demo: $(VENV)/.core  ## predict a broker's crash, drive it on a real Kafka, compare: runs/demo/report.html
-	@$(BIN)/eventdrill demo --out runs/demo --replace
+	@$(BIN)/eventdrill demo --out runs/demo
 
 test: lint  ## everything that must hold: lint, tests, live tests on a real Kafka, coverage
 	@rm -f .coverage .coverage.*
@@ -55,6 +55,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "EventDrill needs Python 3.11 or newer, and none is on the PATH. Name one: make PYTHON=/path/to/python3 demo" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is no Python 3.11 or newer" >&2; exit 1; }
 	@echo "setup: a virtual environment in $(VENV) with $(PYTHON)"
 	@"$(PYTHON)" -m venv $(VENV) || { rm -rf $(VENV); echo "$(PYTHON) cannot make virtual environments. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 
