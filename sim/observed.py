@@ -109,9 +109,9 @@ class _OneFault:
         moved: dict[tuple[str, int], int] = {}
         for incident in self._incidents("election", since_ns):
             topic, _, partition = incident.where.rpartition("/")
-            if incident.detail != f"leader {self.node}" and incident.time_ns < self.record.ended_ns:
-                if topic in self.run.names.topics:
-                    moved.setdefault((topic, int(partition)), incident.time_ns)
+            other = incident.detail != f"leader {self.node}" and topic in self.run.names.topics
+            if other and incident.time_ns < self.record.ended_ns:
+                moved.setdefault((topic, int(partition)), incident.time_ns)
         return moved
 
     def _back_in_sync(self) -> int | None:

@@ -33,6 +33,7 @@ def verb(
         raise WrongInputError(f"--out {out} is there already, and nothing is ever overwritten; choose another name")
     import tempfile
 
+    from eventdrill.live import display
     from eventdrill.workflows.calibrate import calibrate
     from eventdrill.workflows.places import start_cluster
     from loadgen.clusters.model import ClusterSpec
@@ -41,8 +42,10 @@ def verb(
     with (
         tempfile.TemporaryDirectory(prefix="eventdrill-") as folder,
         start_cluster(where, ClusterSpec(), say) as cluster,
+        display() as watch,
     ):
-        profile = calibrate(cluster, Path(folder) / "calibration", base=load_profile("local-kafka"), progress=say)
+        base = load_profile("local-kafka")
+        profile = calibrate(cluster, Path(folder) / "calibration", base=base, progress=say, watch=watch)
     save_profile(profile, out)
     say(f"profile: {out}")
     return HELD

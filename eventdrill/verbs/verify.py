@@ -1,12 +1,14 @@
 """`eventdrill verify`: predicts, drives, compares."""
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eventdrill.terminal import progress, say, show, show_json
+from eventdrill.terminal import say, show, show_json
 from eventdrill.verbs.options import Jobs, Json, On, Out, Profile, ScenarioFile, Seed, Settings, fresh_folder, place
+
+if TYPE_CHECKING:
+    from eventdrill.workflows.verify import Verification
 
 NAME = "verify"
 EXAMPLE = "eventdrill verify leader-crash --on local --repeats 2"
@@ -41,6 +43,7 @@ def verb(
     loaded = load_scenario(file, settings or ())
     taken = load_profile(profile) if profile is not None else None
     folder = fresh_folder(out, f"{loaded.scenario.scenario}-verified")
+    from eventdrill.workflows.telling import on_terminal
     from eventdrill.workflows.verify import verify
 
     result = verify(
@@ -52,18 +55,33 @@ def verb(
         jobs=jobs,
         seed=seed,
         out=folder,
-        console=progress(),
+        telling=on_terminal(),
     )
+    return finish(result, as_json=as_json)
+
+
+def finish(result: "Verification", *, as_json: bool = False) -> int:
+    """Print what came out and where the page lies; return what it means."""
     document = result.to_json()
     if as_json:
         show_json(document)
     else:
         show(*_tables(document))
-    say(f"runs: {Path(result.folder)}")
+    say(f"runs: {result.folder}")
+    say(f"page: {result.page.absolute()}")
     return result.exit_code
 
 
 def _tables(document: dict[str, Any]) -> list[Any]:
     from eventdrill.tables import agreement_table, judgement_tables
 
-    return [agreement_table(document["agreement"]), *judgement_tables(document["observed"])]
+    sizes = [
+        f"{each['group']}: {each['fewest'] or 'no number of'} members meet every objective, it has {each['members_now']}; {each['reason']}"
+        for each in document["capacity"]
+    ]
+    return [
+        agreement_table(document["agreement"]),
+        *judgement_tables(document["observed"]),
+        *sizes,
+        *document["notices"],
+    ]

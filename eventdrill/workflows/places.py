@@ -1,6 +1,7 @@
 """Where a scenario is driven: brokers that EventDrill starts for it and that end with it."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -32,12 +33,17 @@ def _native(value: str | int | float | bool) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def start_cluster(place: Place, spec: "ClusterSpec", progress: Callable[[str], None]) -> "LocalKafka | EmbeddedKafka":
-    """Start brokers on loopback and return them when they serve; they end with this process."""
+def start_cluster(
+    place: Place, spec: "ClusterSpec", progress: Callable[[str], None], *, log_dir: Path | None = None
+) -> "LocalKafka | EmbeddedKafka":
+    """Start brokers on loopback and return them when they serve; they end with this process.
+
+    A private Kafka's logs go to `log_dir` and stay there, if it is given.
+    """
     if place == "embedded":
         from loadgen.clusters.embedded import start_embedded
 
         return start_embedded(spec, progress=progress)
     from loadgen.clusters.local import start_local
 
-    return start_local(spec, progress=progress)
+    return start_local(spec, progress=progress, log_dir=log_dir)

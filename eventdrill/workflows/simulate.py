@@ -103,7 +103,7 @@ class Simulation:
             if writer is not None:
                 writer.state("interrupted")
             raise
-        measured = drawn.measured if len(drawn.measured) > 1 else ()
+        measured = drawn.measured if len(drawn.measured) > 1 or keep == "none" else ()
         if writer is None:
             known = {**about, "versions": versions(), **drawn.first.about}
             return Run(replace(drawn.first, about=known), measured)
@@ -116,13 +116,13 @@ class Simulation:
 
     def _replicate(
         self, most: int, precision: float | None, jobs: int | None, keep: Operations, progress: Progress
-    ) -> "Replications":
+    ) -> "Replications[None]":
         from rundata.replications import summarise
         from sim.experiments import replicate
 
         count = most if precision is None else min(most, FIRST_REPLICATIONS)
         while True:
-            drawn = replicate(
+            drawn: Replications[None] = replicate(
                 self.loaded.scenario,
                 self.profile,
                 seed=self.plan.seed,
@@ -130,6 +130,7 @@ class Simulation:
                 jobs=jobs or min(count, os.cpu_count() or 1),
                 same_plan=False,
                 vary_profile=False,
+                operations=keep,
                 progress=lambda done, _total: progress(done),
             )
             if precision is None or count == most:

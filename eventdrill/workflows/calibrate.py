@@ -1,0 +1,313 @@
+"""Measures a broker with the live driver and fits the profile that the simulator takes: distributions, load, uncertainty."""
+
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eventdrill.errors import SaysNothingError
+from rundata.rows import NEVER, Kind, Outcome
+from rundata.tables import RunData
+from scenarios.clients import producer_settings
+from scenarios.files import LoadedScenario, load_text
+from scenarios.plan import make_plan
+from scenarios.profiles import KNOTS, Measured, Profile, load_profile, measured
+from scenarios.quantities import MILLISECOND, SECOND
+
+if TYPE_CHECKING:
+    from loadgen.clusters.model import Cluster
+    from loadgen.recorder import Progress
+
+Ints = NDArray[np.int64]
+
+CALIBRATION_SEED = 20_011
+"""Apart from any scenario's default, so that a calibration never sees the plan that it will be judged on."""
+_WARM_UP_S, _STEP_S = 8, 8
+_RATES_HZ = (240, 480)
+_SCENARIO = f"""\
+scenario: calibration
+about: Two rates on a topic of its own, with handlers that do next to nothing, so that what is left is the system's own time.
+duration: {_WARM_UP_S + 2 * _STEP_S}s
+warm_up: {_WARM_UP_S}s
+drain: 5s
+brokers: {{kind: kafka, nodes: 3}}
+topics:
+  calibration: {{partitions: 5, replication: 3, settings: {{min.insync.replicas: 2}}}}
+producers:
+  source:
+    topic: calibration
+    count: 3
+    settings: {{acks: all, enable.idempotence: true, linger.ms: 5}}
+    arrivals:
+      - {{for: {_WARM_UP_S}s, rate: {_RATES_HZ[1]}/s}}
+      - {{for: {_STEP_S}s, rate: {_RATES_HZ[0]}/s}}
+      - {{for: {_STEP_S}s, rate: {_RATES_HZ[1]}/s}}
+    key: {{uniform: 5000}}
+    size: 300B
+groups:
+  first:
+    topics: [calibration]
+    members: 3
+    work: 1ms
+    commit: {{every: 1s}}
+  second:
+    topics: [calibration]
+    members: 2
+    work: 500us
+    commit: {{every: 1s}}
+"""
+
+_LEAST_SCALE_SD = 0.05
+"""A local cluster repeats itself within 2 to 5 %; a calibration of seconds cannot claim to be surer than that."""
+_MOST_SLOPE = 0.5
+"""Per 100 requests/s; what two steps of seconds show beyond it is a disturbance."""
+_LEAST_US = 20.0
+_ENOUGH_COMMITS = 20
+_AHEAD_QUANTILE = 0.05
+
+
+def calibration_scenario() -> LoadedScenario:
+    """Return the scenario by which a broker is measured."""
+    return load_text(_SCENARIO, "the calibration scenario")
+
+
+def calibrate(
+    cluster: "Cluster",
+    folder: Path,
+    *,
+    base: Profile,
+    progress: Callable[[str], None],
+    watch: "Callable[[Progress], None]" = lambda _state: None,
+) -> Profile:
+    """Drive the calibration scenario on a cluster, fit a profile to it and return it.
+
+    What a short run without faults cannot show (election, discovery, restart) is taken from `base`.
+    """
+    from loadgen.engine import drive
+    from rundata.dataset import RunWriter
+
+    loaded = calibration_scenario()
+    plan = make_plan(loaded.scenario, CALIBRATION_SEED)
+    progress(
+        f"measuring the brokers: {loaded.scenario.duration // SECOND} s at {_RATES_HZ[0]} and {_RATES_HZ[1]} events/s on a topic of its own"
+    )
+    writer = RunWriter(folder, plan, text=loaded.text)
+    # Its own first seconds are the warm-up, so that brokers and clients get one at the rates that count.
+    run = drive(loaded, plan, cluster, writer, progress=watch, warm=False)
+    if run.about["incomplete"]:
+        raise SaysNothingError("the calibration came to nothing: " + "; ".join(run.about["incomplete"]))
+    progress("fitting a profile to what was measured")
+    return corrected(run, fit(run, base))
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """What the parts took in a run, in ns: each array is a sample of one part."""
+
+    send: Ints
+    answer: Ints
+    """Batch ready (first event plus linger) to the acknowledgement."""
+    answer_at: Ints
+    delivery: Ints
+    """Acknowledgement to delivery, of events that found an idle member."""
+    overshoot: Ints
+    commit: Ints
+
+
+def residuals(run: RunData, begin_ns: int = 0) -> Residuals:
+    """Take a run's operations apart into the times of the parts; only what began after `begin_ns` counts."""
+    rows = run.operations
+    rows = rows[rows["started_ns"] >= begin_ns]
+    sends = rows[(rows["kind"] == Kind.send) & (rows["outcome"] == Outcome.ok)]
+    first, _ = _batches(sends, _linger_ns(run))
+    answer = sends["ended_ns"][first] - sends["started_ns"][first] - _linger_ns(run)
+    return Residuals(
+        send=np.maximum(sends["started_ns"] - sends["intended_ns"], 0),
+        answer=answer,
+        answer_at=sends["started_ns"][first],
+        delivery=_idle_deliveries(rows, sends),
+        overshoot=_overshoot(run, rows),
+        commit=_durations(rows[rows["kind"] == Kind.commit]),
+    )
+
+
+def _linger_ns(run: RunData) -> int:
+    return producer_settings(run.plan.scenario, run.plan.producers[0]).linger_ns
+
+
+def _batches(sends: NDArray[np.void], linger_ns: int) -> tuple[Ints, Ints]:
+    """Return the rows that opened a batch, and how many events each took, by the linger rule."""
+    order = np.lexsort((sends["started_ns"], sends["partition"], sends["process"]))
+    started, process, partition = (sends[name][order] for name in ("started_ns", "process", "partition"))
+    firsts: list[int] = []
+    closes, owner = 0, (-1, -1)
+    for row in range(len(order)):
+        if (process[row], partition[row]) != owner or started[row] > closes:
+            owner, closes = (process[row], partition[row]), int(started[row]) + linger_ns
+            firsts.append(row)
+    counts = np.diff(np.append(firsts, len(order)))
+    return order[np.asarray(firsts, np.int64)], counts
+
+
+def _idle_deliveries(rows: NDArray[np.void], sends: NDArray[np.void]) -> Ints:
+    """Return delivery minus acknowledgement where the member had nothing else to do when the record came."""
+    acknowledged = dict(zip(sends["event_id"].tolist(), sends["ended_ns"].tolist(), strict=True))
+    samples: list[int] = []
+    for process in np.unique(rows["process"][rows["kind"] == Kind.delivery]):
+        own = rows[rows["process"] == process]
+        tries = own[own["kind"] == Kind.try_]
+        deliveries = own[own["kind"] == Kind.delivery]
+        ends = np.sort(tries["ended_ns"][tries["ended_ns"] != NEVER])
+        before = np.searchsorted(ends, deliveries["started_ns"], side="left") - 1
+        busy_until = np.where(before >= 0, ends[np.maximum(before, 0)], 0)
+        for event, at, busy in zip(
+            deliveries["event_id"].tolist(), deliveries["started_ns"].tolist(), busy_until.tolist(), strict=True
+        ):
+            ack = acknowledged.get(event)
+            if ack is not None and busy < min(ack, at) - MILLISECOND:
+                samples.append(at - ack)
+    return np.asarray(samples, np.int64)
+
+
+def _overshoot(run: RunData, rows: NDArray[np.void]) -> Ints:
+    """Return how late a handler's first try of a poll ended against its planned work."""
+    tries = rows[(rows["kind"] == Kind.try_) & (rows["outcome"] == Outcome.ok) & (rows["attempt"] == 1)]
+    _, first = np.unique(np.stack([tries["process"], tries["poll_id"]], axis=1), axis=0, return_index=True)
+    alone = tries[first]
+    work = np.zeros(len(alone), np.int64)
+    for code, group in enumerate(run.names.groups):
+        own = alone["group"] == code
+        work[own] = run.plan.work_ns[group][alone["event_id"][own]]
+    return np.asarray(np.maximum(alone["ended_ns"] - alone["started_ns"] - work, 0), np.int64)
+
+
+def _durations(rows: NDArray[np.void]) -> Ints:
+    done = rows[rows["ended_ns"] != NEVER]
+    return np.asarray(done["ended_ns"] - done["started_ns"], np.int64)
+
+
+# ---- the fit -------------------------------------------------------------------------------------------------------
+
+
+def fit(run: RunData, base: Profile) -> Profile:
+    """Return a profile from a calibration run: samples as they are, to be corrected for queueing by `corrected`."""
+    parts = residuals(run, run.plan.scenario.warm_up)
+    slope, base_hz = _load(parts, run)
+    acknowledge = _acknowledge_ns(parts, base)
+    produce = measured(np.maximum(parts.answer - acknowledge, 50_000), scale_sd=_scale_sd(parts, run))
+    leader_share = base.produce_leader.median_us / base.produce.median_us if base.produce.median_us else 0.0
+    return base.model_copy(
+        update={
+            "profile": "calibrated",
+            "about": "Measured on the brokers at hand, seconds before they were used.",
+            "measured_on": _circumstances(run),
+            "send": measured(parts.send),
+            "produce": produce,
+            "produce_leader": _rising(produce, np.asarray(produce.quantiles_us) * leader_share),
+            "acknowledge": _constant(acknowledge),
+            "fetch": measured(np.maximum(parts.delivery + acknowledge, 0), scale_sd=produce.scale_sd),
+            "wake": _constant(0),
+            "overshoot": measured(parts.overshoot),
+            "commit": measured(parts.commit) if len(parts.commit) >= _ENOUGH_COMMITS else base.commit,
+            "load_slope": slope,
+            "load_base_hz": base_hz,
+        }
+    )
+
+
+def _acknowledge_ns(parts: Residuals, base: Profile) -> int:
+    """Return how long an answer takes back to the producer, which is a convention.
+
+    No client sees the high watermark move, only that a member may have a record before its producer has the
+    acknowledgement. So it takes as long as members are ahead, rare stalls of a producer apart.
+    """
+    ahead = -float(np.quantile(parts.delivery, _AHEAD_QUANTILE))
+    return int(min(max(ahead, base.acknowledge.median_us * 1_000), float(np.median(parts.answer)) / 2))
+
+
+def _constant(ns: int) -> Measured:
+    return Measured(quantiles_us=(round(ns / 1_000, 2),) * len(KNOTS), samples=1)
+
+
+def _load(parts: Residuals, run: RunData) -> tuple[float, float]:
+    """Return how much the answers slow per further 100 requests/s, and the request rate at which they were measured."""
+    steps = [parts.answer[chosen] for chosen in _steps(parts, run)]
+    rates_hz = [len(step) / _STEP_S for step in steps]
+    slow, middle_hz = [float(np.median(step)) for step in steps], sum(rates_hz) / 2
+    relative = (slow[1] - slow[0]) / ((slow[0] + slow[1]) / 2)
+    slope = relative / (rates_hz[1] - rates_hz[0]) * 100
+    return float(np.clip(round(slope, 4), 0.0, _MOST_SLOPE)), round(middle_hz, 1)
+
+
+def _steps(parts: Residuals, run: RunData) -> list[NDArray[np.bool_]]:
+    """Return which answers belong to the lower and which to the higher rate."""
+    middle_ns = run.plan.scenario.warm_up + _STEP_S * SECOND
+    return [parts.answer_at < middle_ns, parts.answer_at >= middle_ns]
+
+
+def _scale_sd(parts: Residuals, run: RunData) -> float:
+    """Return the relative spread of the medians of windows within a step: how far the system drifts from itself."""
+    apart: list[float] = []
+    for chosen in _steps(parts, run):
+        window = parts.answer_at[chosen] // (2 * SECOND)
+        medians = [float(np.median(parts.answer[chosen][window == w])) for w in np.unique(window)]
+        apart += (np.log(medians) - np.mean(np.log(medians))).tolist()
+    freedom = max(1, len(apart) - 2)
+    return round(max(_LEAST_SCALE_SD, float(np.sqrt(np.sum(np.square(apart)) / freedom))), 4)
+
+
+def _circumstances(run: RunData) -> dict[str, str | int | float]:
+    brokers = run.about.get("brokers", {})
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "host": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "python": platform.python_version(),
+        "brokers": " ".join(str(brokers.get(key, "")) for key in ("implementation", "version")),
+        "rates": f"{_RATES_HZ[0]} and {_RATES_HZ[1]} events/s",
+    }
+
+
+def corrected(run: RunData, profile: Profile, *, rounds: int = 2) -> Profile:
+    """Return the profile with which the simulated calibration shows the same residuals as the driven one.
+
+    The samples hold queueing that the simulator adds by itself; each round divides every quantile of a part by
+    what its simulation shows too much.
+    """
+    from sim.engine import simulate
+
+    seen = residuals(run, run.plan.scenario.warm_up)
+    for _ in range(rounds):
+        shown = residuals(simulate(run.plan, profile), run.plan.scenario.warm_up)
+        profile = profile.model_copy(
+            update={
+                "produce": _rescaled(profile.produce, seen.answer, shown.answer),
+                "fetch": _shifted(profile.fetch, seen.delivery, shown.delivery),
+            }
+        )
+    return profile
+
+
+def _rescaled(part: Measured, seen: Ints, shown: Ints) -> Measured:
+    ratio = np.quantile(np.maximum(seen, 1), KNOTS) / np.quantile(np.maximum(shown, 1), KNOTS)
+    return _rising(part, np.maximum(np.asarray(part.quantiles_us) * np.clip(ratio, 0.3, 3.0), _LEAST_US))
+
+
+def _shifted(part: Measured, seen: Ints, shown: Ints) -> Measured:
+    excess_us = (np.quantile(shown, KNOTS) - np.quantile(seen, KNOTS)) / 1_000
+    return _rising(part, np.maximum(np.asarray(part.quantiles_us) - excess_us, _LEAST_US))
+
+
+def _rising(part: Measured, quantiles_us: NDArray[np.float64]) -> Measured:
+    rising = np.maximum.accumulate(np.round(quantiles_us, 2))
+    return part.model_copy(update={"quantiles_us": tuple(rising.tolist())})
+
+
+def shipped_base() -> Profile:
+    """Return the shipped profile whose failover figures a quick calibration keeps."""
+    return load_profile("local-kafka")

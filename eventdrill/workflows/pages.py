@@ -1,0 +1,39 @@
+"""Hands what a workflow found to the page that people read."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from eventdrill.workflows.prediction import Prediction
+    from eventdrill.workflows.verify import Verification
+
+
+def prediction_page(path: Path, prediction: "Prediction", notices: tuple[str, ...]) -> None:
+    """Write the page of a prediction, before anything is driven."""
+    from reports.page import write_page
+
+    write_page(
+        path,
+        [prediction.run],
+        lag_bands=prediction.lag,
+        profile=prediction.profile,
+        prediction_sha256=prediction.sha256,
+        notices=notices,
+    )
+
+
+def verification_page(result: "Verification") -> None:
+    """Write the page of a comparison: the prediction first, then the live runs."""
+    from reports.page import write_page
+
+    prediction = result.prediction
+    write_page(
+        result.page,
+        [prediction.run, *result.observed],
+        verdicts=result.agreement,
+        lag_bands=prediction.lag,
+        capacity=result.capacity,
+        profile=prediction.profile,
+        prediction_sha256=prediction.sha256,
+        notices=result.notices,
+    )
