@@ -75,8 +75,10 @@ class Recorder:
             for name, group in groups.items()
         }
         self.failed = 0
-        self.unknown = 0
-        self.last_effect_ns = 0
+        self._offset = np.full(len(plan), NONE, np.int64)
+        self._partition = np.full(len(plan), NONE, np.int64)
+        self._committed: dict[tuple[str, int, int], int] = {}
+        """By group, topic's code and partition: the offset to go on from."""
         self._read: dict[str, int] = {}
         self._recent: list[tuple[int, int, dict[str, int]]] = []
         self._summaries: dict[str, tuple[int, int, NDArray[np.int64]]] = {}
@@ -97,18 +99,23 @@ class Recorder:
         self.answered[sends["event_id"]] = True
         self.acknowledged[sends["event_id"][ok]] = True
         self.failed += int(np.count_nonzero(~ok))
-        self.unknown += int(np.count_nonzero(sends["outcome"] == Outcome.unknown))
+        self._offset[sends["event_id"]] = sends["offset"]
+        self._partition[sends["event_id"]] = sends["partition"]
+        self._count_commits(rows[(kind == Kind.commit) & (outcome == Outcome.ok)])
         effects = (kind == Kind.try_) & (outcome == Outcome.ok)
         done = effects | np.isin(kind, _ENDS)
         for code, name in enumerate(self.names.groups):
             own = done & (rows["group"] == code)
             self.ended[name][rows["event_id"][own]] = True
             self._summarise(f"{name} effect", rows[own & effects], rows[own & ~effects])
-        if effects.any():
-            self.last_effect_ns = max(self.last_effect_ns, int(rows["ended_ns"][effects].max()))
         for index, name in enumerate(self.plan.producers):
             own_sends = self.plan.producer[sends["event_id"]] == index
             self._summarise(f"{name} acknowledged", sends[own_sends & ok], sends[own_sends & ~ok])
+
+    def _count_commits(self, commits: NDArray[np.void]) -> None:
+        for row in commits:
+            place = (self.names.groups[row["group"]], int(row["topic"]), int(row["partition"]))
+            self._committed[place] = max(self._committed.get(place, 0), int(row["offset"]))
 
     def _summarise(self, name: str, good: NDArray[np.void], bad: NDArray[np.void]) -> None:
         count, failures, histogram = self._summaries.get(name, (0, 0, np.zeros(len(HISTOGRAM_MS) + 1, np.int64)))
@@ -139,8 +146,16 @@ class Recorder:
         }
 
     def all_ended(self, sent: int) -> bool:
-        """Whether each of the first events so far has its answer, and each pair that should end has ended."""
-        return int(np.count_nonzero(self.answered)) >= sent and not any(self.lag().values())
+        """Whether each event sent so far has its answer, and each pair has ended or lies below what its group committed."""
+        if int(np.count_nonzero(self.answered)) < sent:
+            return False
+        return all(self._passed_all(name, reads) for name, reads in self._reads.items())
+
+    def _passed_all(self, group: str, reads: NDArray[np.bool_]) -> bool:
+        left = np.flatnonzero(self.acknowledged & reads & ~self.ended[group])
+        places = zip(self.plan.topic[left].tolist(), self._partition[left].tolist(), strict=True)
+        committed = [self._committed.get((group, *place), 0) for place in places]
+        return bool(np.all(self._offset[left] < committed)) and bool(np.all(self._offset[left] != NONE))
 
     def progress(self, phase: str, at_ns: int, left_ns: int, faults: tuple[str, ...], message: str = "") -> Progress:
         """Return the figures for a display."""

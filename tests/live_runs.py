@@ -24,7 +24,7 @@ seed: 3
 duration: 4s
 warm_up: 1s
 drain: 10s
-brokers: {kind: kafka, nodes: 3, settings: {group.initial.rebalance.delay.ms: 100}}
+brokers: {kind: kafka, nodes: 3, settings: {group.initial.rebalance.delay.ms: 100, group.min.session.timeout.ms: 1000}}
 topics:
   orders: {partitions: 4, replication: 3}
   orders.dlq: {partitions: 1, replication: 3}
@@ -44,7 +44,7 @@ groups:
     members: 2
     work: 1ms
     commit: {every: 1s}
-    settings: {session.timeout.ms: 6000, heartbeat.interval.ms: 500}
+    settings: {session.timeout.ms: 2000, heartbeat.interval.ms: 300}
     failures:
       transient: {chance: 2%, attempts: 1}
       retry: {attempts: 3, backoff: 20ms, factor: 2}

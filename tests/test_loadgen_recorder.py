@@ -57,6 +57,25 @@ def test_lag_counts_what_is_acknowledged_and_not_ended(recorded: tuple[Recorder,
     assert recorder.failed == 1
 
 
+def test_what_a_group_committed_beyond_needs_no_waiting_for(recorded: tuple[Recorder, RunData, RowLog]):
+    """Event 2 is in nobody's hands any more once offset 3 is committed: it was passed, and will not end."""
+    recorder, run, log = recorded
+    append(log, run.operations)
+    recorder.take()
+    assert not recorder.all_ended(4)
+
+    build = Build({})
+    build.commit(2, 0.5)
+    build.commit(3, 0.6)
+    commits = build.run().operations
+    append(log, commits[:1])
+    recorder.take()
+    assert not recorder.all_ended(4)
+    append(log, commits[1:])
+    recorder.take()
+    assert recorder.all_ended(4)
+
+
 def test_rows_are_read_once_and_all_are_kept(recorded: tuple[Recorder, RunData, RowLog]):
     recorder, run, log = recorded
 

@@ -1,0 +1,258 @@
+"""A member's handler and its commits, without brokers."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from runs import Build
+
+from loadgen import member_commits
+from loadgen.crew import _intervals
+from loadgen.member_commits import Commits
+from loadgen.member_rows import Event, MemberRows
+from loadgen.member_work import Handler, Interval, Lateness, Stopped, clock
+from loadgen.records import encode
+from rundata.row_log import read_rows
+from rundata.rows import NONE, Kind, Outcome
+from scenarios.profiles import IDEAL
+from sim.draws import Draws
+
+MS = 1_000_000
+ARRAYS = {
+    "work_ns": np.full(1000, MS, np.int64),
+    "failing_tries": np.zeros(1000, np.int16),
+    "key": np.arange(1000),
+    "producer": np.zeros(1000, np.int16),
+}
+
+
+def child_of(folder: Path, **spec: Any) -> Any:
+    """Stand for the process: its specification and its arrays."""
+    codes = {"process": 3, "group": 0, "topics": {"orders": 0, "orders.dlq": 1}, "event_type_of_producer": [0]}
+    full = {"busy": False, "slow": [], "failing": [], "failures": None, "seed": 1, "codes": codes, **spec}
+    full |= {"rows": str(folder / "work-1.rows"), "capacity": 1000}
+    return SimpleNamespace(spec=full, leaving=False, array=lambda name: ARRAYS[name].data)
+
+
+def event(number: int, *, poison: bool = False, offset: int | None = None) -> Event:
+    value = encode(7, number, number, 0, b"", poison=poison)
+    return Event(number, number, 0, "orders", 0, number if offset is None else offset, None, value)
+
+
+def handler_of(child: Any) -> Handler:
+    handler = Handler(child, MemberRows(child))
+    handler.start_ns = handler.busy_until = clock()
+    return handler
+
+
+def rows(folder: Path) -> np.ndarray:
+    return read_rows(folder / "work-1.rows")
+
+
+@pytest.mark.live
+def test_late_wake_ups_do_not_add_to_the_load(tmp_path: Path):
+    """A hundred events of 1 ms are planned to end after 100 ms, however late each sleep wakes."""
+    handler = handler_of(child_of(tmp_path))
+
+    for number in range(100):
+        handler.handle(event(number), 0, handler.start_ns)
+
+    assert handler.busy_until - handler.start_ns == 100 * MS
+    ended = rows(tmp_path)["ended_ns"]
+    assert (ended >= np.arange(1, 101) * MS).all()
+    assert np.median(ended - np.arange(1, 101) * MS) < MS
+
+
+@pytest.mark.live
+def test_a_busy_handler_burns_its_time(tmp_path: Path):
+    import time
+
+    handler = handler_of(child_of(tmp_path, busy=True))
+    before = time.thread_time()
+    for number in range(20):
+        handler.handle(event(number), 0, handler.start_ns)
+
+    assert time.thread_time() - before > 0.005  # of 20 ms, on a machine that others use as well
+
+
+@pytest.mark.live
+def test_slow_work_stretches_the_tries_that_begin_in_its_interval(tmp_path: Path):
+    """Planned ends at 1, 2 ms; from 2 ms on three tries take 3 times the work plus 1 ms; the next one begins after it."""
+    slow = {"begin_ns": 2 * MS, "end_ns": 12 * MS, "factor": 3.0, "plus_ns": MS}
+    handler = handler_of(child_of(tmp_path, slow=[slow]))
+    ends = []
+
+    for number in range(6):
+        handler.handle(event(number), 0, handler.start_ns)
+        ends.append((handler.busy_until - handler.start_ns) // MS)
+
+    assert ends == [1, 2, 6, 10, 14, 15]
+
+
+@pytest.mark.live
+def test_a_poison_event_is_given_up_after_its_last_try(tmp_path: Path):
+    policy = {"retry": {"attempts": 3, "backoff_ns": 2 * MS, "factor": 2.0}, "then": "skip", "dead_letter": None}
+    handler = handler_of(child_of(tmp_path, failures=policy))
+
+    handler.handle(event(5, poison=True), 4, handler.start_ns)
+
+    found = rows(tmp_path)
+    assert found["kind"].tolist() == [Kind.try_] * 3 + [Kind.skip]
+    assert found["attempt"].tolist() == [1, 2, 3, 3]
+    assert found["outcome"].tolist() == [Outcome.failed] * 3 + [Outcome.ok]
+    # 1 ms of work, 2 ms of backoff, 1, 4, 1: all planned, nothing measured.
+    assert found["retry_due_ns"][:2].tolist() == [3 * MS, 8 * MS]
+    assert handler.busy_until - handler.start_ns == 9 * MS
+    assert set(found["poll_id"].tolist()) == {4}
+
+
+@pytest.mark.live
+def test_the_policy_can_end_the_member(tmp_path: Path):
+    policy = {"retry": {"attempts": 1, "backoff_ns": 0, "factor": 1.0}, "then": "stop", "dead_letter": None}
+    handler = handler_of(child_of(tmp_path, failures=policy))
+
+    with pytest.raises(Stopped):
+        handler.handle(event(5, poison=True), 0, handler.start_ns)
+    assert rows(tmp_path)["outcome"].tolist() == [Outcome.failed]
+
+
+def test_both_engines_let_the_same_tries_fail(tmp_path: Path):
+    """Which share of the tries in failing_work fails is decided by the event and the attempt, not by the engine."""
+    handler = handler_of(child_of(tmp_path, seed=11))
+    draws = Draws(Build({}).run().plan, IDEAL, 11)
+
+    mine = [handler._draw(number, attempt) for number in range(20) for attempt in (1, 2)]
+    theirs = [draws.failing_work(0, number, attempt, 1) for number in range(20) for attempt in (1, 2)]
+
+    assert mine == theirs
+
+
+def test_members_are_told_the_intervals_of_their_own_group():
+    slow = {"fault": "slow_work", "group": "work", "factor": 2.0, "plus": "1ms", "at": "1s", "for": "2s"}
+    failing = {"fault": "failing_work", "group": "work", "share": "30%", "at": "3s", "for": "1s"}
+    build = Build({"faults": [slow, failing]})
+    build.event(0.1)
+    build.fault(1, 3, index=0)
+    build.fault(3, 4, index=1)
+
+    told = _intervals(build.run().plan, "work")
+
+    assert told["slow"] == [{"begin_ns": 1000 * MS, "end_ns": 3000 * MS, "factor": 2.0, "plus_ns": MS, "share": 0.0}]
+    assert [each["share"] for each in told["failing"]] == [0.3]
+    assert Interval(**told["slow"][0]).holds(1000 * MS)
+    assert not Interval(**told["slow"][0]).holds(3000 * MS)
+
+
+def test_lateness_is_counted_by_doubling_steps():
+    late = Lateness()
+    for late_ns in [5_000] * 98 + [70_000, 3_000_000]:
+        late.add(late_ns)
+
+    assert late.quantile_ns(0.5) == 10_000
+    assert late.quantile_ns(0.99) == 80_000
+    assert late.quantile_ns(1.0) == 5_120_000
+    assert Lateness().quantile_ns(0.5) == 0
+
+
+# ---- commits -------------------------------------------------------------------------------------------------------
+
+
+class Coordinator:
+    """Stands for the client: answers commits, or raises what is next in line."""
+
+    def __init__(self, *errors: int) -> None:
+        self.errors = list(errors)
+        self.committed: list[tuple[list[tuple[int, int]], bool]] = []
+
+    def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> list[TopicPartition] | None:
+        if self.errors:
+            raise KafkaException(KafkaError(self.errors.pop(0)))
+        self.committed.append(([(each.partition, each.offset) for each in offsets], asynchronous))
+        return None if asynchronous else offsets
+
+
+def commits_of(folder: Path, mode: str, client: Coordinator, every_ns: int = 0, leaving: bool = False) -> Commits:
+    commits = Commits(client, mode, every_ns, MemberRows(child_of(folder)), lambda: leaving)  # type: ignore[arg-type]
+    commits.begin(clock(), clock())
+    return commits
+
+
+def test_after_batch_commits_once_for_all_that_is_new(tmp_path: Path):
+    client = Coordinator()
+    commits = commits_of(tmp_path, "after_batch", client)
+
+    assert [commits.event_done(event(number)) for number in (3, 4)] == [False, False]
+    assert commits.batch_done()
+    assert commits.batch_done()
+
+    assert client.committed == [([(0, 5)], False)]
+    (row,) = rows(tmp_path)
+    assert (row["kind"], row["event_id"], row["offset"], row["outcome"]) == (Kind.commit, NONE, 5, Outcome.ok)
+
+
+def test_before_work_commits_what_is_not_handled_yet(tmp_path: Path):
+    client = Coordinator()
+    commits = commits_of(tmp_path, "before_work", client)
+
+    commits.before_work([event(3), event(4)])
+    commits.event_done(event(3))
+    commits.handing_over()
+
+    assert client.committed == [([(0, 5)], False)]
+
+
+@pytest.mark.live
+def test_a_synchronous_commit_waits_for_a_coordinator_that_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Two answers that there is none, then one that there is: one commit, which took that long."""
+    monkeypatch.setattr(member_commits, "_AGAIN_S", 0.01)
+    commits = commits_of(tmp_path, "after_event", Coordinator(15, 16))
+
+    assert commits.event_done(event(3))
+
+    (row,) = rows(tmp_path)
+    assert row["outcome"] == Outcome.ok
+    assert row["ended_ns"] - row["started_ns"] > 20 * MS
+
+
+def test_a_commit_that_a_rebalance_has_passed_by_fails_and_is_made_up_for(tmp_path: Path):
+    client = Coordinator(22)  # ILLEGAL_GENERATION
+    commits = commits_of(tmp_path, "after_event", client)
+
+    commits.event_done(event(3))
+    commits.event_done(event(4))
+
+    found = rows(tmp_path)
+    assert found["outcome"].tolist() == [Outcome.failed, Outcome.ok]
+    assert found["error"].tolist() == [22, 0]
+    assert client.committed == [([(0, 5)], False)]
+
+
+def test_every_commits_at_the_first_boundary_after_its_interval_without_waiting(tmp_path: Path):
+    client = Coordinator()
+    commits = commits_of(tmp_path, "every", client, every_ns=3600 * 1000 * MS)
+
+    commits.event_done(event(3))
+    assert client.committed == []
+    commits.due_ns = clock()
+    commits.event_done(event(4))
+    commits.at_boundary()
+    assert client.committed == [([(0, 5)], True)]
+    assert len(rows(tmp_path)) == 0
+
+    commits.answered(None, [TopicPartition("orders", 0, 5)])
+    assert rows(tmp_path)["offset"].tolist() == [5]
+
+
+def test_a_member_that_leaves_commits_what_is_finished_and_forgets_what_it_gave_up(tmp_path: Path):
+    client = Coordinator()
+    commits = commits_of(tmp_path, "every", client, every_ns=3600 * 1000 * MS)
+    commits.event_done(event(3))
+
+    commits.handing_over()
+    commits.forget([("orders", 0)])
+    commits.handing_over()
+
+    assert client.committed == [([(0, 4)], False)]
