@@ -161,10 +161,10 @@ def _idle_deliveries(rows: NDArray[np.void], sends: NDArray[np.void]) -> Ints:
     samples: list[int] = []
     for process in np.unique(rows["process"][rows["kind"] == Kind.delivery]):
         own = rows[rows["process"] == process]
-        tries = own[own["kind"] == Kind.try_]
+        busy_with = own[(own["kind"] == Kind.try_) | (own["kind"] == Kind.commit)]
         deliveries = own[own["kind"] == Kind.delivery]
-        ends = np.sort(tries["ended_ns"][tries["ended_ns"] != NEVER])
-        before = np.searchsorted(ends, deliveries["started_ns"], side="left") - 1
+        ends = np.sort(busy_with["ended_ns"][busy_with["ended_ns"] != NEVER])
+        before = np.searchsorted(ends, deliveries["started_ns"], side="right") - 1
         busy_until = np.where(before >= 0, ends[np.maximum(before, 0)], 0)
         for event, at, busy in zip(
             deliveries["event_id"].tolist(), deliveries["started_ns"].tolist(), busy_until.tolist(), strict=True

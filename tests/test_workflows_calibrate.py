@@ -1,0 +1,127 @@
+"""What a calibration takes from a run: each part's times, by hand with literal numbers, and a profile fitted to them."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from runs import Build, ns
+
+from eventdrill.workflows.calibrate import Residuals, calibration_scenario, fit, residuals, shipped_base
+from scenarios.plan import make_plan
+from scenarios.profiles import KNOTS
+from scenarios.quantities import MILLISECOND, SECOND
+
+LINGER: dict[str, Any] = {
+    "producers": {"shop": {"settings": {"acks": "all", "enable.idempotence": True, "linger.ms": 5}}}
+}
+
+
+def taken(build: Build) -> Residuals:
+    return residuals(build.run(engine="driven"))
+
+
+def test_only_the_event_that_opens_a_batch_tells_what_an_answer_takes():
+    """Two events within 5 ms on one partition are one batch: answered 12 ms after the first, of which 5 are linger."""
+    build = Build(changes=LINGER)
+    first, second, later = build.event(1.0), build.event(1.003), build.event(1.006)
+    build.send(first, ended=1.012)
+    build.send(second, ended=1.012)
+    build.send(later, ended=1.014)
+
+    parts = taken(build)
+
+    assert parts.answer.tolist() == [7 * MILLISECOND, 3 * MILLISECOND]
+    assert parts.answer_at.tolist() == [ns(1.0), ns(1.006)]
+
+
+def test_batches_of_two_partitions_are_apart():
+    """Each has a linger of its own."""
+    build = Build(changes=LINGER)
+    build.send(build.event(1.0), ended=1.008)
+    build.send(build.event(1.001, partition=1), ended=1.010)
+
+    assert sorted(taken(build).answer.tolist()) == [3 * MILLISECOND, 4 * MILLISECOND]
+
+
+def test_a_delivery_counts_where_the_member_had_nothing_else_to_do():
+    """The second event waits for the first one's handler, and tells nothing of the fetch; a member may be ahead of the answer."""
+    build = Build(changes=LINGER)
+    for at, acknowledged in ((1.0, 1.010), (1.1, 1.110), (1.2, 1.210)):
+        build.send(build.event(at), ended=acknowledged)
+    build.handle(0, 1.012, 1.150)
+    build.handle(1, 1.150, 1.160)
+    build.handle(2, 1.209, 1.220)
+
+    assert taken(build).delivery.tolist() == [2 * MILLISECOND, -1 * MILLISECOND]
+
+
+def test_a_handlers_overshoot_is_what_its_first_try_took_beyond_its_work():
+    """Planned work is 1 ms in these runs."""
+    build = Build(changes=LINGER)
+    build.send(build.event(1.0))
+    build.handle(0, 1.02, 1.0213)
+
+    assert taken(build).overshoot.tolist() == [300_000]
+
+
+def test_send_lateness_counts_from_the_plan_and_what_began_too_early_is_left_out():
+    """An event of the warm-up tells nothing."""
+    build = Build(changes=LINGER)
+    build.send(build.event(1.0), started=1.0, ended=1.01)
+    build.send(build.event(2.0), started=2.002, ended=2.01)
+
+    parts = residuals(build.run(engine="driven"), ns(1.5))
+
+    assert parts.send.tolist() == [2 * MILLISECOND]
+
+
+def steady(answer_ms: float, delivery_ms: float) -> Build:
+    """Return a run of 24 s in which all takes the same, at 30 and 60 events/s."""
+    build = Build(changes=LINGER | {"duration": "24s", "warm_up": "8s"}, end=25.0)
+    times = [*np.arange(8.0, 16.0, 1 / 30), *np.arange(16.0, 24.0, 1 / 60)]
+    for number, at in enumerate(round(float(t), 6) for t in times):
+        acknowledged = at + (5 + answer_ms) / 1e3
+        build.send(build.event(at, partition=number % 2), ended=acknowledged)
+        build.handle(
+            number, acknowledged + delivery_ms / 1e3, acknowledged + delivery_ms / 1e3 + 0.0011, member=1 + number % 2
+        )
+    return build
+
+
+def test_a_profile_fitted_to_a_steady_run_adds_up_to_what_was_seen():
+    """Answer 3 ms is produce plus acknowledge; delivery 1 ms after it is fetch less acknowledge; 0.1 ms of overshoot."""
+    profile = fit(steady(3.0, 1.0).run(engine="driven"), shipped_base())
+
+    assert profile.produce.median_us + profile.acknowledge.median_us == pytest.approx(3000, abs=1)
+    assert profile.fetch.median_us - profile.acknowledge.median_us == pytest.approx(1000, abs=1)
+    assert profile.overshoot.median_us == pytest.approx(100, abs=1)
+    assert profile.load_slope == 0
+    assert profile.load_base_hz == pytest.approx(45, abs=1)
+    assert (profile.produce.scale_sd, profile.fetch.scale_sd) == (0.05, 0.05)
+
+
+def test_what_a_short_run_cannot_show_stays_as_it_was_shipped():
+    """Election, discovery, restart and catch-up need faults; commits need enough of them."""
+    base = shipped_base()
+    profile = fit(steady(3.0, 1.0).run(engine="driven"), base)
+
+    kept = ("election", "discovery", "restart", "catch_up", "commit", "fetch_turnaround")
+    assert [name for name in kept if getattr(profile, name) != getattr(base, name)] == []
+
+
+def test_members_that_are_ahead_of_the_answer_get_no_negative_fetch():
+    """Delivered 1 ms before the acknowledgement: the answer's way back takes at least that."""
+    profile = fit(steady(4.0, -1.0).run(engine="driven"), shipped_base())
+
+    assert profile.acknowledge.median_us == pytest.approx(1000, abs=1)
+    assert profile.fetch.quantiles_us[KNOTS.index(0.5)] == pytest.approx(0, abs=1)
+
+
+def test_the_calibration_takes_its_own_topic_seed_and_rates_and_ends_in_time():
+    """24 s of load leave 16 s of the 40 for starting and ending; no scenario's plan is seen."""
+    loaded = calibration_scenario()
+    plan = make_plan(loaded.scenario, 20_011)
+
+    assert list(loaded.scenario.topics) == ["calibration"]
+    assert loaded.scenario.duration == 24 * SECOND
+    assert len(plan) == pytest.approx(240 * 8 + 480 * 16, rel=0.05)
