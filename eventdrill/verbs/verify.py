@@ -36,12 +36,14 @@ def verb(
 
     Exit code 1: an expectation or a check failed, or a verdict is `differs`. 3: the run says nothing about the prediction.
     """
+    from eventdrill.workflows import drive as driving
     from scenarios.files import load_scenario
     from scenarios.profiles import load_profile
 
     where = place(on)
     loaded = load_scenario(file, settings or ())
     taken = load_profile(profile) if profile is not None else None
+    driving.prepare(loaded, on=where, seed=seed)  # what cannot be driven is refused before a folder is made for it
     folder = fresh_folder(out, f"{loaded.scenario.scenario}-verified")
     from eventdrill.workflows.telling import on_terminal
     from eventdrill.workflows.verify import verify
