@@ -4,7 +4,9 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Generic, Literal, TypeVar
@@ -89,9 +91,11 @@ def replicate(
     tell(1, replications)
     if operations == "none":
         first = replace(first, operations=new_operations(0), about={**first.about, "operations": "none"})
-    for part in _in_chunks(experiment, range(1, replications), jobs):
-        found += part
-        tell(len(found), replications)
+    # Closed at once whatever happens: an exception's traceback would keep the generator, and with it its processes.
+    with closing(_in_chunks(experiment, range(1, replications), jobs)) as parts:
+        for part in parts:
+            found += part
+            tell(len(found), replications)
     return Replications(first, [one for one, _ in found], [kept for _, several in found for kept in several])
 
 
@@ -114,7 +118,7 @@ def varied(profile: Profile, seed: int, replication: int) -> Profile:
 _Found = list[tuple[dict[str, Measurement], list[T]]]
 
 
-def _in_chunks(experiment: _Experiment[T], numbers: range, jobs: int) -> Iterator[_Found[T]]:
+def _in_chunks(experiment: _Experiment[T], numbers: range, jobs: int) -> Generator[_Found[T], None, None]:
     """Yield what the replications showed, chunk after chunk in their order."""
     if jobs == 1 or len(numbers) < 2:
         yield from (_chunk(experiment, numbers[n : n + 1]) for n in range(len(numbers)))
@@ -124,9 +128,13 @@ def _in_chunks(experiment: _Experiment[T], numbers: range, jobs: int) -> Iterato
     size = max(1, min(_LARGEST_CHUNK, math.ceil(len(numbers) / (jobs * _CHUNKS_PER_JOB))))
     chunks = [numbers[begin : begin + size] for begin in range(0, len(numbers), size)]
     parallel = Parallel(n_jobs=jobs, backend="loky", return_as="generator", max_nbytes=None)
+    parts = parallel(delayed(_chunk)(experiment, chunk, os.getpid()) for chunk in chunks)
     try:
-        yield from parallel(delayed(_chunk)(experiment, chunk, os.getpid()) for chunk in chunks)
+        yield from parts
     finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that work was given up, which is what is meant
+            parts.close()
         # Idle processes would hold memory and wake up while real brokers are measured; after Ctrl-C they would work on.
         _end_processes()
 

@@ -1,0 +1,338 @@
+"""Builds the world of a run from its plan and random inputs, and lets its arrays grow when the kernel runs short."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rundata.tables import Names
+from scenarios.clients import consumer_settings, producer_settings
+from scenarios.faults import FailingWork, SlowWork
+from scenarios.partitioners import librdkafka_partition
+from scenarios.plan import CLIENT_CHOOSES, Plan
+from scenarios.schema import CollectReads, EveryCommit, Failures
+from sim import world as at
+from sim.draws import Draws, Values
+from sim.world import NEVER, NONE, Ints, World
+
+_FIRST_DRAWS = 1024
+_ALWAYS_FAILS = 32767
+_MODES = {
+    "after_batch": at.AFTER_BATCH,
+    "before_work": at.BEFORE_WORK,
+    "after_event": at.AFTER_EVENT,
+    "auto": at.AUTO,
+}
+_THEN = {"dead_letter": at.DEAD_LETTER, "skip": at.SKIP, "stop": at.STOP}
+_ACKS = {"0": at.ACKS_0, "1": at.ACKS_1, "all": at.ACKS_ALL}
+
+
+class Supply:
+    """The random inputs as the kernel takes them: arrays that are drawn further when they run out."""
+
+    def __init__(self, draws: Draws, processes: int, members: int, brokers: int) -> None:
+        codes = range(processes, processes + members)
+        self._draws, self._brokers = draws, range(1, brokers + 1)
+        self._processes, self._members = range(processes), codes
+        self._sources: dict[str, list[list[Values]]] = {
+            "produce": self._per_broker(self._processes, draws.produce),
+            "leader": self._per_broker(self._processes, draws.leader),
+            "acknowledge": self._per_broker(self._processes, draws.acknowledge),
+            "fetch": self._per_broker(codes, draws.fetch),
+            "turnaround": self._per_broker(codes, draws.turnaround),
+            "wake": [[draws.wake(code)] for code in codes],
+            "overshoot": [[draws.overshoot(code)] for code in codes],
+            "commit_time": [[draws.commit(code)] for code in codes],
+            "dead_letter": [[draws.dead_letter(code)] for code in codes],
+        }
+
+    def _per_broker(self, codes: range, of: Callable[[int, int], Values]) -> list[list[Values]]:
+        return [[of(code, broker) for broker in self._brokers] for code in codes]
+
+    def array(self, name: str, count: int) -> Ints:
+        """Return the first `count` values of each entity (and broker: index 0 is no broker)."""
+        sources = self._sources[name]
+        if name in ("produce", "leader", "acknowledge", "fetch", "turnaround"):
+            filled = np.zeros((len(sources), len(self._brokers) + 1, count), np.int64)
+            for entity, of_brokers in enumerate(sources):
+                for broker, values in enumerate(of_brokers, 1):
+                    filled[entity, broker] = values.first(count)
+            return filled
+        return np.array([values.first(count) for (values,) in sources], np.int64).reshape(len(sources), count)
+
+
+class Builder:
+    """What a world is made from, and how its arrays grow."""
+
+    def __init__(self, plan: Plan, draws: Draws, chance: int, places: dict[str, int], coordinators: list[int]) -> None:
+        self.plan, self.draws, self.chance, self.places, self.coordinators = plan, draws, chance, places, coordinators
+        self.names = Names.of(plan.scenario)
+        self.brokers = plan.scenario.brokers.nodes
+        self.users = sum(topic.partitions for topic in plan.scenario.topics.values())
+        self.processes = sum(producer.count for producer in plan.scenario.producers.values())
+        self.members = sum(group.members for group in plan.scenario.groups.values())
+        self.supply = Supply(draws, self.processes, self.members, self.brokers)
+        first_of_topic = [places[f"{topic}/0"] for topic in plan.topics]
+        self.first_place = np.asarray(first_of_topic, np.int64)
+        self.partition = self._partitions()
+
+    def _partitions(self) -> Ints:
+        chosen = self.plan.partition == CLIENT_CHOOSES
+        return np.where(chosen, NONE, self.first_place[self.plan.topic] + self.plan.partition).astype(np.int64)
+
+    def world(self) -> World:
+        """Return the world at time 0, with the first events of each process expected."""
+        plan, groups = self.plan, len(self.names.groups)
+        count, parts = len(plan), len(self.places)
+        proc, proc_events, sticky, handed = self._producers()
+        event = np.full((count, at.N_EVENT), NONE, np.int64)
+        event[:, at.HANDED], event[:, at.SIZE], event[:, at.PART] = handed, plan.size_bytes, self.partition
+        event[:, at.SENT_ENDED] = NEVER
+        capacity = self._log_capacity()
+        scalars = np.zeros(at.N_SCALARS, np.int64)
+        scalars[[at.CHANCE, at.SEED, at.OPEN]] = self.chance, plan.seed, count
+        group, backoff = self._groups()
+        largest = int(max([*group[:, at.MAX_POLL], *group[:, at.COLLECT_EVENTS]], default=1))
+        scalars[at.MOST] = min(largest, 2 * count + 64)
+        part = np.zeros((parts, at.N_PART), np.int64)
+        part[:, [at.LAST_REQ, at.PENDING]] = NONE
+        conn = np.full((self.processes, self.brokers + 1, at.N_CONN), NONE, np.int64)
+        conn[:, :, [at.C_SERVED, at.C_LAST_ANSWER]] = 0
+        queue = np.zeros((self.processes, self.users, at.N_QUEUE), np.int64)
+        queue[:, :, [at.Q_HEAD, at.Q_TAIL]] = NONE
+        slow, factor = self._intervals(SlowWork)
+        fail, share = self._intervals(FailingWork)
+        profile = self.draws.profile
+        world = World(
+            scalars=scalars,
+            heap=np.zeros((4096, 7), np.int64),
+            proc=proc,
+            proc_events=proc_events,
+            sticky=sticky,
+            event=event,
+            queue=queue,
+            conn=conn,
+            request=np.zeros((max(1024, count), at.N_REQ), np.int64),
+            part=part,
+            log=np.zeros((self.users, capacity, at.N_LOG), np.int64),
+            knows=np.ones((self.processes + self.members, parts), np.uint8),
+            group=group,
+            reads=self._reads(parts),
+            committed=np.zeros((groups, self.users), np.int64),
+            closed=np.zeros((groups, self.users, capacity), np.uint8),
+            deliveries=np.zeros((groups, count), np.int16),
+            work=self._of_groups(plan.work_ns, np.dtype(np.int64)),
+            failing=self._failing(),
+            backoff=backoff,
+            dead_letter_part=self._dead_letter_parts(),
+            slow=slow,
+            slow_factor=factor,
+            fail=fail,
+            fail_share=share,
+            member=self._member_rows(),
+            mp=np.zeros((self.members, self.users, at.N_MP), np.int64),
+            mb=np.zeros((self.members, self.brokers + 1, at.N_MB), np.int64),
+            answer=np.zeros((self.members, self.brokers + 1, self.users, at.N_ANSWER), np.int64),
+            ring=np.zeros((self.members, 1024, at.N_RANGE), np.int64),
+            commit=np.zeros((1024, at.N_COMMIT), np.int64),
+            item=np.zeros((4096, 2), np.int64),
+            rows=np.zeros((4 * count * max(1, groups) + 4096, at.N_ROW), np.int64),
+            **{name: self.supply.array(name, _FIRST_DRAWS) for name in _SUPPLIED},
+            costs=np.array([profile.produce_us_per_kib, profile.produce_us_per_record]),
+            times=np.array([round(profile.handle_us * 1000), round(profile.poll_us * 1000)], np.int64),
+        )
+        for process in range(self.processes):
+            if proc[process, at.NEXT_EVENT] < proc[process, at.LAST_EVENT]:
+                first = proc_events[proc[process, at.NEXT_EVENT]]
+                kernel_push(world, int(event[first, at.HANDED]), process)
+        return world
+
+    # ---- parts -------------------------------------------------------------------------------------------------------
+
+    def _producers(self) -> tuple[Ints, Ints, Ints, Ints]:
+        """Return the processes' rows, their events one process after another, their choices, and the events' hand-overs."""
+        plan, scenario = self.plan, self.plan.scenario
+        proc = np.zeros((self.processes, at.N_PROC), np.int64)
+        handed = np.zeros(len(plan), np.int64)
+        own_events, choices, process, first = [], [], 0, 0
+        for index, (name, producer) in enumerate(scenario.producers.items()):
+            settings = producer_settings(scenario, name)
+            partitions = scenario.topics[producer.topic].partitions
+            for number in range(1, producer.count + 1):
+                own = np.flatnonzero((plan.producer == index) & (plan.process == number))
+                send = self.draws.send(process).first(len(own))
+                handed[own] = np.maximum.accumulate(plan.intended_ns[own] + send) if len(own) else 0
+                if producer.key == "none" and partitions > 1:
+                    choices.append(self.draws.sticky(process, partitions).first(len(own)))
+                else:
+                    choices.append(np.zeros(len(own), np.int64))
+                own_events.append(own)
+                row = proc[process]
+                row[at.LINGER], row[at.BATCH_BYTES] = settings.linger_ns, settings.batch_bytes
+                row[at.BATCH_EVENTS] = settings.batch_events
+                row[at.IN_FLIGHT] = NONE if settings.in_flight is None else settings.in_flight
+                row[at.ACKS], row[at.IDEMPOTENT] = _ACKS[settings.acks], settings.idempotence
+                row[at.FIRST_PART], row[at.PARTS] = self.places[f"{producer.topic}/0"], partitions
+                row[at.FIRST_EVENT] = row[at.NEXT_EVENT] = first
+                row[at.LAST_EVENT] = first = first + len(own)
+                row[at.UNTIL] = -1
+                process += 1
+        return proc, np.concatenate(own_events), np.concatenate(choices), handed
+
+    def _log_capacity(self) -> int:
+        """Return room for all events of the fullest partition, and some that come twice; the kernel asks for more."""
+        known = self.partition[self.partition != NONE]
+        chosen = len(self.partition) - len(known)
+        fullest = int(np.bincount(known).max()) if len(known) else 0
+        return fullest + chosen + 256
+
+    def _groups(self) -> tuple[Ints, Ints]:
+        scenario = self.plan.scenario
+        group = np.zeros((len(scenario.groups), at.N_GROUP), np.int64)
+        backoffs: list[list[int]] = []
+        for code, (name, what) in enumerate(scenario.groups.items()):
+            settings, row = consumer_settings(scenario, name), group[code]
+            row[at.MAX_POLL], row[at.COORDINATOR] = settings.max_poll_records, self.coordinators[code]
+            match what.commit:
+                case EveryCommit(every=interval_ns):
+                    row[at.MODE], row[at.INTERVAL] = at.EVERY, interval_ns
+                case "auto":
+                    row[at.MODE], row[at.INTERVAL] = at.AUTO, settings.auto_commit_interval_ns
+                case mode:
+                    row[at.MODE] = _MODES[mode]
+            if isinstance(what.reads, CollectReads):
+                row[at.COLLECT_EVENTS] = what.reads.collect.events
+                row[at.COLLECT_TIMEOUT] = what.reads.collect.timeout
+            backoffs.append(self._backoffs(what.failures, row))
+        longest = max((len(each) for each in backoffs), default=1)
+        backoff = np.array([each + each[-1:] * (longest - len(each)) for each in backoffs], np.int64)
+        return group, backoff.reshape(len(backoffs), longest)
+
+    def _backoffs(self, failures: Failures | None, row: Ints) -> list[int]:
+        if failures is None:
+            return [0]
+        row[at.ATTEMPTS], row[at.THEN] = failures.retry.attempts, _THEN[failures.then]
+        retry = failures.retry
+        return [round(retry.backoff * retry.factor**attempt) for attempt in range(retry.attempts)]
+
+    def _reads(self, parts: int) -> NDArray[np.uint8]:
+        scenario = self.plan.scenario
+        reads = np.zeros((len(scenario.groups), parts), np.uint8)
+        for code, what in enumerate(scenario.groups.values()):
+            for topic in what.topics:
+                first = self.places[f"{topic}/0"]
+                reads[code, first : first + scenario.topics[topic].partitions] = 1
+        return reads
+
+    def _of_groups(self, columns: object, dtype: np.dtype[np.generic]) -> NDArray[np.int64]:
+        assert hasattr(columns, "__getitem__")
+        rows = [np.asarray(columns[name]) for name in self.names.groups]
+        return np.array(rows, dtype).reshape(len(rows), len(self.plan)).astype(np.int64)
+
+    def _failing(self) -> NDArray[np.int16]:
+        failing = self._of_groups(self.plan.failing_tries, np.dtype(np.int16)).astype(np.int16)
+        failing[:, self.plan.poison] = _ALWAYS_FAILS
+        return failing
+
+    def _dead_letter_parts(self) -> NDArray[np.int32]:
+        """Return where each group's dead letter of each event goes: by key as librdkafka does, else by event."""
+        plan = self.plan
+        found = np.zeros((len(self.names.groups), len(plan)), np.int32)
+        for code, what in enumerate(plan.scenario.groups.values()):
+            topic = what.topic_of_dead_letters
+            if topic is None:
+                continue
+            partitions, first = plan.scenario.topics[topic].partitions, self.places[f"{topic}/0"]
+            if partitions == 1:
+                found[code] = first
+                continue
+            keys = [plan.key_text(event) for event in range(len(plan))]
+            found[code] = [
+                first + (event % partitions if key is None else librdkafka_partition(key.encode(), partitions))
+                for event, key in enumerate(keys)
+            ]
+        return found
+
+    def _intervals(self, kind: type[SlowWork] | type[FailingWork]) -> tuple[Ints, NDArray[np.float64]]:
+        rows, values = [], []
+        for planned in self.plan.faults:
+            fault = planned.fault
+            if not isinstance(fault, kind):
+                continue
+            is_slow = isinstance(fault, SlowWork)
+            plus = fault.plus if is_slow else 0
+            rows.append((self.names.groups.index(fault.group), planned.begin_ns, planned.end_ns, plus))
+            values.append(fault.factor if isinstance(fault, SlowWork) else fault.share)
+        return np.array(rows, np.int64).reshape(len(rows), at.N_SLOW), np.array(values, np.float64)
+
+    def _member_rows(self) -> Ints:
+        rows = np.zeros((self.members, at.N_MEMBER), np.int64)
+        groups = [code for code, what in enumerate(self.plan.scenario.groups.values()) for _ in range(what.members)]
+        rows[:, at.GROUP] = groups
+        rows[:, at.CODE] = np.arange(self.members) + self.processes
+        rows[:, at.POLL_AT] = NEVER
+        rows[:, [at.LAST_COMMIT, at.DL_OFFSET, at.DL_PART, at.DL_REQUEST]] = NONE
+        return rows
+
+    # ---- growth ------------------------------------------------------------------------------------------------------
+
+    def grown(self, world: World) -> World:
+        """Return the world with more room for what the kernel wants."""
+        match int(world.scalars[at.WANT]):
+            case 1:
+                return world._replace(heap=_doubled(world.heap))
+            case 2:
+                return world._replace(request=_doubled(world.request))
+            case 3:
+                return world._replace(rows=_doubled(world.rows))
+            case 4:
+                return world._replace(commit=_doubled(world.commit))
+            case 5:
+                return world._replace(item=_doubled(world.item))
+            case 6:
+                return self._supplied(world, "produce", "leader", "acknowledge")
+            case 7:
+                return world._replace(log=_doubled(world.log, 1), closed=_doubled(world.closed, 2))
+            case 8:
+                return self._supplied(world, "fetch", "turnaround")
+            case 9:
+                return world._replace(ring=_unrolled(world))
+            case 10:
+                return self._supplied(world, "wake")
+            case 11:
+                return self._supplied(world, "overshoot", "dead_letter")
+            case 12:
+                return self._supplied(world, "commit_time")
+            case other:
+                raise AssertionError(f"the kernel wants {other}, which nothing provides")
+
+    def _supplied(self, world: World, *names: str) -> World:
+        return world._replace(
+            **{name: self.supply.array(name, 2 * getattr(world, name).shape[-1]) for name in names}
+        )
+
+
+_SUPPLIED = (
+    "produce", "leader", "acknowledge", "fetch", "turnaround", "wake", "overshoot", "commit_time", "dead_letter",
+)  # fmt: skip
+
+
+def kernel_push(world: World, time_ns: int, process: int) -> None:
+    """Expect a process's first event."""
+    at.push(world, time_ns, at.HAND_OVER, process, 0, at.ON_HAND_OVER, process, 0, 0)
+
+
+def _doubled(array: NDArray[Any], axis: int = 0) -> NDArray[Any]:
+    return np.concatenate([array, np.zeros_like(array)], axis=axis)
+
+
+def _unrolled(world: World) -> Ints:
+    """Return the members' queues with twice the room, each beginning at 0."""
+    ring = world.ring
+    grown = np.zeros((ring.shape[0], 2 * ring.shape[1], ring.shape[2]), np.int64)
+    for member in range(ring.shape[0]):
+        head, count = int(world.member[member, at.RING_HEAD]), int(world.member[member, at.RING_COUNT])
+        grown[member, :count] = ring[member, (head + np.arange(count)) % ring.shape[1]]
+        world.member[member, at.RING_HEAD] = 0
+    return grown

@@ -1,0 +1,298 @@
+"""Simulates a plan: SimPy decides what changes the system, the kernel moves the events in between, and a run comes out."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rundata.rows import LOG_RECORD, NEVER, Kind, Outcome, new_operations
+from rundata.tables import Extent, FaultRecord, Phase, RunData
+from scenarios.plan import Plan
+from scenarios.profiles import Profile
+from sim import kernel
+from sim import world as at
+from sim.building import Builder
+from sim.clock import key_of
+from sim.compiled import is_cached
+from sim.draws import Draws
+from sim.observed import NOTHING_OBSERVED, Observed
+from sim.system import System
+from sim.world import NONE
+
+_CONTROL_KEY = key_of(at.CONTROL)
+_HAND_OVER_KEY = key_of(at.HAND_OVER)
+
+
+def simulate(
+    plan: Plan,
+    profile: Profile,
+    *,
+    chance: int = 0,
+    observed: Observed = NOTHING_OBSERVED,
+    operations: Literal["all", "none"] = "all",
+) -> RunData:
+    """Return what happens to a plan on the system of a profile.
+
+    `chance` numbers the random inputs that the plan does not fix (0 is the first replication); `observed` gives instants
+    instead of drawing them; without `operations` only log, incidents and faults are kept.
+    """
+    with _wrapping_numbers():
+        return _Run(plan, profile, chance, observed).run(keep_operations=operations == "all")
+
+
+def warm_up(tell: Callable[[str], None]) -> None:
+    """Compile the simulator if this machine has not done so yet, after telling what it waits for."""
+    if not is_cached() and os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0"):
+        tell("compiling the simulator, once on this machine")
+
+
+@contextlib.contextmanager
+def _wrapping_numbers() -> Iterator[None]:
+    """Let 64-bit hashes wrap silently also where the kernel runs uncompiled."""
+    with np.errstate(over="ignore"):
+        yield
+
+
+class _Run:
+    """One simulated run."""
+
+    def __init__(self, plan: Plan, profile: Profile, chance: int, observed: Observed) -> None:
+        self.plan, self.profile = plan, profile
+        draws = Draws(plan, profile, plan.seed, chance, observed)
+        self.system = System(plan, draws)
+        coordinators = [self.system.coordinator_of(name) for name in self.system.names.groups]
+        self.builder = Builder(plan, draws, chance, self.system.places, coordinators)
+        scenario = plan.scenario
+        self.latest_ns = scenario.duration + scenario.drain
+        ends = [scenario.duration, *(planned.end_ns for planned in plan.faults)]
+        self.earliest_ns = min(max(ends), self.latest_ns)
+
+    def run(self, *, keep_operations: bool) -> RunData:
+        system = self.system
+        system.world = self.builder.world()
+        system.begin(system.world)
+        clock = system.clock
+        clock.at(self.earliest_ns, at.END)
+        clock.at(self.latest_ns, at.END)
+        while not self._is_over():
+            if clock.now == self.latest_ns and self._next_key() >= _CONTROL_KEY:
+                break
+            self._step()
+        self._commit_at_the_end()
+        self._check_conservation()
+        return self._run_data(keep_operations)
+
+    @property
+    def now_ns(self) -> int:
+        """How far the run is: the later of both clocks."""
+        return max(self.system.clock.now, int(self.system.world.scalars[at.NOW]))
+
+    def _is_over(self) -> bool:
+        world, clock = self.system.world, self.system.clock
+        if world.scalars[at.OPEN] != 0 or self.now_ns < self.earliest_ns:
+            return False
+        heap_is_later = world.scalars[at.HEAP] == 0 or world.heap[0, 0] > self.now_ns
+        return bool(heap_is_later and clock.peek() > self.now_ns)
+
+    def _next_key(self) -> int:
+        """Return the priority of what comes next at this instant, or one after everything."""
+        world, clock = self.system.world, self.system.clock
+        keys = [key_of(at.WORK + 1)]
+        if clock.peek() == self.now_ns:
+            keys.append(clock.next_key())
+        if world.scalars[at.HEAP] and world.heap[0, 0] <= self.now_ns:
+            keys.append(int(world.heap[0, 1]))
+        return min(keys)
+
+    def _step(self) -> None:
+        """Let the kernel come to the next instant of control, or to a member that needs it, and do what is due there."""
+        system, clock = self.system, self.system.clock
+        why = kernel.advance(system.world, int(clock.peek()), clock.next_key(), self.earliest_ns)
+        match why:
+            case at.REACHED:
+                if not self._is_over():
+                    clock.step()
+            case at.SHORT:
+                system.world = self.builder.grown(system.world)
+            case _:
+                self._turn_to(why)
+
+    def _turn_to(self, why: int) -> None:
+        """Put the clock of control to the kernel's instant and let a member do its duty."""
+        system = self.system
+        clock, index = system.clock, int(system.world.scalars[at.WHO])
+        now = int(system.world.scalars[at.NOW])
+        reached = clock.at(now, at.END)
+        while not reached.processed:
+            clock.step()
+        member = next(m for group in system.groups.values() for m in group.members if m.index == index)
+        match why:
+            case at.DUTY:
+                member.do_duty()
+            case at.SETTLED:
+                member.settled()
+            case at.STOPPED:
+                member.stop()
+        while clock.peek() == now and clock.next_key() < _CONTROL_KEY:
+            clock.step()
+
+    def _commit_at_the_end(self) -> None:
+        """Let every member leave in good order: what is finished is committed, and that is recorded."""
+        world, system = self.system.world, self.system
+        world.scalars[at.NOW] = min(self.now_ns, self.latest_ns)
+        for group in system.groups.values():
+            if world.group[group.code, at.INTERVAL] == 0:
+                continue
+            progress = at.GIVEN if world.group[group.code, at.MODE] == at.AUTO else at.FINISHED
+            for member in (member for member in group.members if member.alive):
+                for partition in group.partitions:
+                    mp = world.mp[member.index, partition]
+                    if mp[at.OWNED] and mp[progress] != world.committed[group.code, partition]:
+                        while world.scalars[at.ROWS] + 1 >= len(world.rows):
+                            world.scalars[at.WANT] = 3
+                            system.world = world = self.builder.grown(world)
+                        kernel.note_commit(world, member.index, partition, int(mp[progress]), int(world.scalars[at.NOW]))
+
+    def _check_conservation(self) -> None:
+        """Assert that every visible record has ended once for each group of its topic, or is still open."""
+        world = self.system.world
+        for group in self.system.groups.values():
+            open_pairs = 0
+            for partition in group.partitions:
+                end = int(world.part[partition, at.VISIBLE_END])
+                closed = int(np.count_nonzero(world.closed[group.code, partition, :end]))
+                assert not world.closed[group.code, partition, end:].any(), f"{group.name} ended what was not visible"
+                assert world.committed[group.code, partition] <= end, f"{group.name} committed beyond the high watermark"
+                open_pairs += end - closed
+            assert open_pairs == 0 or self.now_ns >= self.latest_ns, f"{open_pairs} of {group.name} open before the end"
+
+    # ---- what comes out --------------------------------------------------------------------------------------------
+
+    def _run_data(self, keep_operations: bool) -> RunData:
+        plan, scenario = self.plan, self.plan.scenario
+        end_ns = min(self.now_ns, self.latest_ns)
+        phases = (
+            Phase("warm-up", 0, scenario.warm_up),
+            Phase("measure", scenario.warm_up, scenario.duration),
+            Phase("drain", scenario.duration, end_ns),
+        )
+        return RunData(
+            plan=plan,
+            engine="simulated",
+            operations=self._operations(end_ns) if keep_operations else new_operations(0),
+            log=self._log(end_ns),
+            extents=self._extents(end_ns),
+            faults=tuple(self._faults(end_ns)),
+            incidents=tuple(self.system.incidents),
+            phases=phases,
+            end_ns=end_ns,
+            about={
+                "profile": self.profile.profile,
+                "brokers": {"implementation": "simulated", "version": scenario.brokers.version, "nodes": scenario.brokers.nodes},
+                "operations": "all" if keep_operations else "none",
+            },
+        )
+
+    def _topic_and_number(self, places: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return topic codes and partition numbers of the world's partitions; NONE stays NONE."""
+        first = self.builder.first_place
+        topic = np.searchsorted(first, places, side="right") - 1
+        number = places - first[np.maximum(topic, 0)]
+        return np.where(places == NONE, NONE, topic), np.where(places == NONE, NONE, number)
+
+    def _operations(self, end_ns: int) -> NDArray[np.void]:
+        rows = np.concatenate([self._sends(end_ns), self._members_rows()])
+        order = np.lexsort([rows[name] for name in ("process", "event_id", "kind", "started_ns")])
+        return rows[order]
+
+    def _sends(self, end_ns: int) -> NDArray[np.void]:
+        plan, event = self.plan, self.system.world.event
+        events = np.flatnonzero((event[:, at.HANDED] <= end_ns) & (event[:, at.SENT_PART] != NONE))
+        rows = new_operations(len(events))
+        own = event[events]
+        processes = [
+            self.system.names.processes.index(f"{name}/{number}")
+            for name, producer in plan.scenario.producers.items()
+            for number in range(1, producer.count + 1)
+        ]
+        first_process = np.concatenate([[0], np.cumsum([p.count for p in plan.scenario.producers.values()])])
+        code = np.asarray(processes, np.int64)[first_process[plan.producer[events]] + plan.process[events] - 1]
+        types = [
+            self.system.names.event_types.index(producer.event or name)
+            for name, producer in plan.scenario.producers.items()
+        ]
+        topic, number = self._topic_and_number(own[:, at.SENT_PART])
+        answered = own[:, at.SENT_ENDED] != NEVER
+        rows["kind"], rows["event_id"], rows["root_id"] = Kind.send, events, events
+        rows["key"], rows["intended_ns"] = plan.key[events], plan.intended_ns[events]
+        rows["started_ns"], rows["ended_ns"] = own[:, at.HANDED], own[:, at.SENT_ENDED]
+        rows["offset"], rows["topic"], rows["partition"] = own[:, at.SENT_OFFSET], topic, number
+        rows["process"], rows["attempt"] = code, 1
+        rows["event_type"] = np.asarray(types, np.int16)[plan.producer[events]]
+        rows["outcome"] = np.where(answered, Outcome.ok, Outcome.unknown)
+        return rows
+
+    def _members_rows(self) -> NDArray[np.void]:
+        plan, world = self.plan, self.system.world
+        found = world.rows[: int(world.scalars[at.ROWS])]
+        found = found[found[:, at.O_VALID] == 1]
+        rows = new_operations(len(found))
+        event = found[:, at.O_EVENT]
+        topic, number = self._topic_and_number(found[:, at.O_PART])
+        rows["kind"], rows["process"], rows["group"] = found[:, at.O_KIND], found[:, at.O_PROCESS], found[:, at.O_GROUP]
+        rows["event_id"], rows["root_id"] = event, event
+        rows["topic"], rows["partition"], rows["offset"] = topic, number, found[:, at.O_OFFSET]
+        rows["started_ns"], rows["ended_ns"] = found[:, at.O_STARTED], found[:, at.O_ENDED]
+        rows["attempt"], rows["poll_id"] = found[:, at.O_ATTEMPT], found[:, at.O_POLL]
+        rows["retry_due_ns"], rows["outcome"] = found[:, at.O_RETRY], found[:, at.O_OUTCOME]
+        known = event != NONE
+        types = [self.system.names.event_types.index(p.event or name) for name, p in plan.scenario.producers.items()]
+        rows["delivery_number"][known] = found[known, at.O_NUMBER]
+        rows["key"][known] = plan.key[event[known]]
+        rows["intended_ns"][known] = plan.intended_ns[event[known]]
+        rows["event_type"][known] = np.asarray(types, np.int16)[plan.producer[event[known]]]
+        return rows
+
+    def _log(self, end_ns: int) -> NDArray[np.void]:
+        parts = [self._log_of(place, end_ns) for place in range(self.builder.users)]
+        return np.concatenate(parts) if parts else np.zeros(0, LOG_RECORD)
+
+    def _log_of(self, place: int, end_ns: int) -> NDArray[np.void]:
+        world = self.system.world
+        records = world.log[place, : int(world.part[place, at.LOG_LEN])]
+        there = world.request[records[:, at.L_REQUEST], at.R_APPENDED] <= end_ns
+        rows = np.zeros(int(np.count_nonzero(there)), LOG_RECORD)
+        topic, number = self._topic_and_number(np.asarray([place]))
+        rows["offset"], rows["event_id"] = np.flatnonzero(there), records[there, at.L_EVENT]
+        rows["time_ns"], rows["leader_epoch"] = records[there, at.L_TIME], records[there, at.L_EPOCH]
+        rows["topic"], rows["partition"] = topic[0], number[0]
+        return rows
+
+    def _extents(self, end_ns: int) -> tuple[Extent, ...]:
+        places = [partition for partition in self.system.partitions if partition.is_users]
+        return tuple(
+            Extent(*_split(partition.name), 0, len(self._log_of(partition.number, end_ns))) for partition in places
+        )
+
+    def _faults(self, end_ns: int) -> Iterator[FaultRecord]:
+        for index, planned in enumerate(self.plan.faults):
+            if planned.begin_ns > end_ns:
+                continue
+            yield FaultRecord(
+                label=planned.label,
+                kind=planned.fault.kind,
+                target=self.system.targets.get(index, ""),
+                planned_begin_ns=planned.begin_ns,
+                planned_end_ns=planned.end_ns,
+                began_ns=planned.begin_ns,
+                ended_ns=min(planned.end_ns, end_ns),
+                proof=self.system.proofs.get(index, "in the plan of every event"),
+            )
+
+
+def _split(name: str) -> tuple[str, int]:
+    topic, number = name.rsplit("/", 1)
+    return topic, int(number)

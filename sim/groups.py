@@ -1,0 +1,428 @@
+"""Groups, as SimPy processes: who is a member, who has which partition, and both ways to rebalance. The kernel moves their records."""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import simpy
+
+from scenarios.clients import consumer_settings
+from scenarios.faults import MemberCrash, MemberLeave
+from sim import kernel
+from sim.clock import Control, Signal
+from sim.world import (
+    A_FROM,
+    A_TO,
+    ASKED,
+    BATCH_LEFT,
+    DUE,
+    FINISHED,
+    GENERATION,
+    GIVEN,
+    HAS_DUTY,
+    IDLE,
+    INTERVAL,
+    LAST_COMMIT,
+    LIFE,
+    NONE,
+    OWNED,
+    PARKED,
+    POLLING,
+    POSITION,
+    RG_FROM,
+    RG_PART,
+    RG_TO,
+    RING_COUNT,
+    RING_EVENTS,
+    RING_HEAD,
+    STATE,
+    TO_DUTY,
+    WAITING,
+)
+
+if TYPE_CHECKING:
+    from sim.system import System
+
+Process = Generator[simpy.Event, Any, None]
+Assignment = dict["Seat", list[int]]
+
+
+@dataclass(eq=False)
+class Seat:
+    """A place in a group as the coordinator sees it; it outlasts a crash of its member until the session is over."""
+
+    member: "Member"
+    is_live: bool = True
+
+
+def range_assignment(seats: list[Seat], topics: list[list[int]]) -> Assignment:
+    """Return Kafka's range assignor: per topic, consecutive partitions to members in the order of client ids, the first ones one more."""
+    in_order = sorted(seats, key=lambda seat: seat.member.client_id)
+    given: Assignment = {seat: [] for seat in in_order}
+    for partitions in topics:
+        share, extras = divmod(len(partitions), len(in_order))
+        begin = 0
+        for index, seat in enumerate(in_order):
+            end = begin + share + (index < extras)
+            given[seat] += partitions[begin:end]
+            begin = end
+    return given
+
+
+def uniform_assignment(seats: list[Seat], before: Assignment, partitions: list[int]) -> Assignment:
+    """Return the uniform assignor: members in the order of joining keep what they had up to their share, the rest is dealt out."""
+    if not seats:
+        return {}
+    share, extras = divmod(len(partitions), len(seats))
+    given: Assignment = {}
+    for seat in seats:
+        had = [partition for partition in partitions if partition in before.get(seat, [])]
+        keeps = share + (extras > 0 and len(had) > share)
+        extras -= keeps > share
+        given[seat] = had[:keeps]
+    kept = {partition for partitions_of in given.values() for partition in partitions_of}
+    rest = iter([partition for partition in partitions if partition not in kept])
+    for seat in seats:
+        due = share
+        if extras and len(given[seat]) <= share:
+            due, extras = share + 1, extras - 1
+        given[seat] += [next(rest) for _ in range(due - len(given[seat]))]
+    return given
+
+
+class Member:
+    """A member's duties towards its group; what it reads and works on is the kernel's."""
+
+    def __init__(self, group: "Group", number: int, index: int, code: int) -> None:
+        self.group, self.system, self.index, self.code = group, group.system, index, code
+        self.name, self.client_id = f"{group.name}/{number}", f"{group.name}-{number}"
+        self.alive = self.stopped = self.is_back = False
+        self.must_leave = self.must_rejoin = self.wants_to_rejoin = False
+        self.must_give_up: set[int] = set()
+        self.seat: Seat
+
+    def start(self, *, assigned: bool) -> None:
+        """Begin to live, with an assignment or waiting for one."""
+        w = self.system.at_now()
+        row = w.member[self.index]
+        row[RING_HEAD] = row[RING_COUNT] = row[RING_EVENTS] = row[BATCH_LEFT] = 0
+        row[LAST_COMMIT] = NONE
+        w.mp[self.index] = 0
+        self.must_leave = self.must_rejoin = self.is_back = False
+        self.must_give_up = set()
+        row[HAS_DUTY] = 0
+        self.alive, self.seat = True, Seat(self)
+        row[DUE] = self.system.clock.now + w.group[self.group.code, INTERVAL]
+        if assigned:
+            kernel.enter_poll_loop(w, self.index)
+        else:
+            self._wait_for_assignment()
+
+    # ---- partitions ------------------------------------------------------------------------------------------------
+
+    def owns(self, partition: int, from_offset: int) -> None:
+        """Read a partition from an offset on."""
+        w = self.system.at_now()
+        self.group.ownerships += 1
+        mp = w.mp[self.index, partition]
+        mp[OWNED] = self.group.ownerships
+        for progress in (POSITION, GIVEN, FINISHED, ASKED):
+            mp[progress] = from_offset
+        kernel.wake_fetch(w, self.index, partition)
+
+    def start_fetching(self) -> None:
+        """Park a fetch at every broker."""
+        w = self.system.at_now()
+        w.member[self.index, GENERATION] += 1
+        w.mb[self.index, :, PARKED] = 1
+        w.answer[self.index, :, :, A_TO] = w.answer[self.index, :, :, A_FROM]
+        kernel.wake_fetches(w, self.index)
+
+    def gets(self, partitions: list[int]) -> None:
+        """Take an assignment and read from what is committed on."""
+        self.is_back = False
+        for partition in partitions:
+            self.owns(partition, self.group.position(partition))
+        self.start_fetching()
+        kernel.enter_poll_loop(self.system.at_now(), self.index)
+
+    def _drop(self) -> None:
+        """Drop what was read and stop fetching."""
+        w = self.system.at_now()
+        row = w.member[self.index]
+        row[GENERATION] += 1
+        row[RING_COUNT] = row[RING_EVENTS] = row[BATCH_LEFT] = 0
+        w.mb[self.index, :, PARKED] = 0
+        w.mp[self.index, :, OWNED] = 0
+
+    # ---- duties ----------------------------------------------------------------------------------------------------
+
+    def has_duty(self) -> None:
+        """Be told of a duty; a member that polls or waits turns to it at once, one that works after its batch."""
+        w = self.system.at_now()
+        row = w.member[self.index]
+        row[HAS_DUTY] = 1
+        if row[STATE] == POLLING:
+            kernel.poll_at(w, self.index, self.system.clock.now)
+        elif row[STATE] == WAITING and self.must_leave:
+            self.do_duty()
+
+    def do_duty(self) -> None:
+        """Commit what is done, and turn to the duty when that has ended (`settled`)."""
+        w = self.system.at_now()
+        if w.group[self.group.code, INTERVAL] > 0:
+            kernel.commit_what_is_done(w, self.index)
+        if kernel.has_commit_under_way(w, self.index):
+            kernel.wait_for_commit(w, self.index, TO_DUTY)
+        else:
+            self.settled()
+
+    def stop(self) -> None:
+        """Leave for good, by the policy for failures."""
+        self.stopped = self.must_leave = True
+        self.do_duty()
+
+    def settled(self) -> None:
+        """Leave, rejoin or give partitions up, now that everything done is committed."""
+        w = self.system.at_now()
+        w.member[self.index, HAS_DUTY] = 0
+        if self.must_leave:
+            self._leave()
+        elif self.must_rejoin:
+            self._drop()
+            self._wait_for_assignment()
+        else:
+            self._give_up()
+            kernel.enter_poll_loop(w, self.index)
+
+    def _give_up(self) -> None:
+        w = self.system.at_now()
+        for partition in sorted(self.must_give_up):
+            w.mp[self.index, partition, OWNED] = 0
+            self.group.gave_up(partition)
+        given_up, self.must_give_up = self.must_give_up, set()
+        row, ring = w.member[self.index], w.ring[self.index]
+        places = [(int(row[RING_HEAD]) + n) % len(ring) for n in range(int(row[RING_COUNT]))]
+        kept = [tuple(ring[place]) for place in places if int(ring[place, RG_PART]) not in given_up]
+        for place, stretch in enumerate(kept):
+            ring[place] = stretch
+        row[RING_HEAD], row[RING_COUNT] = 0, len(kept)
+        row[RING_EVENTS] = sum(int(stretch[RG_TO] - stretch[RG_FROM]) for stretch in kept)
+
+    def _wait_for_assignment(self) -> None:
+        self.system.world.member[self.index, STATE] = WAITING
+        self.must_rejoin, self.is_back = False, True
+        self.group.changed.give()
+
+    def _leave(self) -> None:
+        self._drop()
+        self.system.world.member[self.index, STATE] = IDLE
+        self.alive = self.is_back = self.seat.is_live = False
+        self.group.remove(self.seat)
+
+    def crash(self) -> None:
+        """Die at once."""
+        self._drop()
+        row = self.system.world.member[self.index]
+        row[STATE] = IDLE
+        row[LIFE] += 1
+        self.alive = self.is_back = self.seat.is_live = False
+
+
+class Group:
+    """A group: who is a member, who has which partition."""
+
+    def __init__(self, system: "System", name: str) -> None:
+        scenario = system.plan.scenario
+        self.system, self.name, self.clock = system, name, system.clock
+        self.code = system.names.groups.index(name)
+        what = scenario.groups[name]
+        self.settings = consumer_settings(scenario, name)
+        self.topics = [
+            [system.places[f"{topic}/{number}"] for number in range(scenario.topics[topic].partitions)]
+            for topic in what.topics
+        ]
+        self.partitions = sorted(partition for partitions in self.topics for partition in partitions)
+        self.ownerships = self.rebalances = 0
+        self.changed = Signal(system.clock)
+        first = system.names.processes.index(f"{name}/1")
+        processes = sum(producer.count for producer in scenario.producers.values())
+        self.members = [
+            Member(self, number, first - processes + number - 1, first + number - 1)
+            for number in range(1, what.members + 1)
+        ]
+        self.joined: list[Seat] = []
+        """In the order of joining."""
+        self.gathering = self.settling = self.again = False
+        self.target: Assignment = {}
+        self.target_since: dict[int, int] = {}
+        """The number of the rebalance that gave the partition to whom it is meant for."""
+        self.owner: dict[int, Seat] = {}
+        self._begin()
+
+    def _begin(self) -> None:
+        """Have everything assigned at time 0."""
+        for member in self.members:
+            member.start(assigned=True)
+        given = self.system.draws.observed.assignments.get(self.name)
+        if given:
+            self._take_over(given[0].owners)
+        elif self.settings.protocol == "classic":
+            self.joined = [member.seat for member in self.members]
+            self.target = range_assignment(self.joined, self.topics)
+        else:
+            for number in self.system.draws.join_order(self.code):
+                self.joined.append(self.members[number - 1].seat)
+                self.target = uniform_assignment(self.joined, self.target, self.partitions)
+        for seat, partitions in self.target.items():
+            self._tell_assignment(seat, partitions)
+            seat.member.gets(partitions)
+            self.owner.update(dict.fromkeys(partitions, seat))
+
+    def _take_over(self, owners: Any) -> None:
+        """Begin with an assignment that was observed."""
+        self.joined = [member.seat for member in self.members]
+        self.target = {seat: [] for seat in self.joined}
+        for (topic, number), name in sorted(owners.items()):
+            member = next(member for member in self.members if member.name == name)
+            self.target[member.seat].append(self.system.places[f"{topic}/{number}"])
+
+    def _tell_assignment(self, seat: Seat, partitions: list[int]) -> None:
+        names = " ".join(self.system.partitions[partition].name for partition in partitions)
+        self.system.incident("assignment", seat.member.name, names)
+
+    def position(self, partition: int) -> int:
+        """Return where a new owner begins to read."""
+        return int(self.system.world.committed[self.code, partition])
+
+    # ---- who is a member -------------------------------------------------------------------------------------------
+
+    def member_fault(self, index: int, fault: MemberCrash | MemberLeave) -> Process:
+        """Make a member crash or leave, and come back."""
+        system, planned = self.system, self.system.plan.faults[index]
+        member = self.members[fault.member.member - 1]
+        yield self.clock.control(planned.begin_ns, Control.begin, index)
+        if not member.alive or member.must_leave:
+            system.proofs[index] = f"no effect: {member.name} was not there"
+            return
+        system.proofs[index] = f"{member.name} was gone from {self.clock.now / 1e9:.3f} s on"
+        if isinstance(fault, MemberCrash):
+            member.crash()
+            self.clock.process(self._expire(member.seat, index))
+        else:
+            member.must_leave = True
+            member.has_duty()
+        yield self.clock.control(planned.end_ns, Control.end, index)
+        while member.alive:
+            yield self.changed.wait()
+        if member.stopped:
+            return
+        system.incident("restart", member.name, cause=planned.label)
+        by_heartbeat = self.settings.protocol == "consumer"
+        member.start(assigned=by_heartbeat)
+        self.joined.append(member.seat)
+        if by_heartbeat:
+            member.start_fetching()
+        self._rebalance(planned.label)
+
+    def _expire(self, seat: Seat, index: int) -> Process:
+        """Give a crashed member up when its session is over; until then it keeps its place."""
+        settings, code = self.settings, seat.member.code
+        over_ns = self.system.draws.session_expired_ns(code, index, settings.session_timeout_ns, settings.heartbeat_ns)
+        yield self.clock.control(over_ns, Control.expiry, index)
+        self.system.incident("session expired", seat.member.name, cause=self.system.plan.faults[index].label)
+        self.remove(seat)
+
+    def remove(self, seat: Seat) -> None:
+        """Take a member that left or was given up off the group."""
+        self.joined.remove(seat)
+        self.owner = {partition: owner for partition, owner in self.owner.items() if owner is not seat}
+        self._rebalance(seat.member.name)
+        self.changed.give()
+
+    def _rebalance(self, cause: str) -> None:
+        """Begin a rebalance, or let the one that is under way see what changed."""
+        if self.settings.protocol == "consumer":
+            self._reassign(cause)
+        elif self.gathering:
+            self.changed.give()
+        elif self.settling:
+            self.again = True
+        else:
+            self.gathering = True
+            self.clock.process(self._classic_rebalance(cause))
+
+    def _learn(self, seat: Seat, number: int) -> int:
+        return self.system.draws.learn(seat.member.code, self.settings.heartbeat_ns)[number]
+
+    # ---- classic protocol ------------------------------------------------------------------------------------------
+
+    def _classic_rebalance(self, cause: str) -> Process:
+        """Wait until everyone is back, then assign everything anew."""
+        number, self.rebalances = self.rebalances, self.rebalances + 1
+        self.system.incident("rebalance", self.name, cause=cause)
+        for seat in self.joined:
+            if seat.is_live and not seat.member.is_back:
+                self.clock.process(self._tell(seat, self._learn(seat, number)))
+        while not all(seat.is_live and seat.member.is_back for seat in self.joined):
+            yield self.changed.wait()
+        self.gathering, self.settling = False, True
+        seats = list(self.joined)
+        rejoin_ns = self.system.draws.rejoin(self.code)[number]
+        yield self.clock.control(self.clock.now + rejoin_ns, Control.rebalance, self.code)
+        self.settling = False
+        for seat, partitions in range_assignment(seats, self.topics).items():
+            if seat.is_live:
+                self._tell_assignment(seat, partitions)
+                seat.member.gets(partitions)
+        if self.again:
+            self.again = False
+            self._rebalance(cause)
+
+    def _tell(self, seat: Seat, learn_ns: int) -> Process:
+        yield self.clock.control(self.clock.now + learn_ns, Control.rebalance, seat.member.code)
+        if seat.is_live:
+            seat.member.must_rejoin = True
+            seat.member.has_duty()
+
+    # ---- consumer protocol -----------------------------------------------------------------------------------------
+
+    def _reassign(self, cause: str) -> None:
+        """Decide who is to have what; those concerned learn of it at their next heartbeats."""
+        number, self.rebalances = self.rebalances, self.rebalances + 1
+        self.system.incident("rebalance", self.name, cause=cause)
+        before = {partition: seat for seat, partitions in self.target.items() for partition in partitions}
+        self.target = uniform_assignment(self.joined, self.target, self.partitions)
+        for seat, partitions in self.target.items():
+            for partition in partitions:
+                if before.get(partition) is not seat:
+                    self.target_since[partition] = number
+                    self.clock.process(self._move(partition, seat, number))
+
+    def _move(self, partition: int, to: Seat, number: int) -> Process:
+        """Bring a partition to its new owner, once the one before has given it up."""
+        clock, begun_ns, owner = self.clock, self.clock.now, self.owner.get(partition)
+        if owner is not None and owner is not to:
+            clock.process(self._take_away(partition, owner, number))
+        first_ns, interval_ns = begun_ns + self._learn(to, number), self.settings.heartbeat_ns
+        while (owner := self.owner.get(partition)) is not None:
+            if owner is to and partition not in to.member.must_give_up:
+                return
+            yield self.changed.wait()
+        beats = max(0, -((first_ns - clock.now) // interval_ns))
+        yield clock.control(first_ns + beats * interval_ns, Control.rebalance, to.member.code)
+        if self.target_since[partition] == number and to.is_live:
+            self.owner[partition] = to
+            self._tell_assignment(to, [partition])
+            to.member.owns(partition, self.position(partition))
+
+    def _take_away(self, partition: int, owner: Seat, number: int) -> Process:
+        yield self.clock.control(self.clock.now + self._learn(owner, number), Control.rebalance, owner.member.code)
+        if self.target_since[partition] == number and owner.is_live:
+            owner.member.must_give_up.add(partition)
+            owner.member.has_duty()
+
+    def gave_up(self, partition: int) -> None:
+        """Let the new owner have a partition."""
+        self.owner.pop(partition, None)
+        self.changed.give()

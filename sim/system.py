@@ -1,0 +1,217 @@
+"""What changes the system, as SimPy processes: brokers that fail and come back, leaders, and what the kernel is told of it."""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+import simpy
+
+from rundata.tables import Incident, Names
+from scenarios.clients import topic_setting
+from scenarios.faults import (
+    BrokerCrash,
+    BrokerStop,
+    BrokerTarget,
+    FailingWork,
+    MemberCrash,
+    MemberLeave,
+    Poison,
+    SlowWork,
+    Surge,
+)
+from scenarios.partitioners import coordinator_partition
+from scenarios.plan import Plan, replica_assignment
+from sim import kernel
+from sim.clock import Clock, Control
+from sim.draws import Draws
+from sim.groups import Group
+from sim.world import EPOCH, HALTED, LEADER, NONE, NOW, World
+
+Process = Generator[simpy.Event, Any, None]
+OFFSETS_TOPIC, OFFSETS_PARTITIONS = "__consumer_offsets", 50
+
+
+@dataclass(eq=False)
+class Replicas:
+    """A partition's brokers; its number in the world, where the rest of it is."""
+
+    number: int
+    name: str
+    is_users: bool
+    replicas: list[int]
+    in_sync: list[int]
+    min_in_sync: int
+
+
+class System:
+    """The cluster, its groups and its faults over one world."""
+
+    def __init__(self, plan: Plan, draws: Draws) -> None:
+        self.plan, self.draws, self.clock, self.names = plan, draws, Clock(), Names.of(plan.scenario)
+        self.incidents: list[Incident] = []
+        self.proofs: dict[int, str] = {}
+        self.targets: dict[int, str] = {}
+        self.unavailable: set[int] = set()
+        """Brokers from the begin of a fault until they are in sync again."""
+        self.down: set[int] = set()
+        self.partitions = self._partitions()
+        self.places = {partition.name: partition.number for partition in self.partitions}
+        self.world: World
+
+    def _partitions(self) -> list[Replicas]:
+        plan, found = self.plan, list[Replicas]()
+        for topic in plan.topics:
+            least = int(topic_setting(plan.scenario, topic, "min.insync.replicas"))
+            for index, replicas in enumerate(plan.replicas(topic)):
+                found.append(Replicas(len(found), f"{topic}/{index}", True, replicas, list(replicas), least))
+        nodes = plan.scenario.brokers.nodes
+        replicas_of = replica_assignment(OFFSETS_PARTITIONS, min(3, nodes), nodes)
+        for index in sorted({coordinator_partition(name, OFFSETS_PARTITIONS) for name in plan.scenario.groups}):
+            replicas = replicas_of[index]
+            found.append(Replicas(len(found), f"{OFFSETS_TOPIC}/{index}", False, replicas, list(replicas), 1))
+        return found
+
+    def coordinator_of(self, group: str) -> int:
+        """Return the number of the partition whose leader coordinates a group."""
+        return self.places[f"{OFFSETS_TOPIC}/{coordinator_partition(group, OFFSETS_PARTITIONS)}"]
+
+    def begin(self, world: World) -> None:
+        """Start the groups and the faults."""
+        self.world = world
+        for partition in self.partitions:
+            world.part[partition.number, LEADER] = partition.replicas[0]
+            world.part[partition.number, HALTED] = len(partition.replicas) < partition.min_in_sync
+        self.groups = {name: Group(self, name) for name in self.plan.scenario.groups}
+        for index, planned in enumerate(self.plan.faults):
+            match planned.fault:
+                case BrokerCrash() | BrokerStop():
+                    self.clock.process(self._broker_fault(index, planned.fault))
+                case MemberCrash() | MemberLeave():
+                    self.targets[index] = str(planned.fault.member)
+                    self.clock.process(self.groups[planned.fault.member.group].member_fault(index, planned.fault))
+                case SlowWork() | FailingWork():
+                    self.targets[index] = planned.fault.group
+                case Poison() | Surge():
+                    self.targets[index] = planned.fault.producer
+                case _:
+                    assert_never(planned.fault)
+
+    def incident(self, kind: str, where: str, detail: str = "", cause: str = "") -> None:
+        """Record something that happens now."""
+        self.incidents.append(Incident(self.clock.now, kind, where, detail, cause))
+
+    def at_now(self) -> World:
+        """Return the world, its clock put to this instant."""
+        self.world.scalars[NOW] = self.clock.now
+        return self.world
+
+    # ---- brokers that fail ---------------------------------------------------------------------------------------
+
+    def _broker_fault(self, index: int, fault: BrokerCrash | BrokerStop) -> Process:
+        clock, draws, planned = self.clock, self.draws, self.plan.faults[index]
+        self.targets[index] = str(fault.broker)
+        yield clock.control(planned.begin_ns, Control.begin, index)
+        broker = self._resolve(fault.broker)
+        if broker is None or broker in self.unavailable:
+            self.proofs[index] = "no effect: there was no such broker up and in sync"
+            return
+        self.targets[index] = f"broker {broker}"
+        self.unavailable.add(broker)
+        elected_ns = draws.elected_ns(index)
+        clock.process(self._restart(index, broker, elected_ns))
+        if isinstance(fault, BrokerCrash):
+            led = self._lose(broker)
+            clock.process(self._note_fence(draws.fence_ns(index), broker, planned.label))
+            yield clock.control(elected_ns, Control.election, index)
+        else:
+            yield clock.control(elected_ns, Control.election, index)
+            led = self._lose(broker)
+        self.proofs[index] = f"broker {broker} led {len(led)} partitions; others lead them from {elected_ns / 1e9:.3f} s"
+        self._elect(broker, led, index)
+
+    def _resolve(self, target: BrokerTarget) -> int | None:
+        if target.role == "number":
+            return target.number
+        partition = self.partitions[self.places[f"{target.topic}/{target.partition}"]]
+        leader = int(self.world.part[partition.number, LEADER])
+        if target.role == "leader" or leader == NONE:
+            return None if leader == NONE else leader
+        followers = [b for b in partition.replicas if b != leader and b not in self.unavailable]
+        return followers[0] if followers else None
+
+    def _note_fence(self, fence_ns: int, broker: int, cause: str) -> Process:
+        yield self.clock.control(fence_ns, Control.election, 0)
+        self.incident("fence", f"broker {broker}", cause=cause)
+
+    def _lose(self, broker: int) -> list[Replicas]:
+        """Stop a broker: its partitions have no leader, what no follower has is gone; return the partitions it led."""
+        world = self.at_now()
+        self.down.add(broker)
+        led = [partition for partition in self.partitions if world.part[partition.number, LEADER] == broker]
+        for partition in led:
+            world.part[partition.number, LEADER] = NONE
+            kernel.cut_back(world, partition.number)
+            kernel.forget_leader(world, partition.number)
+        for partition in self.partitions:
+            if broker in partition.in_sync:
+                self._replicas_changed(partition)
+        kernel.break_connections(world, broker)
+        return led
+
+    def _elect(self, broker: int, led: list[Replicas], index: int) -> None:
+        """Take a lost broker out of the in-sync sets and give its partitions to the next in line."""
+        for partition in self.partitions:
+            if broker in partition.in_sync and len(partition.in_sync) > 1:
+                partition.in_sync.remove(broker)
+                if partition.is_users:
+                    self.incident("isr", partition.name, ",".join(map(str, partition.in_sync)), self.plan.faults[index].label)
+        for partition in led:
+            alive = [b for b in partition.replicas if b in partition.in_sync and b not in self.down]
+            if alive:
+                self._leads(alive[0], partition, self.clock.now, index)
+        for partition in self.partitions:
+            self._replicas_changed(partition)
+
+    def _leads(self, broker: int, partition: Replicas, elected_ns: int, index: int) -> None:
+        part = self.world.part[partition.number]
+        part[LEADER] = broker
+        part[EPOCH] += 1
+        if partition.is_users:
+            self.incident("election", partition.name, f"leader {broker}", self.plan.faults[index].label)
+        for code in range(len(self.names.processes)):
+            discovery_ns = self.draws.discovered_ns(code, index) - self.draws.elected_ns(index)
+            self.clock.process(self._discover(code, partition.number, int(part[EPOCH]), elected_ns + discovery_ns))
+
+    def _discover(self, code: int, number: int, epoch: int, at_ns: int) -> Process:
+        yield self.clock.control(at_ns, Control.election, code)
+        if self.world.part[number, LEADER] != NONE and self.world.part[number, EPOCH] == epoch:
+            kernel.learned(self.at_now(), code, number)
+
+    def _replicas_changed(self, partition: Replicas) -> None:
+        """See anew whether the high watermark may move."""
+        has_leader = self.world.part[partition.number, LEADER] != NONE
+        waits = any(broker in self.down for broker in partition.in_sync)
+        halted = not has_leader or waits or len(partition.in_sync) < partition.min_in_sync
+        kernel.set_halted(self.at_now(), partition.number, int(halted))
+
+    def _restart(self, index: int, broker: int, elected_ns: int) -> Process:
+        clock, draws, label = self.clock, self.draws, self.plan.faults[index].label
+        yield clock.control(self.plan.faults[index].end_ns, Control.end, index)
+        self.incident("restart", f"broker {broker}", cause=label)
+        yield clock.control(draws.registered_ns(index), Control.in_sync, index)
+        self.incident("registered", f"broker {broker}", cause=label)
+        yield clock.control(max(draws.back_in_sync_ns(index), elected_ns), Control.in_sync, index)
+        self.unavailable.discard(broker)
+        self.down.discard(broker)
+        for partition in self.partitions:
+            self._comes_back(broker, partition, index)
+
+    def _comes_back(self, broker: int, partition: Replicas, index: int) -> None:
+        if self.world.part[partition.number, LEADER] == NONE and partition.in_sync == [broker]:
+            self._leads(broker, partition, self.clock.now, index)
+        if self.world.part[partition.number, LEADER] != NONE:
+            before = partition.in_sync
+            partition.in_sync = [b for b in partition.replicas if b in before or b not in self.unavailable]
+            if partition.is_users and partition.in_sync != before:
+                self.incident("isr", partition.name, ",".join(map(str, partition.in_sync)), self.plan.faults[index].label)
+        self._replicas_changed(partition)

@@ -1,0 +1,211 @@
+"""The simulator's state as a few int64 arrays, one row per entity, and the heap of what happens next."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.compiled import compiled
+
+Ints = NDArray[np.int64]
+NONE = -1
+NEVER = 2**63 - 1
+
+# What happens first at one instant (docs/model.md, "One instant"); control (2) is SimPy's.
+END, CONTROL, HAND_OVER, BATCH, SERVICE, FETCH, ARRIVAL, POLL, WORK = range(1, 10)
+
+# What is on the heap.
+(
+    ON_HAND_OVER,  # a: process
+    ON_BATCH,  # a: process, b: partition
+    ON_SERVICE,  # a: process, b: broker
+    ON_APPENDED,  # a: request
+    ON_VISIBLE,  # a: request, b: version of its timer
+    ON_ANSWER,  # a: request
+    ON_FETCH,  # a: member, b: broker
+    ON_ARRIVAL,  # a: member, b: broker, c: generation
+    ON_TURNED,  # a: member, b: broker, c: generation
+    ON_POLL,  # a: member
+    ON_BEGIN,  # a: member, c: life (the batch begins)
+    ON_TRY,  # a: member, c: life
+    ON_TRIED,  # a: member, c: life
+    ON_RECORDED,  # a: row, b: member, c: life
+    ON_HANDLED,  # a: member, c: life
+    ON_DEAD_LETTER,  # a: member, c: life
+    ON_COMMITTED,  # a: commit, b: version of its timer
+) = range(17)
+
+# Why `advance` returned.
+REACHED, DUTY, SETTLED, STOPPED, SHORT = range(5)
+
+# scalars
+(NOW, SEQ, HEAP, REQUESTS, ROWS, COMMITS, ITEMS, OPEN, WHY, WHO, CHANCE, SEED, MOST, WANT, N_SCALARS) = range(15)
+
+# per producer process
+(LINGER, BATCH_BYTES, BATCH_EVENTS, IN_FLIGHT, ACKS, IDEMPOTENT, FIRST_PART, PARTS, FIRST_EVENT, LAST_EVENT, NEXT_EVENT,
+ CHOSEN, CHOICES, UNTIL, N_PROC) = range(15)  # fmt: skip
+ACKS_0, ACKS_1, ACKS_ALL = range(3)
+
+# per event
+(HANDED, SIZE, PART, NEXT, OFFSET, SENT_ENDED, SENT_OFFSET, SENT_PART, N_EVENT) = range(9)
+
+# per process and partition
+(Q_HEAD, Q_TAIL, Q_COUNT, Q_BYTES, UNANSWERED, N_QUEUE) = range(6)
+
+# per process and broker
+(C_HEAD, C_TAIL, C_CURRENT, C_SERVED, C_LAST_ANSWER, N_CONN) = range(6)
+
+# per request
+(R_SENDER, R_BROKER, R_PART, R_HEAD, R_COUNT, R_BYTES, R_APPENDED, R_REPLICATED, R_VISIBLE, R_CUT, R_NEXT, R_AFTER, R_BEFORE,
+ R_LEFT, R_DUE, R_VERSION, R_TIMED, R_N, R_END, R_DEAD, N_REQ) = range(21)  # fmt: skip
+
+# per partition (those of the offsets topic come last)
+(LEADER, HALTED, EPOCH, VISIBLE_END, LAST_REQ, PENDING, LOG_LEN, N_PART) = range(8)
+
+# per group
+(MODE, INTERVAL, COLLECT_EVENTS, COLLECT_TIMEOUT, MAX_POLL, ATTEMPTS, THEN, COORDINATOR, N_GROUP) = range(9)
+AFTER_BATCH, BEFORE_WORK, AFTER_EVENT, EVERY, AUTO = range(5)
+FOREVER, DEAD_LETTER, SKIP, STOP = range(4)
+
+# per member
+(GROUP, CODE, STATE, LIFE, GENERATION, HAS_DUTY, CALLED, RETURNS, DUE, POLL_AT, POLLS, WAKES, TRIES, N_COMMITS, DEAD_LETTERS,
+ LAST_COMMIT, GOES_ON, BATCH_LEFT, ATTEMPT, TRY_BEGAN, RING_HEAD, RING_COUNT, RING_EVENTS, DL_BEGAN, DL_OFFSET, DL_PART,
+ DL_LENGTH, DL_REQUEST, N_MEMBER) = range(29)  # fmt: skip
+IDLE, POLLING, WORKING, COMMITTING, DL_UNKNOWN, DL_SENT, SETTLING, WAITING = range(8)
+TO_FIRST_TRY, TO_NEXT_EVENT, TO_POLL, TO_DUTY = range(4)
+
+# per member and partition
+(OWNED, POSITION, GIVEN, FINISHED, ASKED, N_MP) = range(6)
+
+# per member and broker
+(PARKED, FETCHED, N_MB) = range(3)
+
+# an answer on its way: per member, broker, partition
+(A_FROM, A_TO, A_OWNERSHIP, N_ANSWER) = range(4)
+
+# a stretch of records in a member's queue
+(RG_PART, RG_FROM, RG_TO, N_RANGE) = range(4)
+
+# per commit
+(CM_MEMBER, CM_LIFE, CM_BEGUN, CM_LENGTH, CM_ITEM, CM_ITEMS, CM_BEFORE, CM_AFTER, CM_VERSION, CM_TIMED, CM_DONE, CM_OPEN,
+ N_COMMIT) = range(13)  # fmt: skip
+
+# per row of operations
+(O_KIND, O_PROCESS, O_GROUP, O_EVENT, O_PART, O_OFFSET, O_STARTED, O_ENDED, O_ATTEMPT, O_POLL, O_NUMBER, O_RETRY, O_OUTCOME,
+ O_VALID, N_ROW) = range(15)  # fmt: skip
+
+# per record in a log
+(L_EVENT, L_TIME, L_EPOCH, L_REQUEST, N_LOG) = range(5)
+
+# per slow_work or failing_work fault
+(S_GROUP, S_BEGIN, S_END, S_PLUS, N_SLOW) = range(5)
+
+
+class World(NamedTuple):
+    """Everything that the kernel reads and writes."""
+
+    scalars: Ints
+    heap: Ints
+    proc: Ints
+    proc_events: Ints
+    sticky: Ints
+    event: Ints
+    queue: Ints
+    conn: Ints
+    request: Ints
+    part: Ints
+    log: Ints
+    knows: NDArray[np.uint8]
+    group: Ints
+    reads: NDArray[np.uint8]
+    committed: Ints
+    closed: NDArray[np.uint8]
+    deliveries: NDArray[np.int16]
+    work: Ints
+    failing: NDArray[np.int16]
+    backoff: Ints
+    dead_letter_part: NDArray[np.int32]
+    slow: Ints
+    slow_factor: NDArray[np.float64]
+    fail: Ints
+    fail_share: NDArray[np.float64]
+    member: Ints
+    mp: Ints
+    mb: Ints
+    answer: Ints
+    ring: Ints
+    commit: Ints
+    item: Ints
+    rows: Ints
+    # random inputs: by process and broker, member and broker, or member; then by number
+    produce: Ints
+    leader: Ints
+    acknowledge: Ints
+    fetch: Ints
+    turnaround: Ints
+    wake: Ints
+    overshoot: Ints
+    commit_time: Ints
+    dead_letter: Ints
+    # figures of the profile
+    costs: NDArray[np.float64]
+    """us per KiB and per record of a request."""
+    times: Ints
+    """Least time per event, time per poll, in ns."""
+
+
+@compiled
+def push(w: World, time: int, phase: int, tie: int, second: int, what: int, a: int, b: int, c: int) -> None:
+    """Put something on the heap; what lies in the past happens now."""
+    s, heap = w.scalars, w.heap
+    time = max(time, s[NOW])
+    key = (phase << 48) | (tie << 24) | second
+    s[SEQ] += 1
+    seq = s[SEQ]
+    at = s[HEAP]
+    s[HEAP] = at + 1
+    while at > 0:
+        up = (at - 1) >> 1
+        t = heap[up, 0]
+        if t < time or (t == time and heap[up, 1] <= key):
+            break
+        heap[at, :] = heap[up, :]
+        at = up
+    heap[at, 0] = time
+    heap[at, 1] = key
+    heap[at, 2] = seq
+    heap[at, 3] = what
+    heap[at, 4] = a
+    heap[at, 5] = b
+    heap[at, 6] = c
+
+
+@compiled
+def pop(w: World) -> None:
+    """Take the first thing off the heap; its fields must have been read."""
+    s, heap = w.scalars, w.heap
+    last = s[HEAP] - 1
+    s[HEAP] = last
+    if last == 0:
+        return
+    time, key, seq = heap[last, 0], heap[last, 1], heap[last, 2]
+    at = 0
+    while True:
+        child = 2 * at + 1
+        if child >= last:
+            break
+        right = child + 1
+        if right < last and (
+            heap[right, 0] < heap[child, 0]
+            or (
+                heap[right, 0] == heap[child, 0]
+                and (heap[right, 1] < heap[child, 1] or (heap[right, 1] == heap[child, 1] and heap[right, 2] < heap[child, 2]))
+            )
+        ):
+            child = right
+        t, k, q = heap[child, 0], heap[child, 1], heap[child, 2]
+        if time < t or (time == t and (key < k or (key == k and seq < q))):
+            break
+        heap[at, :] = heap[child, :]
+        at = child
+    heap[at, :] = heap[last, :]
