@@ -130,7 +130,8 @@ def _in_chunks(experiment: _Experiment[T], numbers: range, jobs: int) -> Generat
     parallel = Parallel(n_jobs=jobs, backend="loky", return_as="generator", max_nbytes=None)
     parts = parallel(delayed(_chunk)(experiment, chunk, os.getpid()) for chunk in chunks)
     try:
-        yield from parts
+        for part in parts:  # noqa: UP028  # `yield from` would close the parts too, before the warning is silenced
+            yield part
     finally:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # that work was given up, which is what is meant
