@@ -59,7 +59,7 @@ def range_assignment(seats: list[Seat], topics: list[list[int]]) -> Assignment:
     """Return Kafka's range assignor: per topic, consecutive partitions to members in the order of client ids, the first ones one more."""
     in_order = sorted(seats, key=lambda seat: seat.member.client_id)
     given: Assignment = {seat: [] for seat in in_order}
-    for partitions in topics:
+    for partitions in topics if in_order else []:
         share, extras = divmod(len(partitions), len(in_order))
         begin = 0
         for index, seat in enumerate(in_order):

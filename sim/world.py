@@ -155,6 +155,18 @@ class World(NamedTuple):
 
 
 @compiled
+def copied(heap: Ints, source: int, target: int) -> None:
+    """Copy a row of the heap; element by element, since a slice costs the kernel a temporary array."""
+    heap[target, 0] = heap[source, 0]
+    heap[target, 1] = heap[source, 1]
+    heap[target, 2] = heap[source, 2]
+    heap[target, 3] = heap[source, 3]
+    heap[target, 4] = heap[source, 4]
+    heap[target, 5] = heap[source, 5]
+    heap[target, 6] = heap[source, 6]
+
+
+@compiled
 def push(w: World, time: int, phase: int, tie: int, second: int, what: int, a: int, b: int, c: int) -> None:
     """Put something on the heap; what lies in the past happens now."""
     s, heap = w.scalars, w.heap
@@ -169,7 +181,7 @@ def push(w: World, time: int, phase: int, tie: int, second: int, what: int, a: i
         t = heap[up, 0]
         if t < time or (t == time and heap[up, 1] <= key):
             break
-        heap[at, :] = heap[up, :]
+        copied(heap, up, at)
         at = up
     heap[at, 0] = time
     heap[at, 1] = key
@@ -206,6 +218,6 @@ def pop(w: World) -> None:
         t, k, q = heap[child, 0], heap[child, 1], heap[child, 2]
         if time < t or (time == t and (key < k or (key == k and seq < q))):
             break
-        heap[at, :] = heap[child, :]
+        copied(heap, child, at)
         at = child
-    heap[at, :] = heap[last, :]
+    copied(heap, last, at)

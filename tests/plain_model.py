@@ -251,7 +251,7 @@ class Model:
         if ("send", event) in self.open:
             self.open.discard(("send", event))
             times = {"started_ns": self.handed[event][0], "ended_ns": self.clock.now}
-            self.row(Kind.send, process, partition, event_id=event, offset=offset, **times)
+            self.row(Kind.send, process, partition, event_id=event, offset=offset, attempt=1, **times)
 
     def became_visible(self, partition: Partition, offset: int) -> None:
         """Let the end wait for the groups to end a record, instead of for the record."""
@@ -297,7 +297,7 @@ class Model:
         unanswered = [
             {"kind": Kind.send, "process": client.code, "topic": self.names.topics.index(partition.topic)}
             | {"partition": partition.number, "event_id": event, "started_ns": handed_ns, "ended_ns": NEVER}
-            | {"outcome": Outcome.unknown}
+            | {"outcome": Outcome.unknown, "attempt": 1}
             for client in self.clients
             for event in client.events
             if event in self.handed and ("send", event) in self.open
