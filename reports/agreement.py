@@ -1,0 +1,387 @@
+"""Judges a prediction against what was observed: `agrees`, `differs` or `cannot tell`, by one rule for each kind of figure.
+
+The prediction, the runs and the replications with the observed instants come from the caller; nothing here runs an engine.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from scipy import stats
+
+from rundata.measurement import Measurement
+from rundata.replications import Estimate, bounds_json, finite
+from scenarios.expectations import BEFORE_FAULTS, IndicatorName, IndicatorUnit, parse_indicator
+from scenarios.schema import Scenario
+
+Outcome = Literal["agrees", "differs", "cannot tell"]
+Bounds = tuple[float, float]
+
+TOLERANCES: Mapping[str, float] = {
+    "consumed.saturated": 0.05,
+    "consumed.windows": 0.05,  # of the series, in total absolute difference
+    "latency.p50": 0.05,
+    "latency.p95": 0.10,
+    "latency.p99": 0.15,
+    "lag.max": 0.05,
+    "drain_time": 0.05,
+}
+"""By indicator and statistic; the scenario's `agreement` replaces them, and what has none is judged by its interval alone."""
+WIDEST = 1.3
+"""How many times as wide as the mechanism's own spread an interval may be before agreeing with it says nothing."""
+ENOUGH_REPEATS = 10
+"""From so many live runs on, their own spread takes the place of replications at the fitted parameters."""
+_QUANTILES = ("p50", "p95", "p99")
+_LEVELS = ("lag", "committed_lag")
+"""Counted in events, and yet amounts: their differences are relative and they have tolerances."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """The verdict with the random instants that were observed (fence, election, assignment) put into the model."""
+
+    predicted: float | None
+    interval: Bounds | None
+    difference: float | None
+    tolerance: float | None
+    verdict: Outcome
+    reason: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the shape of `given` in `verify --json`."""
+        return {
+            "predicted": finite(self.predicted),
+            "interval": bounds_json(self.interval),
+            "difference": finite(self.difference),
+            "tolerance": self.tolerance,
+            "verdict": self.verdict,
+            "reason": self.reason,
+        }
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one predicted figure."""
+
+    name: str
+    unit: IndicatorUnit
+    predicted: float | None
+    interval: Bounds | None
+    """Where 95 % of single runs fall, or for a count 99.9 %."""
+    observed: float | None
+    """The first run."""
+    repeats: tuple[float | None, ...]
+    """All runs, the first one included."""
+    difference: float | None
+    """observed/predicted - 1; for a count observed - predicted."""
+    tolerance: float | None
+    """None where the interval alone decides."""
+    verdict: Outcome
+    reason: str
+    """The rule that decided, in words."""
+    affected: bool
+    """Whether a fault lies in what it covers."""
+    given: Given | None = None
+    sources: Mapping[str, float] | None = None
+    """Shares of the difference that come from workload, profile, model and chance."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the shape of one entry of `agreement` in `verify --json`."""
+        return {
+            "predicted": finite(self.predicted),
+            "interval": bounds_json(self.interval),
+            "observed": finite(self.observed),
+            "repeats": [finite(value) for value in self.repeats],
+            "difference": finite(self.difference),
+            "tolerance": self.tolerance,
+            "verdict": self.verdict,
+            "sources": dict(self.sources) if self.sources is not None else None,
+            "given": self.given.to_json() if self.given else None,
+            "unit": self.unit,
+            "reason": self.reason,
+        }
+
+
+def agreement_json(verdicts: Mapping[str, Verdict]) -> dict[str, Any]:
+    """Return `agreement` as `verify --json` prints it."""
+    return {name: verdict.to_json() for name, verdict in verdicts.items()}
+
+
+def judged_names(scenario: Scenario) -> list[str]:
+    """Return the figures that get a verdict: of everything first, then of each group and topic."""
+    before = [BEFORE_FAULTS] if scenario.faults else []
+    names = ["produced", "consumed", "consumed.saturated"]
+    names += [f"latency[{window}].{q}" for window in before for q in _QUANTILES]
+    names += [f"latency.{q}" for q in _QUANTILES]
+    names += ["lag.max", "drain_time", *(f"gap[{topic}]" for topic in _read_topics(scenario))]
+    names += ["lost", "passed", "duplicate_effects", "dead_lettered"]
+    if len(scenario.groups) < 2:  # then the group's figures are those of everything
+        return names
+    for group in scenario.groups:
+        names += [f"latency[{group}, {window}].{q}" for window in before for q in _QUANTILES]
+        names += [f"latency[{group}].{q}" for q in _QUANTILES]
+        names += [
+            f"{kind}[{group}]" for kind in ("consumed", "gap", "drain_time", "duplicate_effects", "dead_lettered")
+        ]
+        names += [f"lag[{group}].max"]
+    return names
+
+
+def _read_topics(scenario: Scenario) -> list[str]:
+    return [topic for topic in scenario.topics if any(topic in group.topics for group in scenario.groups.values())]
+
+
+def is_affected(scenario: Scenario, name: str) -> bool:
+    """Return whether a fault lies in what the indicator covers: in a scenario with faults all but `before faults`."""
+    return bool(scenario.faults) and parse_indicator(name).narrowed != BEFORE_FAULTS
+
+
+def is_count(name: IndicatorName) -> bool:
+    """Return whether the indicator counts events, so that its difference is absolute."""
+    return name.unit == "events" and name.kind not in _LEVELS
+
+
+def tolerance_of(scenario: Scenario, name: str) -> float | None:
+    """Return the relative tolerance of an indicator: the scenario's for it, for it without `where`, or the default."""
+    indicator = parse_indicator(name)
+    said = {str(parse_indicator(key)): share for key, share in scenario.agreement.items()}
+    for key in (str(indicator), str(replace(indicator, where=None))):
+        if key in said:
+            return said[key]
+    return TOLERANCES.get(str(IndicatorName(indicator.kind, statistic=indicator.statistic)))
+
+
+def judge(
+    scenario: Scenario,
+    predicted: Mapping[str, Estimate],
+    observed: Mapping[str, Measurement],
+    repeats: Sequence[Mapping[str, Measurement]] = (),
+    *,
+    given: Mapping[str, Estimate] | None = None,
+    fitted: Mapping[str, Estimate] | None = None,
+    limited: str | None = None,
+    names: Sequence[str] | None = None,
+    sources: Mapping[str, Mapping[str, float]] | None = None,
+) -> dict[str, Verdict]:
+    """Return a verdict on each judged figure that was predicted and looked for.
+
+    `repeats` are the further live runs of the same plan; `fitted` comes from replications at the fitted parameters, without
+    their uncertainty; `given` from replications with the observed instants; `limited` says why the run says nothing.
+    """
+    runs = [observed, *repeats]
+    verdicts = {}
+    for name in names if names is not None else judged_names(scenario):
+        if name not in predicted or name not in observed:
+            continue
+        case = _Case(
+            name=parse_indicator(name),
+            predicted=predicted[name],
+            observed=observed[name],
+            repeats=tuple(run[name].value for run in runs if name in run),
+            affected=is_affected(scenario, name),
+            tolerance=tolerance_of(scenario, name),
+            fitted=(fitted or {}).get(name),
+            limited=limited,
+        )
+        verdict = _verdict(case, (given or {}).get(name))
+        verdicts[name] = replace(verdict, sources=(sources or {}).get(name))
+    return verdicts
+
+
+def overall(verdicts: Mapping[str, Verdict]) -> Outcome:
+    """Return the worst verdict: `differs` before `cannot tell` before `agrees`; without any `cannot tell`."""
+    found = {verdict.verdict for verdict in verdicts.values()}
+    for outcome in ("differs", "cannot tell"):
+        if outcome in found:
+            return outcome
+    return "agrees" if found else "cannot tell"
+
+
+# ---- one figure ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Case:
+    name: IndicatorName
+    predicted: Estimate
+    observed: Measurement
+    repeats: tuple[float | None, ...]
+    affected: bool
+    tolerance: float | None
+    fitted: Estimate | None
+    limited: str | None
+
+
+def _verdict(case: _Case, given: Estimate | None) -> Verdict:
+    count = is_count(case.name)
+    by_interval = count or case.affected
+    outcome, reason = _outcome(case)
+    return Verdict(
+        name=str(case.name),
+        unit=case.name.unit,
+        predicted=case.predicted.value,
+        interval=case.predicted.interval999 if count else case.predicted.interval,
+        observed=case.observed.value,
+        repeats=case.repeats,
+        difference=difference(case.name, case.observed.value, case.predicted.value),
+        tolerance=None if by_interval else case.tolerance,
+        verdict=outcome,
+        reason=reason,
+        affected=case.affected,
+        given=_given(case, given) if case.affected and given is not None else None,
+    )
+
+
+def _outcome(case: _Case) -> tuple[Outcome, str]:
+    early = _cannot_compare(case.predicted, case.observed, case.limited)
+    if early is not None:
+        return early
+    assert case.observed.value is not None and case.predicted.value is not None
+    if is_count(case.name):
+        return _by_bounds(case.observed.value, case.predicted, case.fitted)
+    if case.affected:
+        return _as_predicted(case)
+    return _by_tolerance(case.observed.value, case.predicted, case.tolerance)
+
+
+def _given(case: _Case, given: Estimate) -> Given:
+    early = _cannot_compare(given, case.observed, case.limited)
+    count = is_count(case.name)
+    if early is not None:
+        outcome, reason = early
+    elif count:
+        assert case.observed.value is not None
+        outcome, reason = _by_bounds(case.observed.value, given, None)
+    else:
+        assert case.observed.value is not None
+        outcome, reason = _by_tolerance(case.observed.value, given, case.tolerance)
+    return Given(
+        predicted=given.value,
+        interval=given.interval999 if count else given.interval,
+        difference=difference(case.name, case.observed.value, given.value),
+        tolerance=None if count else case.tolerance,
+        verdict=outcome,
+        reason=reason,
+    )
+
+
+def difference(name: IndicatorName, observed: float | None, predicted: float | None) -> float | None:
+    """Return observed/predicted - 1, or observed - predicted of counts; None where it says nothing."""
+    if observed is None or predicted is None:
+        return None
+    if is_count(name):
+        return observed - predicted
+    if predicted == 0:
+        return 0.0 if observed == 0 else None
+    return observed / predicted - 1
+
+
+def _cannot_compare(predicted: Estimate, observed: Measurement, limited: str | None) -> tuple[Outcome, str] | None:
+    """Return the outcome where one side has no number to compare, else None."""
+    if limited:
+        return "cannot tell", f"the run says nothing: {limited}"
+    if observed.value is not None and predicted.value is not None:
+        return None
+    never_observed = observed.value is None and observed.at_least is not None
+    never_predicted = predicted.value is None and predicted.at_least is not None
+    if never_observed and never_predicted:
+        return "agrees", "predicted never to be reached, and it was not"
+    if never_observed and predicted.value is not None:
+        return _against_never(predicted, observed.at_least)
+    if observed.value is None:
+        return "cannot tell", f"not measured: {observed.reason or 'no value'}"
+    return "cannot tell", "the prediction has no value" + (
+        " (never reached in most replications)" if never_predicted else ""
+    )
+
+
+def _against_never(predicted: Estimate, at_least: float | None) -> tuple[Outcome, str]:
+    top = predicted.interval999[1] if predicted.interval999 is not None else None
+    if top is not None and math.isfinite(top) and at_least is not None and at_least > top:
+        return "differs", f"never reached: at least {at_least:.4g}, beyond the 99.9 % interval"
+    return "cannot tell", "never reached in the run, which ended too early to tell"
+
+
+def _by_bounds(observed: float, predicted: Estimate, fitted: Estimate | None) -> tuple[Outcome, str]:
+    """Judge a count: by 99.9 % bounds, which may not be wider than the mechanism's own."""
+    bounds = predicted.interval999
+    if bounds is None:
+        return "cannot tell", "the prediction has no 99.9 % bounds"
+    if not _inside(observed, bounds):
+        return "differs", "outside the 99.9 % bounds"
+    if fitted is not None and fitted.interval999 is not None and not _inside(observed, fitted.interval999):
+        return "cannot tell", "inside only because the profile is uncertain: outside the mechanism's own 99.9 % bounds"
+    return "agrees", "inside the 99.9 % bounds"
+
+
+def _as_predicted(case: _Case) -> tuple[Outcome, str]:
+    """Judge a figure with a fault in it: by the interval, which may not be wider than 1.3 times the mechanism's spread."""
+    observed, predicted = case.observed.value, case.predicted
+    assert observed is not None
+    if predicted.interval is None:
+        return "cannot tell", "the prediction has no interval; it needs several replications"
+    if _inside(observed, predicted.interval):
+        too_wide = _too_wide(predicted.interval, case)
+        return ("cannot tell", too_wide) if too_wide else ("agrees", "inside the 95 % interval")
+    if predicted.interval999 is not None and not _inside(observed, predicted.interval999):
+        return "differs", "outside the 99.9 % interval"
+    return "cannot tell", "outside the 95 % interval, not outside the 99.9 % one"
+
+
+def _too_wide(interval: Bounds, case: _Case) -> str | None:
+    measured = [value for value in case.repeats if value is not None]
+    if len(measured) >= ENOUGH_REPEATS:
+        own, whose = _spread(measured), f"the spread of {len(measured)} live runs"
+    elif case.fitted is not None and case.fitted.interval is not None:
+        own, whose = case.fitted.interval[1] - case.fitted.interval[0], "replications at the fitted parameters"
+    else:
+        return None
+    width = interval[1] - interval[0]
+    if width <= WIDEST * own:
+        return None
+    times = f"{width / own:.2g} times" if own > 0 else "wider than"
+    return f"inside the 95 % interval, but that is {times} {whose}; at most {WIDEST} times would count"
+
+
+def _spread(values: Sequence[float]) -> float:
+    """Return the width of the interval in which 95 % of further runs fall (normal, from so few runs)."""
+    count = len(values)
+    quantile = float(stats.t.ppf(0.975, count - 1))
+    return 2 * quantile * float(np.std(values, ddof=1)) * math.sqrt(1 + 1 / count)
+
+
+def _by_tolerance(observed: float, predicted: Estimate, tolerance: float | None) -> tuple[Outcome, str]:
+    """Judge by tolerance: the difference to each value of the interval counts, since a single run may be any of them."""
+    interval = predicted.interval
+    if interval is None:
+        return "cannot tell", "the prediction has no interval; it needs several replications"
+    inside = _inside(observed, interval)
+    beyond = predicted.interval999 is not None and not _inside(observed, predicted.interval999)
+    if tolerance is None:
+        if inside:
+            return "agrees", "inside the 95 % interval"
+        return (
+            ("differs", "outside the 99.9 % interval")
+            if beyond
+            else ("cannot tell", "outside the 95 % interval, not outside the 99.9 % one")
+        )
+    assert predicted.value is not None
+    margin = tolerance * abs(predicted.value)
+    half_width = (interval[1] - interval[0]) / 2
+    if inside and half_width <= 2 * margin:
+        return "agrees", "inside the 95 % interval"
+    farthest = max(abs(observed - interval[0]), abs(observed - interval[1]))
+    if farthest <= margin:
+        return "agrees", f"within the tolerance of {tolerance:.0%} whatever the chance"
+    nearest = max(interval[0] - observed, observed - interval[1], 0.0)
+    if beyond and nearest > margin:
+        return "differs", f"outside the 99.9 % interval and more than {tolerance:.0%} off whatever the chance"
+    if inside:
+        return "cannot tell", f"inside the 95 % interval, but that is wider than twice the tolerance of {tolerance:.0%}"
+    return "cannot tell", f"outside the 95 % interval, but not certainly more than {tolerance:.0%} off"
+
+
+def _inside(value: float, bounds: Bounds) -> bool:
+    return bounds[0] <= value <= bounds[1]
