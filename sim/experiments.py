@@ -133,11 +133,11 @@ def _in_chunks(experiment: _Experiment[T], numbers: range, jobs: int) -> Generat
         for part in parts:  # noqa: UP028  # `yield from` would close the parts too, before the warning is silenced
             yield part
     finally:
+        # Idle processes would hold memory and wake up while real brokers are measured; after Ctrl-C they would work on.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # that work was given up, which is what is meant
             parts.close()
-        # Idle processes would hold memory and wake up while real brokers are measured; after Ctrl-C they would work on.
-        _end_processes()
+            _end_processes()
 
 
 def _end_processes() -> None:
