@@ -77,6 +77,9 @@ class _Run:
         clock = system.clock
         clock.at(self.earliest_ns, at.END)
         clock.at(self.latest_ns, at.END)
+        clock.at(
+            self.latest_ns, at.CONTROL
+        )  # a bound for the kernel: what ends at that instant has ended, nothing begins
         while not self._is_over():
             if clock.now == self.latest_ns and self._next_key() >= _CONTROL_KEY:
                 break
@@ -154,7 +157,9 @@ class _Run:
                         while world.scalars[at.ROWS] + 1 >= len(world.rows):
                             world.scalars[at.WANT] = 3
                             system.world = world = self.builder.grown(world)
-                        kernel.note_commit(world, member.index, partition, int(mp[progress]), int(world.scalars[at.NOW]))
+                        kernel.note_commit(
+                            world, member.index, partition, int(mp[progress]), int(world.scalars[at.NOW])
+                        )
 
     def _check_conservation(self) -> None:
         """Assert that every visible record has ended once for each group of its topic, or is still open."""
@@ -165,7 +170,9 @@ class _Run:
                 end = int(world.part[partition, at.VISIBLE_END])
                 closed = int(np.count_nonzero(world.closed[group.code, partition, :end]))
                 assert not world.closed[group.code, partition, end:].any(), f"{group.name} ended what was not visible"
-                assert world.committed[group.code, partition] <= end, f"{group.name} committed beyond the high watermark"
+                assert world.committed[group.code, partition] <= end, (
+                    f"{group.name} committed beyond the high watermark"
+                )
                 open_pairs += end - closed
             assert open_pairs == 0 or self.now_ns >= self.latest_ns, f"{open_pairs} of {group.name} open before the end"
 
@@ -191,7 +198,11 @@ class _Run:
             end_ns=end_ns,
             about={
                 "profile": self.profile.profile,
-                "brokers": {"implementation": "simulated", "version": scenario.brokers.version, "nodes": scenario.brokers.nodes},
+                "brokers": {
+                    "implementation": "simulated",
+                    "version": scenario.brokers.version,
+                    "nodes": scenario.brokers.nodes,
+                },
                 "operations": "all" if keep_operations else "none",
             },
         )
