@@ -260,8 +260,7 @@ class Builder:
             fault = planned.fault
             if not isinstance(fault, kind):
                 continue
-            is_slow = isinstance(fault, SlowWork)
-            plus = fault.plus if is_slow else 0
+            plus = fault.plus if isinstance(fault, SlowWork) else 0
             rows.append((self.names.groups.index(fault.group), planned.begin_ns, planned.end_ns, plus))
             values.append(fault.factor if isinstance(fault, SlowWork) else fault.share)
         return np.array(rows, np.int64).reshape(len(rows), at.N_SLOW), np.array(values, np.float64)
@@ -308,9 +307,8 @@ class Builder:
                 raise AssertionError(f"the kernel wants {other}, which nothing provides")
 
     def _supplied(self, world: World, *names: str) -> World:
-        return world._replace(
-            **{name: self.supply.array(name, 2 * getattr(world, name).shape[-1]) for name in names}
-        )
+        more: dict[str, Any] = {name: self.supply.array(name, 2 * getattr(world, name).shape[-1]) for name in names}
+        return world._replace(**more)
 
 
 _SUPPLIED = (

@@ -276,7 +276,9 @@ def send_batch(w: World, i: int, p: int) -> None:
     s, proc, event, q = w.scalars, w.proc[i], w.event, w.queue[i, p]
     head = q[Q_HEAD]
     count, size, last = 1, event[head, SIZE], head
-    while count < q[Q_COUNT] and count < proc[BATCH_EVENTS] and size + event[event[last, NEXT], SIZE] <= proc[BATCH_BYTES]:
+    while (
+        count < q[Q_COUNT] and count < proc[BATCH_EVENTS] and size + event[event[last, NEXT], SIZE] <= proc[BATCH_BYTES]
+    ):
         last = event[last, NEXT]
         size += event[last, SIZE]
         count += 1
@@ -574,7 +576,11 @@ def forget_leader(w: World, p: int) -> None:
             member[STATE] = DL_UNKNOWN
     for c in range(w.scalars[COMMITS]):
         commit = w.commit[c]
-        if not commit[CM_DONE] and not commit[CM_TIMED] and w.group[w.member[commit[CM_MEMBER], GROUP], COORDINATOR] == p:
+        if (
+            not commit[CM_DONE]
+            and not commit[CM_TIMED]
+            and w.group[w.member[commit[CM_MEMBER], GROUP], COORDINATOR] == p
+        ):
             commit[CM_VERSION] += 1
 
 
@@ -755,7 +761,7 @@ def deliver(w: World, m: int, count: int) -> None:
         for offset in range(stretch[RG_FROM], stretch[RG_FROM] + take):
             e = w.log[p, offset, L_EVENT]
             w.deliveries[g, e] += 1
-            row = new_row(w, m, KIND_DELIVERY, e, p, offset)
+            row = w.rows[new_row(w, m, KIND_DELIVERY, e, p, offset)]
             row[O_STARTED] = now
             row[O_ENDED] = now
             row[O_POLL] = member[POLLS]
@@ -767,11 +773,12 @@ def deliver(w: World, m: int, count: int) -> None:
 
 
 @compiled
-def new_row(w: World, m: int, kind: int, e: int, p: int, offset: int) -> at.Ints:
-    """Return a new row of operations."""
+def new_row(w: World, m: int, kind: int, e: int, p: int, offset: int) -> int:
+    """Return the number of a new row of operations."""
     s, member = w.scalars, w.member[m]
-    row = w.rows[s[ROWS]]
-    s[ROWS] += 1
+    number = s[ROWS]
+    s[ROWS] = number + 1
+    row = w.rows[number]
     row[O_KIND] = kind
     row[O_PROCESS] = member[CODE]
     row[O_GROUP] = member[GROUP]
@@ -784,7 +791,7 @@ def new_row(w: World, m: int, kind: int, e: int, p: int, offset: int) -> at.Ints
     row[O_RETRY] = UNTIMED
     row[O_OUTCOME] = 0
     row[O_VALID] = 1
-    return row
+    return number
 
 
 # ---- work ----------------------------------------------------------------------------------------------------------
@@ -823,9 +830,9 @@ def fails(w: World, g: int, e: int, attempt: int, number: int, began: int) -> bo
     if planned == _ALWAYS_FAILS or attempt <= planned:
         return True
     for f in range(w.fail.shape[0]):
-        if w.fail[f, S_GROUP] == g and w.fail[f, S_BEGIN] <= began < w.fail[f, S_END]:
-            if hashed(w.scalars[SEED], w.scalars[CHANCE], g, e, attempt, number) < w.fail_share[f]:
-                return True
+        hit = w.fail[f, S_GROUP] == g and w.fail[f, S_BEGIN] <= began < w.fail[f, S_END]
+        if hit and hashed(w.scalars[SEED], w.scalars[CHANCE], g, e, attempt, number) < w.fail_share[f]:
+            return True
     return False
 
 
@@ -858,10 +865,10 @@ def tried(w: World, m: int) -> None:
     attempt = member[ATTEMPT]
     late = w.overshoot[m, member[TRIES]]
     member[TRIES] += 1
-    number = np.int64(w.deliveries[g, e])
+    number = int(w.deliveries[g, e])
     failed = fails(w, g, e, attempt, number, member[TRY_BEGAN])
     last = group[ATTEMPTS] > 0 and attempt >= group[ATTEMPTS]
-    row = new_row(w, m, KIND_TRY, e, p, offset)
+    row = w.rows[new_row(w, m, KIND_TRY, e, p, offset)]
     row[O_STARTED] = member[TRY_BEGAN]
     row[O_ENDED] = now + late
     row[O_ATTEMPT] = attempt
@@ -887,7 +894,7 @@ def tried(w: World, m: int) -> None:
         if w.knows[member[CODE], member[DL_PART]]:
             push(w, now, SERVICE, member[CODE], 0, ON_DEAD_LETTER, m, 0, member[LIFE])
     elif group[THEN] == SKIP:
-        row = new_row(w, m, KIND_SKIP, e, p, offset)
+        row = w.rows[new_row(w, m, KIND_SKIP, e, p, offset)]
         row[O_STARTED] = now
         row[O_ENDED] = now
         row[O_POLL] = member[POLLS] - 1
@@ -939,7 +946,7 @@ def dead_letter_arrived(w: World, m: int) -> None:
     s, member = w.scalars, w.member[m]
     stretch = w.ring[m, member[RING_HEAD]]
     p, offset = stretch[RG_PART], stretch[RG_FROM]
-    row = new_row(w, m, KIND_DEAD_LETTER, w.log[p, offset, L_EVENT], member[DL_PART], member[DL_OFFSET])
+    row = w.rows[new_row(w, m, KIND_DEAD_LETTER, w.log[p, offset, L_EVENT], member[DL_PART], member[DL_OFFSET])]
     row[O_STARTED] = member[DL_BEGAN]
     row[O_ENDED] = s[NOW]
     row[O_POLL] = member[POLLS] - 1
@@ -1124,7 +1131,7 @@ def end_commit(w: World, c: int) -> None:
 def note_commit(w: World, m: int, p: int, offset: int, begun: int) -> None:
     """Record a committed offset; what lies below has ended for the group."""
     g = w.member[m, GROUP]
-    row = new_row(w, m, KIND_COMMIT, NONE, p, offset)
+    row = w.rows[new_row(w, m, KIND_COMMIT, NONE, p, offset)]
     row[O_STARTED] = begun
     row[O_ENDED] = w.scalars[NOW]
     for below in range(w.committed[g, p], offset):
@@ -1184,7 +1191,9 @@ def short_of(w: World) -> int:
     elif what == ON_POLL:
         if w.member[a, WAKES] >= w.wake.shape[1]:
             return 10
-    elif what == ON_TRIED and (w.member[a, TRIES] >= w.overshoot.shape[1] or w.member[a, DEAD_LETTERS] >= w.dead_letter.shape[1]):
+    elif what == ON_TRIED and (
+        w.member[a, TRIES] >= w.overshoot.shape[1] or w.member[a, DEAD_LETTERS] >= w.dead_letter.shape[1]
+    ):
         return 11
     if what >= ON_POLL and what != ON_COMMITTED:
         m = b if what == ON_RECORDED else a

@@ -7,7 +7,7 @@ from typing import Any, assert_never
 import simpy
 
 from rundata.tables import Incident, Names
-from scenarios.clients import topic_setting
+from scenarios.clients import broker_setting, topic_setting
 from scenarios.faults import (
     BrokerCrash,
     BrokerStop,
@@ -28,7 +28,7 @@ from sim.groups import Group
 from sim.world import EPOCH, HALTED, LEADER, NONE, NOW, World
 
 Process = Generator[simpy.Event, Any, None]
-OFFSETS_TOPIC, OFFSETS_PARTITIONS = "__consumer_offsets", 50
+OFFSETS_TOPIC = "__consumer_offsets"
 
 
 @dataclass(eq=False)
@@ -54,6 +54,7 @@ class System:
         self.unavailable: set[int] = set()
         """Brokers from the begin of a fault until they are in sync again."""
         self.down: set[int] = set()
+        self.offsets_partitions = int(broker_setting(plan.scenario, "offsets.topic.num.partitions"))
         self.partitions = self._partitions()
         self.places = {partition.name: partition.number for partition in self.partitions}
         self.world: World
@@ -65,15 +66,15 @@ class System:
             for index, replicas in enumerate(plan.replicas(topic)):
                 found.append(Replicas(len(found), f"{topic}/{index}", True, replicas, list(replicas), least))
         nodes = plan.scenario.brokers.nodes
-        replicas_of = replica_assignment(OFFSETS_PARTITIONS, min(3, nodes), nodes)
-        for index in sorted({coordinator_partition(name, OFFSETS_PARTITIONS) for name in plan.scenario.groups}):
+        replicas_of = replica_assignment(self.offsets_partitions, min(3, nodes), nodes)
+        for index in sorted({coordinator_partition(name, self.offsets_partitions) for name in plan.scenario.groups}):
             replicas = replicas_of[index]
             found.append(Replicas(len(found), f"{OFFSETS_TOPIC}/{index}", False, replicas, list(replicas), 1))
         return found
 
     def coordinator_of(self, group: str) -> int:
         """Return the number of the partition whose leader coordinates a group."""
-        return self.places[f"{OFFSETS_TOPIC}/{coordinator_partition(group, OFFSETS_PARTITIONS)}"]
+        return self.places[f"{OFFSETS_TOPIC}/{coordinator_partition(group, self.offsets_partitions)}"]
 
     def begin(self, world: World) -> None:
         """Start the groups and the faults."""
@@ -126,7 +127,9 @@ class System:
         else:
             yield clock.control(elected_ns, Control.election, index)
             led = self._lose(broker)
-        self.proofs[index] = f"broker {broker} led {len(led)} partitions; others lead them from {elected_ns / 1e9:.3f} s"
+        self.proofs[index] = (
+            f"broker {broker} led {len(led)} partitions; others lead them from {elected_ns / 1e9:.3f} s"
+        )
         self._elect(broker, led, index)
 
     def _resolve(self, target: BrokerTarget) -> int | None:
@@ -164,7 +167,9 @@ class System:
             if broker in partition.in_sync and len(partition.in_sync) > 1:
                 partition.in_sync.remove(broker)
                 if partition.is_users:
-                    self.incident("isr", partition.name, ",".join(map(str, partition.in_sync)), self.plan.faults[index].label)
+                    self.incident(
+                        "isr", partition.name, ",".join(map(str, partition.in_sync)), self.plan.faults[index].label
+                    )
         for partition in led:
             alive = [b for b in partition.replicas if b in partition.in_sync and b not in self.down]
             if alive:
@@ -213,5 +218,7 @@ class System:
             before = partition.in_sync
             partition.in_sync = [b for b in partition.replicas if b in before or b not in self.unavailable]
             if partition.is_users and partition.in_sync != before:
-                self.incident("isr", partition.name, ",".join(map(str, partition.in_sync)), self.plan.faults[index].label)
+                self.incident(
+                    "isr", partition.name, ",".join(map(str, partition.in_sync)), self.plan.faults[index].label
+                )
         self._replicas_changed(partition)

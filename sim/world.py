@@ -211,7 +211,10 @@ def pop(w: World) -> None:
             heap[right, 0] < heap[child, 0]
             or (
                 heap[right, 0] == heap[child, 0]
-                and (heap[right, 1] < heap[child, 1] or (heap[right, 1] == heap[child, 1] and heap[right, 2] < heap[child, 2]))
+                and (
+                    heap[right, 1] < heap[child, 1]
+                    or (heap[right, 1] == heap[child, 1] and heap[right, 2] < heap[child, 2])
+                )
             )
         ):
             child = right

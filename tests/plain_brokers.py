@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from plain_model import Model
 
 Process = Generator[simpy.Event, Any, None]
-OFFSETS, OFFSETS_PARTITIONS = "__consumer_offsets", 50
+OFFSETS, OFFSETS_PARTITIONS = "__consumer_offsets", 5
 
 
 @dataclass(eq=False)
