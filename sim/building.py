@@ -121,7 +121,7 @@ class Builder:
             reads=self._reads(parts),
             committed=np.zeros((groups, self.users), np.int64),
             closed=np.zeros((groups, self.users, capacity), np.uint8),
-            deliveries=np.zeros((groups, count), np.int16),
+            deliveries=np.zeros((groups, count), np.int64),
             work=self._of_groups(plan.work_ns, np.dtype(np.int64)),
             failing=self._failing(),
             backoff=backoff,

@@ -865,7 +865,7 @@ def tried(w: World, m: int) -> None:
     attempt = member[ATTEMPT]
     late = w.overshoot[m, member[TRIES]]
     member[TRIES] += 1
-    number = int(w.deliveries[g, e])
+    number = w.deliveries[g, e]
     failed = fails(w, g, e, attempt, number, member[TRY_BEGAN])
     last = group[ATTEMPTS] > 0 and attempt >= group[ATTEMPTS]
     row = w.rows[new_row(w, m, KIND_TRY, e, p, offset)]

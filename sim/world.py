@@ -120,7 +120,7 @@ class World(NamedTuple):
     reads: NDArray[np.uint8]
     committed: Ints
     closed: NDArray[np.uint8]
-    deliveries: NDArray[np.int16]
+    deliveries: Ints
     work: Ints
     failing: NDArray[np.int16]
     backoff: Ints
