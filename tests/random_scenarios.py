@@ -60,19 +60,29 @@ def _scenario(choose: random.Random, number: int) -> dict[str, Any]:
         "producers": producers,
         "groups": groups,
     }
-    for _ in range(choose.choice([0, 1, 1, 2, 3, 4, 6])):
-        scenario = _with_one_more(scenario, _fault(choose, scenario, length_ms))
+    faults = [_fault(choose, scenario, length_ms) for _ in range(choose.choice([0, 1, 1, 2, 3, 4, 6]))]
+    return _with_faults(scenario, faults)
+
+
+def _with_faults(scenario: dict[str, Any], faults: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the scenario with those faults that make sense together: nobody dies twice at once."""
+    if not faults:
+        return scenario
+    everything = {**scenario, "faults": faults}
+    if _is_valid(everything):
+        return everything
+    for fault in faults:
+        more = {**scenario, "faults": [*scenario.get("faults", []), fault]}
+        scenario = more if _is_valid(more) else scenario
     return scenario
 
 
-def _with_one_more(scenario: dict[str, Any], fault: dict[str, Any]) -> dict[str, Any]:
-    """Return the scenario with one more fault, or as it was where that makes no sense (nobody dies twice at once)."""
-    more = {**scenario, "faults": [*scenario.get("faults", []), fault]}
+def _is_valid(scenario: dict[str, Any]) -> bool:
     try:
-        load_text(write_yaml(more))
+        load_text(write_yaml(scenario))
     except ScenarioError:
-        return scenario
-    return more
+        return False
+    return True
 
 
 def _broker_settings(choose: random.Random) -> dict[str, Any]:

@@ -1,5 +1,6 @@
-"""The plain model against cases worked out by hand and against queueing theory: the specification is tested, too."""
+"""Both models against cases worked out by hand and against queueing theory: agreement of the two alone would not tell what both have wrong."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,18 +12,35 @@ from random_scenarios import random_case
 from rundata.rows import NONE, Kind, Outcome
 from rundata.tables import RunData
 from scenarios.files import load_text
-from scenarios.plan import make_plan
+from scenarios.plan import Plan, make_plan
 from scenarios.profiles import IDEAL, KNOTS, Measured, Profile
 from scenarios.quantities import MILLISECOND
 from scenarios.yaml_text import write_yaml
+from sim.engine import simulate
+
+Run = Callable[..., RunData]
 
 
 def constant(ms: float) -> Measured:
     return Measured(quantiles_us=(ms * 1000,) * len(KNOTS))
 
 
-def run(profile: Profile = IDEAL, **changes: Any) -> RunData:
-    """Return a run of one topic, one producer and one group, 10 events a second evenly spaced, with changes."""
+def plainly(plan: Plan, profile: Profile) -> RunData:
+    return simulate_plainly(plan, profile)[0]
+
+
+@pytest.fixture(params=[plainly, simulate], ids=["plain", "simulator"])
+def run(request: pytest.FixtureRequest) -> Run:
+    """Return what runs a small scenario with a profile and changes, in one of both models."""
+
+    def in_model(profile: Profile = IDEAL, **changes: Any) -> RunData:
+        return request.param(small_plan(**changes), profile)  # type: ignore[no-any-return]  # a fixture's parameter
+
+    return in_model
+
+
+def small_plan(**changes: Any) -> Plan:
+    """Return the plan of one topic, one producer and one group, 10 events a second evenly spaced, with changes."""
     scenario: dict[str, Any] = {
         "scenario": "by-hand",
         "duration": "1s",
@@ -37,8 +55,7 @@ def run(profile: Profile = IDEAL, **changes: Any) -> RunData:
         for part in rest:
             place, here = place.setdefault(here, {}), part
         place[here] = value
-    data, _ = simulate_plainly(make_plan(load_text(write_yaml(scenario)).scenario), profile)
-    return data
+    return make_plan(load_text(write_yaml(scenario)).scenario)
 
 
 def ms(data: RunData, kind: Kind, column: str = "ended_ns", **fields: int) -> list[float]:
@@ -48,7 +65,7 @@ def ms(data: RunData, kind: Kind, column: str = "ended_ns", **fields: int) -> li
     return [value / MILLISECOND for value in rows[column].tolist()]
 
 
-def test_an_event_takes_the_linger_and_its_work():
+def test_an_event_takes_the_linger_and_its_work(run: Run) -> None:
     """Ten events, 50 ms after each tenth of a second; librdkafka lingers 5 ms, the handler works 10 ms."""
     data = run()
 
@@ -60,7 +77,7 @@ def test_an_event_takes_the_linger_and_its_work():
     assert data.end_ns == 1000 * MILLISECOND
 
 
-def test_a_profile_adds_its_times_one_after_another():
+def test_a_profile_adds_its_times_one_after_another(run: Run) -> None:
     """Send 1, linger 5, produce 4 (visible), acknowledge 1; fetch 2, wake 1, work 10, overshoot 1, commit 3."""
     profile = Profile(
         profile="constant", send=constant(1), produce=constant(4), produce_leader=constant(2), acknowledge=constant(1),
@@ -75,7 +92,7 @@ def test_a_profile_adds_its_times_one_after_another():
     assert ms(data, Kind.commit)[0] == 63 + 10 + 3
 
 
-def test_an_idempotent_producer_has_five_requests_under_way():
+def test_an_idempotent_producer_has_five_requests_under_way(run: Run) -> None:
     """Seven events 1 ms apart, each a batch of its own, requests of 100 ms: the sixth waits for the first answer."""
     producer = {
         "topic": "a", "share": "arrivals", "arrivals": [{"for": "7ms", "rate": "1000/s", "spacing": "even"}, {"for": "993ms", "rate": "0/s"}],
@@ -86,7 +103,7 @@ def test_an_idempotent_producer_has_five_requests_under_way():
     assert ms(data, Kind.send) == [100.5, 200.5, 300.5, 400.5, 500.5, 600.5, 600.5]
 
 
-def test_a_leader_crash_stalls_until_the_election_and_loses_nothing():
+def test_a_leader_crash_stalls_until_the_election_and_loses_nothing(run: Run) -> None:
     """The leader dies at 220 ms, is fenced 9 s later; events from 250 ms on wait in the client and are sent together."""
     crash = {"fault": "broker_crash", "broker": "leader of a/0", "at": "220ms", "for": "10s"}
     data = run(faults=[crash], drain="20s")
@@ -100,7 +117,7 @@ def test_a_leader_crash_stalls_until_the_election_and_loses_nothing():
     assert data.log["leader_epoch"].tolist() == [0, 0, *[1] * 8]
 
 
-def test_a_follower_crash_stalls_the_high_watermark_for_producers_and_consumers():
+def test_a_follower_crash_stalls_the_high_watermark_for_producers_and_consumers(run: Run) -> None:
     """A request of 4 ms, begun 1 ms before the follower dies, is visible 3 ms after the fence."""
     crash = {"fault": "broker_crash", "broker": "follower of a/0", "at": "56ms", "for": "10s"}
     data = run(Profile(profile="p", produce=constant(4), phases="aligned"), faults=[crash], drain="20s")
@@ -110,7 +127,7 @@ def test_a_follower_crash_stalls_the_high_watermark_for_producers_and_consumers(
     assert ms(data, Kind.send)[1:] == [9059.0 + 4 * n for n in range(1, 10)]
 
 
-def test_acks_1_loses_what_no_follower_had():
+def test_acks_1_loses_what_no_follower_had(run: Run) -> None:
     """At the crash (58 ms) the leader has the first event and has acknowledged it, the followers have not."""
     crash = {"fault": "broker_crash", "broker": "leader of a/0", "at": "58ms", "for": "10s"}
     profile = Profile(profile="p", produce=constant(10), produce_leader=constant(1), phases="aligned")
@@ -120,7 +137,7 @@ def test_acks_1_loses_what_no_follower_had():
     assert list(range(1, 10)) == data.log["event_id"].tolist()
 
 
-def test_without_idempotence_what_the_followers_had_is_there_twice():
+def test_without_idempotence_what_the_followers_had_is_there_twice(run: Run) -> None:
     """At the crash (63 ms) the followers have had the first event for 2.5 ms, and nobody has answered."""
     crash = {"fault": "broker_crash", "broker": "leader of a/0", "at": "63ms", "for": "10s"}
     profile = Profile(profile="p", produce=constant(10), produce_leader=constant(1), phases="aligned")
@@ -133,7 +150,7 @@ def test_without_idempotence_what_the_followers_had_is_there_twice():
     assert list(range(10)) == once.log["event_id"].tolist()
 
 
-def test_a_member_crash_brings_back_what_was_not_committed():
+def test_a_member_crash_brings_back_what_was_not_committed(run: Run) -> None:
     """Ten events within 1 ms are one batch at 5.05 ms; the member dies at 40 ms after three, and starts over 45 s later."""
     first_ms = {"for": "1ms", "rate": "10000/s", "spacing": "even"}
     producer = {"topic": "a", "share": "arrivals", "arrivals": [first_ms, {"for": "999ms", "rate": "0/s"}]}
@@ -145,7 +162,7 @@ def test_a_member_crash_brings_back_what_was_not_committed():
     assert [i.time_ns / MILLISECOND for i in data.incidents if i.kind == "session expired"] == [45_040.0]
 
 
-def test_a_poison_event_is_tried_with_backoff_and_then_a_dead_letter():
+def test_a_poison_event_is_tried_with_backoff_and_then_a_dead_letter(run: Run) -> None:
     """Three tries of 10 ms with 20 and 40 ms between them; the dead letter is there at once with the ideal profile."""
     group = {
         "topics": ["a"], "work": "10ms",
@@ -160,7 +177,7 @@ def test_a_poison_event_is_tried_with_backoff_and_then_a_dead_letter():
     assert [(t, e) for t, e in data.log[["topic", "event_id"]].tolist() if t == 1 or e == 9] == [(0, 9), (1, 0)]
 
 
-def test_collect_waits_for_its_events_or_its_timeout():
+def test_collect_waits_for_its_events_or_its_timeout(run: Run) -> None:
     """Calls of up to 2 events or 150 ms, the first at 0: nothing, then what came by 300 ms, and so on."""
     group = {"topics": ["a"], "work": "0ms", "reads": {"collect": {"events": 2, "timeout": "150ms"}}}
     data = run(groups__g=group)
@@ -180,7 +197,102 @@ def test_collect_waits_for_its_events_or_its_timeout():
     ]
 
 
-def test_waiting_times_are_those_of_an_m_d_1_queue():
+# ---- who reads what ------------------------------------------------------------------------------------------------
+
+
+def readers(data: RunData, from_ms: float = 0, to_ms: float = float("inf")) -> dict[int, set[str]]:
+    """Return by partition of the first topic who was handed its events in a stretch of time."""
+    found: dict[int, set[str]] = {}
+    for row in data.operations[data.operations["kind"] == Kind.delivery]:
+        if from_ms <= row["started_ns"] / MILLISECOND < to_ms and row["topic"] == 0:
+            found.setdefault(int(row["partition"]), set()).add(data.names.processes[row["process"]])
+    return found
+
+
+def spread(members: int, partitions: int, protocol: str = "classic", **more: Any) -> dict[str, Any]:
+    """Return changes: 100 events a second with keys over so many partitions, and so many members."""
+    return {
+        "topics__a": {"partitions": partitions, "replication": 1},
+        "producers__p": {"topic": "a", "key": "sequence", "arrivals": {"rate": "100/s", "spacing": "even"}},
+        "groups__g": {"topics": ["a"], "work": "1ms", "members": members, "settings": {"group.protocol": protocol}},
+        **more,
+    }
+
+
+def test_the_range_assignor_gives_the_first_members_one_more(run: Run) -> None:
+    """Kafka's example: 5 partitions over 3 members are 2, 2 and 1 in a row."""
+    assert readers(run(**spread(3, 5))) == {0: {"g/1"}, 1: {"g/1"}, 2: {"g/2"}, 3: {"g/2"}, 4: {"g/3"}}
+
+
+def test_the_range_assignor_orders_client_ids_as_text(run: Run) -> None:
+    """g-10 comes before g-2."""
+    assert readers(run(**spread(10, 10))) == {
+        partition: {f"g/{member}"} for partition, member in enumerate([1, 10, 2, 3, 4, 5, 6, 7, 8, 9])
+    }
+
+
+def test_the_uniform_assignor_lets_early_members_keep_their_first_partitions(run: Run) -> None:
+    """Six partitions; 1 has all; 2 joins: 0-2 and 3-5; 3 joins: each keeps two, and 3 gets what is over, 2 and 5."""
+    wanted = {0: {"g/1"}, 1: {"g/1"}, 2: {"g/3"}, 3: {"g/2"}, 4: {"g/2"}, 5: {"g/3"}}
+
+    assert readers(run(**spread(3, 6, "consumer"))) == wanted
+
+
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_a_dead_members_partitions_stand_still_for_a_session(run: Run, protocol: str) -> None:
+    """Member 2 of 2 dies at 500 ms for good; after 45 s (timers aligned) the other has everything, from what was committed on."""
+    crash = {"fault": "member_crash", "member": "g/2", "at": "500ms", "for": "200s"}
+    data = run(**spread(2, 4, protocol, faults=[crash], drain="60s"))
+
+    assert readers(data, 0, 500) == {0: {"g/1"}, 1: {"g/1"}, 2: {"g/2"}, 3: {"g/2"}}
+    assert readers(data, 500, 45_500) == {0: {"g/1"}, 1: {"g/1"}}
+    assert readers(data, 45_500) == {2: {"g/1"}, 3: {"g/1"}}
+    deliveries = data.operations[data.operations["kind"] == Kind.delivery]
+    assert set(deliveries["event_id"].tolist()) == set(range(100))
+
+
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_a_member_that_leaves_hands_over_at_once_and_gets_its_share_back(run: Run, protocol: str) -> None:
+    """Timers aligned: from 300 ms to 600 ms member 1 reads alone, then two of four partitions are member 2's again."""
+    leave = {"fault": "member_leave", "member": "g/2", "at": "300ms", "for": "300ms"}
+    data = run(**spread(2, 4, protocol, faults=[leave]))
+
+    assert readers(data, 0, 300) == {0: {"g/1"}, 1: {"g/1"}, 2: {"g/2"}, 3: {"g/2"}}
+    assert readers(data, 300, 600) == {partition: {"g/1"} for partition in range(4)}
+    assert readers(data, 600) == {0: {"g/1"}, 1: {"g/1"}, 2: {"g/2"}, 3: {"g/2"}}
+    assert len(ms(data, Kind.delivery)) == 100
+
+
+def test_a_classic_rebalance_waits_for_the_member_that_works_longest(run: Run) -> None:
+    """Member 2 leaves at 300 ms; member 1 is in an event of 400 ms begun at 55 ms, so everything is assigned at 455 ms."""
+    leave = {"fault": "member_leave", "member": "g/2", "at": "300ms", "for": "1s"}
+    group = {"topics": ["a"], "work": "400ms", "members": 2}
+    data = run(
+        topics__a={"partitions": 1, "replication": 1}, groups__g=group, faults=[leave], drain="9s",
+    )  # fmt: skip
+
+    begins = ms(data, Kind.try_, "started_ns")
+    assert begins[:2] == [55.0, 455.0]
+    assert next(i.time_ns / MILLISECOND for i in data.incidents if i.kind == "assignment" and i.time_ns) == 455.0
+
+
+def test_a_rebalance_is_learned_at_the_next_heartbeat(run: Run) -> None:
+    """With random phases the survivor learns within 3 s (classic) of the leave, not at once, and at another time for each seed."""
+    leave = {"fault": "member_leave", "member": "g/2", "at": "300ms", "for": "20s"}
+    changes = spread(2, 2, faults=[leave], drain="30s")
+    profile = Profile(profile="p", phases="random")
+    times = [
+        next(i.time_ns for i in run(profile, **changes, seed=seed).incidents if i.kind == "assignment" and i.time_ns)
+        / MILLISECOND
+        for seed in range(12)
+    ]
+
+    assert all(300 <= time <= 3300 for time in times)
+    assert len(set(times)) == 12
+    assert max(times) - min(times) > 1000
+
+
+def test_waiting_times_are_those_of_an_m_d_1_queue(run: Run) -> None:
     """Poisson arrivals, constant work, utilisation 0.8: the mean wait is rho / (2 (1 - rho)) of the work, 4 ms of 2 ms."""
     producer = {"topic": "a", "share": "arrivals", "arrivals": "400/s", "settings": {"linger.ms": 0}}
     waits = [
@@ -201,7 +313,7 @@ def _waits_ms(data: RunData) -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize("number", range(30))
-def test_every_run_keeps_its_books(number: int):
+def test_every_run_of_the_plain_model_keeps_its_books(number: int) -> None:
     """Offsets are contiguous, no try overlaps another of its member, and nothing is delivered before it is appended."""
     case = random_case(number)
     data, _ = simulate_plainly(case.plan, case.profile)

@@ -1,0 +1,78 @@
+"""The simulator against the plain model, event by event, over random scenarios; EVENTDRILL_DIFFERENTIAL=10000 compares so many.
+
+Reproduce one case with `python tests/test_sim_differential.py NUMBER`.
+"""
+
+import os
+import sys
+from collections import Counter
+from dataclasses import fields
+from functools import cache
+
+import pytest
+from plain_model import Rules, simulate_plainly
+from random_scenarios import Case, random_case
+from run_comparison import first_difference
+
+from rundata.tables import RunData
+from sim.engine import simulate
+
+CASES = int(os.environ.get("EVENTDRILL_DIFFERENTIAL", "200"))
+
+FIRED_IN_AT_LEAST = {
+    "batch full by bytes": 20, "batch full by events": 20, "in-flight limit": 10, "connection queue": 50,
+    "visible after the one before": 50, "halted": 50, "no leader left": 20, "broker crash": 50, "broker stop": 30,
+    "broker back in sync": 50, "broker fault without effect": 3, "resent": 10, "resent and known": 2, "lost with acks=0": 1,
+    "coordinator down": 20, "partition chosen": 50, "collected all": 30, "collect timed out": 50, "most per poll": 20,
+    "delivered again": 30, "failed try": 50, "failing work": 5, "slow work": 5, "then dead_letter": 30, "then skip": 30,
+    "then stop": 20, "dead letter resent": 1, "commit auto": 30, "commit after_event": 30, "commit after_batch": 30,
+    "commit before_work": 30, "commit every": 30, "member_crash classic": 20, "member_crash consumer": 20,
+    "member_leave classic": 10, "member_leave consumer": 10, "partition given up": 10, "rebalance after rebalance": 1,
+    "drain was over": 30,
+}  # fmt: skip
+"""In how many of 300 scenarios each rule must have come into play."""
+
+MUTATIONS = tuple(rule.name for rule in fields(Rules))
+
+
+@cache
+def simulated(number: int) -> tuple[Case, RunData]:
+    """Return a case with its simulated run, which each mutation is compared with."""
+    case = random_case(number)
+    return case, simulate(case.plan, case.profile)
+
+
+def compare(number: int, rules: Rules = Rules()) -> tuple[str | None, Counter[str]]:  # noqa: B008  # it is frozen
+    """Return the first difference between simulator and plain model, and which rules fired."""
+    case, run = simulated(number)
+    plain, fired = simulate_plainly(case.plan, case.profile, rules=rules)
+    return first_difference(plain, run), fired
+
+
+@pytest.mark.timeout(24 * 3600)
+def test_the_simulator_agrees_with_the_plain_model_event_by_event() -> None:
+    """Each random scenario gives equal rows, log, commits, incidents and end; and over all of them each rule matters."""
+    fired_in: Counter[str] = Counter()
+    for number in range(CASES):
+        difference, fired = compare(number)
+        assert difference is None, (
+            f"{difference}\n{simulated(number)[0]}\nreproduce: python tests/test_sim_differential.py {number}"
+        )
+        fired_in.update(fired.keys())
+
+    assert {
+        rule: fired_in[rule] for rule, least in FIRED_IN_AT_LEAST.items() if fired_in[rule] < least * CASES // 300
+    } == {}
+
+
+@pytest.mark.parametrize("rule", MUTATIONS)
+def test_a_rule_left_out_of_the_plain_model_is_noticed(rule: str) -> None:
+    """At least one of the scenarios tells the simulator from a plain model without the rule."""
+    without = Rules(**{rule: False})
+
+    assert any(compare(number, without)[0] for number in range(CASES))
+
+
+if __name__ == "__main__":
+    chosen = int(sys.argv[1])
+    print(simulated(chosen)[0], compare(chosen)[0] or "no difference", sep="\n")
