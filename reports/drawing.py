@@ -225,6 +225,7 @@ def inline_svg(svg: str, prefix: str) -> str:
     """Return matplotlib's SVG as a part of an HTML page: no outside reference, own ids, the page's colours and font."""
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.S)
+    body = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", body, count=1, flags=re.S)
     body = re.sub(r"\s+xmlns(:\w+)?=\"[^\"]*\"", "", body)
     body = body.replace("xlink:href", "href")
     body = re.sub(r"<!--.*?-->", "", body, flags=re.S)
@@ -233,11 +234,17 @@ def inline_svg(svg: str, prefix: str) -> str:
     body = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", body)
     for colour, variable in _VARIABLES.items():
         body = re.sub(re.escape(colour), f"var({variable})", body, flags=re.I)
-    body = re.sub(r"(font: [^;\"]*?px) [^;\"]*", r"\1 inherit", body)
+    body = re.sub(r" ?font-family: [^;\"]*;?", "", body)
+    body = re.sub(r"-?\d+\.\d{2,}", _rounded, body)
     body = re.sub(
         r'<svg [^>]*viewBox="([^"]+)"[^>]*>',
         rf'<svg class="{prefix.rsplit("-", 1)[1]}" viewBox="\1" aria-hidden="true" focusable="false">',
         body,
         count=1,
     )
-    return re.sub(r">\s+<", "><", body).strip()
+    return re.sub(r">\s+<", "><", re.sub(r"\s*\n", " ", body)).strip()
+
+
+def _rounded(number: re.Match[str]) -> str:
+    """Return a coordinate to a tenth of a point: finer than any screen, and a third of the bytes."""
+    return f"{float(number[0]):.1f}"

@@ -23,6 +23,7 @@ from reports.drawing import (
     mark_faults,
     time_axis,
 )
+from reports.slo import ObjectiveReport
 from reports.traces import LAG_STEP_NS, Band, Latencies, Trace
 from rundata.tables import FaultRecord
 from scenarios.quantities import SECOND, format_duration
@@ -63,8 +64,10 @@ def all_figures(
     scenario: Scenario, lines: Sequence[Line], bands: Mapping[str, Band], faults: Sequence[FaultRecord]
 ) -> list[Drawing]:
     """Return every figure that the runs can fill, in the order in which a reader asks."""
-    if not scenario.groups or not lines:
+    shared = {name: group for name, group in scenario.groups.items() if all(name in line.trace.lag for line in lines)}
+    if not shared or not lines:
         return []
+    scenario = scenario.model_copy(update={"groups": shared})
     return [
         lag_over_time(scenario, lines, bands, faults),
         latency_over_time(scenario, lines, faults),
@@ -393,6 +396,58 @@ def _throughput_caption(scenario: Scenario, lines: Sequence[Line]) -> str:
         f"{line.label.capitalize()}: {_count(round(float(line.trace.produced[begin:end].mean())))} events/s were acknowledged on average; "
         f"{group} worked off its backlog at up to {_count(round(float(consumed[peak])))} events/s, in the second from {peak} s."
     )
+
+
+def budget_burn(
+    runs: Sequence[tuple[str, Mapping[str, ObjectiveReport]]],
+    faults: Sequence[FaultRecord],
+    scenario: Scenario,
+    *,
+    predicted: bool,
+) -> Drawing | None:
+    """Draw how many times faster than allowed each objective's budget burned; None where nothing ever did."""
+    names = [name for name in scenario.objectives if any(_burns(reports.get(name)) for _, reports in runs)]
+    if not names:
+        return None
+    colours = [PREDICTED, *RUNS] if predicted else list(RUNS)
+
+    def panel(name: str) -> Panel:
+        def draw_panel(axis: Axes, canvas: Canvas) -> None:
+            for number, (_, reports) in enumerate(runs):
+                report = reports.get(name)
+                if report is not None and len(report.burn):
+                    style = "--" if predicted and number == 0 else "-"
+                    axis.step(report.burn_at_s, report.burn, style, where="post", color=colours[number % len(colours)])
+            axis.axhline(1, color=LIMIT, linewidth=1.2, linestyle=":")
+            axis.set_title(f"{name}: times the allowed burn")
+            time_axis(axis, canvas, scenario.duration)
+            count_axis(axis)
+            mark_faults(axis, faults)
+
+        return draw_panel
+
+    keys = [
+        Key(label, colours[number % len(colours)], "dashed" if predicted and number == 0 else "line")
+        for number, (label, _) in enumerate(runs)
+    ]
+    label, reports = runs[-1]
+    worst = max(names, key=lambda name: (reports[name].worst_burn or 0.0) if name in reports else 0.0)
+    burn = reports[worst].worst_burn or 0.0
+    return draw(
+        "burn",
+        [panel(name) for name in names],
+        title="Burn rate",
+        alt="How many times faster than allowed the error budget burned, every 5 seconds, by " + _and(names) + ".",
+        caption=f"At 1 a budget lasts exactly its period. The fastest 5 seconds ({label}, {worst}) burned {burn:.3g} times that; "
+        "a burn that high is harmless only because it ends.",
+        legend=[*keys, Key("allowed", LIMIT, "dotted"), *_fault_keys(faults)],
+        height=0.85,
+        share_y=False,
+    )
+
+
+def _burns(report: ObjectiveReport | None) -> bool:
+    return report is not None and bool(np.nansum(report.burn) > 0)
 
 
 # ---- shared --------------------------------------------------------------------------------------------------------

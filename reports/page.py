@@ -1,0 +1,162 @@
+"""Writes the page that people read: one HTML file without outside references, from runs and what was made of them."""
+
+import importlib.metadata
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from reports import view
+from reports.agreement import Verdict
+from reports.capacity import Capacity
+from reports.contents import Contents, contents
+from reports.figures import all_figures, budget_burn, lines_of
+from reports.incidents import story
+from reports.traces import Band
+from reports.words import count_text
+from rundata.run import Run
+from scenarios.files import scenario_text
+from scenarios.profiles import Profile
+
+_MOST_ENTRIES = 40
+_KICKERS = {
+    "verification": "Prediction against observation",
+    "prediction": "Prediction, before anything was driven",
+    "run": "Live run",
+    "comparison": "Runs side by side",
+}
+
+
+def write_page(
+    path: Path,
+    runs: Sequence[Run],
+    *,
+    verdicts: Mapping[str, Verdict] | None = None,
+    lag_bands: Mapping[str, Band] | None = None,
+    capacity: Sequence[Capacity] = (),
+    profile: Profile | None = None,
+    prediction_sha256: str | None = None,
+    notices: Sequence[str] = (),
+) -> None:
+    """Write the page of one run, of several side by side, or with verdicts of a prediction (first) and its live runs."""
+    made = contents(
+        runs,
+        verdicts=verdicts,
+        lag_bands=lag_bands,
+        capacity=capacity,
+        profile=profile,
+        prediction_sha256=prediction_sha256,
+        notices=notices,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(render(made), "utf-8")
+
+
+def render(contents: Contents) -> str:
+    """Return the page as HTML."""
+    return _environment().get_template("page.html").render(_context(contents))
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("reports", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _context(contents: Contents) -> dict[str, Any]:
+    predicted = contents.predicted
+    lines = lines_of(predicted.trace if predicted else None, [(c.label, c.trace) for c in contents.live])
+    main_indicators, more_indicators = view.indicator_rows(contents)
+    found, clean, idle = view.check_rows(contents)
+    columns = [_head(contents, number) for number in range(len(contents.columns))]
+    context = {
+        "title": f"{contents.scenario.scenario}: {_KICKERS[contents.kind].lower()}",
+        "kicker": _KICKERS[contents.kind],
+        "headline": contents.scenario.scenario,
+        "subtitle": _subtitle(contents),
+        "kind": contents.kind,
+        "notices": contents.notices,
+        "tiles": view.tiles(contents),
+        "tried": view.tried(contents),
+        "columns": columns,
+        "expectations": view.expectation_rows(contents),
+        "judged": view.judged_sections(contents),
+        "verdict_sentence": view.verdict_sentence(contents.verdicts),
+        "interval_note": "Each figure is the median over the replications; 95 % of single runs fall between the two numbers under it.",
+        "indicators": main_indicators,
+        "more_indicators": more_indicators,
+        "drawings": all_figures(contents.scenario, lines, contents.lag_bands, contents.faults),
+        "checks_found": found,
+        "checks_clean": clean,
+        "checks_idle": idle,
+        "good": view.badge("held"),
+        "objectives": view.objective_cards(contents),
+        "burn": _burn(contents),
+        "capacity": view.capacity_cards(contents),
+        "stories": [_story(contents, number, columns[number]) for number in range(len(columns))],
+        "provenance": view.provenance_rows(contents),
+        "profile": view.profile_rows(contents),
+        "profile_name": contents.profile.profile if contents.profile else "",
+        "scenario_text": scenario_text(contents.scenario),
+        "limits": view.limits(contents),
+        "version": _version(),
+    }
+    return {**context, "sections": _sections(context)}
+
+
+def _head(contents: Contents, number: int) -> dict[str, Any]:
+    column = contents.columns[number]
+    return {"label": column.label, "colour": view.colour_of(contents, column), "dashed": column.is_prediction}
+
+
+def _subtitle(contents: Contents) -> str:
+    parts = [f"Seed {contents.plan.seed}", f"{count_text(len(contents.plan))} events"]
+    parts += [f"{column.label} on {view.brokers_of(column)}" for column in contents.columns]
+    started = next(
+        (str(c.run.data.about["clock_start"]) for c in contents.live if c.run.data.about.get("clock_start")), ""
+    )
+    return " · ".join([*parts, *([f"{started[:16].replace('T', ' ')} UTC"] if started else [])])
+
+
+def _burn(contents: Contents) -> Any:
+    by_run = [(column.label, column.objectives) for column in contents.columns]
+    return budget_burn(by_run, contents.faults, contents.scenario, predicted=contents.predicted is not None)
+
+
+def _story(contents: Contents, number: int, head: Mapping[str, Any]) -> dict[str, Any]:
+    data = contents.columns[number].run.data
+    faults = sorted(data.faults, key=lambda fault: fault.began_ns)
+    entries = story(data.incidents, faults, data.plan.scenario.duration)
+    return {"column": head, "entries": entries[:_MOST_ENTRIES], "more": max(0, len(entries) - _MOST_ENTRIES)}
+
+
+def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
+    judged = bool(context["judged"])
+    named = [
+        ("tried", "What was tried", True),
+        ("expectations", "Expectations", True),
+        ("prediction", "Prediction", judged),
+        ("figures", "Figures", not judged),
+        ("curves", "Over time", True),
+        ("checks", "Checks", True),
+        ("objectives", "Error budget", bool(context["objectives"])),
+        ("capacity", "Members", bool(context["capacity"])),
+        ("story", "What happened", True),
+        ("provenance", "What ran", True),
+        ("limits", "Limits", True),
+    ]
+    return [(id_, name) for id_, name, shown in named if shown]
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("eventdrill")
+    except importlib.metadata.PackageNotFoundError:
+        return "(not installed)"
