@@ -1,0 +1,199 @@
+"""The simulator's runs: equal whenever they should be, and doing what a scenario's faults and failures say, in literal times."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from by_hand import by_hand, constant, ms
+from random_scenarios import random_case
+
+from rundata.dataset import save
+from rundata.indicators import measure_one
+from rundata.rows import Kind, Outcome
+from rundata.tables import RunData
+from scenarios.plan import make_plan
+from scenarios.profiles import IDEAL, Profile
+from scenarios.quantities import MILLISECOND
+from sim import building
+from sim.engine import simulate
+from sim.observed import NOTHING_OBSERVED, Observed
+from sim.refuse import cannot
+from sim.world import World
+
+FEW = range(8)
+"""Random scenarios that are run again in another way."""
+
+
+def run(profile: Profile = IDEAL, observed: Observed = NOTHING_OBSERVED, **changes: Any) -> RunData:
+    return simulate(make_plan(by_hand(**changes)), profile, observed=observed)
+
+
+def run_case(number: int, chance: int = 0) -> RunData:
+    case = random_case(number)
+    return simulate(case.plan, case.profile, chance=chance)
+
+
+def digest(numbers: range) -> str:
+    """Return one hash of the operations and logs of several random scenarios."""
+    found = hashlib.sha256()
+    for number in numbers:
+        data = run_case(number)
+        found.update(data.operations.tobytes() + data.log.tobytes())
+    return found.hexdigest()
+
+
+# ---- equal runs ----------------------------------------------------------------------------------------------------
+
+
+def test_one_seed_gives_one_run_byte_for_byte():
+    """Operations, log and incidents; another number of chance gives another run."""
+    first, second, other = run_case(4), run_case(4), run_case(4, chance=1)
+
+    assert first.operations.tobytes() == second.operations.tobytes()
+    assert first.log.tobytes() == second.log.tobytes()
+    assert first.incidents == second.incidents
+    assert first.operations.tobytes() != other.operations.tobytes()
+
+
+def test_datasets_of_equal_runs_have_identical_files(tmp_path: Path):
+    """Each Parquet file, by its bytes."""
+    for name in ("one", "two"):
+        save(run_case(4), tmp_path / name)
+
+    one, two = (
+        {path.relative_to(tmp_path / name): path.read_bytes() for path in (tmp_path / name).rglob("*.parquet")}
+        for name in ("one", "two")
+    )
+    assert len(one) >= 5
+    assert one == two
+
+
+def test_the_kernel_does_the_same_compiled_and_as_it_is_written():
+    """A process without Numba's compiler finds the same rows."""
+    folder = Path(__file__).parent
+    environment = {
+        **os.environ,
+        "NUMBA_DISABLE_JIT": "1",
+        "PYTHONPATH": os.pathsep.join([str(folder), str(folder.parent)]),
+    }
+    command = "import numba, test_sim_engine as t; print(numba.config.DISABLE_JIT, t.digest(t.FEW))"
+
+    told = subprocess.run(
+        [sys.executable, "-c", command], env=environment, capture_output=True, text=True, check=True, timeout=200
+    )
+
+    assert told.stdout.split() == ["1", digest(FEW)]
+
+
+def test_results_do_not_depend_on_the_first_sizes_of_arrays(monkeypatch: pytest.MonkeyPatch):
+    """Every array that can grow begins with next to nothing and has to grow, most of them several times."""
+    as_it_is = digest(FEW)
+    wanted: set[int] = set()
+    world_of, grown_of = building.Builder.world, building.Builder.grown
+
+    def tiny(builder: building.Builder) -> World:
+        world = world_of(builder)
+        cut = {name: getattr(world, name)[:4].copy() for name in ("request", "commit", "item", "rows")}
+        return world._replace(
+            heap=world.heap[:16].copy(), ring=world.ring[:, :2].copy(), log=world.log[:, :2].copy(),
+            closed=world.closed[:, :, :2].copy(), **cut,
+        )  # fmt: skip
+
+    def noted(builder: building.Builder, world: World) -> World:
+        wanted.add(int(world.scalars[building.at.WANT]))
+        return grown_of(builder, world)
+
+    monkeypatch.setattr(building, "_FIRST_DRAWS", 2)
+    monkeypatch.setattr(building.Builder, "world", tiny)
+    monkeypatch.setattr(building.Builder, "grown", noted)
+
+    assert digest(FEW) == as_it_is
+    assert wanted == set(range(1, 13))
+
+
+# ---- what happens --------------------------------------------------------------------------------------------------
+
+
+def test_a_crashed_leaders_gap_is_election_and_discovery():
+    """The leader dies at 220 ms; observed: new leaders at 3 s, producer at 3.1 s, member at 3.2 s; an event of 250 ms waits."""
+    crash = {"fault": "broker_crash", "broker": "leader of a/0", "at": "220ms", "for": "10s"}
+    seen = Observed(
+        fence_ns={0: 2900 * MILLISECOND},
+        elected_ns={0: 3000 * MILLISECOND},
+        discovered_ns={(0, "p/1"): 3100 * MILLISECOND, (0, "g/1"): 3200 * MILLISECOND},
+    )
+    data = run(observed=seen, faults=[crash], drain="20s")
+
+    assert ms(data, Kind.send) == [55, 155, *[3100.0] * 8]
+    assert ms(data, Kind.delivery) == [55, 155, *[3200.0] * 8]
+    assert ms(data, Kind.try_)[2:] == [3210.0 + 10 * n for n in range(8)]
+    told = [(i.kind, i.time_ns / MILLISECOND) for i in data.incidents if i.kind in ("fence", "election")]
+    assert told == [("fence", 2900), ("election", 3000)]
+    assert (measure_one(data, "gap[a]").value, measure_one(data, "write_gap[a]").value) == (2.95, 2.85)
+
+
+def test_a_poison_event_is_a_dead_letter_after_its_attempts_and_backoffs():
+    """Four tries of 10 ms, 10, 30 and 90 ms apart; the dead letter's request takes 4 ms and holds the member."""
+    group = {
+        "topics": ["a"], "work": "10ms",
+        "failures": {"then": "dead_letter", "dead_letter": "dead", "retry": {"attempts": 4, "backoff": "10ms", "factor": 3}},
+    }  # fmt: skip
+    fault = {"fault": "poison", "producer": "p", "events": 1, "at": "0ms", "for": "100ms"}
+    profile = Profile(profile="p", produce=constant(4), phases="aligned")
+    data = run(profile, topics__dead={"partitions": 1}, groups__g=group, faults=[fault])
+
+    assert ms(data, Kind.try_, outcome=Outcome.failed) == [69.0, 89.0, 129.0, 229.0]
+    assert ms(data, Kind.try_, "retry_due_ns", event_id=0)[:3] == [79.0, 119.0, 219.0]
+    assert (ms(data, Kind.dead_letter, "started_ns"), ms(data, Kind.dead_letter)) == ([229.0], [233.0])
+    assert ms(data, Kind.try_, outcome=Outcome.ok)[:3] == [243.0, 269.0, 369.0]
+
+
+def test_slow_work_multiplies_and_adds():
+    """From 200 to 400 ms work of 10 ms takes 4 times that and 3 ms."""
+    slow = {"fault": "slow_work", "group": "g", "factor": 4, "plus": "3ms", "at": "200ms", "for": "200ms"}
+    data = run(faults=[slow])
+
+    assert ms(data, Kind.try_) == [65, 165, 298, 398, 465, 565, 665, 765, 865, 965]
+
+
+@pytest.mark.parametrize(("commit", "again"), [("after_batch", 10), ("after_event", 7)])
+def test_a_crashed_members_uncommitted_events_are_delivered_again(commit: str, again: int):
+    """Ten events are delivered at 5.05 ms; the member dies at 40 ms with three done and starts over 45 s later."""
+    first_ms = {"for": "1ms", "rate": "10000/s", "spacing": "even"}
+    producer = {"topic": "a", "share": "arrivals", "arrivals": [first_ms, {"for": "999ms", "rate": "0/s"}]}
+    crash = {"fault": "member_crash", "member": "g/1", "at": "40ms", "for": "50ms"}
+    data = run(producers__p=producer, groups__g__commit=commit, faults=[crash], drain="60s")
+
+    assert ms(data, Kind.delivery) == [5.05] * 10 + [45_040.0] * again
+    assert ms(data, Kind.try_) == [15.05, 25.05, 35.05, *[45_050.0 + 10 * n for n in range(again)]]
+    deliveries = data.operations[data.operations["kind"] == Kind.delivery]
+    assert deliveries["event_id"][10:].tolist() == list(range(10 - again, 10))
+    assert deliveries["delivery_number"].tolist() == [1] * 10 + [2] * again
+
+
+def test_a_stopped_broker_loses_and_doubles_nothing():
+    """Each of 200 events is in the log once, half of them by the new leader, and ends once."""
+    stop = {"fault": "broker_stop", "broker": "leader of a/0", "at": "500ms", "for": "2s"}
+    producer = {"topic": "a", "share": "arrivals", "arrivals": {"rate": "200/s", "spacing": "even"},
+                "settings": {"enable.idempotence": True}}  # fmt: skip
+    profile = Profile(profile="p", produce=constant(8), fetch=constant(1), wake=constant(1))
+    data = run(profile, producers__p=producer, groups__g__work="1ms", faults=[stop], drain="20s")
+
+    assert np.sort(data.log["event_id"]).tolist() == list(range(200))
+    assert set(data.log["leader_epoch"].tolist()) == {0, 1}
+    assert len(ms(data, Kind.send, outcome=Outcome.ok)) == 200
+    assert len(ms(data, Kind.try_, outcome=Outcome.ok)) == 200
+    assert measure_one(data, "lost").value == 0
+
+
+def test_the_java_client_is_refused_where_it_stands():
+    """One line for each client, with its place; librdkafka is not refused."""
+    java = by_hand(producers__p__client="java", groups__g__client="java")
+
+    assert cannot(by_hand()) == []
+    assert [line.split(";")[0] for line in cannot(java)] == ["producers.p.client is java", "groups.g.client is java"]
