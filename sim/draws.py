@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from rundata.tables import Names
 from scenarios import faults as fault_types
+from scenarios.clients import producer_settings
 from scenarios.plan import Plan
 from scenarios.profiles import NOTHING, Measured, Profile
 from scenarios.quantities import MILLISECOND, SECOND
@@ -23,6 +24,24 @@ REGISTRATION_RETRY_NS = 2 * SECOND
 STOP_DISCOVERY_NS = (100 * MILLISECOND, 600 * MILLISECOND)
 """After an orderly stop a client finds the new leader in a time between these."""
 _LEAST_BLOCK = 64
+
+
+def requests_hz(plan: Plan) -> float:
+    """Return about how many produce requests a second a plan makes in its measured time.
+
+    Of each process and partition one begins with an event and takes what comes within the linger, so one for 1 + rate * linger.
+    """
+    scenario, requests = plan.scenario, 0.0
+    measured_s = max(scenario.measured_ns, 1) / SECOND
+    counted = plan.intended_ns >= scenario.warm_up
+    for index, name in enumerate(plan.producers):
+        linger_s = producer_settings(scenario, name).linger_ns / SECOND
+        own = counted & (plan.producer == index)
+        partitions = scenario.topics[scenario.producers[name].topic].partitions
+        lanes = plan.process[own].astype(np.int64) * (partitions + 1) + plan.partition[own] + 1
+        rates_hz = np.bincount(lanes) / measured_s
+        requests += float((rates_hz / (1 + rates_hz * linger_s)).sum())
+    return requests
 
 
 class Values:
@@ -88,6 +107,8 @@ class Draws:
         self._names = Names.of(plan.scenario)
         self._row = cache(self._make_row)
         self._random_phases = profile.phases == "random"
+        over_hz = requests_hz(plan) - profile.load_base_hz if profile.load_slope else 0.0
+        self._load = 1 + profile.load_slope * max(0.0, over_hz) / 100
 
     # ---- producers' processes ------------------------------------------------------------------------------------
 
@@ -97,11 +118,15 @@ class Draws:
 
     def produce(self, process: int, broker: int) -> Values:
         """How long a request occupies the connection before scaling, by the connection's requests."""
-        return self._row(self._names.processes[process], f"produce at broker {broker}", self.profile.produce)
+        return self._row(
+            self._names.processes[process], f"produce at broker {broker}", self._loaded(self.profile.produce)
+        )
 
     def leader(self, process: int, broker: int) -> Values:
         """The part of it until the leader has appended."""
-        return self._row(self._names.processes[process], f"leader at broker {broker}", self.profile.produce_leader)
+        return self._row(
+            self._names.processes[process], f"leader at broker {broker}", self._loaded(self.profile.produce_leader)
+        )
 
     def acknowledge(self, process: int, broker: int) -> Values:
         """Response on the broker to the acknowledgement in the client."""
@@ -120,7 +145,7 @@ class Draws:
 
     def fetch(self, member: int, broker: int) -> Values:
         """Visible at the broker to the member's queue, by the fetches of that member there."""
-        return self._row(self._names.processes[member], f"fetch at broker {broker}", self.profile.fetch)
+        return self._row(self._names.processes[member], f"fetch at broker {broker}", self._loaded(self.profile.fetch))
 
     def turnaround(self, member: int, broker: int) -> Values:
         """Records in the queue to the next fetch parked at the broker, by the fetches of that member there."""
@@ -140,7 +165,7 @@ class Draws:
 
     def dead_letter(self, member: int) -> Values:
         """Length of a dead letter's produce request, acknowledgement included, by the member's dead letters."""
-        return self._row(self._names.processes[member], "dead letter", self.profile.produce)
+        return self._row(self._names.processes[member], "dead letter", self._loaded(self.profile.produce))
 
     def learn(self, member: int, interval_ns: int) -> Values:
         """Begin of a rebalance to the member's next heartbeat, which tells it, by the rebalances of its group."""
@@ -244,6 +269,12 @@ class Draws:
         if measured == NOTHING:
             return Values(None, measured.quantile_ns)
         return Values(lambda: self._stream("entity", name, purpose), measured.quantile_ns)
+
+    def _loaded(self, measured: Measured) -> Measured:
+        """Return a time as it is under this plan's load."""
+        if self._load == 1:
+            return measured
+        return measured.model_copy(update={"quantiles_us": tuple(self._load * q for q in measured.quantiles_us)})
 
     def _phases(self, kind: str, name: str, purpose: str, count: int) -> list[float]:
         if not self._random_phases:

@@ -1,0 +1,107 @@
+"""The random inputs: the same however they are asked for, given instants before drawn ones, longer under more load."""
+
+import numpy as np
+import pytest
+from scenario_text import small
+
+from scenarios.plan import Plan, make_plan
+from scenarios.profiles import IDEAL, KNOTS, Measured, Profile
+from scenarios.quantities import SECOND
+from sim.draws import Draws, requests_hz
+from sim.observed import Observed
+
+SPREAD = Measured(quantiles_us=tuple(float(n) for n in range(len(KNOTS))))
+PROFILE = Profile(profile="spread", produce=SPREAD, produce_leader=SPREAD, fetch=SPREAD, wake=SPREAD, election=SPREAD)
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return make_plan(small())
+
+
+def test_the_nth_value_does_not_depend_on_how_many_are_drawn(plan: Plan):
+    """One at a time, all at once, in two goes and in blocks of 7."""
+    at_once = Draws(plan, PROFILE, 1).produce(0, 1).first(200)
+    one_by_one = Draws(plan, PROFILE, 1).produce(0, 1)
+    in_two = Draws(plan, PROFILE, 1).produce(0, 1)
+    in_two.first(3)
+    blocks = Draws(plan, PROFILE, 1).produce(0, 1).blocks(7)
+
+    assert [one_by_one[n] for n in range(200)] == at_once.tolist()
+    assert in_two.first(200).tolist() == at_once.tolist()
+    assert np.concatenate([next(blocks) for _ in range(30)])[:200].tolist() == at_once.tolist()
+
+
+def test_entities_purposes_seeds_and_chances_have_streams_of_their_own(plan: Plan):
+    """Seven rows of ten values, all different."""
+    draws = Draws(plan, PROFILE, 1)
+    rows = [
+        draws.produce(0, 1), draws.produce(1, 1), draws.produce(0, 2), draws.leader(0, 1), draws.fetch(2, 1),
+        Draws(plan, PROFILE, 2).produce(0, 1), Draws(plan, PROFILE, 1, chance=1).produce(0, 1),
+    ]  # fmt: skip
+
+    assert len({tuple(row.first(10).tolist()) for row in rows}) == 7
+
+
+def test_a_fence_comes_within_its_bounds_and_aligned_after_one_session(plan: Plan):
+    """20 s + 9 s - U(0, 2 s) + U(0, 1.125 s); with aligned phases 29 s."""
+    fences = [Draws(plan, PROFILE, 1, chance).fence_ns(0) / SECOND for chance in range(200)]
+
+    assert 27 <= min(fences) < 27.8
+    assert 29.4 < max(fences) <= 30.125
+    assert Draws(plan, IDEAL, 1).fence_ns(0) == 29 * SECOND
+
+
+def test_a_broker_registers_at_its_first_try_after_the_fence(plan: Plan):
+    """It is back at 35 s and tries every 2 s: with the fence at 36.5 s, at 37 s."""
+    late = Draws(plan, IDEAL, 1, observed=Observed(fence_ns={0: 36_500_000_000}))
+
+    assert Draws(plan, IDEAL, 1).registered_ns(0) == 35 * SECOND
+    assert late.registered_ns(0) == 37 * SECOND
+
+
+def test_given_instants_replace_drawn_ones(plan: Plan):
+    """A client never turns to leaders that are not there yet."""
+    given = Observed(
+        elected_ns={0: 30 * SECOND},
+        discovered_ns={(0, "shop/1"): 31 * SECOND, (0, "shop/2"): 29 * SECOND},
+        back_in_sync_ns={0: 40 * SECOND},
+    )
+    draws = Draws(plan, PROFILE, 1, observed=given)
+
+    assert draws.elected_ns(0) == 30 * SECOND
+    assert [draws.discovered_ns(process, 0) for process in (0, 1)] == [31 * SECOND, 30 * SECOND]
+    assert draws.back_in_sync_ns(0) == 40 * SECOND
+
+
+def test_one_try_fails_alike_whether_drawn_alone_or_with_others(plan: Plan):
+    """A keyed hash, so that one more try changes no other."""
+    draws = Draws(plan, PROFILE, 1)
+    several = draws.failing_work_of(1, np.array([3, 4]), np.array([1, 2]), np.array([1, 1]))
+
+    assert [draws.failing_work(1, 3, 1, 1), draws.failing_work(1, 4, 2, 1)] == several.tolist()
+
+
+def test_requests_are_events_less_those_that_share_a_linger():
+    """1,000 events/s, even, on one partition: with 5 ms of linger one request for 6 events, without one for each."""
+    changes = [
+        ("      - {for: 40s, rate: 200/s}\n      - {for: 20s, rate: [200/s, 300/s], spacing: even}", "      {rate: 1000/s, spacing: even}"),
+        ("partitions: 6", "partitions: 1"), ("count: 2", "count: 1"),
+    ]  # fmt: skip
+
+    assert requests_hz(make_plan(small(*changes))) == pytest.approx(1000 / 6)
+    assert requests_hz(make_plan(small(*changes, ("linger.ms: 5", "linger.ms: 0")))) == pytest.approx(1000)
+
+
+def test_answers_and_fetches_are_longer_under_more_load(plan: Plan):
+    """20 % for each 100 requests/s above the base; the base itself, or less load, changes nothing."""
+    base_hz = requests_hz(plan)
+    loaded = PROFILE.model_copy(update={"load_slope": 0.2, "load_base_hz": base_hz - 50})
+    as_measured = PROFILE.model_copy(update={"load_slope": 0.2, "load_base_hz": base_hz + 50})
+    plain = Draws(plan, PROFILE, 1)
+
+    for of in (lambda d: d.produce(0, 1), lambda d: d.leader(0, 1), lambda d: d.fetch(2, 1)):
+        expected = of(plain).first(50)
+        assert of(Draws(plan, loaded, 1)).first(50) == pytest.approx(1.1 * expected, abs=1)
+        assert of(Draws(plan, as_measured, 1)).first(50).tolist() == expected.tolist()
+    assert Draws(plan, loaded, 1).wake(2).first(50).tolist() == plain.wake(2).first(50).tolist()
