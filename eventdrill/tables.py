@@ -33,6 +33,22 @@ def run_tables(document: Mapping[str, Any]) -> "list[RenderableType]":
     return [shown, "zero: " + ", ".join(zero), *judgement_tables(document)]
 
 
+def side_by_side(documents: Mapping[str, Mapping[str, Any]]) -> "list[RenderableType]":
+    """Return several runs' indicators in one table, a column for each, and whether their expectations held."""
+    figures = {name: document["indicators"] for name, document in documents.items()}
+    shown = table("indicators", ("indicator", *documents))
+    for indicator in dict.fromkeys(name for found in figures.values() for name in found):
+        cells = [found.get(indicator) for found in figures.values()]
+        known = [cell for cell in cells if cell is not None]
+        same = all(_says_the_same(indicator, found) for found in figures.values() if indicator in found)
+        if _is_headline(indicator) and not same and not all(map(_is_zero, known)):
+            shown.add_row(indicator, *("" if cell is None else figure(cell) for cell in cells))
+    parts: list[RenderableType] = [shown]
+    for name, document in documents.items():
+        parts += [name, *judgement_tables(document)]
+    return parts
+
+
 def _is_zero(found: Mapping[str, Any]) -> bool:
     return found["value"] == 0 and found["interval"] in (None, [0.0, 0.0])
 

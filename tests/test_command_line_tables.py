@@ -71,6 +71,17 @@ def test_the_table_leaves_out_zeros_and_what_a_single_topic_repeats() -> None:
     assert (zero, checks) == ("zero: lost", "0 checks passed")
 
 
+def test_several_runs_stand_side_by_side() -> None:
+    """A row that is zero in all of them is left out; one that a run does not have is empty there."""
+    one = _document({"lag.max": _figure(10, "events"), "lost": _figure(0, "events")})
+    other = _document({"lag.max": _figure(25, "events"), "lost": _figure(0, "events"), "gap": _figure(2.0)})
+
+    shown, *rest = tables.side_by_side({"runs/a": one, "runs/b": other})
+
+    assert _rows(shown) == [("lag.max", "10", "25"), ("gap", "", "2s")]
+    assert rest == ["runs/a", "0 checks passed", "runs/b", "0 checks passed"]
+
+
 def test_failed_expectations_and_checks_stand_out_with_their_examples() -> None:
     """The value is in the indicator's unit; one that cannot be measured says why."""
     document = _document(

@@ -29,7 +29,7 @@ def verb(
 
     An incomplete run gets its page too; the page says that it is incomplete.
     """
-    from eventdrill.tables import run_tables
+    from eventdrill.tables import run_tables, side_by_side
     from rundata.dataset import open_run
 
     if len({folder.resolve() for folder in folders}) < len(folders):
@@ -39,13 +39,11 @@ def verb(
     from reports.page import write_page
 
     write_page(page, runs)
-    documents = [run.to_json() for run in runs]
+    documents = {str(folder): run.to_json() for folder, run in zip(folders, runs, strict=True)}
+    single = next(iter(documents.values())) if len(documents) == 1 else None
     if as_json:
-        show_json(
-            documents[0] if len(documents) == 1 else {"runs": dict(zip(map(str, folders), documents, strict=True))}
-        )
+        show_json(single if single is not None else {"runs": documents})
     else:
-        for folder, document in zip(folders, documents, strict=True):
-            show(f"{folder}", *run_tables(document))
+        show(*(run_tables(single) if single is not None else side_by_side(documents)))
     say(f"page: {page}")
     return HELD
