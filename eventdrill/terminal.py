@@ -69,9 +69,9 @@ def _print(text: str) -> None:
 
 @contextlib.contextmanager
 def bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show how many of `total` are done, with the time left; on a plain terminal say so at every tenth."""
+    """Show how many of `total` are done, with the time left; on a plain terminal say so at every quarter."""
     if is_plain(sys.stderr):
-        yield _tenths(title, total)
+        yield _quarters(title, total)
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -81,12 +81,12 @@ def bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
         yield lambda done: shown.update(task, completed=done)
 
 
-def _tenths(title: str, total: int) -> Callable[[int], None]:
+def _quarters(title: str, total: int) -> Callable[[int], None]:
     last = 0
 
     def update(done: int) -> None:
         nonlocal last
-        if total > 1 and (done * 10 // total > last * 10 // total or done == total):
+        if total > 1 and (done * 4 // total > last * 4 // total or done == total):
             say(f"{title}: {done} of {total}")
             last = done
 
