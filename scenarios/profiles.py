@@ -91,7 +91,9 @@ class Profile(Frozen):
     commit: Measured = NOTHING
     """A synchronous offset commit."""
     discovery: Measured = NOTHING
-    """New leader elected to the first request that a client sends to it."""
+    """New leader elected to a producer's first request that goes to it."""
+    member_discovery: Measured = NOTHING
+    """New leader elected to a member's first fetch that goes to it."""
     restart: Measured = NOTHING
     """Start of a broker's process to its first registration attempt."""
     election: Measured = NOTHING

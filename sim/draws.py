@@ -230,7 +230,9 @@ class Draws:
             (phase,) = self._phases("entity", name, f"discovery after fault {fault}", 1)
             low, high = STOP_DISCOVERY_NS
             return self.elected_ns(fault) + round(low + phase * (high - low))
-        return self.elected_ns(fault) + self._row(name, f"discovery after fault {fault}", self.profile.discovery)[0]
+        is_member = name.rsplit("/", 1)[0] in self.plan.scenario.groups
+        takes = self.profile.member_discovery if is_member else self.profile.discovery
+        return self.elected_ns(fault) + self._row(name, f"discovery after fault {fault}", takes)[0]
 
     def registered_ns(self, fault: int) -> int:
         """When the restarted broker is registered: its first try, every 2 s, after the old session has run out."""

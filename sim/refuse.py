@@ -1,21 +1,131 @@
 """What the simulator cannot do, in words, so that a run is refused before it starts."""
 
-from scenarios.faults import fault_kinds
-from scenarios.schema import Scenario
+from collections.abc import Iterator, Mapping
+from typing import assert_never
+
+from scenarios import faults
+from scenarios.clients import NO_LIMIT, consumer_settings, producer_settings, release, topic_setting
+from scenarios.distributions import Constant
+from scenarios.faults import Fault, fault_kinds
+from scenarios.quantities import MILLISECOND, format_duration
+from scenarios.schema import Group, Scenario
+
+_OLDEST_RELEASE = (3, 7)
+"""Since then the high watermark stands still while too few replicas are in sync, which is a rule of the model."""
 
 
 def cannot(scenario: Scenario) -> list[str]:
     """Return what of a scenario the simulator does not model: the place, the value, and what it can do instead."""
-    clients = [(f"producers.{name}.client", producer.client) for name, producer in scenario.producers.items()]
-    clients += [(f"groups.{name}.client", group.client) for name, group in scenario.groups.items()]
-    problems = [
-        f"{path} is java; the simulator models librdkafka so far, and does not put one client in the other's place"
-        for path, client in clients
-        if client == "java"
+    return [
+        *_clients(scenario),
+        *_brokers(scenario),
+        *(problem for name in scenario.topics for problem in _topic(scenario, name)),
+        *(problem for name in scenario.producers for problem in _producer(scenario, name)),
+        *(problem for name in scenario.groups for problem in _group(scenario, name)),
+        *(f"faults[{index}].{problem}" for index, fault in enumerate(scenario.faults) for problem in _fault(fault)),
     ]
-    if scenario.brokers.controllers == "combined":
-        problems.append(
+
+
+def _clients(scenario: Scenario) -> Iterator[str]:
+    owners: Mapping[str, str] = {
+        **{f"producers.{name}": producer.client for name, producer in scenario.producers.items()},
+        **{f"groups.{name}": group.client for name, group in scenario.groups.items()},
+    }
+    for place, client in owners.items():
+        if client == "java":
+            yield f"{place}.client is java; the simulator models librdkafka so far, and does not put one client in the other's place"
+
+
+def _brokers(scenario: Scenario) -> Iterator[str]:
+    brokers = scenario.brokers
+    if brokers.controllers == "combined":
+        yield (
             "brokers.controllers is combined; the simulator models separate controllers, "
             f"and these faults: {', '.join(fault_kinds())}"
         )
-    return problems
+    if release(brokers.version) < _OLDEST_RELEASE:
+        yield f"brokers.version is {brokers.version}; the simulator models 3.7 and later, where min.insync.replicas also holds back what consumers see"
+
+
+def _topic(scenario: Scenario, name: str) -> Iterator[str]:
+    place, run_ns = f"topics.{name}", scenario.duration + scenario.drain
+    if "compact" in (policy := str(topic_setting(scenario, name, "cleanup.policy"))):
+        yield f"{place}: cleanup.policy is {policy}; the simulator keeps every record: leave it at delete"
+    retention_ns = int(topic_setting(scenario, name, "retention.ms")) * MILLISECOND
+    if 0 <= retention_ns < run_ns:
+        yield (
+            f"{place}: retention.ms keeps records for {format_duration(retention_ns)}, and the run takes up to {format_duration(run_ns)}; "
+            "the simulator deletes nothing: make it longer than the run"
+        )
+    retention_bytes = int(topic_setting(scenario, name, "retention.bytes"))
+    if retention_bytes >= 0:
+        yield f"{place}: retention.bytes is {retention_bytes}; the simulator deletes nothing: leave it at -1"
+    if topic_setting(scenario, name, "unclean.leader.election.enable"):
+        yield f"{place}: unclean.leader.election.enable is true; the simulator elects from the in-sync replicas only: leave it false"
+
+
+def _producer(scenario: Scenario, name: str) -> Iterator[str]:
+    place, settings = f"producers.{name}.settings", producer_settings(scenario, name)
+    if "transactional.id" in settings.native:
+        yield f"{place}: transactional.id makes transactions, which the simulator does not model yet: leave it out"
+    if not settings.idempotence and settings.in_flight is not None and settings.in_flight < NO_LIMIT:
+        yield (
+            f"{place}: {settings.in_flight} requests in flight without idempotence are a limit per connection; "
+            "the simulator has that of enable.idempotence: true (per partition), or none: leave it out"
+        )
+
+
+def _group(scenario: Scenario, name: str) -> Iterator[str]:
+    group = scenario.groups[name]
+    if group.failures is None and _takes_no_time(group) and _may_fail(scenario, name):
+        yield (
+            f"groups.{name}: without `failures` an event that cannot be processed is tried again without end, and work is 0 s, so the "
+            "simulated clock would stand still: add `failures: {then: skip}`, or work that takes time"
+        )
+    settings = consumer_settings(scenario, name)
+    waits_ns = _backoffs_ns(group)
+    if waits_ns > settings.max_poll_interval_ns:
+        yield (
+            f"groups.{name}.failures.retry: its waits add up to {format_duration(waits_ns)}, and a member is put out of its group after "
+            f"{format_duration(settings.max_poll_interval_ns)} without a poll (max.poll.interval.ms), which the simulator does not model: shorten them"
+        )
+
+
+def _takes_no_time(group: Group) -> bool:
+    return isinstance(group.work, Constant) and group.work.value == 0
+
+
+def _may_fail(scenario: Scenario, name: str) -> bool:
+    topics = scenario.groups[name].topics
+    poisoned = {fault.producer for fault in scenario.faults if isinstance(fault, faults.Poison)}
+    failing = any(isinstance(fault, faults.FailingWork) and fault.group == name for fault in scenario.faults)
+    read = {key: producer for key, producer in scenario.producers.items() if producer.topic in topics}
+    return failing or any(producer.poison > 0 or key in poisoned for key, producer in read.items())
+
+
+def _backoffs_ns(group: Group) -> float:
+    if group.failures is None:
+        return 0
+    retry = group.failures.retry
+    return float(sum(retry.backoff * retry.factor**tried for tried in range(min(retry.attempts - 1, 10_000))))
+
+
+def _fault(fault: Fault) -> Iterator[str]:
+    match fault:
+        case faults.BrokerCrash() | faults.BrokerStop():
+            if fault.broker.role == "controller":
+                yield (
+                    "broker is controller; a separate controller is no broker, and the simulator has no faults of it: "
+                    "name a broker, or the leader or follower of a partition"
+                )
+        case (
+            faults.MemberCrash()
+            | faults.MemberLeave()
+            | faults.SlowWork()
+            | faults.FailingWork()
+            | faults.Poison()
+            | faults.Surge()
+        ):
+            pass
+        case _:
+            assert_never(fault)

@@ -222,7 +222,7 @@ def _profile(choose: random.Random) -> Profile:
     most_us = {
         "send": 300, "produce": choose.choice([3_000, 30_000, 60_000]), "produce_leader": choose.choice([1_000, 10_000, 40_000]),
         "acknowledge": 1_000, "fetch": 3_000, "fetch_turnaround": 2_000, "wake": 500, "overshoot": 200, "commit": choose.choice([5_000, 40_000]),
-        "discovery": 100_000, "restart": 200_000, "election": 50_000, "catch_up": 100_000,
+        "discovery": 100_000, "member_discovery": 150_000, "restart": 200_000, "election": 50_000, "catch_up": 100_000,
     }  # fmt: skip
     measured: dict[str, Any] = {name: _measured(choose, style, high) for name, high in most_us.items()}
     constant = style == "constant"

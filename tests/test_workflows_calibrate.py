@@ -105,7 +105,7 @@ def test_what_a_short_run_cannot_show_stays_as_it_was_shipped():
     base = shipped_base()
     profile = fit(steady(3.0, 1.0).run(engine="driven"), base)
 
-    kept = ("election", "discovery", "restart", "catch_up", "commit", "fetch_turnaround")
+    kept = ("election", "discovery", "member_discovery", "restart", "catch_up", "commit", "fetch_turnaround")
     assert [name for name in kept if getattr(profile, name) != getattr(base, name)] == []
 
 

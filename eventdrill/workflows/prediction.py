@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from rundata.measurement import Measurement
     from rundata.replications import Estimate
 
-REPLICATIONS = 200
-"""So many make the 95 % interval's ends the 5th and the 195th of the replications."""
-FITTED_REPLICATIONS = 60
+REPLICATIONS = 120
+"""So many make the 95 % interval's ends the 3rd and the 118th of the replications."""
+FITTED_REPLICATIONS = 40
 """Enough for the width of an interval, to which the prediction's own is compared."""
 FILE = "prediction.json"
 

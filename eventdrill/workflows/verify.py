@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from reports.capacity import Capacity
     from rundata.replications import Estimate
 
-GIVEN_REPLICATIONS = 40
+GIVEN_REPLICATIONS = 24
 """With the observed instants put in, only service times and unseen phases are left to vary."""
 WARM_UP_S = 60.0
 
