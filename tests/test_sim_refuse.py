@@ -1,0 +1,76 @@
+"""What the simulator refuses: each thing with its place, and nothing else."""
+
+import pytest
+from scenario_text import small
+
+from scenarios.files import load_scenario
+from scenarios.shipped import scenario_names
+from sim.refuse import cannot
+
+FAILURES = """    failures:
+      transient: {chance: 0.2%, attempts: 1}
+      retry: {attempts: 3, backoff: 20ms, factor: 2}
+      then: dead_letter
+      dead_letter: orders.dlq
+"""
+
+
+def test_nothing_is_refused_of_a_scenario_that_can_be_simulated():
+    """The small one, and all that are shipped."""
+    assert cannot(small()) == []
+    assert {name: problems for name in scenario_names() if (problems := cannot(load_scenario(name).scenario))} == {}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("    topic: orders\n", "    topic: orders\n    client: java\n", "producers.shop.client is java; the simulator models librdkafka"),
+        ("    members: 3\n", "    members: 3\n    client: java\n", "groups.fulfilment.client is java; the simulator models librdkafka"),
+        ("nodes: 3}", "nodes: 3, controllers: combined}", "brokers.controllers is combined; the simulator models separate controllers"),
+        ("nodes: 3}", "nodes: 3, version: '3.6'}", "brokers.version is 3.6; the simulator models 3.7 and later"),
+        ("{partitions: 1, replication: 3}", "{settings: {cleanup.policy: compact}}", "topics.orders.dlq: cleanup.policy is compact"),
+        ("min.insync.replicas: 2}", "retention.ms: 80000}", "topics.orders: retention.ms keeps records for 80s, and the run takes up to 90s"),
+        ("min.insync.replicas: 2}", "retention.bytes: 1000000}", "topics.orders: retention.bytes is 1000000"),
+        ("min.insync.replicas: 2}", "unclean.leader.election.enable: true}", "topics.orders: unclean.leader.election.enable is true"),
+        (
+            "enable.idempotence: true", "max.in.flight.requests.per.connection: 1",
+            "producers.shop.settings: 1 requests in flight without idempotence are a limit per connection",
+        ),
+        (
+            FAILURES, "",
+            None,
+        ),
+        (
+            "work: 1ms\n    failures: {then: skip}", "work: 0ms",
+            "groups.analytics: without `failures` an event that cannot be processed is tried again without end, and work is 0 s",
+        ),
+        (
+            "backoff: 20ms, factor: 2", "backoff: 2m, factor: 2",
+            "groups.fulfilment.failures.retry: its waits add up to 6m, and a member is put out of its group after 5m",
+        ),
+        ("broker: leader of orders/0", "broker: controller", "faults[0].broker is controller; a separate controller is no broker"),
+    ],
+)  # fmt: skip
+def test_what_is_not_modelled_is_refused_where_it_stands(old: str, new: str, said: str | None):
+    """One line for one thing; tries without end are simulated where they take time."""
+    refused = cannot(small((old, new)))
+
+    assert len(refused) == (said is not None)
+    assert [line for line in refused if not line.startswith(said or "")] == []
+
+
+def test_all_of_a_scenarios_problems_are_told_at_once():
+    """Two clients and a fault: three lines."""
+    refused = cannot(
+        small(
+            ("    topic: orders\n", "    topic: orders\n    client: java\n"),
+            ("    members: 3\n", "    members: 3\n    client: java\n"),
+            ("broker: leader of orders/0", "broker: controller"),
+        )
+    )
+
+    assert [line.split(" is ")[0] for line in refused] == [
+        "producers.shop.client",
+        "groups.fulfilment.client",
+        "faults[0].broker",
+    ]
