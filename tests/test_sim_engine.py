@@ -20,6 +20,7 @@ from scenarios.plan import make_plan
 from scenarios.profiles import IDEAL, Profile
 from scenarios.quantities import MILLISECOND
 from sim import building
+from sim import world as at
 from sim.engine import simulate
 from sim.observed import NOTHING_OBSERVED, Observed
 from sim.refuse import cannot
@@ -105,7 +106,7 @@ def test_results_do_not_depend_on_the_first_sizes_of_arrays(monkeypatch: pytest.
         )  # fmt: skip
 
     def noted(builder: building.Builder, world: World) -> World:
-        wanted.add(int(world.scalars[building.at.WANT]))
+        wanted.add(int(world.scalars[at.WANT]))
         return grown_of(builder, world)
 
     monkeypatch.setattr(building, "_FIRST_DRAWS", 2)
