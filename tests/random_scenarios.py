@@ -233,5 +233,6 @@ def _profile(choose: random.Random) -> Profile:
         handle_us=choose.choice([0.0, 1000.0 if constant else 73.0]),
         poll_us=choose.choice([0.0, 1000.0 if constant else 31.0]),
         phases=choose.choice(["random", "aligned"]),
+        load_slope=choose.choice([0.0, 0.0, 0.37]),
         **measured,
     )
