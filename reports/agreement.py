@@ -327,22 +327,22 @@ def _as_predicted(case: _Case) -> tuple[Outcome, str]:
         return ("cannot tell", too_wide) if too_wide else ("agrees", "inside the 95 % interval")
     if predicted.interval999 is not None and not _inside(observed, predicted.interval999):
         return "differs", "outside the 99.9 % interval"
-    return "cannot tell", "outside the 95 % interval, not outside the 99.9 % one"
+    return "cannot tell", "outside the 95 % interval, inside the 99.9 % one"
 
 
 def _too_wide(interval: Bounds, case: _Case) -> str | None:
     measured = [value for value in case.repeats if value is not None]
     if len(measured) >= ENOUGH_REPEATS:
-        own, whose = _spread(measured), f"the spread of {len(measured)} live runs"
+        own, whose = _spread(measured), f"that of {len(measured)} live runs"
     elif case.fitted is not None and case.fitted.interval is not None:
-        own, whose = case.fitted.interval[1] - case.fitted.interval[0], "replications at the fitted parameters"
+        own, whose = case.fitted.interval[1] - case.fitted.interval[0], "at the fitted parameters"
     else:
         return None
     width = interval[1] - interval[0]
     if width <= WIDEST * own:
         return None
-    times = f"{width / own:.2g} times" if own > 0 else "wider than"
-    return f"inside the 95 % interval, but that is {times} {whose}; at most {WIDEST} times would count"
+    times = f"{width / own:.2g} times as wide as" if own > 0 else "wider than"
+    return f"inside an interval too wide to count: {times} {whose}, where {WIDEST} times may be"
 
 
 def _spread(values: Sequence[float]) -> float:
@@ -365,7 +365,7 @@ def _by_tolerance(observed: float, predicted: Estimate, tolerance: float | None)
         return (
             ("differs", "outside the 99.9 % interval")
             if beyond
-            else ("cannot tell", "outside the 95 % interval, not outside the 99.9 % one")
+            else ("cannot tell", "outside the 95 % interval, inside the 99.9 % one")
         )
     assert predicted.value is not None
     margin = tolerance * abs(predicted.value)
@@ -374,12 +374,12 @@ def _by_tolerance(observed: float, predicted: Estimate, tolerance: float | None)
         return "agrees", "inside the 95 % interval"
     farthest = max(abs(observed - interval[0]), abs(observed - interval[1]))
     if farthest <= margin:
-        return "agrees", f"within the tolerance of {tolerance:.0%} whatever the chance"
+        return "agrees", f"certainly within {tolerance:.0%}"
     nearest = max(interval[0] - observed, observed - interval[1], 0.0)
     if beyond and nearest > margin:
-        return "differs", f"outside the 99.9 % interval and more than {tolerance:.0%} off whatever the chance"
+        return "differs", f"outside the 99.9 % interval, and certainly more than {tolerance:.0%} off"
     if inside:
-        return "cannot tell", f"inside the 95 % interval, but that is wider than twice the tolerance of {tolerance:.0%}"
+        return "cannot tell", f"inside an interval too wide to count: its half is more than twice the tolerance of {tolerance:.0%}"
     return "cannot tell", f"outside the 95 % interval, but not certainly more than {tolerance:.0%} off"
 
 

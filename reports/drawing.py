@@ -49,7 +49,7 @@ class Canvas:
     ticks: int
 
 
-WIDE = Canvas("wide", 10.0, 2.9, 9.5, 2, 6)
+WIDE = Canvas("wide", 10.0, 2.9, 9.5, 3, 6)
 NARROW = Canvas("narrow", 3.75, 2.2, 8.6, 1, 4)
 CANVASES = (WIDE, NARROW)
 
@@ -101,7 +101,7 @@ def draw(
 def _render(
     name: str, panels: Sequence[Callable[[Axes, Canvas], None]], canvas: Canvas, height: float, share_y: bool
 ) -> str:
-    columns = min(canvas.side_by_side, len(panels))
+    columns = 2 if len(panels) == 4 and canvas.side_by_side > 2 else min(canvas.side_by_side, len(panels))
     rows = -(-len(panels) // columns)
     with mpl.rc_context(_style(canvas, name)):
         figure = Figure(figsize=(canvas.width_in, rows * canvas.panel_height_in * height), layout="constrained")
@@ -134,7 +134,7 @@ def _style(canvas: Canvas, name: str) -> Any:
         "axes.titlecolor": INK,
         "axes.titlelocation": "left",
         "axes.titleweight": "bold",
-        "axes.titlepad": 14,
+        "axes.titlepad": 18,
         "xtick.color": GRID,
         "ytick.color": GRID,
         "xtick.labelcolor": MUTED,
@@ -190,7 +190,7 @@ def _seconds(x: float) -> str:
 def count_axis(axis: Axes) -> None:
     """Start the y axis at 0, with thousands set apart."""
     axis.set_ylim(bottom=0)
-    axis.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axis.yaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 2.5, 5, 10]))
     axis.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,.0f}".replace(",", "\u2009")))
 
 
@@ -235,7 +235,7 @@ def inline_svg(svg: str, prefix: str) -> str:
     for colour, variable in _VARIABLES.items():
         body = re.sub(re.escape(colour), f"var({variable})", body, flags=re.I)
     body = re.sub(r" ?font-family: [^;\"]*;?", "", body)
-    body = re.sub(r"-?\d+\.\d{2,}", _rounded, body)
+    body = re.sub(r'\b(?:d|x|y|transform)="[^"]*"', lambda found: re.sub(r"-?\d+\.\d{2,}", _rounded, found[0]), body)
     body = re.sub(
         r'<svg [^>]*viewBox="([^"]+)"[^>]*>',
         rf'<svg class="{prefix.rsplit("-", 1)[1]}" viewBox="\1" aria-hidden="true" focusable="false">',

@@ -25,8 +25,9 @@ from reports.drawing import (
 )
 from reports.slo import ObjectiveReport
 from reports.traces import LAG_STEP_NS, Band, Latencies, Trace
+from reports.words import count_text, difference_text, percent, value_text
 from rundata.tables import FaultRecord
-from scenarios.quantities import SECOND, format_duration
+from scenarios.quantities import SECOND
 from scenarios.schema import Scenario
 
 Panel = Callable[[Axes, Canvas], None]
@@ -124,11 +125,9 @@ def _lag_caption(
         return "No group ever fell behind."
     peak = int(np.argmax(lag))
     at_ns = peak * LAG_STEP_NS
-    said = (
-        f"{group} fell behind most: {_count(int(lag[peak]))} events at {format_duration(at_ns)}{_during(at_ns, faults)}"
-    )
+    said = f"{group} fell behind most: {count_text(int(lag[peak]))} events at {_time(at_ns)}{_during(at_ns, faults)}"
     if len(lines) > 1 and lines[0].dashed:
-        said += f"; predicted were {_count(int(lines[0].trace.lag[group].max(initial=0)))}"
+        said += f"; the simulated run of the same plan peaked at {count_text(int(lines[0].trace.lag[group].max(initial=0)))}"
     if not line.dashed and group in bands:
         said += f". {_share_inside(lag, bands[group])} of the time the observed lag lay inside the predicted band"
     return said + "."
@@ -137,7 +136,7 @@ def _lag_caption(
 def _share_inside(lag: NDArray[np.int64], band: Band) -> str:
     count = min(len(lag), len(band.low))
     inside = (lag[:count] >= np.floor(band.low[:count])) & (lag[:count] <= np.ceil(band.high[:count]))
-    return f"{float(inside.mean()):.0%}"
+    return percent(round(float(inside.mean()), 2))
 
 
 # ---- latency -------------------------------------------------------------------------------------------------------
@@ -208,8 +207,8 @@ def _latency_caption(scenario: Scenario, lines: Sequence[Line], faults: Sequence
     calm = _quantile(line.trace.latencies[group].latency_ns, 0.5)
     at_ns = round(at_s * SECOND)
     return (
-        f"The worst second began at {format_duration(at_ns)}{_during(at_ns, faults)}: events of {group} intended then took up to "
-        f"{format_duration(value * SECOND)} (p95), where the run's median is {format_duration(calm)}."
+        f"The worst second began at {_time(at_ns)}{_during(at_ns, faults)}: events of {group} intended then took up to "
+        f"{_time(value * SECOND)} (p95), where the run's median is {_time(calm)}."
     )
 
 
@@ -234,7 +233,7 @@ def latency_distribution(scenario: Scenario, lines: Sequence[Line]) -> Drawing:
             duration_axis(axis.xaxis)
             axis.yaxis.set_major_locator(LogLocator(base=10))
             axis.yaxis.set_minor_locator(NullLocator())
-            axis.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:.4%}".rstrip("0%").rstrip(".") + " %"))
+            axis.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y * 100:g} %"))
             axis.tick_params(length=0)
             _limit(axis, limits.get(group), vertical=True)
             axis.set_title(f"{group}: share of events slower than")
@@ -273,14 +272,29 @@ def _distribution_caption(scenario: Scenario, lines: Sequence[Line], limits: Map
             continue
         if group in limits:
             late = float((latency > limits[group] * SECOND).mean())
-            parts.append(f"{late:.1%} {line.label}")
+            parts.append(f"{percent(late)} {line.label}")
         else:
-            parts.append(f"{format_duration(_quantile(latency, 0.99))} {line.label}")
+            parts.append(f"{_time(_quantile(latency, 0.99))} {line.label}")
     if not parts:
         return "No event was measured."
     if group in limits:
-        return f"Events of {group} later than the objective of {format_duration(limits[group] * SECOND)}: {_and(parts)}. Where the curves lie on each other, the model explains the tail."
-    return f"One event of {group} in a hundred took longer than {_and(parts)}. Where the curves lie on each other, the model explains the tail."
+        return f"Events of {group} later than the objective of {_time(limits[group] * SECOND)}: {_and(parts)}.{_apart(lines, group)}"
+    return f"One event of {group} in a hundred took longer than {_and(parts)}.{_apart(lines, group)}"
+
+
+def _apart(lines: Sequence[Line], group: str) -> str:
+    """Say at which share the two curves of a prediction and a run lie furthest apart."""
+    if len(lines) < 2 or not lines[0].dashed:
+        return ""
+    apart = {}
+    for q, words in ((0.5, "median"), (0.9, "p90"), (0.95, "p95"), (0.99, "p99"), (0.999, "p99.9")):
+        here, there = (_quantile(line.trace.latencies[group].latency_ns, q) for line in (lines[0], lines[-1]))
+        if math.isfinite(here) and math.isfinite(there) and here > 0:
+            apart[words] = there / here - 1
+    if not apart:
+        return ""
+    worst = max(apart, key=lambda words: abs(apart[words]))
+    return f" The curves lie furthest apart at the {worst}: {difference_text(apart[worst], count=False)}."
 
 
 # ---- outages and throughput ----------------------------------------------------------------------------------------
@@ -347,7 +361,7 @@ def _outage_caption(lines: Sequence[Line], rows: Sequence[str]) -> str:
             parts.append(f"none {line.label}")
             continue
         longest = max(end - begin for row in halted for begin, end in stood[row])
-        parts.append(f"{len(halted)} of {len(rows)} {line.label}, the longest for {format_duration(longest)}")
+        parts.append(f"{len(halted)} of {len(rows)} {line.label}, the longest for {_time(longest)}")
     return (
         "Partitions from which nothing was delivered for a second or more while an event waited: "
         + "; ".join(parts)
@@ -361,7 +375,7 @@ def throughput(scenario: Scenario, lines: Sequence[Line], faults: Sequence[Fault
     def panel(title: str, of: Callable[[Trace], NDArray[np.float64]]) -> Panel:
         def draw_panel(axis: Axes, canvas: Canvas) -> None:
             for line in lines:
-                rate = of(line.trace)
+                rate = of(line.trace)[: max(1, line.trace.end_ns // SECOND)]  # the last second is not a whole one
                 axis.step(np.arange(len(rate)), rate, line.style, where="post", color=line.colour, linewidth=1.3)
             axis.set_title(title)
             time_axis(axis, canvas, _end_ns(lines))
@@ -393,8 +407,8 @@ def _throughput_caption(scenario: Scenario, lines: Sequence[Line]) -> str:
         return "The run ended before its measured part began."
     peak = int(np.argmax(consumed))
     return (
-        f"{line.label.capitalize()}: {_count(round(float(line.trace.produced[begin:end].mean())))} events/s were acknowledged on average; "
-        f"{group} worked off its backlog at up to {_count(round(float(consumed[peak])))} events/s, in the second from {peak} s."
+        f"{line.label.capitalize()}: {count_text(round(float(line.trace.produced[begin:end].mean())))} events/s were acknowledged on average; "
+        f"{group} worked off its backlog at up to {count_text(round(float(consumed[peak])))} events/s, in the second from {peak} s."
     )
 
 
@@ -484,7 +498,7 @@ def _during(at_ns: int, faults: Sequence[FaultRecord]) -> str:
     before = [fault for fault in faults if fault.began_ns <= at_ns]
     if inside:
         return f", during {inside[-1].label}"
-    return f", {format_duration(at_ns - before[-1].ended_ns)} after {before[-1].label} ended" if before else ""
+    return f", {_time(at_ns - before[-1].ended_ns)} after {before[-1].label} ended" if before else ""
 
 
 def _end_ns(lines: Sequence[Line]) -> int:
@@ -495,8 +509,8 @@ def _is_read(scenario: Scenario, topic: str) -> bool:
     return any(topic in group.topics for group in scenario.groups.values())
 
 
-def _count(number: int) -> str:
-    return f"{number:,}".replace(",", "\u202f")
+def _time(ns: float) -> str:
+    return value_text(ns / SECOND, "s")
 
 
 def _and(words: Sequence[str] | Mapping[str, object]) -> str:

@@ -11,15 +11,16 @@ from scenarios.quantities import MILLISECOND
 
 TOGETHER_NS = 250 * MILLISECOND
 _MOST_PLACES = 4
+_MOST_DETAILS = 2
 _SENTENCES = {
     "fence": "The controller fenced {where}: its session had run out",
     "unfence": "The controller took {where} back",
     "registered": "{where} registered again",
     "started": "{where} was up again",
     "restart": "{where} was started again",
-    "election": "New leader for {where}",
-    "isr": "The in-sync replicas changed of {where}",
-    "assignment": "New assignment for {where}",
+    "election": "New leader: {where}",
+    "isr": "In-sync replicas changed: {where}",
+    "assignment": "New assignment: {where}",
     "revocation": "Partitions were taken from {where}",
     "rebalance": "{where} began to rebalance",
     "session expired": "The session of {where} expired",
@@ -91,16 +92,15 @@ def _entry(together: Sequence[Incident], faults: Sequence[FaultRecord]) -> Entry
 
 def _counted(places: Sequence[str]) -> str:
     topics = list(dict.fromkeys(re.sub(r"/\d+$", "", place) for place in places))
-    return f"{len(places)} of {', '.join(topics)}"
+    return f"{len(places)} in {', '.join(topics)}"
 
 
 def _detail(together: Sequence[Incident]) -> str:
     details = list(dict.fromkeys(incident.detail for incident in together if incident.detail))
     if len(details) == 1:
         return details[0]
-    return "; ".join(f"{i.where}: {i.detail}" for i in together[:_MOST_PLACES] if i.detail) + (
-        " …" if len(together) > _MOST_PLACES else ""
-    )
+    more = " …" if len(details) > _MOST_DETAILS else ""
+    return "; ".join(f"{i.where}: {i.detail}" for i in together[:_MOST_DETAILS] if i.detail) + more
 
 
 def _since(at_ns: int, faults: Sequence[FaultRecord]) -> str:

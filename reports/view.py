@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from reports.agreement import Given, Verdict, is_count
+from reports.agreement import Verdict, is_count
 from reports.capacity import Capacity
 from reports.contents import Column, Contents, implementation
 from reports.drawing import LETTERS, RUNS, css_variable
@@ -37,6 +37,8 @@ from scenarios.schema import Scenario
 
 _STATES = {"agrees": "good", "differs": "bad", "cannot tell": "unsure"}
 _STRIP_POINTS = 150
+_PLAIN = ("inside the 95 % interval", "inside the 99.9 % bounds")
+"""Reasons that the interval beside them shows."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class JudgedRow:
     reason: str
     dots: Dots | None
     given: str
+    given_difference: str
     given_badge: Badge | None
 
 
@@ -164,7 +167,7 @@ def _fault_rows(contents: Contents) -> list[dict[str, str]]:
                 "letter": letter,
                 "label": record.label,
                 "words": words[0].upper() + words[1:],
-                "planned": f"{duration_text(record.planned_begin_ns)} to {duration_text(record.planned_end_ns)}",
+                "planned": f"{duration_text(record.planned_begin_ns)} – {duration_text(record.planned_end_ns)}",
                 "target": record.target,
                 "proof": record.proof,
             }
@@ -267,7 +270,11 @@ def verdict_sentence(verdicts: Mapping[str, Verdict]) -> str:
         if differing
         else ", and none differs"
     )
-    said += f": {'; '.join(differing[:4])}{' …' if len(differing) > 4 else ''}." if differing else "."
+    said += (
+        f": {'; '.join(differing[:4])}{f'; and {len(differing) - 4} more' if len(differing) > 4 else ''}."
+        if differing
+        else "."
+    )
     by_interval = sum(verdict.verdict != "cannot tell" or verdict.observed is not None for verdict in verdicts.values())
     chance = round(by_interval * 0.05)
     if chance:
@@ -306,18 +313,19 @@ def _judged_section(title: str, verdicts: Sequence[Verdict]) -> dict[str, Any]:
         )
         if count
     )
-    folded = title.startswith("Group ")
+    group = title.removeprefix("Group ") if title.startswith("Group ") else ""
     return {
         "title": title,
-        "rows": [judged_row(verdict) for verdict in verdicts],
-        "folded": folded,
+        "rows": [judged_row(verdict, group) for verdict in verdicts],
+        "given": any(verdict.given for verdict in verdicts),
+        "folded": bool(group),
         "open": bool(counts["differs"]),
         "summary": summary,
     }
 
 
-def judged_row(verdict: Verdict) -> JudgedRow:
-    """Return a verdict as its row shows it."""
+def judged_row(verdict: Verdict, group: str = "") -> JudgedRow:
+    """Return a verdict as its row shows it; the group whose section it is in goes without saying."""
     count = is_count(parse_indicator(verdict.name))
     values = [value for value in verdict.repeats if value is not None]
     repeats = (
@@ -326,7 +334,7 @@ def judged_row(verdict: Verdict) -> JudgedRow:
         else ""
     )
     return JudgedRow(
-        words=indicator_words(verdict.name),
+        words=_words_within(verdict.name, group),
         name=verdict.name,
         predicted=value_text(verdict.predicted, verdict.unit),
         interval=interval_text(verdict.interval, verdict.unit),
@@ -334,15 +342,17 @@ def judged_row(verdict: Verdict) -> JudgedRow:
         repeats=repeats,
         difference=difference_text(verdict.difference, count=count),
         badge=badge(verdict.verdict),
-        reason=verdict.reason,
+        reason="" if verdict.reason in _PLAIN else verdict.reason,
         dots=_dots(verdict),
-        given=_given_text(verdict.given, verdict, count) if verdict.given else "",
+        given=value_text(verdict.given.predicted, verdict.unit) if verdict.given else "",
+        given_difference=difference_text(verdict.given.difference, count=count) if verdict.given else "",
         given_badge=badge(verdict.given.verdict) if verdict.given else None,
     )
 
 
-def _given_text(given: Given, verdict: Verdict, count: bool) -> str:
-    return f"{value_text(given.predicted, verdict.unit)}, {difference_text(given.difference, count=count)}"
+def _words_within(name: str, group: str) -> str:
+    words = indicator_words(name)
+    return words.replace(f" of {group}", "", 1) if group else words
 
 
 def _dots(verdict: Verdict) -> Dots | None:
@@ -357,7 +367,9 @@ def _dots(verdict: Verdict) -> Dots | None:
     if not all(math.isfinite(value) for value in values):
         return None
     low, high = min(values), max(values)
-    room = (high - low) * 0.12 or 1.0
+    if low == high:
+        return None
+    room = (high - low) * 0.12
     low, high = low - room, high + room
 
     def place(value: float) -> float:
@@ -597,11 +609,27 @@ def capacity_sentence(found: Capacity) -> str:
     members = "1 member" if found.fewest == 1 else f"{found.fewest} members"
     said = f"The load alone needs {members} of {found.group}: {found.reason}."
     spare = found.members_now - found.fewest
-    if spare > 0:
-        said += f" It has {found.members_now}, so {spare} may be missing without breaking an objective; whether they shorten a recovery, the columns of the drill say."
-    elif spare < 0:
+    if spare < 0:
         said += f" It has {found.members_now}: {-spare} too few."
+    elif spare > 0:
+        said += f" It has {found.members_now}.{_what_more_buy(found)}"
     return said
+
+
+def _what_more_buy(found: Capacity) -> str:
+    """Say what the members beyond the fewest save of the budget when the drill strikes."""
+    by_members = {one.members: one for one in found.tried}
+    few, now = by_members.get(found.fewest or 0), by_members.get(found.members_now)
+    if few is None or now is None or not few.spent_by_drill:
+        return ""
+    known = {name: share for name, share in few.spent_by_drill.items() if share is not None and math.isfinite(share)}
+    if not known:
+        return ""
+    name = max(known, key=lambda one: known[one])
+    with_few, with_now = _share_text(known[name]), _share_text(now.spent_by_drill.get(name))
+    if with_few == with_now:
+        return f" The others do not help in the drill: it spends {with_now} of “{name}” either way."
+    return f" The others help when the faults strike: the drill spends {with_now} of the budget of “{name}”, with {found.fewest} it would be {with_few}."
 
 
 # ---- provenance ----------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from scenarios.schema import Arrivals, Bursts, Group, HotKeys, Producer, Scenari
 
 NARROW = "\u202f"
 """A narrow space that does not break, between a number and its unit."""
+MINUS = "\u2212"
 SYMBOLS: Mapping[str, str] = {
     "agrees": "✓",
     "differs": "✗",
@@ -27,7 +28,7 @@ _KINDS: Mapping[str, str] = {
     "availability": "availability for writes",
     "chain_latency": "latency of chains",
     "committed_lag": "committed lag",
-    "consumed": "finished events",
+    "consumed": "finished per second",
     "dead_lettered": "dead letters",
     "delivery": "delivered in time",
     "drain_time": "drain time",
@@ -42,7 +43,7 @@ _KINDS: Mapping[str, str] = {
     "lost": "lost events",
     "passed": "passed-over events",
     "pending": "pending events",
-    "produced": "acknowledged events",
+    "produced": "acknowledged per second",
     "refused": "refused events",
     "restarts": "restarts",
     "send_lateness": "lateness of the driver",
@@ -104,40 +105,42 @@ def interval_text(interval: tuple[float, float] | None, unit: IndicatorUnit | st
     low, high = interval
     if low == high:
         return f"always {value_text(low, unit)}"
-    if unit == "s" and math.isfinite(high):
-        scale, suffix = _scale(high)
-        return f"{_significant(low / scale)} to {_significant(high / scale)}{NARROW}{suffix}"
-    if unit == "events" or not math.isfinite(high):
+    if not math.isfinite(high) or unit == "events":
         return f"{value_text(low, unit)} to {value_text(high, unit)}"
     if unit == "share":
         return f"{percent(low)} to {percent(high)}"
-    return f"{_significant(low)} to {_significant(high)}{NARROW}{unit.removeprefix('1')}"
+    scale, suffix = _scale(high) if unit == "s" else (1.0, unit.removeprefix("1"))
+    # Two ends that read the same would look like no interval at all.
+    digits = next((d for d in range(3, 7) if _significant(low / scale, d) != _significant(high / scale, d)), 3)
+    return f"{_significant(low / scale, digits)} to {_significant(high / scale, digits)}{NARROW}{suffix}"
 
 
 def difference_text(difference: float | None, *, count: bool) -> str:
     """Return a difference with its sign: in percent, of counts in events."""
     if difference is None:
         return "–"
-    if count:
-        return f"{difference:+,.0f}".replace(",", NARROW).replace("-", "−") if difference else "0"
-    return f"{difference * 100:+.1f}{NARROW}%".replace("-", "−")
+    text = f"{difference:+,.0f}".replace(",", NARROW) if count else f"{difference * 100:+.1f}"
+    if not text.strip("+-0."):
+        return "0" if count else f"0{NARROW}%"
+    return text.replace("-", MINUS) + ("" if count else f"{NARROW}%")
 
 
 def count_text(value: float) -> str:
-    """Return a count with its thousands set apart."""
+    """Return a count with its thousands set apart, of many millions the first three digits."""
+    for scale, word in ((1e12, "trillion"), (1e9, "billion"), (1e6, "million")):
+        if abs(value) >= 10 * scale:
+            return f"{_significant(value / scale)} {word}"
     text = f"{value:,.0f}" if value == round(value) or value >= 100 else f"{value:.1f}"
     return text.replace(",", NARROW)
 
 
 def percent(share: float) -> str:
-    """Return a share in percent, with as many digits as tell it from 0 % and from 100 %."""
+    """Return a share in percent: three digits that tell it from 0 % and from 100 %."""
     percentage = share * 100
-    for digits in (0, 1, 2, 3, 4):
-        rounded = round(percentage, digits)
-        near_edge = (rounded in (0, 100)) and rounded != percentage
-        if not near_edge and abs(rounded - percentage) <= 0.005 * max(min(percentage, 100 - percentage), 0):
-            return f"{rounded:.{digits}f}{NARROW}%"
-    return f"{percentage:.2g}{NARROW}%" if percentage < 50 else f"{percentage:.5g}{NARROW}%"
+    edge = min(abs(percentage), abs(100 - percentage))
+    digits = 0 if edge == 0 else min(6, max(0, 2 - math.floor(math.log10(edge))))
+    text = f"{percentage:.{digits}f}"
+    return (text.rstrip("0").rstrip(".") if "." in text else text) + f"{NARROW}%"
 
 
 def time_text(ns: int) -> str:
@@ -164,12 +167,12 @@ def _scale(seconds: float) -> tuple[float, str]:
     return next(((scale, suffix) for scale, suffix in _SCALES if seconds >= scale * 0.9995), (1.0, "s"))
 
 
-def _significant(value: float) -> str:
-    """Return three digits that count, never in powers of ten."""
+def _significant(value: float, digits: int = 3) -> str:
+    """Return the digits that count, never in powers of ten."""
     if value == 0:
         return "0"
-    digits = max(0, 2 - math.floor(math.log10(abs(value)))) if abs(value) < 1000 else 0
-    return f"{value:,.{min(digits, 6)}f}".replace(",", NARROW)
+    places = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{min(places, 6)}f}".replace(",", NARROW)
 
 
 # ---- scenario ------------------------------------------------------------------------------------------------------
