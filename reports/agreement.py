@@ -379,7 +379,10 @@ def _by_tolerance(observed: float, predicted: Estimate, tolerance: float | None)
     if beyond and nearest > margin:
         return "differs", f"outside the 99.9 % interval, and certainly more than {tolerance:.0%} off"
     if inside:
-        return "cannot tell", f"inside an interval too wide to count: its half is more than twice the tolerance of {tolerance:.0%}"
+        return (
+            "cannot tell",
+            f"inside an interval too wide to count: its half is more than twice the tolerance of {tolerance:.0%}",
+        )
     return "cannot tell", f"outside the 95 % interval, but not certainly more than {tolerance:.0%} off"
 
 

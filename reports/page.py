@@ -8,12 +8,12 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from reports import view
 from reports.agreement import Verdict
 from reports.capacity import Capacity
 from reports.contents import Contents, contents
 from reports.figures import all_figures, budget_burn, lines_of
 from reports.incidents import story
+from reports.sections import badges, costs, head, held, judged, ran, tried
 from reports.traces import Band
 from reports.words import count_text
 from rundata.run import Run
@@ -73,8 +73,8 @@ def _environment() -> Environment:
 def _context(contents: Contents) -> dict[str, Any]:
     predicted = contents.predicted
     lines = lines_of(predicted.trace if predicted else None, [(c.label, c.trace) for c in contents.live])
-    main_indicators, more_indicators = view.indicator_rows(contents)
-    found, clean, idle = view.check_rows(contents)
+    main_indicators, more_indicators = held.indicator_rows(contents)
+    found, clean, idle = held.check_rows(contents)
     columns = [_head(contents, number) for number in range(len(contents.columns))]
     context = {
         "title": f"{contents.scenario.scenario}: {_KICKERS[contents.kind].lower()}",
@@ -83,12 +83,12 @@ def _context(contents: Contents) -> dict[str, Any]:
         "subtitle": _subtitle(contents),
         "kind": contents.kind,
         "notices": contents.notices,
-        "tiles": view.tiles(contents),
-        "tried": view.tried(contents),
+        "tiles": head.tiles(contents),
+        "tried": tried.tried(contents),
         "columns": columns,
-        "expectations": view.expectation_rows(contents),
-        "judged": view.judged_sections(contents),
-        "verdict_sentence": view.verdict_sentence(contents.verdicts),
+        "expectations": held.expectation_rows(contents),
+        "judged": judged.judged_sections(contents),
+        "verdict_sentence": judged.verdict_sentence(contents.verdicts),
         "interval_note": "Each figure is the median over the replications; 95 % of single runs fall between the two numbers under it.",
         "indicators": main_indicators,
         "more_indicators": more_indicators,
@@ -96,17 +96,17 @@ def _context(contents: Contents) -> dict[str, Any]:
         "checks_found": found,
         "checks_clean": clean,
         "checks_idle": idle,
-        "good": view.Badge("passed", "✓", "good"),
+        "good": badges.Badge("passed", "✓", "good"),
         "given": any(verdict.given for verdict in contents.verdicts.values()),
-        "objectives": view.objective_cards(contents),
+        "objectives": costs.objective_cards(contents),
         "burn": _burn(contents),
-        "capacity": view.capacity_cards(contents),
+        "capacity": costs.capacity_cards(contents),
         "stories": [_story(contents, number, columns[number]) for number in range(len(columns))],
-        "provenance": view.provenance_rows(contents),
-        "profile": view.profile_rows(contents),
+        "provenance": ran.provenance_rows(contents),
+        "profile": ran.profile_rows(contents),
         "profile_name": contents.profile.profile if contents.profile else "",
         "scenario_text": scenario_text(contents.scenario),
-        "limits": view.limits(contents),
+        "limits": ran.limits(contents),
         "version": _version(),
     }
     return {**context, "sections": _sections(context)}
@@ -114,12 +114,12 @@ def _context(contents: Contents) -> dict[str, Any]:
 
 def _head(contents: Contents, number: int) -> dict[str, Any]:
     column = contents.columns[number]
-    return {"label": column.label, "colour": view.colour_of(contents, column), "dashed": column.is_prediction}
+    return {"label": column.label, "colour": badges.colour_of(contents, column), "dashed": column.is_prediction}
 
 
 def _subtitle(contents: Contents) -> str:
     parts = [f"Seed {contents.plan.seed}", f"{count_text(len(contents.plan))} events"]
-    parts += [f"{column.label} on {view.brokers_of(column)}" for column in contents.columns]
+    parts += [f"{column.label} on {ran.brokers_of(column)}" for column in contents.columns]
     started = next(
         (str(c.run.data.about["clock_start"]) for c in contents.live if c.run.data.about.get("clock_start")), ""
     )
@@ -139,12 +139,12 @@ def _story(contents: Contents, number: int, head: Mapping[str, Any]) -> dict[str
 
 
 def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
-    judged = bool(context["judged"])
+    has_verdicts = bool(context["judged"])
     named = [
         ("tried", "What was tried", True),
         ("expectations", "Expectations", True),
-        ("prediction", "Prediction", judged),
-        ("figures", "Figures", not judged),
+        ("prediction", "Prediction", has_verdicts),
+        ("figures", "Figures", not has_verdicts),
         ("curves", "Over time", True),
         ("checks", "Checks", True),
         ("objectives", "Error budget", bool(context["objectives"])),

@@ -11,7 +11,7 @@ from scenarios.schema import Arrivals, Bursts, Group, HotKeys, Producer, Scenari
 
 NARROW = "\u202f"
 """A narrow space that does not break, between a number and its unit."""
-MINUS = "\u2212"
+MINUS, DASH, TIMES = "\u2212", "\u2013", "\u00d7"
 SYMBOLS: Mapping[str, str] = {
     "agrees": "✓",
     "differs": "✗",
@@ -84,9 +84,9 @@ def _where(indicator: IndicatorName) -> str:
 def value_text(value: float | None, unit: IndicatorUnit | str, at_least: float | None = None) -> str:
     """Return a value with its unit; what was never reached as `over 12 s`, what is not known as a dash."""
     if value is None or math.isnan(value):
-        return f"over{NARROW}{value_text(at_least, unit)}" if at_least is not None else "–"
+        return f"over{NARROW}{value_text(at_least, unit)}" if at_least is not None else DASH
     if math.isinf(value):
-        return "never" if value > 0 else "–"
+        return "never" if value > 0 else DASH
     match unit:
         case "s":
             return _seconds_text(value)
@@ -118,7 +118,7 @@ def interval_text(interval: tuple[float, float] | None, unit: IndicatorUnit | st
 def difference_text(difference: float | None, *, count: bool) -> str:
     """Return a difference with its sign: in percent, of counts in events."""
     if difference is None:
-        return "–"
+        return DASH
     text = f"{difference:+,.0f}".replace(",", NARROW) if count else f"{difference * 100:+.1f}"
     if not text.strip("+-0."):
         return "0" if count else f"0{NARROW}%"

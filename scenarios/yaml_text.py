@@ -116,11 +116,16 @@ class _Plainly(SafeRepresenter):
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
+    def represent_text(self, data: str) -> Any:
+        # The writer leaves `?0` plain inside [...] and {...}, where the reader takes the mark for a key's.
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style="'" if data.startswith("?") else None)
+
     def represent_written(self, data: _Written) -> Any:
         return self.represent_scalar("tag:yaml.org,2002:float", data.text)
 
 
 _Plainly.add_representer(_Written, _Plainly.represent_written)
+_Plainly.add_representer(str, _Plainly.represent_text)
 
 
 def write_yaml(value: object) -> str:

@@ -2,11 +2,12 @@
 
 import math
 import os
+import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Generator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Generic, Literal, TypeVar
@@ -128,7 +129,8 @@ def _in_chunks(experiment: _Experiment[T], numbers: range, jobs: int) -> Generat
     size = max(1, min(_LARGEST_CHUNK, math.ceil(len(numbers) / (jobs * _CHUNKS_PER_JOB))))
     chunks = [numbers[begin : begin + size] for begin in range(0, len(numbers), size)]
     parallel = Parallel(n_jobs=jobs, backend="loky", return_as="generator", max_nbytes=None)
-    parts = parallel(delayed(_chunk)(experiment, chunk, os.getpid()) for chunk in chunks)
+    with _deaf_to_ctrl_c():
+        parts = parallel(delayed(_chunk)(experiment, chunk, os.getpid()) for chunk in chunks)
     try:
         for part in parts:  # noqa: UP028  # `yield from` would close the parts too, before the warning is silenced
             yield part
@@ -138,6 +140,19 @@ def _in_chunks(experiment: _Experiment[T], numbers: range, jobs: int) -> Generat
             warnings.simplefilter("ignore", UserWarning)  # that work was given up, which is what is meant
             parts.close()
             _end_processes()
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Let processes that start now never hear Ctrl-C: this one does and ends them, and they would each print a traceback."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _end_processes() -> None:
