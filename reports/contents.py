@@ -114,7 +114,16 @@ class Contents:
                     f"{name} used the cluster that librdkafka carries inside one process, not Apache Kafka. It keeps its log in memory, "
                     "does not replicate and has no controller: it proves nothing about lost events, fencing or elections."
                 )
+        if self._scenarios_differ():
+            said.append(
+                "These runs are not of one and the same scenario. What was tried, and the faults in the figures, are those of the "
+                f"{self.main.label} run."
+            )
         return said
+
+    def _scenarios_differ(self) -> bool:
+        """Whether the runs come from different scenarios; a difference in seed is none."""
+        return any(column.run.data.plan.scenario != self.scenario for column in self.columns)
 
     @property
     def outcome(self) -> str:
@@ -158,7 +167,7 @@ def _columns(runs: Sequence[Run], *, predicts: bool) -> tuple[Column, ...]:
     labels = []
     for number, run in enumerate(runs):
         prediction = predicts and number == 0 and run.data.engine == "simulated"
-        word = "predicted" if prediction else ("observed" if predicts else run.data.engine)
+        word = "predicted" if prediction else ("observed" if predicts and len(runs) > 1 else run.data.engine)
         same = engines.count(run.data.engine)
         labels.append(f"{word} {engines[: number + 1].count(run.data.engine)}" if same > 1 else word)
     return tuple(Column(label, run, label.startswith("predicted")) for label, run in zip(labels, runs, strict=True))

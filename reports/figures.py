@@ -187,8 +187,7 @@ def throughput(scenario: Scenario, lines: Sequence[Line], faults: Sequence[Fault
         return draw_panel
 
     panels = [panel("acknowledged, events/s", lambda one: one.produced)]
-    for name in scenario.groups:
-        panels.append(panel(f"finished by {name}, events/s", lambda one, name=name: one.consumed[name]))  # type: ignore[misc]  # mypy cannot type a lambda's default
+    panels += [panel(f"finished by {name}, events/s", _consumed_by(name)) for name in scenario.groups]
     return draw(
         "throughput",
         panels,
@@ -198,6 +197,10 @@ def throughput(scenario: Scenario, lines: Sequence[Line], faults: Sequence[Fault
         legend=[line.key for line in lines] + fault_keys(faults),
         height=0.85,
     )
+
+
+def _consumed_by(group: str) -> Callable[[Trace], NDArray[np.float64]]:
+    return lambda one: one.consumed[group]
 
 
 def _throughput_caption(scenario: Scenario, lines: Sequence[Line]) -> str:

@@ -195,9 +195,9 @@ def topic_words(scenario: Scenario, name: str) -> str:
 def producer_words(producer: Producer) -> str:
     """Return a producer in words: who sends what, when, with which keys."""
     processes = "process" if producer.count == 1 else "processes"
+    load = f"{arrivals_words(producer.arrivals)}; {_keys(producer)}, of {_distribution(producer.size, 'B')}"
     poison = f"; {percent(producer.poison)} of the events can never be processed" if producer.poison else ""
-    sizes = f", of {_distribution(producer.size, 'B')}"
-    return f"{producer.count} {processes} to {producer.topic}: {arrivals_words(producer.arrivals)}; {_keys(producer)}{sizes}{poison}{_settings(producer.settings)}"
+    return f"{producer.count} {processes} to {producer.topic}: {load}{poison}{_settings(producer.settings)}"
 
 
 def arrivals_words(arrivals: Sequence[Arrivals]) -> str:
