@@ -197,7 +197,7 @@ class Draws:
     # ---- faults: instants from time 0 ------------------------------------------------------------------------------
 
     def fence_ns(self, fault: int) -> int:
-        """When the controller fences the crashed broker."""
+        """When the controller fences the crashed broker; of a stopped one, when its old session has run out."""
         given = self.observed.fence_ns.get(fault)
         if given is not None:
             return given
@@ -241,8 +241,7 @@ class Draws:
             return given
         planned = self.plan.faults[fault]
         first = planned.end_ns + self._row(f"fault {fault}", "restart", self.profile.restart)[0]
-        if isinstance(planned.fault, fault_types.BrokerStop):
-            return first
+        # After an orderly stop, too, the new incarnation is refused until the session of the old one has run out.
         missing = max(0, self.fence_ns(fault) - first)
         return first + -(-missing // REGISTRATION_RETRY_NS) * REGISTRATION_RETRY_NS
 

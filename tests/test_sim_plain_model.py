@@ -197,6 +197,17 @@ def test_collect_waits_for_its_events_or_its_timeout(run: Run) -> None:
     ]
 
 
+def test_a_stopped_broker_moves_its_leaders_at_once_and_is_registered_when_its_session_is_over(run: Run) -> None:
+    """Stopped at 220 ms and started at 1220 ms, it tries every 2 s, and the session of 9 s is over at 9220 ms."""
+    stop = {"fault": "broker_stop", "broker": "leader of a/0", "at": "220ms", "for": "1s"}
+    # The second group's event of 10 s keeps the run going until then.
+    data = run(faults=[stop], drain="20s", groups__h={"topics": ["a"], "work": "10s"})
+
+    assert ms(data, Kind.send) == [55.0 + 100 * n for n in range(10)]
+    assert data.log["leader_epoch"].tolist() == [0, 0, *[1] * 8]
+    assert [i.time_ns / MILLISECOND for i in data.incidents if i.kind == "registered"] == [9220.0]
+
+
 # ---- who reads what ------------------------------------------------------------------------------------------------
 
 
