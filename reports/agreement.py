@@ -113,6 +113,8 @@ def judged_names(scenario: Scenario) -> list[str]:
     """Return the figures that get a verdict: of everything first, then of each group and topic."""
     before = [BEFORE_FAULTS] if scenario.faults else []
     names = ["produced", "consumed", "consumed.saturated"]
+    if not scenario.faults:  # when a fault shifts the series, its windows say no more than its times do
+        names.append("consumed.windows")
     names += [f"latency[{window}].{q}" for window in before for q in _QUANTILES]
     names += [f"latency.{q}" for q in _QUANTILES]
     names += ["lag.max", "drain_time", *(f"gap[{topic}]" for topic in _read_topics(scenario))]
@@ -225,7 +227,7 @@ def _verdict(case: _Case, given: Estimate | None) -> Verdict:
         interval=case.predicted.interval999 if count else case.predicted.interval,
         observed=case.observed.value,
         repeats=case.repeats,
-        difference=difference(case.name, case.observed.value, case.predicted.value),
+        difference=_difference(case),
         tolerance=None if by_interval else case.tolerance,
         verdict=outcome,
         reason=reason,
@@ -234,7 +236,15 @@ def _verdict(case: _Case, given: Estimate | None) -> Verdict:
     )
 
 
+def _difference(case: _Case) -> float | None:
+    if case.predicted.series and case.observed.series:
+        return total_difference(case.observed.series, case.predicted.series)
+    return difference(case.name, case.observed.value, case.predicted.value)
+
+
 def _outcome(case: _Case) -> tuple[Outcome, str]:
+    if case.predicted.series and case.observed.series and not case.limited:
+        return _by_series(case.observed.series, case.predicted, case.tolerance)
     early = _cannot_compare(case.predicted, case.observed, case.limited)
     if early is not None:
         return early
@@ -384,6 +394,34 @@ def _by_tolerance(observed: float, predicted: Estimate, tolerance: float | None)
             f"inside an interval too wide to count: its half is more than twice the tolerance of {tolerance:.0%}",
         )
     return "cannot tell", f"outside the 95 % interval, but not certainly more than {tolerance:.0%} off"
+
+
+def total_difference(observed: Sequence[float], predicted: Sequence[float]) -> float | None:
+    """Return the total absolute difference of two series, relative to the predicted total; what one lacks counts in full."""
+    count = max(len(observed), len(predicted))
+    one, other = (np.pad(np.asarray(each, np.float64), (0, count - len(each))) for each in (observed, predicted))
+    return float(np.abs(one - other).sum() / other.sum()) if other.sum() else None
+
+
+def _by_series(observed: Sequence[float], predicted: Estimate, tolerance: float | None) -> tuple[Outcome, str]:
+    """Judge a series as its total: nearest and farthest over all values that the windows' intervals allow."""
+    if (
+        tolerance is None
+        or len(predicted.series_interval) != len(predicted.series)
+        or len(observed) != len(predicted.series)
+    ):
+        return "cannot tell", "the prediction has no interval for each window"
+    low, high = np.asarray(predicted.series_interval).T
+    seen, total = np.asarray(observed), sum(predicted.series)
+    nearest = float(np.maximum(np.maximum(low - seen, seen - high), 0).sum())
+    farthest = float(np.maximum(np.abs(seen - low), np.abs(seen - high)).sum())
+    if nearest == 0 and float((high - low).sum()) / 2 <= 2 * tolerance * total:
+        return "agrees", "every window inside its 95 % interval"
+    if farthest <= tolerance * total:
+        return "agrees", f"certainly within {tolerance:.0%} in total"
+    if nearest > tolerance * total:
+        return "differs", f"certainly more than {tolerance:.0%} off in total"
+    return "cannot tell", f"neither certainly within {tolerance:.0%} in total nor certainly outside"
 
 
 def _inside(value: float, bounds: Bounds) -> bool:

@@ -14,17 +14,15 @@ _MOST_PLACES = 4
 _MOST_DETAILS = 2
 _SENTENCES = {
     "fence": "The controller fenced {where}: its session had run out",
-    "unfence": "The controller took {where} back",
-    "registered": "{where} registered again",
-    "started": "{where} was up again",
-    "restart": "{where} was started again",
+    "registered": "Registered again: {where}",
+    "restart": "Started again: {where}",
     "election": "New leader: {where}",
     "isr": "In-sync replicas changed: {where}",
     "assignment": "New assignment: {where}",
-    "revocation": "Partitions were taken from {where}",
-    "rebalance": "{where} began to rebalance",
-    "session expired": "The session of {where} expired",
-    "eviction": "{where} was evicted",
+    "revocation": "Partitions taken from {where}",
+    "rebalance": "Rebalance of {where}",
+    "session expired": "Session expired: {where}",
+    "eviction": "Evicted: {where}",
 }
 _MINOR = ("unfence", "started")
 _DETAILED = ("election", "isr", "assignment")
@@ -79,11 +77,11 @@ def _entry(together: Sequence[Incident], faults: Sequence[FaultRecord]) -> Entry
     first = together[0]
     places = list(dict.fromkeys(incident.where for incident in together))
     where = ", ".join(places) if len(places) <= _MOST_PLACES else _counted(places)
-    sentence = _SENTENCES.get(first.kind, f"{first.kind}: {{where}}").format(where=where)
+    sentence = _SENTENCES.get(first.kind, f"{first.kind.capitalize()}: {{where}}").format(where=where)
     return Entry(
         time_ns=first.time_ns,
         time=time_text(first.time_ns),
-        sentence=sentence[0].upper() + sentence[1:],
+        sentence=sentence,
         detail=_detail(together) if first.kind in _DETAILED else "",
         since=_since(first.time_ns, faults),
         kind=first.kind,

@@ -83,6 +83,7 @@ def _context(contents: Contents) -> dict[str, Any]:
         "subtitle": _subtitle(contents),
         "kind": contents.kind,
         "notices": contents.notices,
+        "questions": head.questions(contents),
         "tiles": head.tiles(contents),
         "tried": tried.tried(contents),
         "columns": columns,

@@ -21,6 +21,23 @@ class Tile:
     href: str
 
 
+def questions(contents: Contents) -> dict[str, str]:
+    """Return the page's questions: of a prediction what will be, of a run what was."""
+    if contents.kind == "prediction":
+        return {
+            "prediction": "Does the prediction hold?",
+            "expectations": "Will the expectations hold?",
+            "checks": "Will anything be lost, doubled or out of order?",
+            "budget": "What will it cost in error budget?",
+        }
+    return {
+        "prediction": "Did the prediction hold?",
+        "expectations": "Did the expectations hold?",
+        "checks": "Was anything lost, doubled or out of order?",
+        "budget": "What did it cost in error budget?",
+    }
+
+
 def tiles(contents: Contents) -> list[Tile]:
     """Return the questions of the page's head with their answers."""
     judged = _verdict_tile(contents) if contents.verdicts else None
@@ -33,13 +50,17 @@ def _verdict_tile(contents: Contents) -> Tile:
     total = len(contents.verdicts)
     if not counts["agrees"] and not counts["differs"]:
         return Tile(
-            "Did the prediction hold?", "Cannot tell", f"no verdict on any of {total} figures", "unsure", "#prediction"
+            questions(contents)["prediction"],
+            "Cannot tell",
+            f"no verdict on any of {total} figures",
+            "unsure",
+            "#prediction",
         )
     words = [f"{counts['cannot tell']} cannot be told"] if counts["cannot tell"] else []
     words += [f"{counts['differs']} differ" if counts["differs"] != 1 else "1 differs"] if counts["differs"] else []
     answer = "Yes" if not counts["differs"] else ("Mostly" if counts["differs"] <= total / 4 else "No")
     return Tile(
-        "Did the prediction hold?",
+        questions(contents)["prediction"],
         answer,
         f"{counts['agrees']} of {total} figures agree" + (", " + ", ".join(words) if words else ""),
         "bad" if counts["differs"] else "good",
@@ -54,7 +75,7 @@ def _expectation_tile(contents: Contents) -> Tile | None:
     held = sum(result.held for result in results)
     missed = [result.text for result in results if not result.held]
     return Tile(
-        "Did the expectations hold?",
+        questions(contents)["expectations"],
         "Yes" if held == len(results) else "No",
         f"all {held} held"
         if not missed
@@ -67,7 +88,7 @@ def _expectation_tile(contents: Contents) -> Tile | None:
 def _check_tile(contents: Contents) -> Tile:
     run = contents.main.run
     failed = [name for name, check in run.checks.items() if not check.valid]
-    question = "Was anything lost, doubled or out of order?"
+    question = questions(contents)["checks"]
     if failed:
         names = ", ".join(map(check_words, failed[:3]))
         return Tile(question, "Yes", f"{len(failed)} of {len(run.checks)} checks failed: {names}", "bad", "#checks")
@@ -85,7 +106,7 @@ def _budget_tile(contents: Contents) -> Tile | None:
     owner = max(report.spent_by, key=lambda one: one.bad, default=None)
     by = f", most by {owner.fault}" if owner and owner.bad else ""
     return Tile(
-        "What did it cost in error budget?",
+        questions(contents)["budget"],
         percent(share) if math.isfinite(share) else "All of it",
         f"of {period_words(report.period_ns)} for “{worst}”{by}",
         "bad" if share > 1 else "plain",

@@ -110,7 +110,8 @@ def limits(contents: Contents) -> list[str]:
         )
     if live and all(implementation(column.run) == "apache-kafka" for column in live):
         said.append(
-            "Brokers, producers and members shared one machine and its loopback network: times of your own network, disks and noisy neighbours are not in these figures."
+            "Brokers, producers and members shared one machine and its loopback network: "
+            "the times of your own network, disks and neighbours are not in these figures."
         )
     kinds = sorted({fault.kind for fault in scenario.faults})
     if kinds:
