@@ -238,10 +238,9 @@ class Work:
 
     def _capacity(self, prediction: Prediction) -> "tuple[Capacity, ...]":
         """Return the fewest members of each group that has an objective."""
-        from sim.engine import simulate
-
         from reports.capacity import fewest_members
         from scenarios.plan import make_plan
+        from sim.engine import simulate
 
         scenario = self.loaded.scenario
         of = {objective.of for objective in scenario.objectives.values()}

@@ -1,0 +1,370 @@
+"""Verdicts: each rule of each kind of figure, with literal numbers."""
+
+import pytest
+from page_data import leader_crash
+
+from reports.agreement import Verdict, agreement_json, judge, judged_names, overall, tolerance_of, total_difference
+from rundata.measurement import Measurement
+from rundata.replications import Estimate
+from scenarios.schema import Scenario
+
+FAULTY = leader_crash(agreement={})
+CALM = leader_crash(faults=[], agreement={})
+
+
+def estimate(value: float | None, low: float, high: float, low999: float, high999: float, unit: str = "s") -> Estimate:
+    return Estimate(value, unit, (low, high), (low999, high999), replications=200)  # type: ignore[arg-type]  # any unit
+
+
+def seen(value: float | None, unit: str = "s", **more: float | str) -> Measurement:
+    return Measurement(value, unit, **more)  # type: ignore[arg-type]  # any unit
+
+
+def verdict(scenario: Scenario, name: str, predicted: Estimate, observed: Measurement, **more: object) -> Verdict:
+    given = more.pop("given", None)
+    fitted = more.pop("fitted", None)
+    repeats = [{name: each} for each in more.pop("repeats", ())]  # type: ignore[attr-defined]  # a list of measurements
+    return judge(
+        scenario,
+        {name: predicted},
+        {name: observed},
+        repeats,
+        names=[name],
+        given={name: given} if isinstance(given, Estimate) else None,
+        fitted={name: fitted} if isinstance(fitted, Estimate) else None,
+        limited=str(more["limited"]) if "limited" in more else None,
+    )[name]
+
+
+# ---- without faults: by tolerance ------------------------------------------------------------------------------------
+
+
+def test_inside_a_narrow_interval_agrees():
+    """The tolerance of p50 is 5 %: an interval of 92 to 108 ms is at most twice that on each side."""
+    found = verdict(CALM, "latency.p50", estimate(0.100, 0.092, 0.108, 0.085, 0.115), seen(0.107))
+
+    assert (found.verdict, found.reason) == ("agrees", "inside the 95 % interval")
+    assert (found.tolerance, found.affected) == (0.05, False)
+    assert found.difference == pytest.approx(0.07)
+
+
+def test_inside_a_wide_interval_says_nothing():
+    """From 80 to 120 ms is more than twice the tolerance on each side: agreeing with it would be no achievement."""
+    found = verdict(CALM, "latency.p50", estimate(0.100, 0.080, 0.120, 0.070, 0.130), seen(0.101))
+
+    assert found.verdict == "cannot tell"
+    assert found.reason == "inside an interval too wide to count: its half is more than twice the tolerance of 5%"
+
+
+def test_certainly_within_tolerance_agrees_outside_the_interval():
+    """103 ms is at most 4 ms from each value between 99 and 101 ms, and the tolerance is 5 ms."""
+    found = verdict(CALM, "latency.p50", estimate(0.100, 0.099, 0.101, 0.098, 0.102), seen(0.103))
+
+    assert (found.verdict, found.reason) == ("agrees", "certainly within 5%")
+
+
+def test_certainly_outside_interval_and_tolerance_differs():
+    found = verdict(CALM, "latency.p50", estimate(0.100, 0.099, 0.101, 0.098, 0.102), seen(0.107))
+
+    assert (found.verdict, found.reason) == ("differs", "outside the 99.9 % interval, and certainly more than 5% off")
+
+
+def test_outside_the_tolerance_but_not_the_wider_interval_cannot_be_told():
+    """110 ms is 9 ms beyond the 95 % interval, and yet one in a thousand runs may lie there."""
+    found = verdict(CALM, "latency.p50", estimate(0.100, 0.099, 0.101, 0.088, 0.112), seen(0.110))
+
+    assert found.verdict == "cannot tell"
+
+
+def test_perhaps_within_tolerance_cannot_be_told():
+    """105.5 ms is 4.5 ms beyond the nearest end and 6.5 ms beyond the farthest."""
+    found = verdict(CALM, "latency.p50", estimate(0.100, 0.099, 0.101, 0.098, 0.102), seen(0.1055))
+
+    assert (found.verdict, found.reason) == (
+        "cannot tell",
+        "outside the 95 % interval, but not certainly more than 5% off",
+    )
+
+
+@pytest.mark.parametrize(
+    ("observed", "expected"), [(360.0, "agrees"), (364.0, "cannot tell"), (370.0, "differs"), (330.0, "differs")]
+)
+def test_without_a_tolerance_the_interval_decides(observed: float, expected: str):
+    found = verdict(CALM, "produced", estimate(358, 350, 362, 345, 367, "1/s"), seen(observed, "1/s"))
+
+    assert (found.verdict, found.tolerance) == (expected, None)
+
+
+def test_before_faults_is_judged_by_tolerance_in_a_scenario_with_faults():
+    found = verdict(FAULTY, "latency[before faults].p95", estimate(0.100, 0.098, 0.102, 0.097, 0.103), seen(0.106))
+
+    assert (found.verdict, found.tolerance, found.affected) == ("agrees", 0.10, False)
+
+
+# ---- with faults: as predicted, and given ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("observed", "expected"),
+    [
+        (8.0, "agrees"),
+        (10.0, "agrees"),
+        (10.2, "cannot tell"),
+        (6.6, "cannot tell"),
+        (10.6, "differs"),
+        (6.0, "differs"),
+    ],
+)
+def test_a_gap_is_judged_by_its_intervals(observed: float, expected: str):
+    """Up to 10 s is in the 95 % interval, beyond 10.5 s outside the 99.9 % one."""
+    found = verdict(FAULTY, "gap[orders]", estimate(8.5, 7.0, 10.0, 6.5, 10.5), seen(observed))
+
+    assert (found.verdict, found.tolerance, found.affected) == (expected, None, True)
+
+
+def test_an_interval_wider_than_the_mechanism_explains_says_nothing():
+    """6 s wide, where replications at the fitted parameters span 4 s: 1.5 times."""
+    found = verdict(
+        FAULTY, "gap[orders]", estimate(8.5, 5.5, 11.5, 5, 12), seen(8.5), fitted=estimate(8.5, 6.5, 10.5, 6, 11)
+    )
+
+    assert found.verdict == "cannot tell"
+    assert (
+        found.reason
+        == "inside an interval too wide to count: 1.5 times as wide as at the fitted parameters, where 1.3 times may be"
+    )
+
+
+def test_an_interval_up_to_1_3_times_as_wide_counts():
+    found = verdict(
+        FAULTY, "gap[orders]", estimate(8.5, 6.0, 11.2, 5, 12), seen(8.5), fitted=estimate(8.5, 6.5, 10.5, 6, 11)
+    )
+
+    assert found.verdict == "agrees"
+
+
+def test_ten_live_runs_replace_the_fitted_replications():
+    """Ten runs within 0.9 s have a spread far below the 3 s of the interval."""
+    repeats = [seen(8.0 + 0.1 * k) for k in range(1, 10)]
+    found = verdict(
+        FAULTY,
+        "gap[orders]",
+        estimate(8.5, 7.0, 10.0, 6.5, 10.5),
+        seen(8.0),
+        repeats=repeats,
+        fitted=estimate(8.5, 7.0, 10.0, 6.5, 10.5),
+    )
+
+    assert found.verdict == "cannot tell"
+    assert "as wide as that of 10 live runs" in found.reason
+    assert found.repeats == pytest.approx([8.0, 8.1, 8.2, 8.3, 8.4, 8.5, 8.6, 8.7, 8.8, 8.9])
+
+
+def test_given_the_observed_instants_tolerance_decides():
+    """As predicted 3000 events are too many; with the observed fence the model says 2950, within 5 %."""
+    found = verdict(
+        FAULTY,
+        "lag.max",
+        estimate(1800, 1400, 2300, 1300, 2500, "events"),
+        seen(3000, "events"),
+        given=estimate(2950, 2930, 2970, 2920, 2980, "events"),
+    )
+
+    assert found.verdict == "differs"
+    assert found.given is not None
+    assert (found.given.verdict, found.given.tolerance, found.given.predicted) == ("agrees", 0.05, 2950)
+    assert found.given.difference == pytest.approx(3000 / 2950 - 1)
+
+
+def test_given_may_differ_where_the_prediction_agrees():
+    found = verdict(
+        FAULTY, "drain_time", estimate(1.8, 1.3, 2.4, 1.2, 2.6), seen(2.3), given=estimate(1.8, 1.75, 1.85, 1.7, 1.9)
+    )
+
+    assert found.verdict == "agrees"
+    assert found.given is not None
+    assert found.given.verdict == "differs"
+
+
+# ---- counts ----------------------------------------------------------------------------------------------------------
+
+
+def test_one_lost_event_differs_where_none_was_predicted():
+    found = verdict(FAULTY, "lost", estimate(0, 0, 0, 0, 0, "events"), seen(1, "events"))
+
+    assert (found.verdict, found.difference, found.interval) == ("differs", 1, (0, 0))
+
+
+def test_counts_have_bounds_of_99_9_percent_and_absolute_differences():
+    found = verdict(FAULTY, "duplicate_effects", estimate(12, 6, 20, 3, 26, "events"), seen(25, "events"))
+
+    assert (found.verdict, found.difference, found.interval, found.tolerance) == ("agrees", 13, (3, 26), None)
+
+
+def test_bounds_wider_than_the_mechanisms_own_say_nothing():
+    found = verdict(
+        FAULTY,
+        "duplicate_effects",
+        estimate(12, 6, 20, 3, 26, "events"),
+        seen(25, "events"),
+        fitted=estimate(12, 8, 16, 6, 20, "events"),
+    )
+
+    assert (found.verdict, found.reason) == (
+        "cannot tell",
+        "inside only because the profile is uncertain: outside the mechanism's own 99.9 % bounds",
+    )
+
+
+# ---- what cannot be told ---------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_says_nothing_gets_no_verdict():
+    found = verdict(
+        FAULTY,
+        "gap[orders]",
+        estimate(8.5, 7, 10, 6.5, 10.5),
+        seen(30.0),
+        limited="the senders ran 40ms behind the plan",
+        given=estimate(8.5, 8.4, 8.6, 8.3, 8.7),
+    )
+
+    assert (found.verdict, found.reason) == (
+        "cannot tell",
+        "the run says nothing: the senders ran 40ms behind the plan",
+    )
+    assert found.given is not None
+    assert found.given.verdict == "cannot tell"
+
+
+def test_what_was_not_measured_tells_why():
+    found = verdict(
+        FAULTY, "lost", estimate(0, 0, 0, 0, 0, "events"), seen(None, "events", reason="18 pairs were pending")
+    )
+
+    assert (found.verdict, found.reason) == ("cannot tell", "not measured: 18 pairs were pending")
+
+
+def test_a_value_that_neither_reaches_agrees():
+    predicted = Estimate(None, "s", at_least=30.0, replications=200)
+
+    assert verdict(FAULTY, "latency.p99", predicted, seen(None, at_least=28.0)).verdict == "agrees"
+
+
+def test_a_value_never_reached_beyond_the_interval_differs():
+    predicted = estimate(8, 7, 10, 6, 11)
+
+    assert verdict(FAULTY, "latency.p99", predicted, seen(None, at_least=12.0)).verdict == "differs"
+    assert verdict(FAULTY, "latency.p99", predicted, seen(None, at_least=9.0)).verdict == "cannot tell"
+
+
+def test_one_replication_has_no_interval_to_judge_by():
+    found = verdict(FAULTY, "gap[orders]", Estimate(8.5, "s"), seen(8.5))
+
+    assert (found.verdict, found.reason) == (
+        "cannot tell",
+        "the prediction has no interval; it needs several replications",
+    )
+
+
+# ---- tolerances, names, documents ------------------------------------------------------------------------------------
+
+
+def test_the_scenarios_agreement_replaces_tolerances_also_for_its_groups():
+    scenario = leader_crash(agreement={"latency[before faults].p50": "15%", "lag[fulfilment].max": "20%"})
+
+    assert tolerance_of(scenario, "latency[before faults].p50") == 0.15
+    assert tolerance_of(scenario, "latency[fulfilment, before faults].p50") == 0.15
+    assert tolerance_of(scenario, "latency.p50") == 0.05
+    assert tolerance_of(scenario, "lag[fulfilment].max") == 0.20
+    assert tolerance_of(scenario, "lag.max") == 0.05
+    assert tolerance_of(scenario, "produced") is None
+
+
+def test_the_default_tolerances():
+    names = (
+        "consumed.saturated",
+        "consumed.windows",
+        "latency.p50",
+        "latency.p95",
+        "latency.p99",
+        "lag.max",
+        "drain_time",
+    )
+
+    assert [tolerance_of(CALM, name) for name in names] == [0.05, 0.05, 0.05, 0.10, 0.15, 0.05, 0.05]
+
+
+def test_what_is_judged():
+    """With faults also before them; with one group nothing twice."""
+    faulty, calm = judged_names(FAULTY), judged_names(CALM)
+
+    for name in ("lag.max", "gap[orders]", "gap[analytics]", "latency[fulfilment, before faults].p99", "lost"):
+        assert name in faulty
+    assert "consumed.windows" in calm
+    assert "consumed.windows" not in faulty
+    assert not [name for name in calm if "before faults" in name]
+    alone = leader_crash(
+        groups={"fulfilment": {"topics": ["orders"], "work": "1ms"}}, faults=[], objectives={}, expect=[]
+    )
+    assert not [name for name in judged_names(alone) if "fulfilment" in name]
+
+
+def test_a_series_is_judged_in_total():
+    """Windows of 100 events/s: 2 % off in one direction each is within 5 % in total, 8 % is not."""
+    predicted = Estimate(
+        None, "1/s", series=(100.0, 100.0), series_interval=((99.5, 100.5), (99.5, 100.5)), replications=200
+    )
+
+    def outcome(*series: float) -> str:
+        return verdict(CALM, "consumed.windows", predicted, Measurement(None, "1/s", series=series)).verdict
+
+    assert outcome(100.0, 100.2) == "agrees"
+    assert outcome(102.0, 98.0) == "agrees"
+    assert outcome(108.0, 92.0) == "differs"
+    assert outcome(105.2, 94.8) == "cannot tell"
+    assert outcome(100.0) == "cannot tell"
+    assert total_difference((108.0, 92.0), (100.0, 100.0)) == pytest.approx(0.08)
+
+
+def test_the_worst_verdict_is_the_whole():
+    agrees = verdict(FAULTY, "lost", estimate(0, 0, 0, 0, 0, "events"), seen(0, "events"))
+    differs = verdict(FAULTY, "lost", estimate(0, 0, 0, 0, 0, "events"), seen(2, "events"))
+    unsure = verdict(FAULTY, "lost", estimate(0, 0, 0, 0, 0, "events"), seen(None, "events"))
+
+    assert overall({"a": agrees, "b": unsure, "c": differs}) == "differs"
+    assert overall({"a": agrees, "b": unsure}) == "cannot tell"
+    assert overall({"a": agrees}) == "agrees"
+    assert overall({}) == "cannot tell"
+
+
+def test_the_document_of_verify():
+    """Every key of the published shape is there, and an infinite end is null."""
+    found = verdict(
+        FAULTY,
+        "drain_time",
+        estimate(2.0, 1.0, float("inf"), 1.0, float("inf")),
+        seen(2.5),
+        given=estimate(2.4, 2.3, 2.5, 2.2, 2.6),
+    )
+
+    assert agreement_json({"drain_time": found})["drain_time"] == {
+        "predicted": 2.0,
+        "interval": [1.0, None],
+        "observed": 2.5,
+        "repeats": [2.5],
+        "difference": 0.25,
+        "tolerance": None,
+        "verdict": "agrees",
+        "sources": None,
+        "given": {
+            "predicted": 2.4,
+            "interval": [2.3, 2.5],
+            "difference": pytest.approx(2.5 / 2.4 - 1),
+            "tolerance": 0.05,
+            "verdict": "agrees",
+            "reason": "inside the 95 % interval",
+        },
+        "unit": "s",
+        "reason": "inside the 95 % interval",
+    }
