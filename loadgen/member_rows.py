@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from loadgen.child import Child
 from rundata.row_log import RowLog
-from rundata.rows import NONE, UNTIMED, Kind, Outcome
+from rundata.rows import MOST_ATTEMPTS, NONE, UNTIMED, Kind, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class MemberRows:
         self, event: Event, poll_id: int, attempt: int, began_ns: int, ended_ns: int, due_ns: int | None, ok: bool
     ) -> None:
         """Record a handler's try; `due_ns` is when a failed one is due again."""
-        outcome = Outcome.ok if ok else Outcome.failed
+        outcome, attempt = Outcome.ok if ok else Outcome.failed, min(attempt, MOST_ATTEMPTS)
         self._event(
             event, poll_id, attempt, began_ns, ended_ns, Kind.try_, outcome, UNTIMED if due_ns is None else due_ns
         )

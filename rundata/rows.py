@@ -13,6 +13,8 @@ NEVER = 2**63 - 1
 """A time that did not come."""
 UNTIMED = -(2**63)
 """A time that the operation does not have."""
+MOST_ATTEMPTS = 2**15 - 1
+"""The largest `attempt` that a row can hold; without a `failures` policy tries go on, and later ones are recorded as this one."""
 
 
 class Kind(IntEnum):

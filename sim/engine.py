@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rundata.rows import LOG_RECORD, NEVER, Kind, Outcome, new_operations
+from rundata.rows import LOG_RECORD, MOST_ATTEMPTS, NEVER, Kind, Outcome, new_operations
 from rundata.tables import Extent, FaultRecord, Phase, RunData
 from scenarios.plan import Plan
 from scenarios.profiles import Profile
@@ -257,7 +257,7 @@ class _Run:
         rows["event_id"], rows["root_id"] = event, event
         rows["topic"], rows["partition"], rows["offset"] = topic, number, found[:, at.O_OFFSET]
         rows["started_ns"], rows["ended_ns"] = found[:, at.O_STARTED], found[:, at.O_ENDED]
-        rows["attempt"], rows["poll_id"] = found[:, at.O_ATTEMPT], found[:, at.O_POLL]
+        rows["attempt"], rows["poll_id"] = np.minimum(found[:, at.O_ATTEMPT], MOST_ATTEMPTS), found[:, at.O_POLL]
         rows["retry_due_ns"], rows["outcome"] = found[:, at.O_RETRY], found[:, at.O_OUTCOME]
         known = event != NONE
         types = [self.system.names.event_types.index(p.event or name) for name, p in plan.scenario.producers.items()]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import simpy
 from plain_clock import Phase, Signal
 
-from rundata.rows import Kind, Outcome
+from rundata.rows import MOST_ATTEMPTS, Kind, Outcome
 from scenarios.partitioners import librdkafka_partition
 
 if TYPE_CHECKING:
@@ -292,7 +292,9 @@ class Member:
     def _note_try(self, delivery: Delivery, attempt: int, begin_ns: int, late_ns: int, *, ok: bool, **due: int) -> None:
         times = {"started_ns": begin_ns, "ended_ns": self.clock.now + late_ns, **due}
         outcome = Outcome.ok if ok else Outcome.failed
-        self.clock.process(self._recorded(delivery, self.life, attempt=attempt, outcome=outcome, **times))
+        self.clock.process(
+            self._recorded(delivery, self.life, attempt=min(attempt, MOST_ATTEMPTS), outcome=outcome, **times)
+        )
 
     def _recorded(self, delivery: Delivery, life: int, **fields: int) -> Process:
         """Record a try when its sleep has ended; one that was killed before leaves nothing."""

@@ -177,6 +177,15 @@ def test_a_poison_event_is_tried_with_backoff_and_then_a_dead_letter(run: Run) -
     assert [(t, e) for t, e in data.log[["topic", "event_id"]].tolist() if t == 1 or e == 9] == [(0, 9), (1, 0)]
 
 
+def test_endless_tries_are_counted_as_far_as_a_row_can_count(run: Run) -> None:
+    """A poison event of 100 us per try and no policy: 40 000 tries by the end, the last ones recorded as number 32 767."""
+    fault = {"fault": "poison", "producer": "p", "events": 1, "at": "0ms", "for": "100ms"}
+    data = run(groups__g={"topics": ["a"], "work": "100us"}, faults=[fault], drain="3055ms")
+
+    attempts = data.operations["attempt"][data.operations["kind"] == Kind.try_].tolist()
+    assert attempts == [*range(1, 32_768), *[32_767] * (40_000 - 32_767)]
+
+
 def test_collect_waits_for_its_events_or_its_timeout(run: Run) -> None:
     """Calls of up to 2 events or 150 ms, the first at 0: nothing, then what came by 300 ms, and so on."""
     group = {"topics": ["a"], "work": "0ms", "reads": {"collect": {"events": 2, "timeout": "150ms"}}}
