@@ -863,14 +863,15 @@ def tried(w: World, m: int) -> None:
     p, offset = stretch[RG_PART], stretch[RG_FROM]
     e = w.log[p, offset, L_EVENT]
     attempt = member[ATTEMPT]
-    late = w.overshoot[m, member[TRIES]]
+    ended = max(now + w.overshoot[m, member[TRIES]], member[at.RECORDED_NS])
+    member[at.RECORDED_NS] = ended
     member[TRIES] += 1
     number = w.deliveries[g, e]
     failed = fails(w, g, e, attempt, number, member[TRY_BEGAN])
     last = group[ATTEMPTS] > 0 and attempt >= group[ATTEMPTS]
     row = w.rows[new_row(w, m, KIND_TRY, e, p, offset)]
     row[O_STARTED] = member[TRY_BEGAN]
-    row[O_ENDED] = now + late
+    row[O_ENDED] = ended
     row[O_ATTEMPT] = attempt
     row[O_POLL] = member[POLLS] - 1
     row[O_OUTCOME] = 1 if failed else 0
@@ -878,7 +879,7 @@ def tried(w: World, m: int) -> None:
     backoff = w.backoff[g, min(attempt - 1, w.backoff.shape[1] - 1)]
     if failed and not last:
         row[O_RETRY] = now + backoff
-    push(w, now + late, END, 0, 0, ON_RECORDED, s[ROWS] - 1, m, member[LIFE])
+    push(w, ended, END, 0, 0, ON_RECORDED, s[ROWS] - 1, m, member[LIFE])
     if not failed:
         event_done(w, m)
     elif not last:
@@ -1037,7 +1038,7 @@ def begin_commit(w: World, m: int, progress: int) -> None:
     commit[CM_MEMBER] = m
     commit[CM_LIFE] = member[LIFE]
     commit[CM_BEGUN] = s[NOW]
-    commit[CM_LENGTH] = w.commit_time[m, member[N_COMMITS]]
+    commit[CM_LENGTH] = max(w.commit_time[m, member[N_COMMITS]], member[at.RECORDED_NS] - s[NOW])
     commit[CM_ITEM] = first
     commit[CM_ITEMS] = s[ITEMS] - first
     commit[CM_BEFORE] = member[LAST_COMMIT]

@@ -61,6 +61,8 @@ class Member:
         self.dead_letter_time = draws.dead_letter(code)
         self.fetched = dict.fromkeys(self.model.brokers, 0)
         self.polls = self.wakes = self.tries = self.commits = self.dead_letters = 0
+        self.recorded_ns = 0
+        """When its latest try was, or will be, recorded."""
         self.life = 0
         """Grows when the member dies, so that what it left behind knows."""
         self.generation = 0
@@ -238,7 +240,8 @@ class Member:
             yield clock.at(clock.now, Phase.work, self.code)
             begin_ns = clock.now
             yield clock.at(begin_ns + self._work_ns(delivery.read.event), Phase.end)
-            late_ns, self.tries = self.overshoot[self.tries], self.tries + 1
+            self.recorded_ns = max(clock.now + self.overshoot[self.tries], self.recorded_ns)
+            late_ns, self.tries = self.recorded_ns - clock.now, self.tries + 1
             if not self._fails(delivery, attempt, begin_ns):
                 self._note_try(delivery, attempt, begin_ns, late_ns, ok=True)
                 yield from self._overshoot(late_ns)
@@ -364,7 +367,8 @@ class Member:
         if new:
             self.asked.update(new)
             n, self.commits = self.commits, self.commits + 1
-            self.last_commit = self.clock.process(self._committing(new, self.commit_time[n], self.last_commit))
+            length_ns = max(self.commit_time[n], self.recorded_ns - self.clock.now)
+            self.last_commit = self.clock.process(self._committing(new, length_ns, self.last_commit))
             self.model.fired[f"commit {self.group.commit_word}"] += 1
 
     def _committing(self, offsets: Mapping["Partition", int], length_ns: int, before: simpy.Event | None) -> Process:
