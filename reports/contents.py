@@ -1,7 +1,7 @@
 """What a page is made of: the runs with everything that is derived from them, computed once for HTML and Markdown alike."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -9,6 +9,7 @@ from reports.agreement import Verdict, overall
 from reports.capacity import Capacity
 from reports.slo import ObjectiveReport, assess
 from reports.traces import Band, Trace, trace
+from rundata.rows import NEVER
 from rundata.run import Run
 from rundata.tables import FaultRecord
 from scenarios.plan import Plan
@@ -86,9 +87,9 @@ class Contents:
     @cached_property
     def faults(self) -> tuple[FaultRecord, ...]:
         """The faults as they happened in the main run; those that it did not reach as planned."""
-        happened = sorted(self.main.run.data.faults, key=lambda fault: fault.began_ns)
+        happened = sorted(self.main.run.data.faults, key=lambda fault: fault.planned_begin_ns)
         if happened:
-            return tuple(happened)
+            return tuple(map(_as_planned_if_never, happened))
         planned = self.plan.faults
         return tuple(
             FaultRecord(f.label, f.fault.kind, "", f.begin_ns, f.end_ns, f.begin_ns, f.end_ns, "") for f in planned
@@ -129,6 +130,12 @@ class Contents:
     def outcome(self) -> str:
         """The worst verdict."""
         return overall(self.verdicts)
+
+
+def _as_planned_if_never(fault: FaultRecord) -> FaultRecord:
+    if fault.began_ns == NEVER:
+        return replace(fault, began_ns=fault.planned_begin_ns, ended_ns=fault.planned_end_ns)
+    return fault
 
 
 def implementation(run: Run) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from reports.drawing import LETTERS
 from reports.words import duration_text, time_text
+from rundata.rows import NEVER
 from rundata.tables import FaultRecord, Incident
 from scenarios.quantities import MILLISECOND
 
@@ -49,6 +50,8 @@ def story(incidents: Sequence[Incident], faults: Sequence[FaultRecord], duration
     inside = [i for i in inside if not i.where.startswith("__")]
     entries = [_entry(together, faults) for together in _together(inside)]
     for letter, fault in zip(LETTERS, faults, strict=False):
+        if fault.began_ns == NEVER:
+            continue
         entries.append(
             Entry(fault.began_ns, time_text(fault.began_ns), f"{fault.label} begins", fault.target, "", "fault", letter)
         )

@@ -134,7 +134,7 @@ def _burn(contents: Contents) -> Any:
 
 def _story(contents: Contents, number: int, head: Mapping[str, Any]) -> dict[str, Any]:
     data = contents.columns[number].run.data
-    faults = sorted(data.faults, key=lambda fault: fault.began_ns)
+    faults = sorted(data.faults, key=lambda fault: fault.planned_begin_ns)
     entries = story(data.incidents, faults, data.plan.scenario.duration)
     return {"column": head, "entries": entries[:_MOST_ENTRIES], "more": max(0, len(entries) - _MOST_ENTRIES)}
 

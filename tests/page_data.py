@@ -53,8 +53,8 @@ def made_up_run(
         plan=plan,
         engine=engine,
         operations=operations,
-        log=log,
-        extents=_extents(plan, log),
+        log=log if keep_until_ns is None else log[:0],
+        extents=_extents(plan, log) if keep_until_ns is None else (),
         faults=tuple(_fault_record(f.label, f.fault.kind, _target(f.fault), f.begin_ns, f.end_ns) for f in plan.faults),
         incidents=_incidents(plan, halted),
         phases=_phases(scenario, end_ns),
@@ -87,7 +87,15 @@ def _acknowledged(
     for partition, (begin, end) in halted.items():
         inside = (plan.partition == partition) & (acked >= begin) & (plan.intended_ns < end)
         acked[inside] = end + (0.4e9 + rng.uniform(0, 0.05e9, int(inside.sum()))).astype(np.int64)
-    return acked
+    return _in_order(plan, acked)
+
+
+def _in_order(plan: Plan, times: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Let no event of a partition overtake an earlier one."""
+    for partition in np.unique(plan.partition):
+        here = np.flatnonzero(plan.partition == partition)
+        times[here] = np.maximum.accumulate(times[here]) + np.arange(len(here))
+    return times
 
 
 def _sends(plan: Plan, names: Names, acked: NDArray[np.int64]) -> NDArray[np.void]:
@@ -112,7 +120,7 @@ def _group_rows(
     plan: Plan, names: Names, group: str, acked: NDArray[np.int64], rng: np.random.Generator, slower: float
 ) -> list[NDArray[np.void]]:
     members = plan.scenario.groups[group].members
-    delivered = acked + (slower * rng.gamma(3, 0.7e6, len(plan))).astype(np.int64)
+    delivered = _in_order(plan, acked + (slower * rng.gamma(3, 0.7e6, len(plan))).astype(np.int64))
     effects = np.zeros(len(plan), np.int64)
     for member in range(members):
         free = 0

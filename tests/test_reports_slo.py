@@ -60,7 +60,7 @@ def test_burn_is_the_bad_share_over_the_allowed_one():
 def test_the_fault_in_whose_time_an_event_was_intended_spent_it():
     """Events 3 and 4 lie in the fault, event 2 (at 2.5 s, due at 3 s) was under way when it began, event 8 is nobody's."""
     build = Build({**FAST, **CRASH})
-    build.fault(0, 3.0, 5.0)
+    build.fault(3.0, 5.0)
     report = assess(ten_events(build, late=(2, 3, 4, 8)))["fast"]
 
     assert {one.fault: one.bad for one in report.spent_by} == {"slow_work": 3, GIVEN_UP: 0, NO_FAULT: 1}
@@ -71,14 +71,14 @@ def test_dead_letters_are_set_apart_in_delivery():
     """A poison event in a fault's time is not the fault's."""
     objective = {"objectives": {"delivered": {"indicator": "delivery", "of": "work", "target": "99%", "period": "1h"}}}
     build = Build({**objective, **CRASH})
-    build.fault(0, 3.0, 5.0)
+    build.fault(3.0, 5.0)
     for number in range(10):
         event = build.event(number + 0.5)
         build.send(event)
         if number == 3:
             build.deliver(event, 3.55)
             build.try_(event, 3.55, 3.6, ok=False)
-            build.dead_letter(event, 3.7)
+            build.dead_letter(event, 3.7, 3.71)
         else:
             build.handle(event, number + 0.55, number + 0.6)
     report = assess(build.run())["delivered"]
