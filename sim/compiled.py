@@ -1,32 +1,53 @@
 """Numba's compiler with its cache where the user's caches lie; with NUMBA_DISABLE_JIT=1 the same functions run as they are written."""
 
 import os
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+_SOURCES = ("compiled.py", "kernel.py", "world.py")
+
 
 def cache_folder() -> Path:
-    """Return where compiled functions are kept: XDG_CACHE_HOME/eventdrill/numba, or the same below ~/.cache."""
+    """Return where compiled functions are kept: in XDG_CACHE_HOME/eventdrill/numba, or the same below ~/.cache.
+
+    Each state of the sources has its own folder: Numba looks at one file's date only, and would go on using what it took
+    from another file that has changed since.
+    """
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "eventdrill" / "numba"
+    state = 0
+    for name in _SOURCES:
+        state = zlib.crc32(Path(__file__).with_name(name).read_bytes(), state)
+    return Path(root) / "eventdrill" / "numba" / f"{state:08x}"
 
 
 os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_folder()))
 
 import numba  # noqa: E402  # reads the folder above when it is imported
 
+_OPTIONS: dict[str, Any] = {"cache": True, "_nrt": False, "no_cfunc_wrapper": True}
+"""The kernel allocates nothing, so it needs none of Numba's reference counts."""
+# A world is forty arrays, of which a call copies three hundred words: so everything is inlined into `advance`. Each function that
+# Python calls costs a wrapper that takes a world apart, half a second to compile: so only these have one.
+_INNER: dict[str, Any] = {**_OPTIONS, "forceinline": True, "no_cpython_wrapper": True}
+
 
 def compiled(function: Function) -> Function:
-    """Compile a function when it is first called, and keep the result for the next process."""
-    # The kernel allocates nothing: without Numba's reference counts a call costs a tenth, since a world is forty arrays.
-    options: dict[str, Any] = {"cache": True, "_nrt": False}
-    made: Function = numba.njit(**options)(function)
+    """Compile a function for compiled ones that call it, when it is first needed, and keep the result for the next process."""
+    made: Function = numba.njit(**_INNER)(function)
     return made
 
 
-def is_cached() -> bool:
-    """Whether something was compiled on this machine before."""
-    return any(cache_folder().rglob("*.nbi"))
+def entry(function: Function) -> Function:
+    """Compile a function that Python calls, too."""
+    made: Function = numba.njit(**_OPTIONS)(function)
+    return made
+
+
+def must_compile() -> bool:
+    """Whether this state of the simulator is still to be compiled on this machine."""
+    is_as_written = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
+    return not is_as_written and not any(Path(os.environ["NUMBA_CACHE_DIR"]).rglob("*.nbi"))

@@ -10,7 +10,7 @@ from rundata.tables import Names
 from scenarios import faults as fault_types
 from scenarios.clients import producer_settings
 from scenarios.plan import Plan
-from scenarios.profiles import NOTHING, Measured, Profile
+from scenarios.profiles import Measured, Profile
 from scenarios.quantities import MILLISECOND, SECOND
 from scenarios.streams import hashed_uniforms, stream, uniforms
 from sim.observed import NOTHING_OBSERVED, Observed
@@ -47,21 +47,22 @@ def requests_hz(plan: Plan) -> float:
 class Values:
     """An endless row of whole numbers, drawn when first needed: `values[n]` one at a time, `blocks(size)` as arrays."""
 
-    def __init__(self, generator: Callable[[], np.random.Generator] | None, invert: Callable[[Floats], Ints]) -> None:
-        """Take a fresh generator's maker (None: every value is 0) and the inverse distribution function."""
+    def __init__(
+        self,
+        generator: Callable[[], np.random.Generator] | None,
+        invert: Callable[[Floats], Ints],
+        constant: int = 0,
+    ) -> None:
+        """Take a fresh generator's maker (None: every value is the constant) and the inverse distribution function."""
         self._fresh = generator
         self._invert = invert
+        self._constant = constant
         self._generator: np.random.Generator | None = None
         self._known = np.zeros(0, np.int64)
 
-    @property
-    def is_zero(self) -> bool:
-        """Whether every value is 0."""
-        return self._fresh is None
-
     def __getitem__(self, n: int) -> int:
         if self._fresh is None:
-            return 0
+            return self._constant
         if n >= len(self._known):
             self.first(max(_LEAST_BLOCK, 2 * n))
         return int(self._known[n])
@@ -69,7 +70,7 @@ class Values:
     def first(self, count: int) -> Ints:
         """Return the first `count` values."""
         if self._fresh is None:
-            return np.zeros(count, np.int64)
+            return np.full(count, self._constant, np.int64)
         if self._generator is None:
             self._generator = self._fresh()
         missing = count - len(self._known)
@@ -81,7 +82,10 @@ class Values:
         """Yield the values in blocks of `size`, from the first on, without keeping them."""
         generator = self._fresh() if self._fresh else None
         while True:
-            yield self._invert(uniforms(generator, size)) if generator is not None else np.zeros(size, np.int64)
+            if generator is None:
+                yield np.full(size, self._constant, np.int64)
+            else:
+                yield self._invert(uniforms(generator, size))
 
 
 def _whole(u: Floats, low: int, high: int) -> Ints:
@@ -267,8 +271,8 @@ class Draws:
         return stream(self._seed, kind, name, f"simulated: {purpose}", replication=self._chance)
 
     def _make_row(self, name: str, purpose: str, measured: Measured) -> Values:
-        if measured == NOTHING:
-            return Values(None, measured.quantile_ns)
+        if measured.quantiles_us[0] == measured.quantiles_us[-1]:
+            return Values(None, measured.quantile_ns, int(measured.quantile_ns(np.zeros(1))[0]))
         return Values(lambda: self._stream("entity", name, purpose), measured.quantile_ns)
 
     def _loaded(self, measured: Measured) -> Measured:

@@ -6,7 +6,7 @@ No random draws inside: random inputs are arrays, and `advance` returns SHORT wh
 import numpy as np
 
 from sim import world as at
-from sim.compiled import compiled
+from sim.compiled import compiled, entry
 from sim.world import (
     A_FROM,
     A_OWNERSHIP,
@@ -472,7 +472,7 @@ def make_visible(w: World, r: int) -> None:
         free_connection(w, r)
 
 
-@compiled
+@entry
 def set_halted(w: World, p: int, halted: int) -> None:
     """Stop or restart the time of what is not visible yet."""
     s, part = w.scalars, w.part[p]
@@ -492,7 +492,7 @@ def set_halted(w: World, p: int, halted: int) -> None:
         r = request[R_AFTER]
 
 
-@compiled
+@entry
 def cut_back(w: World, p: int) -> None:
     """Lose what no follower of a partition has."""
     s, part = w.scalars, w.part[p]
@@ -520,7 +520,7 @@ def cut_back(w: World, p: int) -> None:
             w.member[dead, DL_OFFSET] = NONE
 
 
-@compiled
+@entry
 def break_connections(w: World, b: int) -> None:
     """Give every process back what a lost broker had not finished; with acks=0 nobody knows about it."""
     for i in range(w.proc.shape[0]):
@@ -566,7 +566,7 @@ def queue_again(w: World, r: int) -> None:
     q[Q_BYTES] += request[R_BYTES]
 
 
-@compiled
+@entry
 def forget_leader(w: World, p: int) -> None:
     """Let nobody know a partition's leader any more; what depended on it starts again later."""
     w.knows[:, p] = 0
@@ -584,7 +584,7 @@ def forget_leader(w: World, p: int) -> None:
             commit[CM_VERSION] += 1
 
 
-@compiled
+@entry
 def learned(w: World, code: int, p: int) -> None:
     """Let a process or member know a partition's new leader."""
     s = w.scalars
@@ -609,7 +609,7 @@ def learned(w: World, code: int, p: int) -> None:
 # ---- fetches -------------------------------------------------------------------------------------------------------
 
 
-@compiled
+@entry
 def wake_fetch(w: World, m: int, p: int) -> None:
     """Answer a member's parked fetch if the partition has something for it."""
     if p >= w.mp.shape[1] or w.mp[m, p, OWNED] == 0 or w.mp[m, p, POSITION] >= w.part[p, VISIBLE_END]:
@@ -620,7 +620,7 @@ def wake_fetch(w: World, m: int, p: int) -> None:
     push(w, w.scalars[NOW], FETCH, code, b, ON_FETCH, m, b, 0)
 
 
-@compiled
+@entry
 def wake_fetches(w: World, m: int) -> None:
     """See whether any of a member's parked fetches has something to bring."""
     for p in range(w.mp.shape[1]):
@@ -683,7 +683,7 @@ def turned(w: World, m: int, b: int, generation: int) -> None:
 # ---- polls ---------------------------------------------------------------------------------------------------------
 
 
-@compiled
+@entry
 def poll_at(w: World, m: int, time: int) -> None:
     """Have a polling member look again at an instant."""
     member = w.member[m]
@@ -692,7 +692,7 @@ def poll_at(w: World, m: int, time: int) -> None:
         push(w, time, POLL, member[CODE], 0, ON_POLL, m, 0, 0)
 
 
-@compiled
+@entry
 def enter_poll_loop(w: World, m: int) -> None:
     """Call for records, after a batch or a duty."""
     member, now = w.member[m], w.scalars[NOW]
@@ -1011,7 +1011,7 @@ def commit_if_due(w: World, m: int) -> None:
         member[DUE] = now + interval
 
 
-@compiled
+@entry
 def commit_what_is_done(w: World, m: int) -> None:
     """Begin the commit of a group that commits at an interval."""
     begin_commit(w, m, GIVEN if w.group[w.member[m, GROUP], MODE] == AUTO else FINISHED)
@@ -1052,14 +1052,14 @@ def begin_commit(w: World, m: int, progress: int) -> None:
         push(w, s[NOW] + commit[CM_LENGTH], END, 0, 0, ON_COMMITTED, c, 0, 0)
 
 
-@compiled
+@entry
 def has_commit_under_way(w: World, m: int) -> bool:
     """Whether the member's last commit has not ended."""
     last = w.member[m, LAST_COMMIT]
     return last != NONE and not w.commit[last, CM_DONE]
 
 
-@compiled
+@entry
 def wait_for_commit(w: World, m: int, goes_on: int) -> None:
     """Go on when the last commit has ended."""
     member = w.member[m]
@@ -1128,7 +1128,7 @@ def end_commit(w: World, c: int) -> None:
             go_on(w, m)
 
 
-@compiled
+@entry
 def note_commit(w: World, m: int, p: int, offset: int, begun: int) -> None:
     """Record a committed offset; what lies below has ended for the group."""
     g = w.member[m, GROUP]
@@ -1247,7 +1247,7 @@ def step(w: World) -> None:
             send_dead_letter(w, a)
 
 
-@compiled
+@entry
 def advance(w: World, until: int, key: int, earliest: int) -> int:
     """Do everything before (until, key); return why it stopped: control is next, a member needs it, or room ran short.
 

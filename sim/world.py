@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.compiled import compiled
+from sim.compiled import compiled, entry
 
 Ints = NDArray[np.int64]
 NONE = -1
@@ -166,7 +166,7 @@ def copied(heap: Ints, source: int, target: int) -> None:
     heap[target, 6] = heap[source, 6]
 
 
-@compiled
+@entry
 def push(w: World, time: int, phase: int, tie: int, second: int, what: int, a: int, b: int, c: int) -> None:
     """Put something on the heap; what lies in the past happens now."""
     s, heap = w.scalars, w.heap
