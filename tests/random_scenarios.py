@@ -145,8 +145,8 @@ def _group(choose: random.Random, topics: list[str]) -> dict[str, Any]:
     if commit == "auto":
         settings["auto.commit.interval.ms"] = choose.choice([20, 100])
     failures = _failures(choose)
-    if failures is None and work == "0ms":
-        work = "1ms"  # endless tries that take no time would stand still
+    if failures is None and work in ("0ms", {"exponential": "3ms"}):
+        work = {"uniform": ["1ms", "20ms"]}  # endless tries that take next to no time would never end
     collect = {"collect": {"events": choose.choice([2, 5, 20]), "timeout": choose.choice(["10ms", "50ms"])}}
     group = {
         "topics": choose.choice([topics[:1], topics[:-1], topics[:-1] if "dead" in str(failures) else topics]),
