@@ -1,0 +1,74 @@
+"""The compiler's cache: where it lies, and that a first run says what it waits for."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sim import engine
+from sim.compiled import cache_folder, must_compile
+
+
+@pytest.fixture
+def told() -> Iterator[list[str]]:
+    """Collect what is told instead of a line on standard error, as if nothing had been told yet."""
+    lines: list[str] = []
+    engine._tell_of_compiling.cache_clear()
+    engine.tell_with(lines.append)
+    yield lines
+    engine._tell_of_compiling.cache_clear()
+    engine.tell_with(engine._to_standard_error)
+
+
+def test_the_cache_lies_in_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """In XDG_CACHE_HOME, else in ~/.cache; each state of the sources in a folder of its own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder().parent == tmp_path / "eventdrill" / "numba"
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_folder().parent == Path.home() / ".cache" / "eventdrill" / "numba"
+
+
+@pytest.mark.parametrize("own", [None, "elsewhere"])
+def test_numba_is_told_of_the_cache_unless_the_user_chose_one(own: str | None, tmp_path: Path):
+    """What Numba read when it was imported."""
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    environment.pop("NUMBA_CACHE_DIR", None)
+    if own is not None:
+        environment["NUMBA_CACHE_DIR"] = str(tmp_path / own)
+    command = "import sim.compiled, numba; print(numba.config.CACHE_DIR)"
+
+    done = subprocess.run([sys.executable, "-c", command], env=environment, capture_output=True, text=True, check=True)
+
+    expected = tmp_path / "eventdrill" / "numba" / cache_folder().name if own is None else tmp_path / own
+    assert Path(done.stdout.strip()) == expected
+
+
+def test_a_first_run_says_once_what_it_waits_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, told: list[str]):
+    """An empty cache: one line, however many runs follow."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    monkeypatch.delenv("NUMBA_DISABLE_JIT", raising=False)
+    engine._tell_of_compiling()
+    engine._tell_of_compiling()
+
+    assert told == ["compiling the simulator, once on this machine: about half a minute"]
+
+
+def test_nothing_is_said_where_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, told: list[str]):
+    """What is in the cache is not compiled again; without the compiler nothing ever is."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    engine._tell_of_compiling()
+    assert not must_compile()
+
+    monkeypatch.delenv("NUMBA_DISABLE_JIT")
+    assert must_compile()
+    (tmp_path / "sim_1").mkdir()
+    (tmp_path / "sim_1" / "kernel.advance-1.py311.nbi").touch()
+    engine._tell_of_compiling.cache_clear()
+    engine._tell_of_compiling()
+
+    assert told == []
