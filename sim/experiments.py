@@ -144,15 +144,15 @@ def _in_chunks(experiment: _Experiment[T], numbers: range, jobs: int) -> Generat
 
 @contextmanager
 def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Let processes that start now never hear Ctrl-C: this one does and ends them, and they would each print a traceback."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Let processes that start now never hear Ctrl-C: this one does and ends them, and they would each print a traceback.
+
+    They inherit the blocked signal; one that comes meanwhile waits here until the end, and is not lost.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end_processes() -> None:

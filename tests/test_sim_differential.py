@@ -28,7 +28,7 @@ FIRED_IN_AT_LEAST = {
     "delivered again": 30, "failed try": 50, "failing work": 5, "slow work": 5, "then dead_letter": 30, "then skip": 30,
     "then stop": 20, "dead letter resent": 1, "commit auto": 30, "commit after_event": 30, "commit after_batch": 30,
     "commit before_work": 30, "commit every": 30, "member_crash classic": 20, "member_crash consumer": 20,
-    "member_leave classic": 10, "member_leave consumer": 10, "partition given up": 10, "rebalance after rebalance": 1,
+    "member_leave classic": 10, "member_leave consumer": 10, "partition given up": 10,
     "drain was over": 30,
 }  # fmt: skip
 """In how many of 300 scenarios each rule must have come into play."""
