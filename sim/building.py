@@ -122,6 +122,7 @@ class Builder:
             committed=np.zeros((groups, self.users), np.int64),
             closed=np.zeros((groups, self.users, capacity), np.uint8),
             deliveries=np.zeros((groups, count), np.int64),
+            delivery=np.zeros((groups, self.users, capacity), np.int64),
             work=self._of_groups(plan.work_ns, np.dtype(np.int64)),
             failing=self._failing(),
             backoff=backoff,
@@ -292,7 +293,9 @@ class Builder:
             case 6:
                 return self._supplied(world, "produce", "leader", "acknowledge")
             case 7:
-                return world._replace(log=_doubled(world.log, 1), closed=_doubled(world.closed, 2))
+                return world._replace(
+                    log=_doubled(world.log, 1), closed=_doubled(world.closed, 2), delivery=_doubled(world.delivery, 2)
+                )
             case 8:
                 return self._supplied(world, "fetch", "turnaround")
             case 9:

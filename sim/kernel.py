@@ -761,7 +761,9 @@ def deliver(w: World, m: int, count: int) -> None:
         for offset in range(stretch[RG_FROM], stretch[RG_FROM] + take):
             e = w.log[p, offset, L_EVENT]
             w.deliveries[g, e] += 1
+            w.delivery[g, p, offset] = w.deliveries[g, e]
             row = w.rows[new_row(w, m, KIND_DELIVERY, e, p, offset)]
+            row[O_NUMBER] = w.delivery[g, p, offset]
             row[O_STARTED] = now
             row[O_ENDED] = now
             row[O_POLL] = member[POLLS]
@@ -787,7 +789,7 @@ def new_row(w: World, m: int, kind: int, e: int, p: int, offset: int) -> int:
     row[O_OFFSET] = offset
     row[O_ATTEMPT] = 0
     row[O_POLL] = NONE
-    row[O_NUMBER] = w.deliveries[member[GROUP], e] if e != NONE else 0
+    row[O_NUMBER] = 0
     row[O_RETRY] = UNTIMED
     row[O_OUTCOME] = 0
     row[O_VALID] = 1
@@ -866,10 +868,11 @@ def tried(w: World, m: int) -> None:
     ended = max(now + w.overshoot[m, member[TRIES]], member[at.RECORDED_NS])
     member[at.RECORDED_NS] = ended
     member[TRIES] += 1
-    number = w.deliveries[g, e]
+    number = w.delivery[g, p, offset]
     failed = fails(w, g, e, attempt, number, member[TRY_BEGAN])
     last = group[ATTEMPTS] > 0 and attempt >= group[ATTEMPTS]
     row = w.rows[new_row(w, m, KIND_TRY, e, p, offset)]
+    row[O_NUMBER] = number
     row[O_STARTED] = member[TRY_BEGAN]
     row[O_ENDED] = ended
     row[O_ATTEMPT] = attempt
@@ -896,6 +899,7 @@ def tried(w: World, m: int) -> None:
             push(w, now, SERVICE, member[CODE], 0, ON_DEAD_LETTER, m, 0, member[LIFE])
     elif group[THEN] == SKIP:
         row = w.rows[new_row(w, m, KIND_SKIP, e, p, offset)]
+        row[O_NUMBER] = number
         row[O_STARTED] = now
         row[O_ENDED] = now
         row[O_POLL] = member[POLLS] - 1
@@ -948,6 +952,7 @@ def dead_letter_arrived(w: World, m: int) -> None:
     stretch = w.ring[m, member[RING_HEAD]]
     p, offset = stretch[RG_PART], stretch[RG_FROM]
     row = w.rows[new_row(w, m, KIND_DEAD_LETTER, w.log[p, offset, L_EVENT], member[DL_PART], member[DL_OFFSET])]
+    row[O_NUMBER] = w.delivery[member[GROUP], p, offset]
     row[O_STARTED] = member[DL_BEGAN]
     row[O_ENDED] = s[NOW]
     row[O_POLL] = member[POLLS] - 1

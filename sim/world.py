@@ -121,6 +121,9 @@ class World(NamedTuple):
     committed: Ints
     closed: NDArray[np.uint8]
     deliveries: Ints
+    """By group and event: how often it was delivered."""
+    delivery: Ints
+    """By group, partition and offset: which delivery of its event the last one of this record was, from 1."""
     work: Ints
     failing: NDArray[np.int16]
     backoff: Ints

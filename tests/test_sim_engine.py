@@ -170,6 +170,18 @@ def test_a_crashed_members_uncommitted_events_are_delivered_again(commit: str, a
     assert deliveries["delivery_number"].tolist() == [1] * 10 + [2] * again
 
 
+def test_a_try_is_numbered_like_its_own_delivery():
+    """A group that reads a topic and its dead letters may be given the second copy while it works on the first one."""
+    data = run_case(20351).operations
+    own = ("process", "event_id", "topic", "partition", "offset", "poll_id")
+    deliveries = data[data["kind"] == Kind.delivery]
+    number = {tuple(row[list(own)].tolist()): int(row["delivery_number"]) for row in deliveries}
+    tries = data[data["kind"] == Kind.try_]
+
+    assert tries["delivery_number"].tolist() == [number[tuple(row[list(own)].tolist())] for row in tries]
+    assert 2 in number.values()
+
+
 def test_a_stopped_broker_loses_and_doubles_nothing():
     """Each of 200 events is in the log once, half of them by the new leader, and ends once."""
     stop = {"fault": "broker_stop", "broker": "leader of a/0", "at": "500ms", "for": "2s"}

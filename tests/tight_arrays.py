@@ -33,6 +33,7 @@ def _tight_world(builder: Builder) -> at.World:
         request=_first(world.request, 0),
         log=_first(world.log, 1),
         closed=_first(world.closed, 2),
+        delivery=_first(world.delivery, 2),
         ring=_first(world.ring, 1),
         commit=_first(world.commit, 0),
         item=_first(world.item, 0),
