@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from reports.drawing import LIMIT, PREDICTED, RUNS, Canvas, Drawing, Key, count_axis, draw, mark_faults, time_axis
 from reports.figure_parts import Line, Panel, during, end_ns, fault_keys, joined, lines_of, time_words
-from reports.latency_figures import latency_distribution, latency_over_time
+from reports.latency_figures import latency_distribution, latency_over_time, shows_seconds
 from reports.slo import ObjectiveReport
 from reports.traces import LAG_STEP_NS, Band, Trace
 from reports.words import count_text, percent
@@ -22,18 +22,18 @@ __all__ = ["all_figures", "budget_burn", "lines_of"]
 def all_figures(
     scenario: Scenario, lines: Sequence[Line], bands: Mapping[str, Band], faults: Sequence[FaultRecord]
 ) -> list[Drawing]:
-    """Return every figure that the runs can fill, in the order in which a reader asks."""
+    """Return every figure that the runs can fill, in the order in which a reader asks; none that would be empty."""
     shared = {name: group for name, group in scenario.groups.items() if all(name in line.trace.lag for line in lines)}
     if not shared or not lines:
         return []
     scenario = scenario.model_copy(update={"groups": shared})
-    return [
-        lag_over_time(scenario, lines, bands, faults),
-        latency_over_time(scenario, lines, faults),
-        latency_distribution(scenario, lines),
-        outages(scenario, lines, faults),
-        throughput(scenario, lines, faults),
-    ]
+    found = [lag_over_time(scenario, lines, bands, faults)]
+    if shows_seconds(lines):
+        found.append(latency_over_time(scenario, lines, faults))
+    found.append(latency_distribution(scenario, lines))
+    if any(line.trace.outages for line in lines):
+        found.append(outages(scenario, lines, faults))
+    return [*found, throughput(scenario, lines, faults)]
 
 
 # ---- lag -----------------------------------------------------------------------------------------------------------
@@ -249,9 +249,9 @@ def budget_burn(
         Key(label, colours[number % len(colours)], "dashed" if predicted and number == 0 else "line")
         for number, (label, _) in enumerate(runs)
     ]
-    label, reports = runs[-1]
-    worst = max(names, key=lambda name: (reports[name].worst_burn or 0.0) if name in reports else 0.0)
-    burn = reports[worst].worst_burn or 0.0
+    burn, label, worst = max(
+        (report.worst_burn or 0.0, label, name) for label, reports in runs for name, report in reports.items()
+    )
     return draw(
         "burn",
         [panel(name) for name in names],

@@ -52,6 +52,12 @@ def latency_over_time(scenario: Scenario, lines: Sequence[Line], faults: Sequenc
     )
 
 
+def shows_seconds(lines: Sequence[Line]) -> bool:
+    """Whether any second of any run held enough events for `latency_over_time`."""
+    series = (per_second(latencies, 0.5)[1] for line in lines for latencies in line.trace.latencies.values())
+    return any(np.isfinite(values).any() for values in series)
+
+
 def per_second(latencies: Latencies, q: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return seconds, and the quantile (in s) of the events intended in each; NaN where few were, or it is never reached."""
     second = latencies.intended_ns // SECOND
@@ -154,13 +160,13 @@ def _distribution_caption(scenario: Scenario, lines: Sequence[Line], limits: Map
             parts.append(f"{percent(late)} {line.label}")
         else:
             slowest = quantile(latency, 0.99)
-            took = f"longer than {time_words(slowest)}" if math.isfinite(slowest) else "forever"
-            parts.append(f"{took} {line.label}")
+            said = f"took longer than {time_words(slowest)}" if math.isfinite(slowest) else "never took effect"
+            parts.append(f"{said} ({line.label})")
     if not parts:
         return "No event was measured."
     if group in limits:
         return f"Events of {group} later than the objective of {time_words(limits[group] * SECOND)}: {joined(parts)}.{_apart(lines, group)}"
-    return f"One event of {group} in a hundred took {joined(parts)}.{_apart(lines, group)}"
+    return f"One event of {group} in a hundred {joined(parts)}.{_apart(lines, group)}"
 
 
 def _apart(lines: Sequence[Line], group: str) -> str:

@@ -17,9 +17,10 @@ from reports.capacity import Capacity, fewest_members
 from reports.contents import contents
 from reports.markdown import summary
 from reports.page import render, write_page
+from reports.sections.judged import verdict_sentence
 from reports.traces import lag_bands, lag_by_group
 from rundata.measurement import Measurement
-from rundata.replications import summarise
+from rundata.replications import Estimate, summarise
 from rundata.run import Run
 from rundata.tables import Incident
 from scenarios.profiles import IDEAL
@@ -203,6 +204,18 @@ def test_every_verdict_is_on_the_page_as_word_and_symbol():
     assert f"Of {len(verdicts())} figures that were predicted before the run" in text
 
 
+def test_a_difference_that_the_instants_explain_is_told():
+    """Peak lag beyond the prediction, and as the model says once the fence is known."""
+    predicted = {"lag.max": Estimate(1800, "events", (1400, 2300), (1300, 2500), replications=200)}
+    given = {"lag.max": Estimate(2950, "events", (2930, 2970), (2920, 2980), replications=40)}
+    found = agreement.judge(leader_crash(), predicted, {"lag.max": Measurement(3000, "events")}, given=given)
+
+    assert verdict_sentence(found) == (
+        "Of 1 figures that were predicted before the run, 0 agree with what was observed, and 1 differs: peak lag."
+        " 1 of these agrees once the observed instants are put into the model."
+    )
+
+
 def test_a_prediction_speaks_of_what_will_be(all_pages: dict[str, str]):
     text = Parsed(all_pages["prediction"]).text
 
@@ -289,6 +302,18 @@ def test_several_live_runs_are_told_apart(all_pages: dict[str, str]):
     assert "driven 1" in text
     assert "driven 3" in text
     assert "The driven 3 run is incomplete" in text
+
+
+def test_runs_of_different_scenarios_stand_side_by_side():
+    """One has objectives, groups and faults that the other lacks; the page says that they differ."""
+    other = leader_crash(
+        groups={"fulfilment": {"topics": ["orders"], "work": "1ms"}}, faults=[], objectives={}, expect=["lost == 0"]
+    )
+    for runs in ([live(), Run(made_up_run(other))], [Run(made_up_run(other)), live()]):
+        page = render(contents(runs))
+
+        assert Parsed(page).problems == []
+        assert "not of one and the same scenario" in page
 
 
 def test_the_band_holds_95_percent_of_runs():

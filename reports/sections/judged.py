@@ -67,6 +67,13 @@ def verdict_sentence(verdicts: Mapping[str, Verdict]) -> str:
         if differing
         else "."
     )
+    explained = sum(
+        verdict.given is not None and verdict.given.verdict == "agrees"
+        for verdict in verdicts.values()
+        if verdict.verdict == "differs"
+    )
+    if explained:
+        said += f" {explained} of these agree{'s' if explained == 1 else ''} once the observed instants are put into the model."
     by_interval = sum(verdict.verdict != "cannot tell" or verdict.observed is not None for verdict in verdicts.values())
     chance = round(by_interval * 0.05)
     if chance:
