@@ -109,7 +109,7 @@ def _producer(choose: random.Random, topic: str, length_ms: int) -> dict[str, An
     settings: dict[str, Any] = {"acks": acks, "linger.ms": choose.choice([0, 0, 5, 10, 30])}
     if acks == "all":
         settings["enable.idempotence"] = choose.random() < 0.6
-    if choose.random() < 0.2:
+    if choose.random() < 0.2 and settings.get("enable.idempotence"):
         settings["max.in.flight.requests.per.connection"] = choose.choice([1, 2, 3])
     if choose.random() < 0.3:
         settings["batch.num.messages"] = choose.choice([1, 2, 3, 7])
