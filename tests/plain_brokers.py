@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import simpy
-from plain_clock import Phase, Signal
 
+from plain_clock import Phase, Signal
 from rundata.rows import NONE
 
 if TYPE_CHECKING:

@@ -4,10 +4,10 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 import simpy
+
 from plain_brokers import OFFSETS_PARTITIONS
 from plain_clock import Control, Signal
 from plain_members import Member, Seat
-
 from scenarios.clients import consumer_settings
 from scenarios.faults import FailingWork, MemberCrash, MemberLeave, SlowWork
 from scenarios.partitioners import coordinator_partition

@@ -7,8 +7,8 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import simpy
-from plain_clock import Phase, Signal
 
+from plain_clock import Phase, Signal
 from rundata.rows import MOST_ATTEMPTS, Kind, Outcome
 from scenarios.partitioners import librdkafka_partition
 

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import simpy
 from numpy.typing import NDArray
+
 from plain_brokers import OFFSETS, OFFSETS_PARTITIONS, Partition, Request
 from plain_clock import Clock, Control, Phase, Signal
 from plain_groups import Group
 from plain_members import Member
 from plain_producers import Client
-
 from rundata.rows import LOG_RECORD, NEVER, Kind, Outcome, new_operations
 from rundata.tables import Incident, Names, RunData
 from scenarios.clients import topic_setting

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import simpy
+
 from plain_brokers import Partition, Request
 from plain_clock import Phase, Signal
-
 from rundata.rows import NONE
 from scenarios.clients import producer_settings
 from scenarios.plan import CLIENT_CHOOSES

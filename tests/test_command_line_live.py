@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from process_groups import left_of_group
 
 EVENTDRILL = str(Path(sys.executable).with_name("eventdrill"))

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from process_groups import left_of_group
 from typer.testing import CliRunner
 
 import eventdrill as ed
 from eventdrill.command_line import app
+from process_groups import left_of_group
 
 SMALL = """\
 scenario: small

@@ -13,8 +13,8 @@ import numpy as np
 import psutil
 import pytest
 from confluent_kafka import Consumer, TopicPartition
-from live_runs import SMALL, drive_embedded, drive_on, group_code, load, rows_of, start
 
+from live_runs import SMALL, drive_embedded, drive_on, group_code, load, rows_of, start
 from loadgen.clusters.layout import free_ports
 from loadgen.control_link import Ui
 from loadgen.engine import DriveError

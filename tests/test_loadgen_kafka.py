@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from confluent_kafka.admin import AdminClient
-from live_runs import drive_on, group_code, load, rows_of, spec_of
 
+from live_runs import drive_on, group_code, load, rows_of, spec_of
 from loadgen.clusters.local import LocalKafka, start_local
 from rundata.checks import check
 from rundata.rows import Kind, Outcome

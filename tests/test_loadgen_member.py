@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
-from runs import Build
 
 from loadgen import member_commits
 from loadgen.crew import _intervals
@@ -17,6 +16,7 @@ from loadgen.member_work import Handler, Interval, Lateness, Stopped, clock
 from loadgen.records import encode
 from rundata.row_log import read_rows
 from rundata.rows import NONE, Kind, Outcome
+from runs import Build
 from scenarios.profiles import IDEAL
 from sim.draws import Draws
 

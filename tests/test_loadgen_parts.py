@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from runs import Build, ns, scenario_with
 
 from loadgen.children import file_name
 from loadgen.crew import _range_shares
@@ -20,6 +19,7 @@ from loadgen.validity import invalid_reasons, limits
 from loadgen.warm_up import is_steady
 from rundata.rows import Kind, Outcome, new_operations
 from rundata.tables import Gauge, Incident
+from runs import Build, ns, scenario_with
 
 MS = 1_000_000
 

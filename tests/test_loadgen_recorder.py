@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from runs import Build
 
 from loadgen.recorder import Recorder
 from rundata.dataset import RunWriter
 from rundata.row_log import RowLog
 from rundata.rows import NEVER, NONE, Kind, Outcome
 from rundata.tables import RunData
+from runs import Build
 
 
 def story() -> Build:

@@ -1,8 +1,8 @@
 """Verdicts: each rule of each kind of figure, with literal numbers."""
 
 import pytest
-from page_data import leader_crash
 
+from page_data import leader_crash
 from reports.agreement import Verdict, agreement_json, judge, judged_names, overall, tolerance_of, total_difference
 from rundata.measurement import Measurement
 from rundata.replications import Estimate

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from page_data import leader_crash, made_up_run
 
+from page_data import leader_crash, made_up_run
 from reports import agreement
 from reports.capacity import Capacity, fewest_members
 from reports.contents import contents

@@ -3,12 +3,12 @@
 import math
 
 import pytest
-from page_data import leader_crash, made_up_run
-from runs import Build
 
+from page_data import leader_crash, made_up_run
 from reports.capacity import fewest_members
 from reports.slo import GIVEN_UP, NO_FAULT, assess, objective_text, objectives_json
 from rundata.tables import RunData
+from runs import Build
 from scenarios.schema import Objective, Scenario
 
 FAST = {

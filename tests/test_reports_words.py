@@ -3,8 +3,8 @@
 import math
 
 import pytest
-from page_data import leader_crash
 
+from page_data import leader_crash
 from reports.drawing import inline_svg
 from reports.incidents import story
 from reports.words import (

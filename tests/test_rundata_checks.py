@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from runs import Build, clean_run, without_audit
 
 from rundata.checks import CHECKS, check
 from rundata.findings import CheckResult
 from rundata.rows import Kind, Outcome
 from rundata.tables import RunData
+from runs import Build, clean_run, without_audit
 
 ACKS_1 = {"producers": {"shop": {"settings": {"acks": "1", "enable.idempotence": False}}}}
 CRASH = {"faults": [{"fault": "broker_crash", "broker": 1, "at": "2s", "for": "2s"}]}

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from runs import Build, clean_run
 
 from rundata.dataset import DatasetError, RunWriter, open_run, save
 from rundata.row_log import RowLog
 from rundata.rows import Kind
 from rundata.tables import RunData
+from runs import Build, clean_run
 
 TABLES = (
     "actions", "extents", "faults", "gauges", "incidents", "log", "operations", "phases", "plan", "tallies", "windows",

@@ -9,7 +9,6 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from runs import Build, clean_run, ns, scenario_with
 
 from rundata import series
 from rundata.dataset import save
@@ -17,6 +16,7 @@ from rundata.expect import judge
 from rundata.histogram import Histogram, bin_of, middle_of
 from rundata.measurement import Measurement
 from rundata.replications import estimate, summarise
+from runs import Build, clean_run, ns, scenario_with
 
 # ---- replications --------------------------------------------------------------------------------------------------
 

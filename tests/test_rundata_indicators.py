@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-from runs import Build, clean_run, ns, values, without_audit
 
 from rundata.backlog import backlog, disturbances
 from rundata.books import Books
@@ -13,6 +12,7 @@ from rundata.indicators import MEASURES, Measurement, measure, measure_one
 from rundata.rows import Outcome
 from rundata.scopes import EVERYTHING
 from rundata.tables import RunData
+from runs import Build, clean_run, ns, values, without_audit
 from scenarios.expectations import INDICATORS, parse_indicator
 
 TWO_GROUPS = {"groups": {"audit": {"topics": ["orders"], "work": "1ms"}}}

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from runs import Build, clean_run, without_audit
 
 from rundata.books import Books, End
 from rundata.indicators import measure
@@ -14,6 +13,7 @@ from rundata.operations import arranged
 from rundata.pairs import Block, HandlingTally, SendTally
 from rundata.rows import NEVER, Outcome
 from rundata.tables import RunData
+from runs import Build, clean_run, without_audit
 
 FEW = settings(max_examples=40, deadline=None)
 """Runs are slow to draw, and the machine that runs the tests may be busy."""

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from runs import Build, clean_run, without_audit
 
 from rundata.dataset import RunWriter, open_run
 from rundata.indicators import measure
 from rundata.measurement import Measurement
 from rundata.run import Run
 from rundata.tables import RunData
+from runs import Build, clean_run, without_audit
 
 EXPECTING = {"expect": ["lost == 0", "latency[work].p99 < 50ms"]}
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import confluent_kafka
 import pytest
+
 from librdkafka_properties import librdkafka_rows
 from scenario_text import changed, complaints, small
-
 from scenarios.clients import NO_LIMIT, broker_setting, consumer_settings, producer_settings, topic_setting
 from scenarios.quantities import MILLISECOND, SECOND
 from scenarios.settings import known_settings

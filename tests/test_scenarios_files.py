@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scenario_text import GOOD, complaints, small
 
+from scenario_text import GOOD, complaints, small
 from scenarios import shipped
 from scenarios.errors import ScenarioError, format_path
 from scenarios.files import load_scenario, load_text, problems, scenario_text

@@ -4,8 +4,8 @@ import time
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scenario_text import GOOD
 
+from scenario_text import GOOD
 from scenarios.errors import ScenarioError
 from scenarios.files import load_text
 from scenarios.lint import notes, warnings

@@ -3,8 +3,8 @@
 # ruff: noqa: E501 -- messages stand here whole, as people see them
 
 import pytest
-from scenario_text import GOOD, changed
 
+from scenario_text import GOOD, changed
 from scenarios import shipped
 from scenarios.files import load_scenario, load_text
 from scenarios.lint import notes, warnings

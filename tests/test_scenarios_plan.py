@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scenario_text import changed, small
 
+from scenario_text import changed, small
 from scenarios.files import load_text
 from scenarios.plan import CLIENT_CHOOSES, NO_KEY, Plan, make_plan, plan_faults, replica_assignment
 from scenarios.quantities import MILLISECOND, SECOND

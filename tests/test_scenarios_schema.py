@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scenario_text import GOOD, changed
 
+from scenario_text import GOOD, changed
 from scenarios import shipped
 from scenarios.errors import ScenarioError
 from scenarios.files import load_text, scenario_text

@@ -3,6 +3,7 @@
 # ruff: noqa: E501 -- messages stand here whole, as people see them
 
 import pytest
+
 from scenario_text import changed, complaints
 
 WRONG: list[tuple[str, tuple[str, str], list[str]]] = [

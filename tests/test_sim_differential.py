@@ -10,13 +10,13 @@ from dataclasses import fields
 from functools import lru_cache
 
 import pytest
+
 from plain_model import Rules, simulate_plainly
 from random_scenarios import Case, random_case
 from run_comparison import first_difference
-from tight_arrays import simulate_in_tight_arrays
-
 from rundata.tables import RunData
 from sim.engine import simulate
+from tight_arrays import simulate_in_tight_arrays
 
 CASES = int(os.environ.get("EVENTDRILL_DIFFERENTIAL", "300"))
 

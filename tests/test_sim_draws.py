@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from scenario_text import small
 
+from scenario_text import small
 from scenarios.plan import Plan, make_plan
 from scenarios.profiles import IDEAL, KNOTS, Measured, Profile
 from scenarios.quantities import SECOND

@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from by_hand import by_hand, constant, ms
 from random_scenarios import random_case
-from tight_arrays import simulate_in_tight_arrays
-
 from rundata.dataset import save
 from rundata.indicators import measure_one
 from rundata.rows import Kind, Outcome
@@ -27,6 +26,7 @@ from sim.engine import simulate
 from sim.observed import NOTHING_OBSERVED, Observed
 from sim.refuse import cannot
 from sim.world import World
+from tight_arrays import simulate_in_tight_arrays
 
 FEW = range(8)
 """Random scenarios that are run again in another way."""

@@ -4,10 +4,10 @@ import math
 
 import psutil
 import pytest
-from scenario_text import small
 
 from rundata.rows import Kind
 from rundata.tables import RunData
+from scenario_text import small
 from scenarios.plan import make_plan
 from scenarios.profiles import IDEAL, KNOTS, Measured, Profile
 from scenarios.schema import Scenario

@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Any
 
 from runs import Build, ns
-
 from sim.observed import NOTHING_OBSERVED, Assignment, Observed
 
 CRASH: dict[str, Any] = {"faults": [{"fault": "broker_crash", "broker": "leader of orders/0", "at": "3s", "for": "3s"}]}

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
 from plain_model import simulate_plainly
 from random_scenarios import random_case
-
 from rundata.rows import NONE, Kind, Outcome
 from rundata.tables import RunData
 from scenarios.files import load_text

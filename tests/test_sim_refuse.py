@@ -1,8 +1,8 @@
 """What the simulator refuses: each thing with its place, and nothing else."""
 
 import pytest
-from scenario_text import small
 
+from scenario_text import small
 from scenarios.files import load_scenario
 from scenarios.shipped import scenario_names
 from sim.refuse import cannot

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from by_hand import by_hand
 
+from by_hand import by_hand
 from rundata.rows import Kind
 from scenarios.plan import make_plan
 from scenarios.profiles import IDEAL

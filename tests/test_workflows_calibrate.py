@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from runs import Build, ns
 
 from eventdrill.workflows.calibrate import Residuals, calibration_scenario, fit, residuals, shipped_base
+from runs import Build, ns
 from scenarios.plan import make_plan
 from scenarios.profiles import KNOTS
 from scenarios.quantities import MILLISECOND, SECOND
