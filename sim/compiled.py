@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_SOURCES = ("compiled.py", "kernel.py", "world.py")
+_SOURCES = ("compiled.py", "world.py", "kernel/*.py")
 
 
 def cache_folder() -> Path:
@@ -19,8 +19,9 @@ def cache_folder() -> Path:
     """
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     state = 0
-    for name in _SOURCES:
-        state = zlib.crc32(Path(__file__).with_name(name).read_bytes(), state)
+    here = Path(__file__).parent
+    for path in (path for pattern in _SOURCES for path in sorted(here.glob(pattern))):
+        state = zlib.crc32(path.read_bytes(), state)
     return Path(root) / "eventdrill" / "numba" / f"{state:08x}"
 
 

@@ -1,0 +1,29 @@
+"""What moves the events between two instants of control: one scalar loop over arrays, compiled by Numba, runnable as it is written.
+
+No random draws inside: random inputs are arrays, and `advance` returns SHORT when something must grow. The rules are docs/model.md's.
+Each module holds one subject; here is what control calls.
+"""
+
+from sim.kernel.commits import commit_what_is_done, has_commit_under_way, note_commit, wait_for_commit
+from sim.kernel.fetches import enter_poll_loop, poll_at, wake_fetch, wake_fetches
+from sim.kernel.logs import cut_back, set_halted
+from sim.kernel.loop import advance
+from sim.kernel.producers import break_connections
+from sim.kernel.visibility import forget_leader, learned
+
+__all__ = [
+    "advance",
+    "break_connections",
+    "commit_what_is_done",
+    "cut_back",
+    "enter_poll_loop",
+    "forget_leader",
+    "has_commit_under_way",
+    "learned",
+    "note_commit",
+    "poll_at",
+    "set_halted",
+    "wait_for_commit",
+    "wake_fetch",
+    "wake_fetches",
+]

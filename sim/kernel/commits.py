@@ -1,0 +1,199 @@
+"""Commits: what they cover, when they end, and who goes on then."""
+
+from sim import world as at
+from sim.compiled import compiled, entry
+from sim.kernel.fetches import enter_poll_loop
+from sim.kernel.rows import KIND_COMMIT, close, new_row
+from sim.world import (
+    ASKED,
+    ATTEMPT,
+    AUTO,
+    BATCH_LEFT,
+    CM_AFTER,
+    CM_BEFORE,
+    CM_BEGUN,
+    CM_DONE,
+    CM_ITEM,
+    CM_ITEMS,
+    CM_LENGTH,
+    CM_LIFE,
+    CM_MEMBER,
+    CM_TIMED,
+    CM_VERSION,
+    CODE,
+    COMMITS,
+    COMMITTING,
+    COORDINATOR,
+    DUE,
+    END,
+    FINISHED,
+    GIVEN,
+    GOES_ON,
+    GROUP,
+    INTERVAL,
+    ITEMS,
+    LAST_COMMIT,
+    LIFE,
+    MODE,
+    N_COMMITS,
+    NONE,
+    NOW,
+    O_ENDED,
+    O_STARTED,
+    ON_COMMITTED,
+    ON_TRY,
+    OPEN,
+    OWNED,
+    SETTLED,
+    SETTLING,
+    STATE,
+    TO_DUTY,
+    TO_FIRST_TRY,
+    TO_NEXT_EVENT,
+    TO_POLL,
+    WHO,
+    WHY,
+    WORK,
+    WORKING,
+    World,
+    push,
+)
+
+
+@compiled
+def commit_if_due(w: World, m: int) -> None:
+    """Commit what is done if the interval is over."""
+    member, now = w.member[m], w.scalars[NOW]
+    interval = w.group[member[GROUP], INTERVAL]
+    if interval > 0 and now >= member[DUE]:
+        commit_what_is_done(w, m)
+        member[DUE] = now + interval
+
+
+@entry
+def commit_what_is_done(w: World, m: int) -> None:
+    """Begin the commit of a group that commits at an interval."""
+    begin_commit(w, m, GIVEN if w.group[w.member[m, GROUP], MODE] == AUTO else FINISHED)
+
+
+@compiled
+def begin_commit(w: World, m: int, progress: int) -> None:
+    """Begin a commit of all partitions with something new, if there are any."""
+    s, member = w.scalars, w.member[m]
+    first = s[ITEMS]
+    for p in range(w.mp.shape[1]):
+        mp = w.mp[m, p]
+        if mp[OWNED] and mp[progress] != mp[ASKED]:
+            mp[ASKED] = mp[progress]
+            w.item[s[ITEMS], 0] = p
+            w.item[s[ITEMS], 1] = mp[progress]
+            s[ITEMS] += 1
+    if s[ITEMS] == first:
+        return
+    c = s[COMMITS]
+    s[COMMITS] = c + 1
+    commit = w.commit[c]
+    commit[:] = 0
+    commit[CM_MEMBER] = m
+    commit[CM_LIFE] = member[LIFE]
+    commit[CM_BEGUN] = s[NOW]
+    commit[CM_LENGTH] = max(w.commit_time[m, member[N_COMMITS]], member[at.RECORDED_NS] - s[NOW])
+    commit[CM_ITEM] = first
+    commit[CM_ITEMS] = s[ITEMS] - first
+    commit[CM_BEFORE] = member[LAST_COMMIT]
+    commit[CM_AFTER] = NONE
+    if member[LAST_COMMIT] != NONE:
+        w.commit[member[LAST_COMMIT], CM_AFTER] = c
+    member[LAST_COMMIT] = c
+    member[N_COMMITS] += 1
+    s[OPEN] += 1
+    if w.knows[member[CODE], w.group[member[GROUP], COORDINATOR]]:
+        push(w, s[NOW] + commit[CM_LENGTH], END, 0, 0, ON_COMMITTED, c, 0, 0)
+
+
+@entry
+def has_commit_under_way(w: World, m: int) -> bool:
+    """Whether the member's last commit has not ended."""
+    last = w.member[m, LAST_COMMIT]
+    return last != NONE and not w.commit[last, CM_DONE]
+
+
+@entry
+def wait_for_commit(w: World, m: int, goes_on: int) -> None:
+    """Go on when the last commit has ended."""
+    member = w.member[m]
+    member[GOES_ON] = goes_on
+    member[STATE] = SETTLING if goes_on == TO_DUTY else COMMITTING
+    if not has_commit_under_way(w, m):
+        go_on(w, m)
+
+
+@compiled
+def go_on(w: World, m: int) -> None:
+    """Go on after a commit that was waited for."""
+    s, member = w.scalars, w.member[m]
+    goes_on = member[GOES_ON]
+    if goes_on == TO_FIRST_TRY:
+        member[STATE] = WORKING
+        member[ATTEMPT] = 1
+        push(w, s[NOW], WORK, member[CODE], 0, ON_TRY, m, 0, member[LIFE])
+    elif goes_on == TO_NEXT_EVENT:
+        next_event_later(w, m)
+    elif goes_on == TO_POLL:
+        enter_poll_loop(w, m)
+    else:
+        s[WHY] = SETTLED
+        s[WHO] = m
+
+
+@compiled
+def next_event_later(w: World, m: int) -> None:
+    """Begin the next event in the order of work, after a commit."""
+    member = w.member[m]
+    if member[BATCH_LEFT] > 0:
+        member[STATE] = WORKING
+        member[ATTEMPT] = 1
+        push(w, w.scalars[NOW], WORK, member[CODE], 0, ON_TRY, m, 0, member[LIFE])
+    else:
+        enter_poll_loop(w, m)
+
+
+@compiled
+def commit_timed(w: World, c: int, version: int) -> None:
+    """A commit's time is over; it ends no earlier than the one before."""
+    if w.commit[c, CM_VERSION] != version or w.commit[c, CM_TIMED]:
+        return
+    w.commit[c, CM_TIMED] = 1
+    before = w.commit[c, CM_BEFORE]
+    if before != NONE and not w.commit[before, CM_DONE]:
+        return
+    while c != NONE and w.commit[c, CM_TIMED]:
+        end_commit(w, c)
+        c = w.commit[c, CM_AFTER]
+
+
+@compiled
+def end_commit(w: World, c: int) -> None:
+    """Note what was committed, and let a member that waited go on."""
+    s, commit = w.scalars, w.commit[c]
+    commit[CM_DONE] = 1
+    s[OPEN] -= 1
+    m = commit[CM_MEMBER]
+    member = w.member[m]
+    if member[LIFE] == commit[CM_LIFE]:
+        for n in range(commit[CM_ITEM], commit[CM_ITEM] + commit[CM_ITEMS]):
+            note_commit(w, m, w.item[n, 0], w.item[n, 1], commit[CM_BEGUN])
+        if member[LAST_COMMIT] == c and (member[STATE] == COMMITTING or member[STATE] == SETTLING):
+            go_on(w, m)
+
+
+@entry
+def note_commit(w: World, m: int, p: int, offset: int, begun: int) -> None:
+    """Record a committed offset; what lies below has ended for the group."""
+    g = w.member[m, GROUP]
+    row = w.rows[new_row(w, m, KIND_COMMIT, NONE, p, offset)]
+    row[O_STARTED] = begun
+    row[O_ENDED] = w.scalars[NOW]
+    for below in range(w.committed[g, p], offset):
+        close(w, g, p, below)
+    w.committed[g, p] = offset

@@ -1,0 +1,131 @@
+"""Members' fetches, from parked to the member's queue, and when a member looks at it."""
+
+from sim import world as at
+from sim.compiled import compiled, entry
+from sim.world import (
+    A_FROM,
+    A_OWNERSHIP,
+    A_TO,
+    ARRIVAL,
+    CALLED,
+    CODE,
+    END,
+    FETCH,
+    FETCHED,
+    GENERATION,
+    LEADER,
+    NEVER,
+    NONE,
+    NOW,
+    ON_ARRIVAL,
+    ON_FETCH,
+    ON_POLL,
+    OWNED,
+    PARKED,
+    POLL,
+    POLL_AT,
+    POLLING,
+    POSITION,
+    RETURNS,
+    RG_FROM,
+    RG_PART,
+    RG_TO,
+    RING_COUNT,
+    RING_EVENTS,
+    RING_HEAD,
+    STATE,
+    VISIBLE_END,
+    World,
+    push,
+)
+
+
+@entry
+def poll_at(w: World, m: int, time: int) -> None:
+    """Have a polling member look again at an instant."""
+    member = w.member[m]
+    if time < member[POLL_AT]:
+        member[POLL_AT] = time
+        push(w, time, POLL, member[CODE], 0, ON_POLL, m, 0, 0)
+
+
+@entry
+def enter_poll_loop(w: World, m: int) -> None:
+    """Call for records, after a batch or a duty."""
+    member, now = w.member[m], w.scalars[NOW]
+    member[STATE] = POLLING
+    member[CALLED] = now
+    member[RETURNS] = now
+    member[POLL_AT] = NEVER
+    poll_at(w, m, now)
+
+
+@entry
+def wake_fetch(w: World, m: int, p: int) -> None:
+    """Answer a member's parked fetch if the partition has something for it."""
+    if p >= w.mp.shape[1] or w.mp[m, p, OWNED] == 0 or w.mp[m, p, POSITION] >= w.part[p, VISIBLE_END]:
+        return
+    b, code = w.part[p, LEADER], w.member[m, CODE]
+    if b == NONE or not w.knows[code, p] or not w.mb[m, b, PARKED]:
+        return
+    push(w, w.scalars[NOW], FETCH, code, b, ON_FETCH, m, b, 0)
+
+
+@entry
+def wake_fetches(w: World, m: int) -> None:
+    """See whether any of a member's parked fetches has something to bring."""
+    for p in range(w.mp.shape[1]):
+        wake_fetch(w, m, p)
+
+
+@compiled
+def fetched(w: World, m: int, b: int) -> None:
+    """Answer a fetch with all that is visible."""
+    s, member = w.scalars, w.member[m]
+    if not w.mb[m, b, PARKED]:
+        return
+    any_record = False
+    for p in range(w.mp.shape[1]):
+        answer, mp = w.answer[m, b, p], w.mp[m, p]
+        answer[A_TO] = answer[A_FROM]
+        if mp[OWNED] and w.part[p, LEADER] == b and w.knows[member[CODE], p] and mp[POSITION] < w.part[p, VISIBLE_END]:
+            answer[A_FROM] = mp[POSITION]
+            answer[A_TO] = w.part[p, VISIBLE_END]
+            answer[A_OWNERSHIP] = mp[OWNED]
+            mp[POSITION] = answer[A_TO]
+            any_record = True
+    if not any_record:
+        return
+    n = w.mb[m, b, FETCHED]
+    w.mb[m, b, FETCHED] = n + 1
+    w.mb[m, b, PARKED] = 0
+    push(w, s[NOW] + w.fetch[m, b, n], ARRIVAL, member[CODE], b, ON_ARRIVAL, m, b, member[GENERATION])
+
+
+@compiled
+def arrived(w: World, m: int, b: int, generation: int) -> None:
+    """Put an answer's records into the member's queue and send the next fetch."""
+    s, member = w.scalars, w.member[m]
+    if member[GENERATION] != generation:
+        return
+    for p in range(w.mp.shape[1]):
+        answer = w.answer[m, b, p]
+        if answer[A_TO] > answer[A_FROM] and w.mp[m, p, OWNED] == answer[A_OWNERSHIP]:
+            place = (member[RING_HEAD] + member[RING_COUNT]) % w.ring.shape[1]
+            w.ring[m, place, RG_PART] = p
+            w.ring[m, place, RG_FROM] = answer[A_FROM]
+            w.ring[m, place, RG_TO] = answer[A_TO]
+            member[RING_COUNT] += 1
+            member[RING_EVENTS] += answer[A_TO] - answer[A_FROM]
+    if member[STATE] == POLLING:
+        poll_at(w, m, s[NOW])
+    n = w.mb[m, b, FETCHED] - 1
+    push(w, s[NOW] + w.turnaround[m, b, n], END, 0, 0, at.ON_TURNED, m, b, generation)
+
+
+@compiled
+def turned(w: World, m: int, b: int, generation: int) -> None:
+    """Park the next fetch."""
+    if w.member[m, GENERATION] == generation:
+        w.mb[m, b, PARKED] = 1
+        wake_fetches(w, m)

@@ -1,0 +1,162 @@
+"""Partitions' logs: requests that are appended, replicated and timed; what is lost with a leader."""
+
+from sim.compiled import compiled, entry
+from sim.world import (
+    DL_BEGAN,
+    DL_OFFSET,
+    DL_PART,
+    END,
+    EPOCH,
+    HALTED,
+    HANDED,
+    IDEMPOTENT,
+    L_EPOCH,
+    L_EVENT,
+    L_REQUEST,
+    L_TIME,
+    LAST_REQ,
+    LOG_LEN,
+    NEXT,
+    NONE,
+    NOW,
+    OFFSET,
+    ON_VISIBLE,
+    OPEN,
+    PENDING,
+    R_AFTER,
+    R_APPENDED,
+    R_BEFORE,
+    R_BROKER,
+    R_BYTES,
+    R_COUNT,
+    R_CUT,
+    R_DEAD,
+    R_DUE,
+    R_END,
+    R_HEAD,
+    R_LEFT,
+    R_NEXT,
+    R_PART,
+    R_REPLICATED,
+    R_SENDER,
+    R_TIMED,
+    R_VERSION,
+    REQUESTS,
+    World,
+    push,
+)
+
+
+@compiled
+def new_request(w: World, sender: int, b: int, p: int, head: int, count: int, size: int) -> int:
+    """Return a new request."""
+    r = w.scalars[REQUESTS]
+    w.scalars[REQUESTS] = r + 1
+    row = w.request[r]
+    row[:] = 0
+    row[R_SENDER] = sender
+    row[R_BROKER] = b
+    row[R_PART] = p
+    row[R_HEAD] = head
+    row[R_COUNT] = count
+    row[R_BYTES] = size
+    row[R_NEXT] = NONE
+    row[R_AFTER] = NONE
+    row[R_BEFORE] = NONE
+    row[R_DEAD] = NONE
+    return r
+
+
+@compiled
+def append(w: World, r: int, leader_ns: int, duration: int, idempotent: bool) -> None:
+    """Take a request into its partition's log; it becomes visible after `duration` in which the partition is not halted."""
+    s, request, event = w.scalars, w.request[r], w.event
+    p = request[R_PART]
+    part = w.part[p]
+    before = part[LAST_REQ]
+    request[R_APPENDED] = s[NOW] + leader_ns
+    request[R_REPLICATED] = s[NOW] + (leader_ns + duration) // 2
+    request[R_BEFORE] = before
+    if before != NONE:
+        request[R_APPENDED] = max(request[R_APPENDED], w.request[before, R_APPENDED])
+        request[R_REPLICATED] = max(request[R_REPLICATED], w.request[before, R_REPLICATED])
+        w.request[before, R_AFTER] = r
+    part[LAST_REQ] = r
+    if part[PENDING] == NONE:
+        part[PENDING] = r
+    e, dead = request[R_HEAD], request[R_DEAD]
+    for _ in range(request[R_COUNT]):
+        known = NONE
+        if dead != NONE:
+            known = w.member[dead, DL_OFFSET]
+        elif idempotent:
+            known = event[e, OFFSET]
+        if known == NONE:
+            offset = part[LOG_LEN]
+            record = w.log[p, offset]
+            record[L_EVENT] = e
+            record[L_TIME] = w.member[dead, DL_BEGAN] if dead != NONE else event[e, HANDED]
+            record[L_EPOCH] = part[EPOCH]
+            record[L_REQUEST] = r
+            part[LOG_LEN] = offset + 1
+            s[OPEN] += 1
+            if dead != NONE:
+                w.member[dead, DL_OFFSET] = offset
+            else:
+                event[e, OFFSET] = offset
+        if dead == NONE:
+            e = event[e, NEXT]
+    request[R_END] = part[LOG_LEN]
+    if part[HALTED]:
+        request[R_LEFT] = duration
+    else:
+        request[R_DUE] = s[NOW] + duration
+        push(w, request[R_DUE], END, 0, 0, ON_VISIBLE, r, request[R_VERSION], 0)
+
+
+@entry
+def set_halted(w: World, p: int, halted: int) -> None:
+    """Stop or restart the time of what is not visible yet."""
+    s, part = w.scalars, w.part[p]
+    if part[HALTED] == halted:
+        return
+    part[HALTED] = halted
+    r = part[PENDING]
+    while r != NONE:
+        request = w.request[r]
+        if not request[R_TIMED]:
+            if halted:
+                request[R_LEFT] = request[R_DUE] - s[NOW]
+                request[R_VERSION] += 1
+            else:
+                request[R_DUE] = s[NOW] + request[R_LEFT]
+                push(w, request[R_DUE], END, 0, 0, ON_VISIBLE, r, request[R_VERSION], 0)
+        r = request[R_AFTER]
+
+
+@entry
+def cut_back(w: World, p: int) -> None:
+    """Lose what no follower of a partition has."""
+    s, part = w.scalars, w.part[p]
+    r = part[LAST_REQ]
+    while r != NONE and w.request[r, R_REPLICATED] > s[NOW]:
+        w.request[r, R_CUT] = 1
+        r = w.request[r, R_BEFORE]
+    if part[PENDING] != NONE and w.request[part[PENDING], R_CUT]:
+        part[PENDING] = NONE
+    part[LAST_REQ] = r
+    if r != NONE:
+        w.request[r, R_AFTER] = NONE
+    while part[LOG_LEN] > 0:
+        record = w.log[p, part[LOG_LEN] - 1]
+        request = w.request[record[L_REQUEST]]
+        if not request[R_CUT]:
+            break
+        part[LOG_LEN] -= 1
+        s[OPEN] -= 1
+        dead = request[R_DEAD]
+        if dead == NONE:
+            if w.proc[request[R_SENDER], IDEMPOTENT]:
+                w.event[record[L_EVENT], OFFSET] = NONE
+        elif w.member[dead, DL_PART] == p and w.member[dead, DL_OFFSET] == part[LOG_LEN]:
+            w.member[dead, DL_OFFSET] = NONE

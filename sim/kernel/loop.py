@@ -1,0 +1,183 @@
+"""The loop over the heap of what happens next."""
+
+from sim.compiled import compiled, entry
+from sim.kernel.commits import commit_timed
+from sim.kernel.fetches import arrived, fetched, turned
+from sim.kernel.polls import poll
+from sim.kernel.producers import answered, free_connection, hand_over, make_batches, serve
+from sim.kernel.visibility import timed
+from sim.kernel.work import begin_batch, begin_try, handled, recorded, send_dead_letter, tried
+from sim.world import (
+    C_HEAD,
+    C_SERVED,
+    COMMITS,
+    DEAD_LETTERS,
+    DL_PART,
+    FETCHED,
+    HEAP,
+    ITEMS,
+    LIFE,
+    LOG_LEN,
+    MOST,
+    N_COMMITS,
+    NONE,
+    NOW,
+    ON_ANSWER,
+    ON_APPENDED,
+    ON_ARRIVAL,
+    ON_BATCH,
+    ON_BEGIN,
+    ON_COMMITTED,
+    ON_DEAD_LETTER,
+    ON_FETCH,
+    ON_HAND_OVER,
+    ON_HANDLED,
+    ON_POLL,
+    ON_RECORDED,
+    ON_SERVICE,
+    ON_TRIED,
+    ON_TRY,
+    ON_TURNED,
+    ON_VISIBLE,
+    OPEN,
+    Q_COUNT,
+    R_COUNT,
+    R_PART,
+    REACHED,
+    REQUESTS,
+    RING_COUNT,
+    ROWS,
+    SHORT,
+    TRIES,
+    WAKES,
+    WANT,
+    WHY,
+    World,
+    pop,
+)
+
+
+@compiled
+def is_short(w: World) -> bool:
+    """Whether the next thing on the heap might find too little room; WANT says of what."""
+    s = w.scalars
+    parts, brokers = w.mp.shape[1], w.conn.shape[1]
+    members = w.member.shape[0]
+    if s[HEAP] + 64 + 4 * (members + 1) * (parts + 1) + members * brokers > w.heap.shape[0]:
+        s[WANT] = 1
+    elif s[REQUESTS] + 64 > w.request.shape[0]:
+        s[WANT] = 2
+    elif s[ROWS] + s[MOST] + parts * 4 + 64 > w.rows.shape[0]:
+        s[WANT] = 3
+    elif s[COMMITS] + 8 > w.commit.shape[0]:
+        s[WANT] = 4
+    elif s[ITEMS] + 8 * parts + 8 > w.item.shape[0]:
+        s[WANT] = 5
+    else:
+        s[WANT] = short_of(w)
+    return s[WANT] != 0
+
+
+@compiled
+def short_of(w: World) -> int:
+    """Return which random input, log or queue the next thing would exhaust, or 0."""
+    what, a, b = w.heap[0, 3], w.heap[0, 4], w.heap[0, 5]
+    if what == ON_BATCH:
+        count = w.queue[a, b, Q_COUNT]
+        if w.scalars[REQUESTS] + count + 64 > w.request.shape[0]:
+            return 2
+        if w.scalars[HEAP] + count + 64 > w.heap.shape[0]:
+            return 1
+    elif what == ON_SERVICE:
+        if w.conn[a, b, C_SERVED] >= w.produce.shape[2]:
+            return 6
+        r = w.conn[a, b, C_HEAD]
+        if r != NONE and w.part[w.request[r, R_PART], LOG_LEN] + w.request[r, R_COUNT] > w.log.shape[1]:
+            return 7
+    elif what == ON_DEAD_LETTER:
+        if w.part[w.member[a, DL_PART], LOG_LEN] + 1 > w.log.shape[1]:
+            return 7
+    elif what == ON_FETCH:
+        if w.mb[a, b, FETCHED] >= w.fetch.shape[2]:
+            return 8
+    elif what == ON_ARRIVAL:
+        if w.member[a, RING_COUNT] + w.mp.shape[1] >= w.ring.shape[1]:
+            return 9
+    elif what == ON_POLL:
+        if w.member[a, WAKES] >= w.wake.shape[1]:
+            return 10
+    elif what == ON_TRIED and (
+        w.member[a, TRIES] >= w.overshoot.shape[1] or w.member[a, DEAD_LETTERS] >= w.dead_letter.shape[1]
+    ):
+        return 11
+    if what >= ON_POLL and what != ON_COMMITTED:
+        m = b if what == ON_RECORDED else a
+        if w.member[m, N_COMMITS] + 2 >= w.commit_time.shape[1]:
+            return 12
+    return 0
+
+
+@compiled
+def step(w: World) -> None:
+    """Do the first thing on the heap."""
+    s, heap = w.scalars, w.heap
+    s[NOW] = heap[0, 0]
+    what, a, b, c = heap[0, 3], heap[0, 4], heap[0, 5], heap[0, 6]
+    pop(w)
+    if what == ON_HAND_OVER:
+        hand_over(w, a)
+    elif what == ON_BATCH:
+        make_batches(w, a, b)
+    elif what == ON_SERVICE:
+        serve(w, a, b)
+    elif what == ON_APPENDED:
+        free_connection(w, a)
+    elif what == ON_VISIBLE:
+        timed(w, a, b)
+    elif what == ON_ANSWER:
+        answered(w, a)
+    elif what == ON_FETCH:
+        fetched(w, a, b)
+    elif what == ON_ARRIVAL:
+        arrived(w, a, b, c)
+    elif what == ON_TURNED:
+        turned(w, a, b, c)
+    elif what == ON_POLL:
+        poll(w, a)
+    elif what == ON_RECORDED:
+        recorded(w, a, b, c)
+    elif what == ON_COMMITTED:
+        commit_timed(w, a, b)
+    elif w.member[a, LIFE] == c:
+        if what == ON_BEGIN:
+            begin_batch(w, a)
+        elif what == ON_TRY:
+            begin_try(w, a)
+        elif what == ON_TRIED:
+            tried(w, a)
+        elif what == ON_HANDLED:
+            handled(w, a)
+        else:
+            send_dead_letter(w, a)
+
+
+@entry
+def advance(w: World, until: int, key: int, earliest: int) -> int:
+    """Do everything before (until, key); return why it stopped: control is next, a member needs it, or room ran short.
+
+    From `earliest` on it also stops where nothing is open any more: at the end of that instant.
+    """
+    s, heap = w.scalars, w.heap
+    while s[HEAP] > 0:
+        time = heap[0, 0]
+        if time > until or (time == until and heap[0, 1] >= key):
+            break
+        if s[OPEN] == 0 and s[NOW] >= earliest and time > s[NOW]:
+            break
+        if is_short(w):
+            return SHORT
+        s[WHY] = REACHED
+        step(w)
+        if s[WHY] != REACHED:
+            return s[WHY]
+    return REACHED

@@ -1,0 +1,126 @@
+"""What the high watermark lets through, and who knows where a partition's leader is."""
+
+from sim.compiled import compiled, entry
+from sim.kernel.fetches import wake_fetch
+from sim.kernel.producers import free_connection
+from sim.kernel.work import dead_letter_arrived
+from sim.world import (
+    ACKS,
+    ACKS_ALL,
+    BATCH,
+    CM_DONE,
+    CM_LENGTH,
+    CM_MEMBER,
+    CM_TIMED,
+    CM_VERSION,
+    COMMITS,
+    COORDINATOR,
+    DL_PART,
+    DL_REQUEST,
+    DL_SENT,
+    DL_UNKNOWN,
+    END,
+    GROUP,
+    LIFE,
+    NONE,
+    NOW,
+    ON_BATCH,
+    ON_COMMITTED,
+    ON_DEAD_LETTER,
+    OPEN,
+    PENDING,
+    Q_COUNT,
+    R_AFTER,
+    R_CUT,
+    R_DEAD,
+    R_END,
+    R_PART,
+    R_SENDER,
+    R_TIMED,
+    R_VERSION,
+    R_VISIBLE,
+    SERVICE,
+    STATE,
+    VISIBLE_END,
+    World,
+    push,
+)
+
+
+@compiled
+def timed(w: World, r: int, version: int) -> None:
+    """A request's time is over: it and those that waited for it become visible in order."""
+    request = w.request[r]
+    if request[R_CUT] or request[R_VERSION] != version:
+        return
+    request[R_TIMED] = 1
+    p = request[R_PART]
+    while True:
+        first = w.part[p, PENDING]
+        if first == NONE or not w.request[first, R_TIMED]:
+            break
+        w.part[p, PENDING] = w.request[first, R_AFTER]
+        make_visible(w, first)
+    for m in range(w.member.shape[0]):
+        wake_fetch(w, m, p)
+
+
+@compiled
+def make_visible(w: World, r: int) -> None:
+    """Move the high watermark past a request and let it be answered."""
+    s, request = w.scalars, w.request[r]
+    request[R_VISIBLE] = 1
+    p = request[R_PART]
+    begin, end = w.part[p, VISIBLE_END], request[R_END]
+    if end > begin:
+        s[OPEN] -= end - begin
+        for g in range(w.group.shape[0]):
+            if w.reads[g, p]:
+                s[OPEN] += end - begin
+        w.part[p, VISIBLE_END] = end
+    dead = request[R_DEAD]
+    if dead != NONE:
+        if w.member[dead, STATE] == DL_SENT and w.member[dead, DL_REQUEST] == r:
+            dead_letter_arrived(w, dead)
+    elif w.proc[request[R_SENDER], ACKS] == ACKS_ALL:
+        free_connection(w, r)
+
+
+@entry
+def forget_leader(w: World, p: int) -> None:
+    """Let nobody know a partition's leader any more; what depended on it starts again later."""
+    w.knows[:, p] = 0
+    for m in range(w.member.shape[0]):
+        member = w.member[m]
+        if member[STATE] == DL_SENT and member[DL_PART] == p:
+            member[STATE] = DL_UNKNOWN
+    for c in range(w.scalars[COMMITS]):
+        commit = w.commit[c]
+        if (
+            not commit[CM_DONE]
+            and not commit[CM_TIMED]
+            and w.group[w.member[commit[CM_MEMBER], GROUP], COORDINATOR] == p
+        ):
+            commit[CM_VERSION] += 1
+
+
+@entry
+def learned(w: World, code: int, p: int) -> None:
+    """Let a process or member know a partition's new leader."""
+    s = w.scalars
+    w.knows[code, p] = 1
+    processes = w.proc.shape[0]
+    if code < processes:
+        if p < w.queue.shape[1] and w.queue[code, p, Q_COUNT] > 0:
+            push(w, s[NOW], BATCH, code, p, ON_BATCH, code, p, 0)
+        return
+    m = code - processes
+    member = w.member[m]
+    if member[STATE] == DL_UNKNOWN and member[DL_PART] == p:
+        push(w, s[NOW], SERVICE, code, 0, ON_DEAD_LETTER, m, 0, member[LIFE])
+    if w.group[member[GROUP], COORDINATOR] == p:
+        for c in range(s[COMMITS]):
+            commit = w.commit[c]
+            if commit[CM_MEMBER] == m and not commit[CM_DONE] and not commit[CM_TIMED]:
+                push(w, s[NOW] + commit[CM_LENGTH], END, 0, 0, ON_COMMITTED, c, commit[CM_VERSION], 0)
+    wake_fetch(w, m, p)
