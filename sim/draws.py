@@ -110,6 +110,9 @@ class Draws:
         self._chance = chance
         self._names = Names.of(plan.scenario)
         self._row = cache(self._make_row)
+        self._discovered: dict[tuple[int, str], dict[str, int]] = {}
+        for (fault, name, partition), at_ns in observed.discovered_ns.items():
+            self._discovered.setdefault((fault, name), {})[partition] = at_ns
         self._random_phases = profile.phases == "random"
         over_hz = requests_hz(plan) - profile.load_base_hz if profile.load_slope else 0.0
         self._load = 1 + profile.load_slope * max(0.0, over_hz) / 100
@@ -222,12 +225,12 @@ class Draws:
         begin = planned.begin_ns if isinstance(planned.fault, fault_types.BrokerStop) else self.fence_ns(fault)
         return begin + self._row(f"fault {fault}", "election", self.profile.election)[0]
 
-    def discovered_ns(self, entity: int, fault: int) -> int:
-        """When a process or member turns to the new leaders."""
+    def discovered_ns(self, entity: int, fault: int, partition: str) -> int:
+        """When a process or member turns to the new leader of a partition; drawn, it is one instant for all of them."""
         name = self._names.processes[entity]
-        given = self.observed.discovered_ns.get((fault, name))
-        if given is not None:
-            return max(given, self.elected_ns(fault))
+        given = self._discovered.get((fault, name))
+        if given:
+            return max(given.get(partition, min(given.values())), self.elected_ns(fault))
         if isinstance(self.plan.faults[fault].fault, fault_types.BrokerStop):
             if self.profile.is_ideal():
                 return self.elected_ns(fault)

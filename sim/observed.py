@@ -31,8 +31,8 @@ class Observed:
     """By fault: when the controller fenced the broker."""
     elected_ns: Mapping[int, int] = field(default_factory=dict)
     """By fault: when the new leaders were known."""
-    discovered_ns: Mapping[tuple[int, str], int] = field(default_factory=dict)
-    """By fault and process or member (`shop/1`): when it turned to the new leaders."""
+    discovered_ns: Mapping[tuple[int, str, str], int] = field(default_factory=dict)
+    """By fault, process or member (`shop/1`) and partition (`orders/0`): when it turned to the new leader."""
     session_expired_ns: Mapping[tuple[int, str], int] = field(default_factory=dict)
     """By fault and member: when the coordinator gave the crashed member up."""
     registered_ns: Mapping[int, int] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class Observed:
             elected_ns=_known(brokers, lambda one: one.elected_ns),
             registered_ns=_known(brokers, lambda one: one.registered_ns),
             back_in_sync_ns=_known(brokers, lambda one: one.back_in_sync_ns),
-            discovered_ns={(one.index, who): at for one in brokers for who, at in one.discovered()},
+            discovered_ns={(one.index, who, of): at for one in brokers for who, of, at in one.discovered()},
             session_expired_ns={(one.index, who): at for one in found for who, at in one.expired()},
             assignments=_assigned_at_first(run),
         )
@@ -124,32 +124,40 @@ class _OneFault:
                 back.setdefault(incident.where, incident.time_ns)
         return max(back.values(), default=None)
 
-    def discovered(self) -> Iterator[tuple[str, int]]:
-        """Yield each client of a partition that moved, and when it seems to have turned to the new leaders."""
+    def discovered(self) -> Iterator[tuple[str, str, int]]:
+        """Yield each client of each partition that moved, and when it seems to have turned to the new leader.
+
+        A client asks for all of them at once, and partitions that moved within ms of each other can still fall to different answers.
+        """
         if self.elected_ns is None:
             return
         rows, names = self.run.operations, self.run.names
-        concerned = np.zeros(len(rows), np.bool_)
-        for topic, partition in self.moved:
-            concerned |= (rows["topic"] == names.topics.index(topic)) & (rows["partition"] == partition)
+        number = {topic: names.topics.index(topic) for topic, _ in self.moved}
+        concerned = {
+            f"{topic}/{partition}": (rows["topic"] == number[topic]) & (rows["partition"] == partition)
+            for topic, partition in self.moved
+        }
         sends = (rows["kind"] == Kind.send) & (rows["outcome"] == Outcome.ok)
         deliveries = rows["kind"] == Kind.delivery
         acknowledged_ns = np.full(len(self.run.plan), _EVER, np.int64)
         acknowledged_ns[rows["event_id"][sends]] = rows["ended_ns"][sends]
         for code, name in enumerate(names.processes):
-            own = rows["process"] == code
             producer = name.rpartition("/")[0]
+            own = (rows["process"] == code) & (
+                sends if producer in self.run.plan.producers else deliveries & (rows["event_id"] >= 0)
+            )
             if producer in self.run.plan.producers:
                 linger_ns = producer_settings(self.run.plan.scenario, producer).linger_ns
-                mine = rows[own & sends]
+                mine = rows[own]
                 took_ns = mine["ended_ns"] - mine["started_ns"] - linger_ns
-                at_ns, on_moved = mine["ended_ns"], concerned[own & sends]
+                at_ns = mine["ended_ns"]
             else:
-                mine = rows[own & deliveries & (rows["event_id"] >= 0)]
+                mine = rows[own]
                 took_ns = mine["started_ns"] - acknowledged_ns[mine["event_id"]]
-                at_ns, on_moved = mine["started_ns"], concerned[own & deliveries & (rows["event_id"] >= 0)]
-            if (at := self._turned(at_ns, on_moved, took_ns)) is not None:
-                yield name, at
+                at_ns = mine["started_ns"]
+            for partition, rows_of in concerned.items():
+                if (at := self._turned(at_ns, rows_of[own], took_ns)) is not None:
+                    yield name, partition, at
 
     def _turned(self, at_ns: NDArray[np.int64], on_moved: NDArray[np.bool_], took_ns: NDArray[np.int64]) -> int | None:
         assert self.elected_ns is not None

@@ -184,7 +184,7 @@ class System:
         if partition.is_users:
             self.incident("election", partition.name, f"leader {broker}", self.plan.faults[index].label)
         for code in range(len(self.names.processes)):
-            discovery_ns = self.draws.discovered_ns(code, index) - self.draws.elected_ns(index)
+            discovery_ns = self.draws.discovered_ns(code, index, partition.name) - self.draws.elected_ns(index)
             self.clock.process(self._discover(code, partition.number, int(part[EPOCH]), elected_ns + discovery_ns))
 
     def _discover(self, code: int, number: int, epoch: int, at_ns: int) -> Process:

@@ -197,7 +197,7 @@ class Model:
         if partition.topic != OFFSETS:
             self.incident("election", str(partition), f"leader {broker}")
         for code in range(len(self.names.processes)):
-            discovery_ns = self.draws.discovered_ns(code, index) - self.draws.elected_ns(index)
+            discovery_ns = self.draws.discovered_ns(code, index, str(partition)) - self.draws.elected_ns(index)
             self.clock.process(self._discover(code, partition, partition.epoch, elected_ns + discovery_ns))
 
     def _discover(self, code: int, partition: Partition, epoch: int, at_ns: int) -> Process:

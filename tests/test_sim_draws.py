@@ -61,16 +61,21 @@ def test_a_broker_registers_at_its_first_try_after_the_fence(plan: Plan):
 
 
 def test_given_instants_replace_drawn_ones(plan: Plan):
-    """A client never turns to leaders that are not there yet."""
+    """A client never turns to leaders that are not there yet; of a partition that was not seen, with its first one."""
     given = Observed(
         elected_ns={0: 30 * SECOND},
-        discovered_ns={(0, "shop/1"): 31 * SECOND, (0, "shop/2"): 29 * SECOND},
+        discovered_ns={
+            (0, "shop/1", "orders/0"): 31 * SECOND,
+            (0, "shop/1", "orders/1"): 32 * SECOND,
+            (0, "shop/2", "orders/0"): 29 * SECOND,
+        },
         back_in_sync_ns={0: 40 * SECOND},
     )
     draws = Draws(plan, PROFILE, 1, observed=given)
 
     assert draws.elected_ns(0) == 30 * SECOND
-    assert [draws.discovered_ns(process, 0) for process in (0, 1)] == [31 * SECOND, 30 * SECOND]
+    assert [draws.discovered_ns(0, 0, f"orders/{n}") for n in (0, 1, 2)] == [31 * SECOND, 32 * SECOND, 31 * SECOND]
+    assert draws.discovered_ns(1, 0, "orders/0") == 30 * SECOND
     assert draws.back_in_sync_ns(0) == 40 * SECOND
 
 

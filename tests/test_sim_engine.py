@@ -119,7 +119,7 @@ def test_a_crashed_leaders_gap_is_election_and_discovery():
     seen = Observed(
         fence_ns={0: 2900 * MILLISECOND},
         elected_ns={0: 3000 * MILLISECOND},
-        discovered_ns={(0, "p/1"): 3100 * MILLISECOND, (0, "g/1"): 3200 * MILLISECOND},
+        discovered_ns={(0, "p/1", "a/0"): 3100 * MILLISECOND, (0, "g/1", "a/0"): 3200 * MILLISECOND},
     )
     data = run(observed=seen, faults=[crash], drain="20s")
 

@@ -70,7 +70,7 @@ def test_a_client_turns_to_the_new_leader_a_request_before_its_first_answer_from
 
     seen = Observed.from_run(build.run(engine="driven"))
 
-    assert seen.discovered_ns == {(0, "shop/1"): ns(5.8), (0, "work/1"): ns(5.96)}
+    assert seen.discovered_ns == {(0, "shop/1", "orders/0"): ns(5.8), (0, "work/1", "orders/0"): ns(5.96)}
 
 
 def test_a_crashed_members_session_is_that_of_its_own_incident():
