@@ -11,7 +11,7 @@ from collections.abc import Callable
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from numpy.lib.format import open_memmap
 
-from loadgen.child import Child, DriverGone, freeze
+from loadgen.child import Child, DriverGone, freeze, let_brokers_go_first
 from loadgen.outcomes import QUEUE_FULL, outcome_of
 from loadgen.records import HEADER, NO_RUN, POISON, filler
 from rundata.row_log import RowLog
@@ -239,6 +239,7 @@ def main() -> None:
     with contextlib.suppress(DriverGone):
         process = ProducerProcess(child)
         process.connect()
+        let_brokers_go_first()
         child.say("ready")
         process.serve()
         child.say(

@@ -1,5 +1,7 @@
 """The parts of the live driver that need no broker: records, outcomes, refusals, incidents, shares, verdicts."""
 
+import subprocess
+import sys
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -280,3 +282,24 @@ def test_members_that_end_their_work_late_make_a_run_invalid():
     assert verdict(sends([0.1]), late={"work/1": 10 * MS, "work/2": 1 * MS}) == []
     (reason,) = verdict(sends([0.1]), late={"work/1": 100 * MS, "work/2": 1 * MS})
     assert reason.startswith("1 members ended their work late, work/1 by 100ms")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux only")
+def test_a_clients_threads_let_the_brokers_go_first():
+    """Every thread of the process but the calling one, which paces, gives way."""
+    code = """
+import os, threading
+from loadgen.child import let_brokers_go_first
+client, told = threading.Event(), []
+thread = threading.Thread(target=lambda: (told.append(threading.get_native_id()), client.wait()))
+thread.start()
+while not told:
+    pass
+before = os.getpriority(os.PRIO_PROCESS, 0)
+let_brokers_go_first()
+print(os.getpriority(os.PRIO_PROCESS, 0) - before, os.getpriority(os.PRIO_PROCESS, told[0]))
+client.set()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "0 10\n"
