@@ -122,7 +122,6 @@ class Builder:
             committed=np.zeros((groups, self.users), np.int64),
             closed=np.zeros((groups, self.users, capacity), np.uint8),
             deliveries=np.zeros((groups, count), np.int64),
-            delivery=np.zeros((groups, self.users, capacity), np.int64),
             work=self._of_groups(plan.work_ns, np.dtype(np.int64)),
             failing=self._failing(),
             backoff=backoff,
@@ -136,6 +135,8 @@ class Builder:
             mb=np.zeros((self.members, self.brokers + 1, at.N_MB), np.int64),
             answer=np.zeros((self.members, self.brokers + 1, self.users, at.N_ANSWER), np.int64),
             ring=np.zeros((self.members, 1024, at.N_RANGE), np.int64),
+            hand=np.zeros((self.members, min(_FIRST_DRAWS, int(scalars[at.MOST])), at.N_HAND), np.int64),
+            worker=self._worker_rows(),
             commit=np.zeros((1024, at.N_COMMIT), np.int64),
             item=np.zeros((4096, 2), np.int64),
             rows=np.zeros((4 * count * max(1, groups) + 4096, at.N_ROW), np.int64),
@@ -272,7 +273,14 @@ class Builder:
         rows[:, at.GROUP] = groups
         rows[:, at.CODE] = np.arange(self.members) + self.processes
         rows[:, at.POLL_AT] = NEVER
-        rows[:, [at.LAST_COMMIT, at.DL_OFFSET, at.DL_PART, at.DL_REQUEST]] = NONE
+        rows[:, at.LAST_COMMIT] = NONE
+        rows[:, at.FIRST_WORKER] = np.arange(self.members)
+        return rows
+
+    def _worker_rows(self) -> Ints:
+        rows = np.zeros((self.members, at.N_WORKER), np.int64)
+        rows[:, at.WK_MEMBER] = np.arange(self.members)
+        rows[:, [at.DL_OFFSET, at.DL_PART, at.DL_REQUEST]] = NONE
         return rows
 
     # ---- growth ------------------------------------------------------------------------------------------------------
@@ -293,9 +301,7 @@ class Builder:
             case 6:
                 return self._supplied(world, "produce", "leader", "acknowledge")
             case 7:
-                return world._replace(
-                    log=_doubled(world.log, 1), closed=_doubled(world.closed, 2), delivery=_doubled(world.delivery, 2)
-                )
+                return world._replace(log=_doubled(world.log, 1), closed=_doubled(world.closed, 2))
             case 8:
                 return self._supplied(world, "fetch", "turnaround")
             case 9:
@@ -306,6 +312,8 @@ class Builder:
                 return self._supplied(world, "overshoot", "dead_letter")
             case 12:
                 return self._supplied(world, "commit_time")
+            case 13:
+                return world._replace(hand=_doubled(world.hand, 1))
             case other:
                 raise AssertionError(f"the kernel wants {other}, which nothing provides")
 

@@ -14,9 +14,11 @@ from sim.world import (
     A_FROM,
     A_TO,
     ASKED,
+    AT_WORK,
     BATCH_LEFT,
     DUE,
     FINISHED,
+    FIRST_WORKER,
     GENERATION,
     GIVEN,
     HAS_DUTY,
@@ -38,6 +40,7 @@ from sim.world import (
     STATE,
     TO_DUTY,
     WAITING,
+    WK_STATE,
 )
 
 if TYPE_CHECKING:
@@ -152,6 +155,7 @@ class Member:
         row = w.member[self.index]
         row[GENERATION] += 1
         row[RING_COUNT] = row[RING_EVENTS] = row[BATCH_LEFT] = 0
+        w.worker[row[FIRST_WORKER], WK_STATE] = AT_WORK
         w.mb[self.index, :, PARKED] = 0
         w.mp[self.index, :, OWNED] = 0
 

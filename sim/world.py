@@ -26,12 +26,12 @@ END, CONTROL, HAND_OVER, BATCH, SERVICE, FETCH, ARRIVAL, POLL, WORK = range(1, 1
     ON_ARRIVAL,  # a: member, b: broker, c: generation
     ON_TURNED,  # a: member, b: broker, c: generation
     ON_POLL,  # a: member
-    ON_BEGIN,  # a: member, c: life (the batch begins)
-    ON_TRY,  # a: member, c: life
-    ON_TRIED,  # a: member, c: life
+    ON_BEGIN,  # a: member, b: member, c: life (the batch begins)
+    ON_TRY,  # a: worker, b: member, c: life
+    ON_TRIED,  # a: worker, b: member, c: life
     ON_RECORDED,  # a: row, b: member, c: life
-    ON_HANDLED,  # a: member, c: life
-    ON_DEAD_LETTER,  # a: member, c: life
+    ON_HANDLED,  # a: worker, b: member, c: life
+    ON_DEAD_LETTER,  # a: worker, b: member, c: life
     ON_COMMITTED,  # a: commit, b: version of its timer
 ) = range(17)
 
@@ -69,10 +69,18 @@ FOREVER, DEAD_LETTER, SKIP, STOP = range(4)
 
 # per member
 (GROUP, CODE, STATE, LIFE, GENERATION, HAS_DUTY, CALLED, RETURNS, DUE, POLL_AT, POLLS, WAKES, TRIES, N_COMMITS, DEAD_LETTERS,
- LAST_COMMIT, GOES_ON, BATCH_LEFT, ATTEMPT, TRY_BEGAN, RING_HEAD, RING_COUNT, RING_EVENTS, DL_BEGAN, DL_OFFSET, DL_PART,
- DL_LENGTH, DL_REQUEST, RECORDED_NS, N_MEMBER,) = range(30)  # fmt: skip
-IDLE, POLLING, WORKING, COMMITTING, DL_UNKNOWN, DL_SENT, SETTLING, WAITING = range(8)
+ LAST_COMMIT, GOES_ON, BATCH_LEFT, FIRST_WORKER, RING_HEAD, RING_COUNT, RING_EVENTS, RECORDED_NS, N_MEMBER) = range(24)  # fmt: skip
+IDLE, POLLING, WORKING, COMMITTING, SETTLING, WAITING = range(6)
 TO_FIRST_TRY, TO_NEXT_EVENT, TO_POLL, TO_DUTY = range(4)
+
+# per event in a member's hands: those of a batch, in order
+(H_PART, H_OFFSET, H_NUMBER, N_HAND) = range(4)
+
+# per worker of a member; what it works on is a place in the member's hands
+(WK_MEMBER, WK_HAND, WK_STATE, ATTEMPT, TRY_BEGAN, DL_BEGAN, DL_OFFSET, DL_PART, DL_LENGTH, DL_REQUEST, N_WORKER) = (
+    range(11)
+)
+AT_WORK, DL_UNKNOWN, DL_SENT = range(3)
 
 # per member and partition
 (OWNED, POSITION, GIVEN, FINISHED, ASKED, N_MP) = range(6)
@@ -122,8 +130,6 @@ class World(NamedTuple):
     closed: NDArray[np.uint8]
     deliveries: Ints
     """By group and event: how often it was delivered."""
-    delivery: Ints
-    """By group, partition and offset: which delivery of its event the last one of this record was, from 1."""
     work: Ints
     failing: NDArray[np.int16]
     backoff: Ints
@@ -137,6 +143,8 @@ class World(NamedTuple):
     mb: Ints
     answer: Ints
     ring: Ints
+    hand: Ints
+    worker: Ints
     commit: Ints
     item: Ints
     rows: Ints

@@ -27,6 +27,7 @@ from sim.world import (
     DUE,
     END,
     FINISHED,
+    FIRST_WORKER,
     GIVEN,
     GOES_ON,
     GROUP,
@@ -134,9 +135,7 @@ def go_on(w: World, m: int) -> None:
     s, member = w.scalars, w.member[m]
     goes_on = member[GOES_ON]
     if goes_on == TO_FIRST_TRY:
-        member[STATE] = WORKING
-        member[ATTEMPT] = 1
-        push(w, s[NOW], WORK, member[CODE], 0, ON_TRY, m, 0, member[LIFE])
+        try_first(w, m)
     elif goes_on == TO_NEXT_EVENT:
         next_event_later(w, m)
     elif goes_on == TO_POLL:
@@ -149,13 +148,20 @@ def go_on(w: World, m: int) -> None:
 @compiled
 def next_event_later(w: World, m: int) -> None:
     """Begin the next event in the order of work, after a commit."""
-    member = w.member[m]
-    if member[BATCH_LEFT] > 0:
-        member[STATE] = WORKING
-        member[ATTEMPT] = 1
-        push(w, w.scalars[NOW], WORK, member[CODE], 0, ON_TRY, m, 0, member[LIFE])
+    if w.member[m, BATCH_LEFT] > 0:
+        try_first(w, m)
     else:
         enter_poll_loop(w, m)
+
+
+@compiled
+def try_first(w: World, m: int) -> None:
+    """Have the event at hand tried for the first time, in the order of work."""
+    member = w.member[m]
+    k = member[FIRST_WORKER]
+    member[STATE] = WORKING
+    w.worker[k, ATTEMPT] = 1
+    push(w, w.scalars[NOW], WORK, member[CODE], 0, ON_TRY, k, m, member[LIFE])
 
 
 @compiled

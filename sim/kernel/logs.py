@@ -88,20 +88,20 @@ def append(w: World, r: int, leader_ns: int, duration: int, idempotent: bool) ->
     for _ in range(request[R_COUNT]):
         known = NONE
         if dead != NONE:
-            known = w.member[dead, DL_OFFSET]
+            known = w.worker[dead, DL_OFFSET]
         elif idempotent:
             known = event[e, OFFSET]
         if known == NONE:
             offset = part[LOG_LEN]
             record = w.log[p, offset]
             record[L_EVENT] = e
-            record[L_TIME] = w.member[dead, DL_BEGAN] if dead != NONE else event[e, HANDED]
+            record[L_TIME] = w.worker[dead, DL_BEGAN] if dead != NONE else event[e, HANDED]
             record[L_EPOCH] = part[EPOCH]
             record[L_REQUEST] = r
             part[LOG_LEN] = offset + 1
             s[OPEN] += 1
             if dead != NONE:
-                w.member[dead, DL_OFFSET] = offset
+                w.worker[dead, DL_OFFSET] = offset
             else:
                 event[e, OFFSET] = offset
         if dead == NONE:
@@ -158,5 +158,5 @@ def cut_back(w: World, p: int) -> None:
         if dead == NONE:
             if w.proc[request[R_SENDER], IDEMPOTENT]:
                 w.event[record[L_EVENT], OFFSET] = NONE
-        elif w.member[dead, DL_PART] == p and w.member[dead, DL_OFFSET] == part[LOG_LEN]:
-            w.member[dead, DL_OFFSET] = NONE
+        elif w.worker[dead, DL_PART] == p and w.worker[dead, DL_OFFSET] == part[LOG_LEN]:
+            w.worker[dead, DL_OFFSET] = NONE

@@ -46,6 +46,7 @@ from sim.world import (
     REACHED,
     REQUESTS,
     RING_COUNT,
+    RING_EVENTS,
     ROWS,
     SHORT,
     TRIES,
@@ -95,7 +96,7 @@ def short_of(w: World) -> int:
         if r != NONE and w.part[w.request[r, R_PART], LOG_LEN] + w.request[r, R_COUNT] > w.log.shape[1]:
             return 7
     elif what == ON_DEAD_LETTER:
-        if w.part[w.member[a, DL_PART], LOG_LEN] + 1 > w.log.shape[1]:
+        if w.part[w.worker[a, DL_PART], LOG_LEN] + 1 > w.log.shape[1]:
             return 7
     elif what == ON_FETCH:
         if w.mb[a, b, FETCHED] >= w.fetch.shape[2]:
@@ -106,12 +107,14 @@ def short_of(w: World) -> int:
     elif what == ON_POLL:
         if w.member[a, WAKES] >= w.wake.shape[1]:
             return 10
+        if min(w.scalars[MOST], w.member[a, RING_EVENTS]) > w.hand.shape[1]:
+            return 13
     elif what == ON_TRIED and (
-        w.member[a, TRIES] >= w.overshoot.shape[1] or w.member[a, DEAD_LETTERS] >= w.dead_letter.shape[1]
+        w.member[b, TRIES] >= w.overshoot.shape[1] or w.member[b, DEAD_LETTERS] >= w.dead_letter.shape[1]
     ):
         return 11
     if what >= ON_POLL and what != ON_COMMITTED:
-        m = b if what == ON_RECORDED else a
+        m = a if what == ON_POLL else b
         if w.member[m, N_COMMITS] + 2 >= w.commit_time.shape[1]:
             return 12
     return 0
@@ -148,7 +151,7 @@ def step(w: World) -> None:
         recorded(w, a, b, c)
     elif what == ON_COMMITTED:
         commit_timed(w, a, b)
-    elif w.member[a, LIFE] == c:
+    elif w.member[b, LIFE] == c:
         if what == ON_BEGIN:
             begin_batch(w, a)
         elif what == ON_TRY:

@@ -12,8 +12,12 @@ from sim.world import (
     COLLECT_TIMEOUT,
     DUE,
     DUTY,
+    FIRST_WORKER,
     GIVEN,
     GROUP,
+    H_NUMBER,
+    H_OFFSET,
+    H_PART,
     HAS_DUTY,
     INTERVAL,
     L_EVENT,
@@ -33,12 +37,14 @@ from sim.world import (
     RG_FROM,
     RG_PART,
     RG_TO,
+    RING_COUNT,
     RING_EVENTS,
     RING_HEAD,
     STATE,
     WAKES,
     WHO,
     WHY,
+    WK_HAND,
     WORK,
     WORKING,
     World,
@@ -96,22 +102,30 @@ def deliver(w: World, m: int, count: int) -> None:
     g, now = member[GROUP], s[NOW]
     member[STATE] = WORKING
     member[BATCH_LEFT] = count
-    left, place = count, member[RING_HEAD]
-    while left > 0:
-        stretch = w.ring[m, place]
+    w.worker[member[FIRST_WORKER], WK_HAND] = 0
+    member[RING_EVENTS] -= count
+    taken = 0
+    while taken < count:
+        stretch = w.ring[m, member[RING_HEAD]]
         p = stretch[RG_PART]
-        take = min(left, stretch[RG_TO] - stretch[RG_FROM])
-        for offset in range(stretch[RG_FROM], stretch[RG_FROM] + take):
+        end = min(stretch[RG_TO], stretch[RG_FROM] + count - taken)
+        for offset in range(stretch[RG_FROM], end):
             e = w.log[p, offset, L_EVENT]
             w.deliveries[g, e] += 1
-            w.delivery[g, p, offset] = w.deliveries[g, e]
+            held = w.hand[m, taken]
+            held[H_PART] = p
+            held[H_OFFSET] = offset
+            held[H_NUMBER] = w.deliveries[g, e]
+            taken += 1
             row = w.rows[new_row(w, m, KIND_DELIVERY, e, p, offset)]
-            row[O_NUMBER] = w.delivery[g, p, offset]
+            row[O_NUMBER] = held[H_NUMBER]
             row[O_STARTED] = now
             row[O_ENDED] = now
             row[O_POLL] = member[POLLS]
-        w.mp[m, p, GIVEN] = stretch[RG_FROM] + take
-        left -= take
-        place = (place + 1) % w.ring.shape[1]
+        w.mp[m, p, GIVEN] = end
+        stretch[RG_FROM] = end
+        if end == stretch[RG_TO]:
+            member[RING_HEAD] = (member[RING_HEAD] + 1) % w.ring.shape[1]
+            member[RING_COUNT] -= 1
     member[POLLS] += 1
-    push(w, now + w.times[1], WORK, member[CODE], 0, ON_BEGIN, m, 0, member[LIFE])
+    push(w, now + w.times[1], WORK, member[CODE], 0, ON_BEGIN, m, m, member[LIFE])

@@ -20,6 +20,7 @@ from sim.world import (
     DL_SENT,
     DL_UNKNOWN,
     END,
+    FIRST_WORKER,
     GROUP,
     LIFE,
     NONE,
@@ -40,8 +41,8 @@ from sim.world import (
     R_VERSION,
     R_VISIBLE,
     SERVICE,
-    STATE,
     VISIBLE_END,
+    WK_STATE,
     World,
     push,
 )
@@ -80,7 +81,7 @@ def make_visible(w: World, r: int) -> None:
         w.part[p, VISIBLE_END] = end
     dead = request[R_DEAD]
     if dead != NONE:
-        if w.member[dead, STATE] == DL_SENT and w.member[dead, DL_REQUEST] == r:
+        if w.worker[dead, WK_STATE] == DL_SENT and w.worker[dead, DL_REQUEST] == r:
             dead_letter_arrived(w, dead)
     elif w.proc[request[R_SENDER], ACKS] == ACKS_ALL:
         free_connection(w, r)
@@ -90,10 +91,10 @@ def make_visible(w: World, r: int) -> None:
 def forget_leader(w: World, p: int) -> None:
     """Let nobody know a partition's leader any more; what depended on it starts again later."""
     w.knows[:, p] = 0
-    for m in range(w.member.shape[0]):
-        member = w.member[m]
-        if member[STATE] == DL_SENT and member[DL_PART] == p:
-            member[STATE] = DL_UNKNOWN
+    for k in range(w.worker.shape[0]):
+        worker = w.worker[k]
+        if worker[WK_STATE] == DL_SENT and worker[DL_PART] == p:
+            worker[WK_STATE] = DL_UNKNOWN
     for c in range(w.scalars[COMMITS]):
         commit = w.commit[c]
         if (
@@ -116,8 +117,9 @@ def learned(w: World, code: int, p: int) -> None:
         return
     m = code - processes
     member = w.member[m]
-    if member[STATE] == DL_UNKNOWN and member[DL_PART] == p:
-        push(w, s[NOW], SERVICE, code, 0, ON_DEAD_LETTER, m, 0, member[LIFE])
+    for k in range(member[FIRST_WORKER], member[FIRST_WORKER] + 1):
+        if w.worker[k, WK_STATE] == DL_UNKNOWN and w.worker[k, DL_PART] == p:
+            push(w, s[NOW], SERVICE, code, k - member[FIRST_WORKER], ON_DEAD_LETTER, k, m, member[LIFE])
     if w.group[member[GROUP], COORDINATOR] == p:
         for c in range(s[COMMITS]):
             commit = w.commit[c]

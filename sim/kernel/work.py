@@ -11,6 +11,7 @@ from sim.kernel.rows import KIND_DEAD_LETTER, KIND_SKIP, KIND_TRY, close, fails,
 from sim.world import (
     AFTER_BATCH,
     AFTER_EVENT,
+    AT_WORK,
     ATTEMPT,
     ATTEMPTS,
     BATCH_LEFT,
@@ -27,8 +28,12 @@ from sim.world import (
     DL_UNKNOWN,
     END,
     FINISHED,
+    FIRST_WORKER,
     GIVEN,
     GROUP,
+    H_NUMBER,
+    H_OFFSET,
+    H_PART,
     L_EVENT,
     LIFE,
     MODE,
@@ -52,12 +57,6 @@ from sim.world import (
     ON_TRY,
     POLLS,
     R_DEAD,
-    RG_FROM,
-    RG_PART,
-    RG_TO,
-    RING_COUNT,
-    RING_EVENTS,
-    RING_HEAD,
     ROWS,
     S_BEGIN,
     S_END,
@@ -76,6 +75,9 @@ from sim.world import (
     TRY_BEGAN,
     WHO,
     WHY,
+    WK_HAND,
+    WK_MEMBER,
+    WK_STATE,
     WORK,
     WORKING,
     World,
@@ -91,43 +93,51 @@ def begin_batch(w: World, m: int) -> None:
         begin_commit(w, m, GIVEN)
         wait_for_commit(w, m, TO_FIRST_TRY)
         return
-    member[ATTEMPT] = 1
-    begin_try(w, m)
+    begin_event(w, member[FIRST_WORKER])
 
 
 @compiled
-def begin_try(w: World, m: int) -> None:
+def begin_event(w: World, k: int) -> None:
+    """Let a worker begin its event's first try."""
+    w.worker[k, ATTEMPT] = 1
+    begin_try(w, k)
+
+
+@compiled
+def begin_try(w: World, k: int) -> None:
     """Begin a try of the event at hand."""
-    member, now = w.member[m], w.scalars[NOW]
-    member[TRY_BEGAN] = now
-    stretch = w.ring[m, member[RING_HEAD]]
-    e = w.log[stretch[RG_PART], stretch[RG_FROM], L_EVENT]
-    work = w.work[member[GROUP], e]
+    worker, now = w.worker[k], w.scalars[NOW]
+    m = worker[WK_MEMBER]
+    g = w.member[m, GROUP]
+    worker[TRY_BEGAN] = now
+    held = w.hand[m, worker[WK_HAND]]
+    e = w.log[held[H_PART], held[H_OFFSET], L_EVENT]
+    work = w.work[g, e]
     for f in range(w.slow.shape[0]):
-        if w.slow[f, S_GROUP] == member[GROUP] and w.slow[f, S_BEGIN] <= now < w.slow[f, S_END]:
+        if w.slow[f, S_GROUP] == g and w.slow[f, S_BEGIN] <= now < w.slow[f, S_END]:
             work = np.int64(np.rint(work * w.slow_factor[f])) + w.slow[f, S_PLUS]
-    push(w, now + max(work, w.times[0]), END, 0, 0, ON_TRIED, m, 0, member[LIFE])
+    push(w, now + max(work, w.times[0]), END, 0, 0, ON_TRIED, k, m, w.member[m, LIFE])
 
 
 @compiled
-def tried(w: World, m: int) -> None:
+def tried(w: World, k: int) -> None:
     """End a try: the event is handled, tried again later, or given up."""
-    s, member = w.scalars, w.member[m]
+    s, worker = w.scalars, w.worker[k]
+    m = worker[WK_MEMBER]
+    member, held = w.member[m], w.hand[m, worker[WK_HAND]]
     g, now = member[GROUP], s[NOW]
     group = w.group[g]
-    stretch = w.ring[m, member[RING_HEAD]]
-    p, offset = stretch[RG_PART], stretch[RG_FROM]
+    p, offset, number = held[H_PART], held[H_OFFSET], held[H_NUMBER]
     e = w.log[p, offset, L_EVENT]
-    attempt = member[ATTEMPT]
+    attempt = worker[ATTEMPT]
     ended = max(now + w.overshoot[m, member[TRIES]], member[at.RECORDED_NS])
     member[at.RECORDED_NS] = ended
     member[TRIES] += 1
-    number = w.delivery[g, p, offset]
-    failed = fails(w, g, e, attempt, number, member[TRY_BEGAN])
+    failed = fails(w, g, e, attempt, number, worker[TRY_BEGAN])
     last = group[ATTEMPTS] > 0 and attempt >= group[ATTEMPTS]
     row = w.rows[new_row(w, m, KIND_TRY, e, p, offset)]
     row[O_NUMBER] = number
-    row[O_STARTED] = member[TRY_BEGAN]
+    row[O_STARTED] = worker[TRY_BEGAN]
     row[O_ENDED] = ended
     row[O_ATTEMPT] = attempt
     row[O_POLL] = member[POLLS] - 1
@@ -138,19 +148,19 @@ def tried(w: World, m: int) -> None:
         row[O_RETRY] = now + backoff
     push(w, ended, END, 0, 0, ON_RECORDED, s[ROWS] - 1, m, member[LIFE])
     if not failed:
-        event_done(w, m)
+        event_done(w, k)
     elif not last:
-        member[ATTEMPT] = attempt + 1
-        push(w, now + backoff, WORK, member[CODE], 0, ON_TRY, m, 0, member[LIFE])
+        worker[ATTEMPT] = attempt + 1
+        push(w, now + backoff, WORK, member[CODE], k - member[FIRST_WORKER], ON_TRY, k, m, member[LIFE])
     elif group[THEN] == DEAD_LETTER:
-        member[STATE] = DL_UNKNOWN
-        member[DL_BEGAN] = now
-        member[DL_OFFSET] = NONE
-        member[DL_PART] = w.dead_letter_part[g, e]
-        member[DL_LENGTH] = w.dead_letter[m, member[DEAD_LETTERS]]
+        worker[WK_STATE] = DL_UNKNOWN
+        worker[DL_BEGAN] = now
+        worker[DL_OFFSET] = NONE
+        worker[DL_PART] = w.dead_letter_part[g, e]
+        worker[DL_LENGTH] = w.dead_letter[m, member[DEAD_LETTERS]]
         member[DEAD_LETTERS] += 1
-        if w.knows[member[CODE], member[DL_PART]]:
-            push(w, now, SERVICE, member[CODE], 0, ON_DEAD_LETTER, m, 0, member[LIFE])
+        if w.knows[member[CODE], worker[DL_PART]]:
+            push(w, now, SERVICE, member[CODE], k - member[FIRST_WORKER], ON_DEAD_LETTER, k, m, member[LIFE])
     elif group[THEN] == SKIP:
         row = w.rows[new_row(w, m, KIND_SKIP, e, p, offset)]
         row[O_NUMBER] = number
@@ -158,7 +168,7 @@ def tried(w: World, m: int) -> None:
         row[O_ENDED] = now
         row[O_POLL] = member[POLLS] - 1
         close(w, g, p, offset)
-        event_done(w, m)
+        event_done(w, k)
     else:
         s[WHY] = STOPPED
         s[WHO] = m
@@ -176,56 +186,56 @@ def recorded(w: World, row_number: int, m: int, life: int) -> None:
 
 
 @compiled
-def send_dead_letter(w: World, m: int) -> None:
+def send_dead_letter(w: World, k: int) -> None:
     """Bring the event at hand to its dead-letter topic."""
-    member = w.member[m]
-    if member[STATE] != DL_UNKNOWN or not w.knows[member[CODE], member[DL_PART]]:
+    worker = w.worker[k]
+    m = worker[WK_MEMBER]
+    code = w.member[m, CODE]
+    if worker[WK_STATE] != DL_UNKNOWN or not w.knows[code, worker[DL_PART]]:
         return
-    stretch = w.ring[m, member[RING_HEAD]]
-    e = w.log[stretch[RG_PART], stretch[RG_FROM], L_EVENT]
-    r = new_request(w, member[CODE], NONE, member[DL_PART], e, 1, w.event[e, SIZE])
-    w.request[r, R_DEAD] = m
-    member[DL_REQUEST] = r
-    member[STATE] = DL_SENT
-    append(w, r, member[DL_LENGTH], member[DL_LENGTH], True)
+    held = w.hand[m, worker[WK_HAND]]
+    e = w.log[held[H_PART], held[H_OFFSET], L_EVENT]
+    r = new_request(w, code, NONE, worker[DL_PART], e, 1, w.event[e, SIZE])
+    w.request[r, R_DEAD] = k
+    worker[DL_REQUEST] = r
+    worker[WK_STATE] = DL_SENT
+    append(w, r, worker[DL_LENGTH], worker[DL_LENGTH], True)
 
 
 @compiled
-def dead_letter_arrived(w: World, m: int) -> None:
+def dead_letter_arrived(w: World, k: int) -> None:
     """Record a dead letter; the member goes on."""
-    s, member = w.scalars, w.member[m]
-    stretch = w.ring[m, member[RING_HEAD]]
-    p, offset = stretch[RG_PART], stretch[RG_FROM]
-    row = w.rows[new_row(w, m, KIND_DEAD_LETTER, w.log[p, offset, L_EVENT], member[DL_PART], member[DL_OFFSET])]
-    row[O_NUMBER] = w.delivery[member[GROUP], p, offset]
-    row[O_STARTED] = member[DL_BEGAN]
-    row[O_ENDED] = s[NOW]
+    worker = w.worker[k]
+    m = worker[WK_MEMBER]
+    member, held = w.member[m], w.hand[m, worker[WK_HAND]]
+    p, offset = held[H_PART], held[H_OFFSET]
+    row = w.rows[new_row(w, m, KIND_DEAD_LETTER, w.log[p, offset, L_EVENT], worker[DL_PART], worker[DL_OFFSET])]
+    row[O_NUMBER] = held[H_NUMBER]
+    row[O_STARTED] = worker[DL_BEGAN]
+    row[O_ENDED] = w.scalars[NOW]
     row[O_POLL] = member[POLLS] - 1
-    member[STATE] = WORKING
+    worker[WK_STATE] = AT_WORK
     close(w, member[GROUP], p, offset)
-    event_done(w, m)
+    event_done(w, k)
 
 
 @compiled
-def event_done(w: World, m: int) -> None:
+def event_done(w: World, k: int) -> None:
     """Note an event as finished; what follows, follows in the order of work."""
-    member = w.member[m]
-    stretch = w.ring[m, member[RING_HEAD]]
-    stretch[RG_FROM] += 1
-    w.mp[m, stretch[RG_PART], FINISHED] = stretch[RG_FROM]
-    member[RING_EVENTS] -= 1
+    worker = w.worker[k]
+    m = worker[WK_MEMBER]
+    member, held = w.member[m], w.hand[m, worker[WK_HAND]]
+    w.mp[m, held[H_PART], FINISHED] = held[H_OFFSET] + 1
     member[BATCH_LEFT] -= 1
-    if stretch[RG_FROM] == stretch[RG_TO]:
-        member[RING_HEAD] = (member[RING_HEAD] + 1) % w.ring.shape[1]
-        member[RING_COUNT] -= 1
-    push(w, w.scalars[NOW], WORK, member[CODE], 0, ON_HANDLED, m, 0, member[LIFE])
+    push(w, w.scalars[NOW], WORK, member[CODE], k - member[FIRST_WORKER], ON_HANDLED, k, m, member[LIFE])
 
 
 @compiled
-def handled(w: World, m: int) -> None:
+def handled(w: World, k: int) -> None:
     """Commit where that is due after an event, and go on."""
-    member = w.member[m]
-    if w.group[member[GROUP], MODE] == AFTER_EVENT:
+    m = w.worker[k, WK_MEMBER]
+    w.worker[k, WK_HAND] += 1
+    if w.group[w.member[m, GROUP], MODE] == AFTER_EVENT:
         begin_commit(w, m, FINISHED)
         wait_for_commit(w, m, TO_NEXT_EVENT)
         return
@@ -239,8 +249,7 @@ def next_event(w: World, m: int) -> None:
     member = w.member[m]
     if member[BATCH_LEFT] > 0:
         member[STATE] = WORKING
-        member[ATTEMPT] = 1
-        begin_try(w, m)
+        begin_event(w, member[FIRST_WORKER])
     elif w.group[member[GROUP], MODE] == AFTER_BATCH:
         begin_commit(w, m, FINISHED)
         wait_for_commit(w, m, TO_POLL)
