@@ -8,6 +8,17 @@ import psutil
 from rundata.tables import Gauge
 from scenarios.quantities import SECOND
 
+HOST_PACE = "host_pace_s"
+_PACE_STEPS = 4_000
+
+
+def host_pace_s() -> float:
+    """Return the CPU time that a fixed piece of work takes, some 0.2 ms: neighbours on the same cores make it longer, and brokers with it."""
+    begin, sum_of = time.thread_time(), 0
+    for step in range(_PACE_STEPS):
+        sum_of += step
+    return time.thread_time() - begin
+
 
 class Sampler:
     """CPU shares (of one core) and memory of processes by name, and the host's own load, since the call before."""
@@ -59,6 +70,7 @@ class Sampler:
         self.gauges.append(Gauge(at_ns, "cpu_share", "host", 1 - (now.idle - before.idle) / all_s))
         if hasattr(now, "steal"):
             self.gauges.append(Gauge(at_ns, "steal_share", "host", (now.steal - before.steal) / all_s))
+        self.gauges.append(Gauge(at_ns, HOST_PACE, "host", host_pace_s()))
         if self._late_ns:
             self.gauges.append(Gauge(at_ns, "oversleep_s", "host", max(self._late_ns) / SECOND))
             self._late_ns.clear()

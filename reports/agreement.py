@@ -164,13 +164,15 @@ def judge(
     given: Mapping[str, Estimate] | None = None,
     fitted: Mapping[str, Estimate] | None = None,
     limited: str | None = None,
+    doubt: str | None = None,
     names: Sequence[str] | None = None,
     sources: Mapping[str, Mapping[str, float]] | None = None,
 ) -> dict[str, Verdict]:
     """Return a verdict on each judged figure that was predicted and looked for.
 
     `repeats` are the further live runs of the same plan; `fitted` comes from replications at the fitted parameters, without
-    their uncertainty; `given` from replications with the observed instants; `limited` says why the run says nothing.
+    their uncertainty; `given` from replications with the observed instants; `limited` says why the run says nothing, `doubt` why a
+    difference would not be the model's: these are other brokers, or the host is not as fast as when they were measured.
     """
     runs = [observed, *repeats]
     verdicts = {}
@@ -187,7 +189,7 @@ def judge(
             fitted=(fitted or {}).get(name),
             limited=limited,
         )
-        verdict = _verdict(case, (given or {}).get(name))
+        verdict = _doubted(_verdict(case, (given or {}).get(name)), doubt)
         verdicts[name] = replace(verdict, sources=(sources or {}).get(name))
     return verdicts
 
@@ -234,6 +236,18 @@ def _verdict(case: _Case, given: Estimate | None) -> Verdict:
         affected=case.affected,
         given=_given(case, given) if case.affected and given is not None else None,
     )
+
+
+def _doubted(verdict: Verdict, doubt: str | None) -> Verdict:
+    """Return a verdict that blames nobody for a difference which may have another cause."""
+    if doubt is None:
+        return verdict
+    given = verdict.given
+    if given is not None and given.verdict == "differs":
+        given = replace(given, verdict="cannot tell", reason=f"{doubt} ({given.reason})")
+    if verdict.verdict != "differs":
+        return replace(verdict, given=given)
+    return replace(verdict, verdict="cannot tell", reason=f"{doubt} ({verdict.reason})", given=given)
 
 
 def _difference(case: _Case) -> float | None:

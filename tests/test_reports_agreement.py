@@ -33,6 +33,7 @@ def verdict(scenario: Scenario, name: str, predicted: Estimate, observed: Measur
         given={name: given} if isinstance(given, Estimate) else None,
         fitted={name: fitted} if isinstance(fitted, Estimate) else None,
         limited=str(more["limited"]) if "limited" in more else None,
+        doubt=str(more["doubt"]) if "doubt" in more else None,
     )[name]
 
 
@@ -368,3 +369,21 @@ def test_the_document_of_verify():
         "unit": "s",
         "reason": "inside the 95 % interval",
     }
+
+
+# ---- doubts ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_difference_that_may_have_another_cause_is_no_verdict():
+    """Without the doubt it differs; with it, both verdicts say what else it may be, and what agreed still agrees."""
+    slow = "the host was 18% slower than when the profile was measured"
+    predicted, given = estimate(10.0, 8.0, 12.0, 7.0, 13.0), estimate(10.0, 9.9, 10.1, 9.8, 10.2)
+
+    plain = verdict(FAULTY, "lag.max", predicted, seen(15.0), given=given)
+    doubted = verdict(FAULTY, "lag.max", predicted, seen(15.0), given=given, doubt=slow)
+    agreeing = verdict(FAULTY, "lag.max", predicted, seen(10.0), given=given, doubt=slow)
+
+    assert (plain.verdict, plain.given and plain.given.verdict) == ("differs", "differs")
+    assert (doubted.verdict, doubted.given and doubted.given.verdict) == ("cannot tell", "cannot tell")
+    assert doubted.reason == f"{slow} ({plain.reason})"
+    assert (agreeing.verdict, agreeing.given and agreeing.given.verdict) == ("agrees", "agrees")

@@ -101,5 +101,6 @@ def test_a_verification_locks_drives_judges_and_writes_everything(tmp_path: Path
     assert {"predicted", "observed", "agreement", "prediction"} <= document.keys()
     assert len(document["agreement"]["latency.p50"]["repeats"]) == 2
     assert document["agreement"]["lost"]["verdict"] == "agrees"
+    assert "differs" not in {each["verdict"] for each in document["agreement"].values()}
     names = {path.name for path in (tmp_path / "v").iterdir()}
     assert names >= {"simulated", "driven", "driven-2", "prediction.json", "prediction.html", "report.html"}

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 GIVEN_REPLICATIONS = 24
 """With the observed instants put in, only service times and unseen phases are left to vary."""
 WARM_UP_S = 60.0
+MOST_DRIFT = 0.07
+"""Some two fifths of a latency's median are the host's work (the rest is linger), so that this moves it by half its tolerance of 5 %."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,6 +206,7 @@ class Work:
             given=given,
             fitted=prediction.fitted,
             limited="; ".join(first.invalid) or None,
+            doubt=self._doubt(prediction, first),
         )
         result = Verification(
             self.folder, prediction, observed, given, verdicts, self._capacity(prediction), self.notices
@@ -212,6 +215,18 @@ class Work:
         (self.folder / "verify.json").write_text(text + "\n", "utf-8")
         verification_page(result)
         return result
+
+    def _doubt(self, prediction: Prediction, observed: Run) -> str | None:
+        """Return why a difference would not be the model's fault."""
+        from eventdrill.workflows.calibrate import host_drift
+
+        if self.notices:
+            return "the brokers are not those that the profile describes"
+        drift = host_drift(observed.data, prediction.profile)
+        if drift is None or abs(drift) <= MOST_DRIFT:
+            return None
+        changed = "slower" if drift > 0 else "faster"
+        return f"the host was {abs(drift):.0%} {changed} than when the profile was measured"
 
     def _given(self, prediction: Prediction, observed: Run) -> "Mapping[str, Estimate]":
         """Return what the simulator says once fence, election and assignments are known to it."""
