@@ -196,6 +196,7 @@ class Builder:
         for code, (name, what) in enumerate(scenario.groups.items()):
             settings, row = consumer_settings(scenario, name), group[code]
             row[at.MAX_POLL], row[at.COORDINATOR] = settings.max_poll_records, self.coordinators[code]
+            row[at.POLL_INTERVAL] = settings.max_poll_interval_ns
             match what.commit:
                 case EveryCommit(every=interval_ns):
                     row[at.MODE], row[at.INTERVAL] = at.EVERY, interval_ns
@@ -272,7 +273,7 @@ class Builder:
         groups = [code for code, what in enumerate(self.plan.scenario.groups.values()) for _ in range(what.members)]
         rows[:, at.GROUP] = groups
         rows[:, at.CODE] = np.arange(self.members) + self.processes
-        rows[:, at.POLL_AT] = NEVER
+        rows[:, [at.POLL_AT, at.LATE_AT, at.LATE_TIMER]] = NEVER
         rows[:, at.LAST_COMMIT] = NONE
         rows[:, at.FIRST_WORKER] = np.arange(self.members)
         return rows

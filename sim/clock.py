@@ -17,6 +17,7 @@ class Control(IntEnum):
     in_sync = 3
     expiry = 4
     rebalance = 5
+    eviction = 6
 
 
 def key_of(phase: int, tie: int = 0, second: int = 0) -> int:

@@ -153,6 +153,8 @@ class _Run:
                 member.settled()
             case at.STOPPED:
                 member.stop()
+            case at.LATE:
+                member.evict()
         while clock.peek() == now and clock.next_key() < _CONTROL_KEY:
             clock.step()
 
@@ -164,7 +166,7 @@ class _Run:
             if world.group[group.code, at.INTERVAL] == 0:
                 continue
             progress = at.GIVEN if world.group[group.code, at.MODE] == at.AUTO else at.FINISHED
-            for member in (member for member in group.members if member.alive):
+            for member in (member for member in group.members if member.alive and not member.evicted):
                 for partition in group.partitions:
                     mp = world.mp[member.index, partition]
                     if mp[at.OWNED] and mp[progress] != world.committed[group.code, partition]:

@@ -17,6 +17,7 @@ from sim.world import (
     AT_WORK,
     BATCH_LEFT,
     DUE,
+    FENCED,
     FINISHED,
     FIRST_WORKER,
     GENERATION,
@@ -25,7 +26,9 @@ from sim.world import (
     IDLE,
     INTERVAL,
     LAST_COMMIT,
+    LATE_AT,
     LIFE,
+    NEVER,
     NONE,
     OWNED,
     PARKED,
@@ -37,6 +40,7 @@ from sim.world import (
     RING_COUNT,
     RING_EVENTS,
     RING_HEAD,
+    SEAT,
     STATE,
     TO_DUTY,
     WAITING,
@@ -99,7 +103,7 @@ class Member:
     def __init__(self, group: "Group", number: int, index: int, code: int) -> None:
         self.group, self.system, self.index, self.code = group, group.system, index, code
         self.name, self.client_id = f"{group.name}/{number}", f"{group.name}-{number}"
-        self.alive = self.stopped = self.is_back = False
+        self.alive = self.stopped = self.is_back = self.evicted = False
         self.must_leave = self.must_rejoin = self.wants_to_rejoin = False
         self.must_give_up: set[int] = set()
         self.seat: Seat
@@ -111,10 +115,11 @@ class Member:
         row[RING_HEAD] = row[RING_COUNT] = row[RING_EVENTS] = row[BATCH_LEFT] = 0
         row[LAST_COMMIT] = NONE
         w.mp[self.index] = 0
-        self.must_leave = self.must_rejoin = self.is_back = False
+        self.must_leave = self.must_rejoin = self.is_back = self.evicted = False
         self.must_give_up = set()
         row[HAS_DUTY] = 0
-        self.alive, self.seat = True, Seat(self)
+        self.alive = True
+        self._sit_down()
         row[DUE] = self.system.clock.now + w.group[self.group.code, INTERVAL]
         if assigned:
             kernel.enter_poll_loop(w, self.index)
@@ -141,6 +146,13 @@ class Member:
         w.answer[self.index, :, :, A_TO] = w.answer[self.index, :, :, A_FROM]
         kernel.wake_fetches(w, self.index)
 
+    def _sit_down(self) -> None:
+        """Take a seat; what was committed from another one is fenced."""
+        row = self.system.world.member[self.index]
+        row[SEAT] += 1
+        row[FENCED] = 0
+        self.seat, self.evicted = Seat(self), False
+
     def gets(self, partitions: list[int]) -> None:
         """Take an assignment and read from what is committed on."""
         self.is_back = False
@@ -154,6 +166,7 @@ class Member:
         w = self.system.at_now()
         row = w.member[self.index]
         row[GENERATION] += 1
+        row[LATE_AT] = NEVER
         row[RING_COUNT] = row[RING_EVENTS] = row[BATCH_LEFT] = 0
         w.worker[row[FIRST_WORKER], WK_STATE] = AT_WORK
         w.mb[self.index, :, PARKED] = 0
@@ -192,6 +205,8 @@ class Member:
         w.member[self.index, HAS_DUTY] = 0
         if self.must_leave:
             self._leave()
+        elif self.evicted:
+            self._join_again()
         elif self.must_rejoin:
             self._drop()
             self._wait_for_assignment()
@@ -213,6 +228,35 @@ class Member:
         row[RING_HEAD], row[RING_COUNT] = 0, len(kept)
         row[RING_EVENTS] = sum(int(stretch[RG_TO] - stretch[RG_FROM]) for stretch in kept)
 
+    def evict(self) -> None:
+        """Be no member any more, and go on with the batch as if one were; the group learns at once."""
+        system = self.system
+        w = system.at_now()
+        row = w.member[self.index]
+        row[FENCED] = row[HAS_DUTY] = 1
+        row[SEAT] += 1
+        row[GENERATION] += 1
+        w.mb[self.index, :, PARKED] = 0
+        self.evicted, self.seat.is_live = True, False
+        system.incident("eviction", self.name, cause="max.poll.interval.ms")
+        self.group.remove(self.seat)
+
+    def _join_again(self) -> None:
+        """Join as a new member, having learned that one is none any more."""
+        w, by_heartbeat = self.system.at_now(), self.group.settings.protocol == "consumer"
+        self._drop()
+        self.must_give_up, self.must_rejoin = set(), False
+        self._sit_down()
+        self.system.incident("restart", self.name, cause="eviction")
+        if by_heartbeat:
+            self.start_fetching()
+        self.is_back = not by_heartbeat
+        self.group.joins(self.seat, "eviction")
+        if by_heartbeat:
+            kernel.enter_poll_loop(w, self.index)
+        else:
+            self._wait_for_assignment()
+
     def _wait_for_assignment(self) -> None:
         self.system.world.member[self.index, STATE] = WAITING
         self.must_rejoin, self.is_back = False, True
@@ -222,7 +266,10 @@ class Member:
         self._drop()
         self.system.world.member[self.index, STATE] = IDLE
         self.alive = self.is_back = self.seat.is_live = False
-        self.group.remove(self.seat)
+        if self.evicted:
+            self.group.changed.give()
+        else:
+            self.group.remove(self.seat)
 
     def crash(self) -> None:
         """Die at once."""
@@ -311,8 +358,10 @@ class Group:
             return
         system.proofs[index] = f"{member.name} was gone from {self.clock.now / 1e9:.3f} s on"
         if isinstance(fault, MemberCrash):
+            was_member = not member.evicted
             member.crash()
-            self.clock.process(self._expire(member.seat, index))
+            if was_member:
+                self.clock.process(self._expire(member.seat, index))
         else:
             member.must_leave = True
             member.has_duty()
@@ -324,10 +373,9 @@ class Group:
         system.incident("restart", member.name, cause=planned.label)
         by_heartbeat = self.settings.protocol == "consumer"
         member.start(assigned=by_heartbeat)
-        self.joined.append(member.seat)
         if by_heartbeat:
             member.start_fetching()
-        self._rebalance(planned.label)
+        self.joins(member.seat, planned.label)
 
     def _expire(self, seat: Seat, index: int) -> Process:
         """Give a crashed member up when its session is over; until then it keeps its place."""
@@ -336,6 +384,11 @@ class Group:
         yield self.clock.control(over_ns, Control.expiry, index)
         self.system.incident("session expired", seat.member.name, cause=self.system.plan.faults[index].label)
         self.remove(seat)
+
+    def joins(self, seat: Seat, cause: str) -> None:
+        """Take a new member."""
+        self.joined.append(seat)
+        self._rebalance(cause)
 
     def remove(self, seat: Seat) -> None:
         """Take a member that left or was given up off the group."""

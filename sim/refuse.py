@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import assert_never
 
 from scenarios import faults
-from scenarios.clients import NO_LIMIT, consumer_settings, producer_settings, release, topic_setting
+from scenarios.clients import NO_LIMIT, producer_settings, release, topic_setting
 from scenarios.distributions import Constant
 from scenarios.faults import Fault, fault_kinds
 from scenarios.quantities import MILLISECOND, format_duration
@@ -82,13 +82,6 @@ def _group(scenario: Scenario, name: str) -> Iterator[str]:
             f"groups.{name}: without `failures` an event that cannot be processed is tried again without end, and work is 0 s, so the "
             "simulated clock would stand still: add `failures: {then: skip}`, or work that takes time"
         )
-    settings = consumer_settings(scenario, name)
-    waits_ns = _backoffs_ns(group)
-    if waits_ns > settings.max_poll_interval_ns:
-        yield (
-            f"groups.{name}.failures.retry: its waits add up to {format_duration(waits_ns)}, and a member is put out of its group after "
-            f"{format_duration(settings.max_poll_interval_ns)} without a poll (max.poll.interval.ms), which the simulator does not model: shorten them"
-        )
 
 
 def _takes_no_time(group: Group) -> bool:
@@ -101,13 +94,6 @@ def _may_fail(scenario: Scenario, name: str) -> bool:
     failing = any(isinstance(fault, faults.FailingWork) and fault.group == name for fault in scenario.faults)
     read = {key: producer for key, producer in scenario.producers.items() if producer.topic in topics}
     return failing or any(producer.poison > 0 or key in poisoned for key, producer in read.items())
-
-
-def _backoffs_ns(group: Group) -> float:
-    if group.failures is None:
-        return 0
-    retry = group.failures.retry
-    return float(sum(retry.backoff * retry.factor**tried for tried in range(min(retry.attempts - 1, 10_000))))
 
 
 def _fault(fault: Fault) -> Iterator[str]:

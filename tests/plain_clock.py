@@ -29,6 +29,7 @@ class Control(IntEnum):
     in_sync = 3
     expiry = 4
     rebalance = 5
+    eviction = 6
 
 
 class Clock(simpy.Environment):

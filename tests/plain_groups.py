@@ -142,8 +142,10 @@ class Group:
             return
         self.model.fired[f"{fault.fault} {self.protocol}"] += 1
         if isinstance(fault, MemberCrash):
+            was_member = not member.evicted
             member.crash()
-            self.clock.process(self._expire(member.seat, index))
+            if was_member:
+                self.clock.process(self._expire(member.seat, index))
         else:
             member.must_leave = True
             member.duty.give()
@@ -153,10 +155,9 @@ class Group:
         if not member.stopped:
             self.model.incident("restart", member.name)
             member.start(assigned=self.protocol == "consumer")
-            self.joined.append(member.seat)
             if self.protocol == "consumer":
                 member.start_fetching()
-            self._rebalance()
+            self.joins(member.seat)
 
     def _expire(self, seat: Seat, index: int) -> Process:
         """Give a crashed member up when its session is over; until then it keeps its place."""
@@ -166,6 +167,11 @@ class Group:
         yield self.clock.control(over_ns, Control.expiry, index)
         self.model.incident("session expired", seat.member.name)
         self.remove(seat)
+
+    def joins(self, seat: Seat) -> None:
+        """Take a new member."""
+        self.joined.append(seat)
+        self._rebalance()
 
     def remove(self, seat: Seat) -> None:
         """Take a member that left or was given up off the group."""

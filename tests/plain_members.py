@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import simpy
 
-from plain_clock import Phase, Signal
+from plain_clock import Control, Phase, Signal
 from rundata.rows import MOST_ATTEMPTS, Kind, Outcome
 from scenarios.partitioners import librdkafka_partition
 
@@ -85,6 +85,7 @@ class Member:
         self.last_commit: simpy.Event | None = None
         self.must_leave = self.must_rejoin = self.is_back = False
         self.must_give_up: set[Partition] = set()
+        self.evicted = self.has_batch = False
 
     def start(self, *, assigned: bool) -> None:
         """Begin to live, with an assignment or waiting for one."""
@@ -158,7 +159,7 @@ class Member:
         returns_ns: int | None = clock.now
         while True:
             yield clock.at(clock.now, Phase.poll, self.code)
-            if self.must_leave or self.must_rejoin or self.must_give_up:
+            if self.evicted or self.must_leave or self.must_rejoin or self.must_give_up:
                 yield from self._do_duty()
                 if not self.alive:
                     return
@@ -208,6 +209,8 @@ class Member:
         clock, commit = self.clock, self.group.commit
         deliveries = [self._deliver(read) for read in batch]
         self.polls += 1
+        self.has_batch = True
+        clock.process(self._watch(self.life, self.polls))
         yield clock.at(clock.now + round(self.model.profile.poll_us * 1000), Phase.end)
         if commit == "before_work":
             yield from self._commit(self.handed_over)
@@ -224,6 +227,25 @@ class Member:
             self._commit_if_due()
         if commit == "after_batch":
             yield from self._commit(self.finished)
+        self.has_batch = False
+
+    def _watch(self, life: int, polls: int) -> Process:
+        """Leave the group by oneself where the batch keeps the member from calling for too long."""
+        if not self.model.rules.poll_interval:
+            return
+        late_ns = self.clock.now + self.group.settings.max_poll_interval_ns
+        yield self.clock.control(late_ns, Control.eviction, self.code)
+        if (self.life, self.polls, self.has_batch, self.evicted) == (life, polls, True, False):
+            self.model.fired[f"evicted {self.group.protocol}"] += 1
+            self.evict()
+
+    def evict(self) -> None:
+        """Be no member any more, and go on with the batch as if one were."""
+        self.model.incident("eviction", self.name)
+        self.evicted, self.seat.is_live = True, False
+        self.generation += 1
+        self.model.news.give()
+        self.group.remove(self.seat)
 
     def _deliver(self, read: Read) -> Delivery:
         self.group.deliveries[read.event] = number = self.group.deliveries.get(read.event, 0) + 1
@@ -364,7 +386,9 @@ class Member:
 
     def _begin_commit(self, offsets: Mapping["Partition", int]) -> None:
         new = {p: offset for p, offset in offsets.items() if p in self.owned and offset != self.asked[p]}
-        if new:
+        if new and self.evicted and self.model.rules.fence_of_the_evicted:
+            self.model.fired["commit refused"] += 1
+        elif new:
             self.asked.update(new)
             n, self.commits = self.commits, self.commits + 1
             length_ns = max(self.commit_time[n], self.recorded_ns - self.clock.now)
@@ -372,7 +396,7 @@ class Member:
             self.model.fired[f"commit {self.group.commit_word}"] += 1
 
     def _committing(self, offsets: Mapping["Partition", int], length_ns: int, before: simpy.Event | None) -> Process:
-        clock, model, coordinator, life = self.clock, self.model, self.group.coordinator, self.life
+        clock, model, coordinator, life, seat = self.clock, self.model, self.group.coordinator, self.life, self.seat
         begun_ns, mark = clock.now, (self, self.commits)
         model.open.add(mark)
         while True:
@@ -389,7 +413,9 @@ class Member:
         if before is not None and not before.processed:
             yield before
         model.open.discard(mark)
-        if self.life == life:
+        is_member = seat in self.group.joined or not self.model.rules.fence_of_the_evicted
+        self.model.fired["commit fenced"] += self.life == life and not is_member
+        if self.life == life and is_member:
             self._committed(offsets, begun_ns)
 
     def _committed(self, offsets: Mapping["Partition", int], begun_ns: int) -> None:
@@ -400,7 +426,7 @@ class Member:
 
     def commit_at_the_end(self) -> None:
         """Leave in good order when the run is over."""
-        if self.alive and self.group.interval_ns:
+        if self.alive and not self.evicted and self.group.interval_ns:
             done = self._what_is_done()
             self._committed(
                 {p: done[p] for p in self.owned if done[p] != self.group.committed.get(p, 0)}, self.clock.now
@@ -416,6 +442,8 @@ class Member:
         yield from self._settle_commits()
         if self.must_leave:
             yield from self._leave()
+        elif self.evicted:
+            yield from self._join_again()
         elif self.must_rejoin:
             self.drop()
             yield from self._wait_for_assignment()
@@ -439,6 +467,21 @@ class Member:
         self.owned = {}
         self.model.news.give()
 
+    def _join_again(self) -> Process:
+        """Join as a new member, having learned that one is none any more."""
+        self.drop()
+        self.must_give_up.clear()
+        self.evicted = self.must_rejoin = False
+        self.seat = Seat(self)
+        self.model.incident("restart", self.name)
+        if self.group.protocol == "classic":
+            self.is_back = True
+            self.group.joins(self.seat)
+            yield from self._wait_for_assignment()
+        else:
+            self.start_fetching()
+            self.group.joins(self.seat)
+
     def _wait_for_assignment(self) -> Process:
         self.must_rejoin, self.is_back = False, True
         self.group.changed.give()
@@ -459,8 +502,11 @@ class Member:
     def _leave(self) -> Process:
         yield from self._settle_commits()
         self.drop()
-        self.alive = self.is_back = self.seat.is_live = False
-        self.group.remove(self.seat)
+        self.alive = self.is_back = self.seat.is_live = self.has_batch = False
+        if self.evicted:
+            self.group.changed.give()
+        else:
+            self.group.remove(self.seat)
 
     def crash(self) -> None:
         """Die at once."""

@@ -55,6 +55,8 @@ class Rules:
     positions_from_committed: bool = True
     session_wait: bool = True
     final_commit: bool = True
+    poll_interval: bool = True
+    fence_of_the_evicted: bool = True
 
 
 class Model:

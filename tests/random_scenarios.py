@@ -136,6 +136,8 @@ def _group(choose: random.Random, topics: list[str]) -> dict[str, Any]:
     settings: dict[str, Any] = {"group.protocol": protocol}
     if protocol == "classic":
         settings |= {"session.timeout.ms": choose.choice([100, 300]), "heartbeat.interval.ms": choose.choice([20, 50])}
+    if choose.random() < 0.4:
+        settings["max.poll.interval.ms"] = settings.get("session.timeout.ms", choose.choice([20, 60, 100]))
     if choose.random() < 0.3:
         settings["max.poll.records"] = choose.choice([1, 3, 10])
     work = choose.choice(["0ms", "1ms", "5ms", "5ms", {"exponential": "3ms"}, {"uniform": ["1ms", "20ms"]}])

@@ -29,7 +29,7 @@ FIRED_IN_AT_LEAST = {
     "then stop": 20, "dead letter resent": 1, "commit auto": 30, "commit after_event": 30, "commit after_batch": 30,
     "commit before_work": 30, "commit every": 30, "member_crash classic": 20, "member_crash consumer": 20,
     "member_leave classic": 10, "member_leave consumer": 10, "partition given up": 10,
-    "drain was over": 30,
+    "drain was over": 30, "evicted classic": 10, "evicted consumer": 20, "commit fenced": 8, "commit refused": 15,
 }  # fmt: skip
 """In how many of 300 scenarios each rule must have come into play."""
 

@@ -357,3 +357,19 @@ def test_every_run_of_the_plain_model_keeps_its_books(number: int) -> None:
     deliveries = data.operations[data.operations["kind"] == Kind.delivery]
     assert (deliveries["started_ns"] >= data.plan.intended_ns[deliveries["event_id"]]).all()
     assert NONE not in deliveries["offset"].tolist()
+
+
+def test_a_member_that_does_not_call_in_time_goes_on_and_its_commit_is_refused(run: Run) -> None:
+    """A batch of two events of 20 s with 30 s to call again, begun at 5.125 ms: evicted 30 s later, done and back after 40 s.
+
+    Both events are done, so nothing is left to wait for; nothing is committed.
+    """
+    burst = {"for": "1ms", "rate": "2000/s", "spacing": "even"}
+    producer = {"topic": "a", "share": "arrivals", "arrivals": [burst, {"for": "999ms", "rate": "0/s"}]}
+    settings = {"max.poll.interval.ms": 30_000, "session.timeout.ms": 10_000}
+    data = run(producers__p=producer, groups__g={"topics": ["a"], "work": "20s", "settings": settings}, drain="120s")
+
+    moves = [(i.kind, i.time_ns / MILLISECOND) for i in data.incidents if i.kind in ("eviction", "restart")]
+    assert moves == [("eviction", 30_005.25), ("restart", 40_005.25)]
+    assert ms(data, Kind.try_) == [20_005.25, 40_005.25]
+    assert ms(data, Kind.commit) == []

@@ -44,10 +44,6 @@ def test_nothing_is_refused_of_a_scenario_that_can_be_simulated():
             "work: 1ms\n    failures: {then: skip}", "work: 0ms",
             "groups.analytics: without `failures` an event that cannot be processed is tried again without end, and work is 0 s",
         ),
-        (
-            "backoff: 20ms, factor: 2", "backoff: 2m, factor: 2",
-            "groups.fulfilment.failures.retry: its waits add up to 6m, and a member is put out of its group after 5m",
-        ),
         ("broker: leader of orders/0", "broker: controller", "faults[0].broker is controller; a separate controller is no broker"),
     ],
 )  # fmt: skip

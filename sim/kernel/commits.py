@@ -18,6 +18,7 @@ from sim.world import (
     CM_LENGTH,
     CM_LIFE,
     CM_MEMBER,
+    CM_SEAT,
     CM_TIMED,
     CM_VERSION,
     CODE,
@@ -26,6 +27,7 @@ from sim.world import (
     COORDINATOR,
     DUE,
     END,
+    FENCED,
     FINISHED,
     FIRST_WORKER,
     GIVEN,
@@ -45,6 +47,7 @@ from sim.world import (
     ON_TRY,
     OPEN,
     OWNED,
+    SEAT,
     SETTLED,
     SETTLING,
     STATE,
@@ -81,6 +84,8 @@ def commit_what_is_done(w: World, m: int) -> None:
 def begin_commit(w: World, m: int, progress: int) -> None:
     """Begin a commit of all partitions with something new, if there are any."""
     s, member = w.scalars, w.member[m]
+    if member[FENCED]:
+        return
     first = s[ITEMS]
     for p in range(w.mp.shape[1]):
         mp = w.mp[m, p]
@@ -97,6 +102,7 @@ def begin_commit(w: World, m: int, progress: int) -> None:
     commit[:] = 0
     commit[CM_MEMBER] = m
     commit[CM_LIFE] = member[LIFE]
+    commit[CM_SEAT] = member[SEAT]
     commit[CM_BEGUN] = s[NOW]
     commit[CM_LENGTH] = max(w.commit_time[m, member[N_COMMITS]], member[at.RECORDED_NS] - s[NOW])
     commit[CM_ITEM] = first
@@ -187,8 +193,9 @@ def end_commit(w: World, c: int) -> None:
     m = commit[CM_MEMBER]
     member = w.member[m]
     if member[LIFE] == commit[CM_LIFE]:
-        for n in range(commit[CM_ITEM], commit[CM_ITEM] + commit[CM_ITEMS]):
-            note_commit(w, m, w.item[n, 0], w.item[n, 1], commit[CM_BEGUN])
+        if member[SEAT] == commit[CM_SEAT]:
+            for n in range(commit[CM_ITEM], commit[CM_ITEM] + commit[CM_ITEMS]):
+                note_commit(w, m, w.item[n, 0], w.item[n, 1], commit[CM_BEGUN])
         if member[LAST_COMMIT] == c and (member[STATE] == COMMITTING or member[STATE] == SETTLING):
             go_on(w, m)
 

@@ -13,6 +13,7 @@ from sim.world import (
     FETCH,
     FETCHED,
     GENERATION,
+    LATE_AT,
     LEADER,
     NEVER,
     NONE,
@@ -56,6 +57,7 @@ def enter_poll_loop(w: World, m: int) -> None:
     member[STATE] = POLLING
     member[CALLED] = now
     member[RETURNS] = now
+    member[LATE_AT] = NEVER
     member[POLL_AT] = NEVER
     poll_at(w, m, now)
 

@@ -3,7 +3,7 @@
 from sim.compiled import compiled, entry
 from sim.kernel.commits import commit_timed
 from sim.kernel.fetches import arrived, fetched, turned
-from sim.kernel.polls import poll
+from sim.kernel.polls import late, poll
 from sim.kernel.producers import answered, free_connection, hand_over, make_batches, serve
 from sim.kernel.visibility import timed
 from sim.kernel.work import begin_batch, begin_try, handled, recorded, send_dead_letter, tried
@@ -32,6 +32,7 @@ from sim.world import (
     ON_FETCH,
     ON_HAND_OVER,
     ON_HANDLED,
+    ON_LATE,
     ON_POLL,
     ON_RECORDED,
     ON_SERVICE,
@@ -151,6 +152,8 @@ def step(w: World) -> None:
         recorded(w, a, b, c)
     elif what == ON_COMMITTED:
         commit_timed(w, a, b)
+    elif what == ON_LATE:
+        late(w, a)
     elif w.member[b, LIFE] == c:
         if what == ON_BEGIN:
             begin_batch(w, a)

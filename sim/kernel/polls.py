@@ -10,8 +10,11 @@ from sim.world import (
     CODE,
     COLLECT_EVENTS,
     COLLECT_TIMEOUT,
+    CONTROL,
     DUE,
     DUTY,
+    EVICTION,
+    FENCED,
     FIRST_WORKER,
     GIVEN,
     GROUP,
@@ -21,6 +24,9 @@ from sim.world import (
     HAS_DUTY,
     INTERVAL,
     L_EVENT,
+    LATE,
+    LATE_AT,
+    LATE_TIMER,
     LIFE,
     MAX_POLL,
     NEVER,
@@ -30,7 +36,9 @@ from sim.world import (
     O_POLL,
     O_STARTED,
     ON_BEGIN,
+    ON_LATE,
     POLL_AT,
+    POLL_INTERVAL,
     POLLING,
     POLLS,
     RETURNS,
@@ -96,6 +104,36 @@ def poll(w: World, m: int) -> None:
 
 
 @compiled
+def watch(w: World, m: int) -> None:
+    """See to it that a batch which keeps the member from calling for too long puts it out of its group."""
+    member = w.member[m]
+    member[LATE_AT] = w.scalars[NOW] + w.group[member[GROUP], POLL_INTERVAL]
+    if member[LATE_TIMER] == NEVER:
+        set_late_timer(w, m)
+
+
+@compiled
+def set_late_timer(w: World, m: int) -> None:
+    """Wake at the instant from which the member is late; one timer per member does."""
+    member = w.member[m]
+    member[LATE_TIMER] = member[LATE_AT]
+    if member[LATE_AT] != NEVER:
+        push(w, member[LATE_AT], CONTROL, EVICTION, member[CODE], ON_LATE, m, m, 0)
+
+
+@compiled
+def late(w: World, m: int) -> None:
+    """Have a member put out of its group if it is late now; else wake again when it may be."""
+    s, member = w.scalars, w.member[m]
+    if member[LATE_AT] == s[NOW]:
+        member[LATE_AT] = NEVER
+        if not member[FENCED]:
+            s[WHY] = LATE
+            s[WHO] = m
+    set_late_timer(w, m)
+
+
+@compiled
 def deliver(w: World, m: int, count: int) -> None:
     """Hand a batch to the application."""
     s, member = w.scalars, w.member[m]
@@ -128,4 +166,5 @@ def deliver(w: World, m: int, count: int) -> None:
             member[RING_HEAD] = (member[RING_HEAD] + 1) % w.ring.shape[1]
             member[RING_COUNT] -= 1
     member[POLLS] += 1
+    watch(w, m)
     push(w, now + w.times[1], WORK, member[CODE], 0, ON_BEGIN, m, m, member[LIFE])
