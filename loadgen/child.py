@@ -3,6 +3,7 @@
 import ctypes
 import gc
 import json
+import mmap
 import os
 import select
 import signal
@@ -11,7 +12,9 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_TIMERSLACK = 29
@@ -69,9 +72,27 @@ class Child:
             self._inbox += [json.loads(line) for line in lines]
         return self._inbox.pop(0) if self._inbox else None
 
+    def mapped(self, name: str, *, writes: bool = False) -> "Mapped":
+        """Map one of the plan's arrays, for blocks and for single values."""
+        return Mapped(open_memmap(self.spec["arrays"][name], mode="r+" if writes else "r"))
+
     def array(self, name: str) -> memoryview:
         """Map one of the plan's arrays; as a memoryview, whose single values are read faster than NumPy's."""
         return open_memmap(self.spec["arrays"][name], mode="r").data
+
+
+class Mapped:
+    """A mapped array of the plan: `array` for blocks, `values` (a memoryview, read faster than NumPy's) for single ones."""
+
+    def __init__(self, array: "np.memmap[Any, Any]") -> None:
+        self.array: NDArray[Any] = np.asarray(array)
+        self.values: memoryview = array.data
+        self._map: mmap.mmap | None = getattr(array, "_mmap", None)
+
+    def release(self) -> None:
+        """Give the pages back that were read or written; they come back from the file when they are asked for."""
+        if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
 
 
 def end_with_parent(parent_pid: int) -> None:

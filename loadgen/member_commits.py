@@ -1,11 +1,11 @@
 """When and how a member commits: after each event or batch, before its work, at an interval, or as the client does by itself."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from loadgen.member_rows import Event, MemberRows
+from loadgen.member_rows import MemberRows
 
 clock = time.perf_counter_ns
 
@@ -42,17 +42,22 @@ class Commits:
         self.start_ns = start_ns
         self.due_ns = max(start_ns, now) + self.every_ns
 
-    def before_work(self, events: Iterable[Event]) -> None:
+    def before_work(self, places: Mapping[Place, int]) -> None:
         """Commit a batch that was just handed over, where the scenario wants at-most-once."""
         if self.mode == "before_work":
-            for event in events:
-                self.finished[event.topic, event.partition] = event.offset + 1
+            self.finished.update(places)
             self.commit_now()
 
-    def event_done(self, event: Event) -> bool:
+    def events_done(self, places: Mapping[Place, int]) -> None:
+        """Note finished events, by the offset to go on from, and commit where the interval is over."""
+        if self.mode != "before_work":
+            self.finished.update(places)
+        self.at_boundary()
+
+    def event_done(self, topic: str, partition: int, offset: int) -> bool:
         """Note a finished event, commit where that is due, and tell whether that took time."""
         if self.mode != "before_work":
-            self.finished[event.topic, event.partition] = event.offset + 1
+            self.finished[topic, partition] = offset + 1
         if self.mode == "after_event":
             self.commit_now()
             return True

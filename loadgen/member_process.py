@@ -6,13 +6,14 @@ SIGTERM makes it finish its event, commit by its mode and leave; SIGKILL is a cr
 import contextlib
 import time
 
+import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from loadgen.child import Child, DriverGone, freeze
+from loadgen.member_batch import Batch
 from loadgen.member_commits import Commits
-from loadgen.member_rows import Event, MemberRows
+from loadgen.member_rows import MemberRows
 from loadgen.member_work import Handler, Leaving, Stopped
-from loadgen.records import read_ids
 
 clock = time.perf_counter_ns
 
@@ -31,6 +32,9 @@ class MemberProcess:
         self.most: int = spec["max_poll_records"]
         self.poll_id: int = spec["first_poll_id"] - 1
         self.rows = MemberRows(child)
+        codes: dict[str, int] = spec["codes"]["topics"]
+        self.topics = {topic: codes[topic] for topic in spec["topics"]}
+        self.topic_names = {code: topic for topic, code in codes.items()}
         self.owned: set[tuple[str, int]] = set()
         mode: str = spec["commit"]
         self.consumer = Consumer(
@@ -136,40 +140,50 @@ class MemberProcess:
         return wait_ns / 1e9
 
     def _batch(self, messages: list[Message]) -> None:
-        events = [event for message in messages if (event := self._read(message)) is not None]
-        if not events:
+        batch = Batch([each for each in messages if self._sound(each)], self.run_id, self.topics)
+        if not len(batch):
             return
         self.poll_id += 1
-        at_ns = self.delivered_at - self.start_ns
-        for event in events:
-            self.rows.delivery(event, self.poll_id, at_ns)
-        self.commits.before_work(events)
+        self.rows.deliveries(batch, self.poll_id, self.delivered_at - self.start_ns)
+        self.commits.before_work(self._places(batch, 0, len(batch)))
         if self.commits.mode == "before_work":
             self.handler.busy_until = clock()
-        self._work(events)
+        self._work(batch)
         if self.commits.batch_done():
             self.handler.busy_until = max(self.handler.busy_until, clock())
 
-    def _work(self, events: list[Event]) -> None:
-        for event in events:
-            if self.child.leaving:
-                return
+    def _work(self, batch: Batch) -> None:
+        """Work on each event in turn; on stretches that need no time and cannot fail, on all at once."""
+        instant = self.handler.instant(batch) if self.commits.mode != "after_event" else None
+        at = 0
+        while at < len(batch) and not self.child.leaving:
+            if instant is not None and instant[at]:
+                end = at + int(np.argmin(instant[at:])) if not instant[at:].all() else len(batch)
+                self._effects(batch, at, end)
+                at = end
+                continue
+            event = batch.event(at)
             self.handler.handle(event, self.poll_id, self.delivered_at)
-            if self.commits.event_done(event):
+            if self.commits.event_done(event.topic, event.partition, event.offset):
                 self.handler.busy_until = max(self.handler.busy_until, clock())
+            at += 1
 
-    def _read(self, message: Message) -> Event | None:
-        """Return the event in a record of this run; errors and other people's records are passed over."""
+    def _effects(self, batch: Batch, first: int, end: int) -> None:
+        now = clock()
+        self.rows.effects(batch, first, end, self.poll_id, now - self.start_ns)
+        self.handler.busy_until = max(self.handler.busy_until, self.delivered_at)
+        self.commits.events_done(self._places(batch, first, end))
+
+    def _places(self, batch: Batch, first: int, end: int) -> dict[tuple[str, int], int]:
+        ends = batch.ends(first, end)
+        return {(self.topic_names[topic], partition): offset for (topic, partition), offset in ends.items()}
+
+    def _sound(self, message: Message) -> bool:
+        """Whether a message is a record; of errors the driver is told."""
         error = message.error()
         if error is not None:
             self.child.say("client error", at=clock(), code=error.code(), text=error.str())
-            return None
-        value = message.value()
-        ids = read_ids(value, self.run_id)
-        if ids is None:
-            return None
-        topic, partition, offset = message.topic(), message.partition(), message.offset()
-        return Event(*ids, topic, partition, offset, message.key(), value)  # type: ignore[arg-type]
+        return error is None
 
     def leave(self) -> None:
         """Commit what is finished, by the mode, and leave the group."""

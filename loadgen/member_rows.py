@@ -1,10 +1,17 @@
 """A member's rows: what each operation puts into the row log, given the record that it is about."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from loadgen.child import Child
 from rundata.row_log import RowLog
-from rundata.rows import MOST_ATTEMPTS, NONE, UNTIMED, Kind, Outcome
+from rundata.rows import MOST_ATTEMPTS, NONE, OPERATION, UNTIMED, Kind, Outcome, new_operations
+
+if TYPE_CHECKING:
+    from loadgen.member_batch import Batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +34,48 @@ class MemberRows:
     def __init__(self, child: Child) -> None:
         spec = child.spec
         codes = spec["codes"]
-        self._append = RowLog.create(spec["rows"], spec["capacity"]).append
+        log = RowLog.create(spec["rows"], spec["capacity"])
+        self._append, self._extend = log.append, log.extend
         self._process: int = codes["process"]
         self._group: int = codes["group"]
         self._topics: dict[str, int] = codes["topics"]
         self._types: list[int] = codes["event_type_of_producer"]
         self._key = child.array("key")
         self._producer = child.array("producer")
+        self._keys = np.asarray(self._key)
+        self._type_of_event = np.asarray(self._producer)
+        self._types_of_producers = np.asarray(self._types, np.int16)
+        self._empty = new_operations(1)
+        self._empty["process"], self._empty["group"] = self._process, self._group
 
-    def delivery(self, event: Event, poll_id: int, at_ns: int) -> None:
-        """Record that a poll handed the event over."""
-        self._event(event, poll_id, 0, at_ns, at_ns, Kind.delivery, Outcome.ok)
+    def deliveries(self, batch: "Batch", poll_id: int, at_ns: int) -> None:
+        """Record that a poll handed these events over."""
+        rows = self._rows(batch, slice(None), poll_id)
+        rows["kind"] = Kind.delivery
+        rows["started_ns"] = rows["ended_ns"] = at_ns
+        self._extend(rows)
+
+    def effects(self, batch: "Batch", first: int, end: int, poll_id: int, at_ns: int) -> None:
+        """Record that first tries of some of these events, which need no time, worked."""
+        rows = self._rows(batch, slice(first, end), poll_id)
+        rows["kind"], rows["attempt"] = Kind.try_, 1
+        rows["started_ns"] = rows["ended_ns"] = at_ns
+        self._extend(rows)
+
+    def _rows(self, batch: "Batch", chosen: slice, poll_id: int) -> NDArray[np.void]:
+        event = batch.event_id[chosen]
+        rows: NDArray[np.void] = np.empty(len(event), OPERATION)
+        rows[:] = self._empty
+        rows["event_id"], rows["root_id"] = event, batch.root_id[chosen]
+        rows["key"], rows["intended_ns"] = self._keys[event], batch.intended_ns[chosen]
+        rows["offset"], rows["partition"], rows["topic"] = (
+            batch.offset[chosen],
+            batch.partition[chosen],
+            batch.topic[chosen],
+        )
+        rows["event_type"] = self._types_of_producers[self._type_of_event[event]]
+        rows["poll_id"] = poll_id
+        return rows
 
     def tried(
         self, event: Event, poll_id: int, attempt: int, began_ns: int, ended_ns: int, due_ns: int | None, ok: bool

@@ -2,10 +2,11 @@
 
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from confluent_kafka import KafkaError, Message, Producer
+from numpy.typing import NDArray
 
 from loadgen.child import Child
 from loadgen.member_rows import Event, MemberRows
@@ -13,6 +14,9 @@ from loadgen.outcomes import outcome_of
 from loadgen.records import PoisonError, decode
 from rundata.rows import NONE, Outcome
 from scenarios.streams import hashed_uniforms
+
+if TYPE_CHECKING:
+    from loadgen.member_batch import Batch
 
 clock = time.perf_counter_ns
 
@@ -79,12 +83,22 @@ class Handler:
         self.busy: bool = spec["busy"]
         self.work = child.array("work_ns")
         self.failing_tries = child.array("failing_tries")
+        self._works_ns, self._failing = np.asarray(self.work), np.asarray(self.failing_tries)
         self.slow = [Interval(**each) for each in spec["slow"]]
         self.failing = [Interval(**each) for each in spec["failing"]]
         self.policy: dict[str, Any] | None = spec["failures"]
         self.dead_letters = DeadLetters(child, rows) if self.policy and self.policy["then"] == "dead_letter" else None
         self._seed: int = spec["seed"]
         self._group: int = spec["codes"]["group"]
+
+    def instant(self, batch: "Batch") -> NDArray[np.bool_] | None:
+        """Return which events need no time and cannot fail just now; None where none is so for certain."""
+        now = clock() - self.start_ns
+        if any(each.holds(now) for each in (*self.slow, *self.failing)):
+            return None
+        event = batch.event_id
+        found: NDArray[np.bool_] = (self._works_ns[event] == 0) & (self._failing[event] == 0) & ~batch.poison
+        return found
 
     def handle(self, event: Event, poll_id: int, delivered_at: int) -> None:
         """Try until it works or the policy gives the event up; raise Stopped or Leaving where the event stays unfinished."""

@@ -5,19 +5,23 @@ brokers: what is late goes out at once and keeps its intended time.
 """
 
 import contextlib
+import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import numpy as np
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
-from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
 
 from loadgen.child import Child, DriverGone, freeze, let_brokers_go_first
 from loadgen.outcomes import QUEUE_FULL, outcome_of
-from loadgen.records import HEADER, NO_RUN, POISON, filler
-from rundata.row_log import RowLog
-from rundata.rows import NONE, UNTIMED, Kind, Outcome
+from loadgen.records import HEADER, NO_RUN, filler, headers
+from rundata.row_log import SendLog
+from rundata.rows import NONE, Outcome
 
 clock = time.perf_counter_ns
+
+Acknowledged = Callable[[KafkaError | None, Message], None]
 
 _LISTEN_EVERY_NS = 50_000_000
 """How often it looks for requests of the driver; a look costs about 2 microseconds."""
@@ -28,6 +32,14 @@ _COARSE_NS = 1_200_000
 _CONNECT_WITHIN_S = 30.0
 _WINDOW_NS = 5_000_000_000
 _PURGE_WITHIN_NS = 5_000_000_000
+_CHUNK = 1024
+"""Events whose values and keys are made together, some 0.3 ms before the first of them."""
+_KEPT_KEYS = 65_536
+"""Of so few keys the texts are kept."""
+_RELEASE_EVERY = 256
+"""Chunks after which pages of the plan that are done with are given back, so that memory stays flat."""
+_EVENT_ID = struct.Struct("<q").unpack_from
+_EVENT_ID_AT = 8
 
 
 class ProducerProcess:
@@ -40,15 +52,16 @@ class ProducerProcess:
         self.topic: str = spec["topic"]
         self.run_id: int = spec["run_id"]
         self.spin_ns: int = spec["spin_ns"]
-        self.events = child.array("events")
-        self.intended = child.array("intended_ns")
-        self.size = child.array("size_bytes")
-        self.key = child.array("key")
-        self.poison = child.array("poison")
-        self.started = open_memmap(spec["arrays"]["started_ns"], mode="r+").data
+        self.events = child.mapped("events")
+        self.intended = child.mapped("intended_ns")
+        self.size = child.mapped("size_bytes")
+        self.key = child.mapped("key")
+        self.poison = child.mapped("poison")
+        self.started = child.mapped("started_ns", writes=True)
         self.key_prefix: str | None = spec["key_prefix"]
         self.filler = filler(spec["largest_bytes"])
-        self.rows = RowLog.create(spec["rows"], spec["capacity"])
+        codes = spec["codes"]
+        self.rows = SendLog(spec["rows"], spec["capacity"], codes["process"], codes["topic"], codes["event_type"])
         self.start_ns = 0
         self.ended = False
         self.halted = False
@@ -57,31 +70,31 @@ class ProducerProcess:
         self.warm_latencies_ns: list[int] = []
         self._listen_at = 0
         self._warming = False
-        self.acknowledged = self._make_acknowledged()
+        self._texts: dict[int, str] = {}
 
-    def _make_acknowledged(self) -> Callable[[KafkaError | None, Message], None]:
+    def _make_acknowledged(self) -> Acknowledged:
         """Build the one callback that all sends share; what it needs is in the value, so no closure per record."""
-        codes = self.child.spec["codes"]
-        process, topic, event_type = codes["process"], codes["topic"], codes["event_type"]
-        append, key, started, unpack, run_id = self.rows.append, self.key, self.started, HEADER.unpack_from, self.run_id
-        send, ok = int(Kind.send), int(Outcome.ok)
+        append, started, start, ok = self.rows.append_send, self.started.values, self.start_ns, int(Outcome.ok)
 
         def acknowledged(error: KafkaError | None, message: Message) -> None:
-            now = clock()
-            owner, event, root, intended = unpack(message.value())  # type: ignore[arg-type]  # what we sent ourselves
-            if owner & ~POISON != run_id:
-                self.warm_latencies_ns.append(now - intended)
-                return
-            code = 0 if error is None else error.code()
-            offset = message.offset() if error is None else NONE
-            partition = message.partition()
-            append(
-                event, root, NONE, key[event], NONE if offset is None or offset < 0 else offset, NONE, NONE, UNTIMED,
-                intended, started[event], now - self.start_ns, NONE, NONE if partition is None else partition, 1, 0, 1,
-                event_type, process, NONE, topic, code, send, ok if code == 0 else int(outcome_of(code)),
-            )  # fmt: skip
+            (event,) = _EVENT_ID(message.value(), _EVENT_ID_AT)  # type: ignore[arg-type]  # what we sent ourselves
+            if error is None:
+                offset = message.offset()
+                if offset is None or offset < 0:
+                    offset = NONE  # a repeated batch that the broker knew already, or acks 0
+                append(event, started[event], clock() - start, offset, message.partition(), 0, ok)  # type: ignore[arg-type]
+            else:
+                self._failed(event, started[event], error, message)
 
         return acknowledged
+
+    def _failed(self, event: int, started_ns: int, error: KafkaError, message: Message) -> None:
+        partition, code = message.partition(), error.code()
+        where = NONE if partition is None else partition
+        self.rows.append_send(event, started_ns, clock() - self.start_ns, NONE, where, code, int(outcome_of(code)))
+
+    def _warmed(self, _error: KafkaError | None, message: Message) -> None:
+        self.warm_latencies_ns.append(clock() - HEADER.unpack_from(message.value())[3])  # type: ignore[arg-type]
 
     def connect(self) -> None:
         """Learn the topic's leaders, and get the connections and ids that the first sends need, on the scratch topic."""
@@ -103,7 +116,7 @@ class ProducerProcess:
         value = HEADER.pack(NO_RUN, number, number, clock()) + self.filler[: spec["scratch_bytes"]]
         with contextlib.suppress(BufferError):
             partition = number % spec["scratch_partitions"]
-            self.client.produce(spec["scratch_topic"], value, partition=partition, on_delivery=self.acknowledged)
+            self.client.produce(spec["scratch_topic"], value, partition=partition, on_delivery=self._warmed)
 
     def warm(self, rate_hz: float) -> None:
         """Send to the scratch topic at an even rate until the driver has heard enough, and tell it the latencies."""
@@ -126,39 +139,64 @@ class ProducerProcess:
 
     def send_all(self) -> None:
         """Send every event of this process at its instant."""
-        client, topic, run_id, acknowledged = self.client, self.topic, self.run_id, self.acknowledged
-        events, intended, size, key, poison, started = (
-            self.events, self.intended, self.size, self.key, self.poison, self.started,
-        )  # fmt: skip
-        prefix, body, start, pack = self.key_prefix, self.filler, self.start_ns, HEADER.pack
+        acknowledged = self._make_acknowledged()
+        for number, first in enumerate(range(0, len(self.events.array), _CHUNK)):
+            chosen = self.events.array[first : first + _CHUNK]
+            if not self._send(chosen, *self._values_and_keys(chosen), acknowledged):
+                return
+            if number % _RELEASE_EVERY == 0:
+                self._release()
+
+    def _send(
+        self, chosen: NDArray[np.int64], values: Iterator[bytes], keys: Iterator[str | None], acknowledged: Acknowledged
+    ) -> bool:
+        """Send some events in turn; tell whether to go on."""
+        produce, topic, start = self.client.produce, self.topic, self.start_ns
+        started = self.started.values
+        now = clock()
         since_poll = 0
-        for event in events:
-            due = start + intended[event]
-            now = clock()
+        dues = (self.intended.array[chosen] + start).tolist()
+        for event, due, value, key in zip(chosen.tolist(), dues, values, keys, strict=True):
             if now < due or since_poll == _POLL_EVERY:
                 since_poll = 0
                 self._wait(due)
                 if self.ended or self.halted:
-                    return
-                now = clock()
+                    return False
             since_poll += 1
-            head = pack(run_id | POISON if poison[event] else run_id, event, event, intended[event])
-            text = None if prefix is None else f"{prefix}{key[event]}"
+            now = clock()
             started[event] = now - start
             try:
-                client.produce(topic, head + body[: size[event] - 32], text, on_delivery=acknowledged)
+                produce(topic, value, key, -1, acknowledged)
             except BufferError:
                 self._refused(event, now - start)
+        return True
+
+    def _values_and_keys(self, chosen: NDArray[np.int64]) -> tuple[Iterator[bytes], Iterator[str | None]]:
+        """Return what is sent for each of some events; made for many at once, which costs a third."""
+        heads = headers(self.run_id, chosen, self.intended.array[chosen], self.poison.array[chosen])
+        body, most = self.filler, HEADER.size
+        bodies = (self.size.array[chosen] - most).tolist()
+        values = [heads[n * most : (n + 1) * most] + body[:size] for n, size in enumerate(bodies)]
+        return iter(values), iter(self._keys(self.key.array[chosen].tolist()))
+
+    def _keys(self, numbers: list[int]) -> list[str | None]:
+        """Return the text of each key."""
+        prefix, texts = self.key_prefix, self._texts
+        if prefix is None:
+            return [None] * len(numbers)
+        if len(texts) > _KEPT_KEYS:
+            return [f"{prefix}{number}" for number in numbers]
+        texts.update((number, f"{prefix}{number}") for number in numbers if number not in texts)
+        return [texts[number] for number in numbers]
+
+    def _release(self) -> None:
+        for each in (self.events, self.intended, self.size, self.key, self.poison, self.started):
+            each.release()
 
     def _refused(self, event: int, now_ns: int) -> None:
         """Record a send that the client's full queue refused: the driver is the limit, and the run says nothing."""
         self.buffer_errors += 1
-        codes = self.child.spec["codes"]
-        self.rows.append(
-            event, event, NONE, self.key[event], NONE, NONE, NONE, UNTIMED, self.intended[event], now_ns, now_ns, NONE,
-            NONE, 1, 0, 1, codes["event_type"], codes["process"], NONE, codes["topic"], QUEUE_FULL,
-            int(Kind.send), int(Outcome.failed),
-        )  # fmt: skip
+        self.rows.append_send(event, now_ns, now_ns, NONE, NONE, QUEUE_FULL, int(Outcome.failed))
 
     def _wait(self, due: int) -> None:
         """Serve acknowledgements until `due`; the last stretch is a plain sleep, or a spin where cores allow it."""

@@ -64,8 +64,9 @@ class Recorder:
         self.plan = plan
         self.writer = writer
         self.names = Names.of(plan.scenario)
-        self.blocks: list[NDArray[np.void]] = []
-        """All rows so far, in the order in which they were read."""
+        self._events = row_log.Events(plan.key, plan.intended_ns)
+        self._next_poll: dict[int, int] = {}
+        """By process: one more than its highest poll."""
         self.acknowledged = np.zeros(len(plan), np.bool_)
         self.answered = np.zeros(len(plan), np.bool_)
         groups = plan.scenario.groups
@@ -86,10 +87,9 @@ class Recorder:
     def take(self) -> None:
         """Read what the children have appended since the last call."""
         for path in row_log.logs_in(self.writer.folder):
-            rows = row_log.read_rows(path, self._read.get(path.name, 0))
+            rows = row_log.read_rows(path, self._read.get(path.name, 0), self._events)
             if len(rows):
                 self._read[path.name] = self._read.get(path.name, 0) + len(rows)
-                self.blocks.append(rows)
                 self._count(rows)
 
     def _count(self, rows: NDArray[np.void]) -> None:
@@ -102,6 +102,7 @@ class Recorder:
         self._offset[sends["event_id"]] = sends["offset"]
         self._partition[sends["event_id"]] = sends["partition"]
         self._count_commits(rows[(kind == Kind.commit) & (outcome == Outcome.ok)])
+        self._count_polls(rows[rows["poll_id"] != NONE])
         effects = (kind == Kind.try_) & (outcome == Outcome.ok)
         done = effects | np.isin(kind, _ENDS)
         for code, name in enumerate(self.names.groups):
@@ -116,6 +117,11 @@ class Recorder:
         for row in commits:
             place = (self.names.groups[row["group"]], int(row["topic"]), int(row["partition"]))
             self._committed[place] = max(self._committed.get(place, 0), int(row["offset"]))
+
+    def _count_polls(self, rows: NDArray[np.void]) -> None:
+        for process in np.unique(rows["process"]).tolist():
+            most = int(rows["poll_id"][rows["process"] == process].max())
+            self._next_poll[process] = max(self._next_poll.get(process, 0), most + 1)
 
     def _summarise(self, name: str, good: NDArray[np.void], bad: NDArray[np.void]) -> None:
         count, failures, histogram = self._summaries.get(name, (0, 0, np.zeros(len(HISTOGRAM_MS) + 1, np.int64)))
@@ -189,13 +195,12 @@ class Recorder:
     def operations(self, started_ns: NDArray[np.int64]) -> NDArray[np.void]:
         """Return all rows, with one of unknown outcome for each send that was begun and never answered."""
         open_sends = np.flatnonzero((started_ns != NONE) & ~self.answered)
-        return np.concatenate([np.zeros(0, OPERATION), *self.blocks, unanswered(self.plan, open_sends, started_ns)])
+        logs = [row_log.read_rows(path, 0, self._events) for path in row_log.logs_in(self.writer.folder)]
+        return np.concatenate([np.zeros(0, OPERATION), *logs, unanswered(self.plan, open_sends, started_ns)])
 
     def next_poll_id(self, process: str) -> int:
         """Return the number from which a member that comes back counts its polls."""
-        code = self.names.processes.index(process)
-        most = [int(own["poll_id"].max()) for b in self.blocks if len(own := b[b["process"] == code])]
-        return max(most, default=-1) + 1
+        return self._next_poll.get(self.names.processes.index(process), 0)
 
 
 def unanswered(plan: Plan, events: NDArray[np.intp], started_ns: NDArray[np.int64]) -> NDArray[np.void]:

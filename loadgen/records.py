@@ -3,6 +3,9 @@
 import random
 import struct
 
+import numpy as np
+from numpy.typing import NDArray
+
 HEADER = struct.Struct("<Qqqq")
 """Run id, event id, root id, intended time in ns from the start of the run."""
 POISON = 1 << 63
@@ -31,6 +34,17 @@ def filler(size_bytes: int) -> bytes:
 def encode(run_id: int, event_id: int, root_id: int, intended_ns: int, body: bytes, *, poison: bool = False) -> bytes:
     """Return a record's value."""
     return HEADER.pack(run_id | POISON if poison else run_id, event_id, root_id, intended_ns) + body
+
+
+def headers(
+    run_id: int, event_id: NDArray[np.int64], intended_ns: NDArray[np.int64], poison: NDArray[np.bool_]
+) -> bytes:
+    """Return the first HEADER.size bytes of the value of each of some events, one after another."""
+    heads = np.empty((len(event_id), 4), np.int64)
+    heads.view(np.uint64)[:, 0] = np.where(poison, np.uint64(run_id | POISON), np.uint64(run_id))
+    heads[:, 1] = heads[:, 2] = event_id
+    heads[:, 3] = intended_ns
+    return heads.tobytes()
 
 
 def read_ids(value: bytes | None, run_id: int) -> tuple[int, int, int] | None:

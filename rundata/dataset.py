@@ -61,6 +61,7 @@ class RunWriter:
         """Create the folder, or take an empty one; `text` is the scenario as the user wrote it."""
         self.folder = _claim(Path(folder))
         self._names = Names.of(plan.scenario)
+        self._events = row_log.Events(plan.key, plan.intended_ns)
         self._parts = 0
         self._collected: dict[str, int] = {}
         text = text if text is not None else scenario_text(plan.scenario)
@@ -102,7 +103,7 @@ class RunWriter:
         """Add what was appended to the folder's row logs since the last call as one part; return how many rows that is."""
         blocks, reached = [], dict(self._collected)
         for path in row_log.logs_in(self.folder):
-            block = row_log.read_rows(path, reached.get(path.name, 0))
+            block = row_log.read_rows(path, reached.get(path.name, 0), self._events)
             reached[path.name] = reached.get(path.name, 0) + len(block)
             blocks.append(block)
         rows = np.concatenate(blocks) if blocks else np.zeros(0, OPERATION)
@@ -172,7 +173,7 @@ def open_run(folder: Path | str) -> "Run":
             f"{folder}: was cut short before its plan was written, so there is nothing to open; run it again"
         )
     plan = parquet.plan_from(parquet.read(folder / "plan.parquet"), scenario)
-    operations = _operations(folder, names, errors)
+    operations = _operations(folder, plan, errors)
     read = {name: folder / f"{name}.parquet" for name in ("log", "extents", "faults", "incidents", "phases", "gauges")}
     data = RunData(
         plan=plan,
@@ -267,8 +268,9 @@ def _read_facts(folder: Path) -> dict[str, Any]:
     return facts
 
 
-def _operations(folder: Path, names: Names, errors: Mapping[int, str]) -> NDArray[np.void]:
+def _operations(folder: Path, plan: Plan, errors: Mapping[int, str]) -> NDArray[np.void]:
     """Return the operations: the sorted table, or, where the run did not get so far, its parts and raw rows."""
+    names, events = Names.of(plan.scenario), row_log.Events(plan.key, plan.intended_ns)
     if (folder / "operations.parquet").exists():
         return parquet.operations_from(parquet.read(folder / "operations.parquet"), names, errors)
     blocks, reached = [np.zeros(0, OPERATION)], dict[str, int]()
@@ -277,7 +279,7 @@ def _operations(folder: Path, names: Names, errors: Mapping[int, str]) -> NDArra
         for name, count in json.loads((table.schema.metadata or {}).get(_COLLECTED, b"{}")).items():
             reached[name] = max(reached.get(name, 0), count)
         blocks.append(parquet.operations_from(table, names, errors))
-    blocks += [row_log.read_rows(path, reached.get(path.name, 0)) for path in row_log.logs_in(folder)]
+    blocks += [row_log.read_rows(path, reached.get(path.name, 0), events) for path in row_log.logs_in(folder)]
     return arranged(np.concatenate(blocks))
 
 

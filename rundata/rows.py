@@ -78,6 +78,21 @@ OPERATION = np.dtype(
 OPERATION_STRUCT = struct.Struct("<11q2i8h2b6x")
 """The same row for `pack_into`, which is how a live client writes it."""
 
+SEND = np.dtype(
+    [
+        ("event_id", "<i8"),
+        ("started_ns", "<i8"),
+        ("ended_ns", "<i8"),
+        ("offset", "<i8"),
+        ("partition", "<i4"),
+        ("error", "<i2"),
+        ("outcome", "<i1"),
+        ("padding", "V1"),
+    ]
+)
+"""What a producer process says of a send; the plan and the process know the rest of its row in `operations`."""
+SEND_STRUCT = struct.Struct("<4qihbx")
+
 LOG_RECORD = np.dtype(
     [
         ("offset", "<i8"),
@@ -116,3 +131,4 @@ def new_operations(count: int) -> NDArray[np.void]:
 
 
 assert OPERATION.itemsize == OPERATION_STRUCT.size
+assert SEND.itemsize == SEND_STRUCT.size

@@ -10,6 +10,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from loadgen import member_commits
 from loadgen.crew import _intervals
+from loadgen.member_batch import Batch
 from loadgen.member_commits import Commits
 from loadgen.member_rows import Event, MemberRows
 from loadgen.member_work import Handler, Interval, Lateness, Stopped, clock
@@ -184,7 +185,7 @@ def test_after_batch_commits_once_for_all_that_is_new(tmp_path: Path):
     client = Coordinator()
     commits = commits_of(tmp_path, "after_batch", client)
 
-    assert [commits.event_done(event(number)) for number in (3, 4)] == [False, False]
+    assert [commits.event_done("orders", 0, number) for number in (3, 4)] == [False, False]
     assert commits.batch_done()
     assert commits.batch_done()
 
@@ -197,8 +198,8 @@ def test_before_work_commits_what_is_not_handled_yet(tmp_path: Path):
     client = Coordinator()
     commits = commits_of(tmp_path, "before_work", client)
 
-    commits.before_work([event(3), event(4)])
-    commits.event_done(event(3))
+    commits.before_work({("orders", 0): 5})
+    commits.event_done("orders", 0, 3)
     commits.handing_over()
 
     assert client.committed == [([(0, 5)], False)]
@@ -210,7 +211,7 @@ def test_a_synchronous_commit_waits_for_a_coordinator_that_is_away(tmp_path: Pat
     monkeypatch.setattr(member_commits, "_AGAIN_S", 0.01)
     commits = commits_of(tmp_path, "after_event", Coordinator(15, 16))
 
-    assert commits.event_done(event(3))
+    assert commits.event_done("orders", 0, 3)
 
     (row,) = rows(tmp_path)
     assert row["outcome"] == Outcome.ok
@@ -221,8 +222,8 @@ def test_a_commit_that_a_rebalance_has_passed_by_fails_and_is_made_up_for(tmp_pa
     client = Coordinator(22)  # ILLEGAL_GENERATION
     commits = commits_of(tmp_path, "after_event", client)
 
-    commits.event_done(event(3))
-    commits.event_done(event(4))
+    commits.event_done("orders", 0, 3)
+    commits.event_done("orders", 0, 4)
 
     found = rows(tmp_path)
     assert found["outcome"].tolist() == [Outcome.failed, Outcome.ok]
@@ -234,10 +235,10 @@ def test_every_commits_at_the_first_boundary_after_its_interval_without_waiting(
     client = Coordinator()
     commits = commits_of(tmp_path, "every", client, every_ns=3600 * 1000 * MS)
 
-    commits.event_done(event(3))
+    commits.event_done("orders", 0, 3)
     assert client.committed == []
     commits.due_ns = clock()
-    commits.event_done(event(4))
+    commits.event_done("orders", 0, 4)
     commits.at_boundary()
     assert client.committed == [([(0, 5)], True)]
     assert len(rows(tmp_path)) == 0
@@ -249,10 +250,97 @@ def test_every_commits_at_the_first_boundary_after_its_interval_without_waiting(
 def test_a_member_that_leaves_commits_what_is_finished_and_forgets_what_it_gave_up(tmp_path: Path):
     client = Coordinator()
     commits = commits_of(tmp_path, "every", client, every_ns=3600 * 1000 * MS)
-    commits.event_done(event(3))
+    commits.event_done("orders", 0, 3)
 
     commits.handing_over()
     commits.forget([("orders", 0)])
     commits.handing_over()
 
     assert client.committed == [([(0, 4)], False)]
+
+
+# ---- batches -------------------------------------------------------------------------------------------------------
+
+
+class Record:
+    """Stands for a record that a poll handed over."""
+
+    def __init__(self, number: int, *, partition: int = 0, value: bytes | None = None, topic: str = "orders") -> None:
+        self.number, self._partition, self._topic = number, partition, topic
+        self._value = encode(7, number, number, 10 * number, b"body") if value is None else value
+
+    def value(self) -> bytes:
+        return self._value
+
+    def offset(self) -> int:
+        return self.number
+
+    def partition(self) -> int:
+        return self._partition
+
+    def topic(self) -> str:
+        return self._topic
+
+    def key(self) -> bytes:
+        return b"k"
+
+
+def batch_of(*records: Record, topics: dict[str, int] | None = None) -> Batch:
+    return Batch(records, 7, topics or {"orders": 0})  # type: ignore[arg-type]  # what it asks of a message
+
+
+def test_a_batch_leaves_out_what_other_people_wrote():
+    batch = batch_of(
+        Record(1), Record(2, value=b"short"), Record(3, value=encode(8, 3, 3, 0, b"")), Record(4, value=b"")
+    )
+
+    assert batch.event_id.tolist() == [1]
+    assert batch.event(0) == Event(1, 1, 10, "orders", 0, 1, b"k", encode(7, 1, 1, 10, b"body"))
+
+
+def test_a_batch_knows_poison_topics_and_where_to_go_on():
+    records = (
+        Record(1),
+        Record(2, partition=1),
+        Record(3, value=encode(7, 3, 3, 0, b"", poison=True)),
+        Record(4, topic="orders.dlq"),
+    )
+    batch = batch_of(*records, topics={"orders": 0, "orders.dlq": 1})
+
+    assert batch.poison.tolist() == [False, False, True, False]
+    assert batch.topic.tolist() == [0, 0, 0, 1]
+    assert batch.ends(0, 4) == {(0, 0): 4, (0, 1): 3, (1, 0): 5}
+    assert batch.ends(0, 1) == {(0, 0): 2}
+
+
+def test_rows_of_a_batch_are_those_of_its_events(tmp_path: Path):
+    """Deliveries and effects that are written together hold what single ones hold."""
+    child = child_of(tmp_path)
+    own = MemberRows(child)
+    batch = batch_of(Record(5), Record(6, partition=2))
+
+    own.deliveries(batch, 3, 100)
+    own.effects(batch, 1, 2, 3, 200)
+    own.tried(batch.event(1), 3, 1, 200, 200, None, ok=True)
+    found = rows(tmp_path)
+
+    assert found["kind"].tolist() == [Kind.delivery, Kind.delivery, Kind.try_, Kind.try_]
+    assert found["event_id"].tolist() == [5, 6, 6, 6]
+    assert found["started_ns"].tolist() == [100, 100, 200, 200]
+    assert found["attempt"].tolist() == [0, 0, 1, 1]
+    assert found[2] == found[3]
+
+
+def test_only_events_without_work_that_cannot_fail_are_instant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(ARRAYS, "work_ns", np.asarray([0, 0, 5, 0]))
+    monkeypatch.setitem(ARRAYS, "failing_tries", np.asarray([0, 1, 0, 0], np.int16))
+    slow = [{"begin_ns": 0, "end_ns": 10**18, "factor": 2.0}]
+    batch = batch_of(Record(0), Record(1), Record(2), Record(3, value=encode(7, 3, 3, 0, b"", poison=True)))
+
+    found = handler_of(child_of(tmp_path)).instant(batch)
+    (tmp_path / "work-1.rows").unlink()
+    in_a_slow_time = handler_of(child_of(tmp_path, slow=slow)).instant(batch)
+
+    assert found is not None
+    assert found.tolist() == [True, False, False, False]
+    assert in_a_slow_time is None

@@ -6,9 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from rundata.row_log import HEADER_BYTES, RowLog, RowLogError, logs_in, read_rows, remove
+from rundata.row_log import HEADER_BYTES, Events, RowLog, RowLogError, SendLog, logs_in, read_rows, remove
 from rundata.rows import OPERATION
 
 FIELDS = tuple(range(1, 12)) + tuple(range(12, 22)) + (1, 2)
@@ -130,3 +131,45 @@ def test_appending_imports_nothing_heavy() -> None:
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert said.stdout.strip() == "[]"
+
+
+def test_sends_come_back_as_whole_rows(tmp_path: Path) -> None:
+    """A producer writes what only it knows; the plan and the log's head add the rest, over segments."""
+    events = Events(np.asarray([7, 8, 9]), np.asarray([100, 200, 300]))
+    with SendLog(tmp_path / "shop-1.rows", 2, 4, 5, 6) as log:
+        log.append_send(2, 310, 350, 41, 3, 0, 0)
+        log.append_send(0, 110, 150, 40, 3, 0, 0)
+        log.append_send(1, 210, 250, -1, -1, -192, 2)
+        rows = read_rows(tmp_path / "shop-1.rows", 0, events)
+
+    assert rows["event_id"].tolist() == rows["root_id"].tolist() == [2, 0, 1]
+    assert rows["key"].tolist() == [9, 7, 8]
+    assert rows["intended_ns"].tolist() == [300, 100, 200]
+    assert rows["started_ns"].tolist() == [310, 110, 210]
+    assert rows["ended_ns"].tolist() == [350, 150, 250]
+    assert rows["offset"].tolist() == [41, 40, -1]
+    assert rows["error"].tolist() == [0, 0, -192]
+    assert rows["outcome"].tolist() == [0, 0, 2]
+    assert {(int(row["process"]), int(row["topic"]), int(row["event_type"])) for row in rows} == {(4, 5, 6)}
+    assert set(rows["kind"].tolist()) == {0}
+    assert set(rows["attempt"].tolist()) == {1}
+    assert len(read_rows(tmp_path / "shop-1.rows", 2, events)) == 1
+
+
+def test_sends_without_the_plan_are_refused(tmp_path: Path) -> None:
+    with SendLog(tmp_path / "shop-1.rows", 2, 0, 0, 0) as log:
+        log.append_send(0, 0, 0, 0, 0, 0, 0)
+        with pytest.raises(RowLogError, match="holds sends, which only the run's plan completes"):
+            read_rows(tmp_path / "shop-1.rows")
+
+
+def test_many_rows_are_appended_together_over_segments(tmp_path: Path) -> None:
+    rows = np.zeros(7, OPERATION)
+    rows["event_id"] = np.arange(7)
+    with RowLog.create(tmp_path / "a.rows", 3) as log:
+        log.append(*row(99))
+        log.extend(rows)
+        log.append(*row(98))
+
+        assert len(log) == 9
+    assert read_rows(tmp_path / "a.rows")["event_id"].tolist() == [99, 0, 1, 2, 3, 4, 5, 6, 98]

@@ -1,0 +1,69 @@
+"""The events that one poll handed over, read together: what is common to many is computed once for all of them, in columns."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from confluent_kafka import Message
+from numpy.typing import NDArray
+
+from loadgen.member_rows import Event
+from loadgen.records import HEADER, POISON
+
+_FOREIGN = bytes(HEADER.size)
+"""In place of a value that is too short for ids: the run id NO_RUN, which is nobody's."""
+_COLUMNS = np.dtype([("owner", "<u8"), ("event_id", "<i8"), ("root_id", "<i8"), ("intended_ns", "<i8")])
+
+
+class Batch:
+    """Columns of the records of this run, in the order of the poll; other people's records are left out."""
+
+    def __init__(self, messages: Sequence[Message], run_id: int, topics: Mapping[str, int]) -> None:
+        most = HEADER.size
+        values = [value if (value := each.value()) is not None else b"" for each in messages]
+        heads = b"".join([value[:most] if len(value) >= most else _FOREIGN for value in values])
+        columns = np.frombuffer(heads, _COLUMNS)
+        owner = columns["owner"] & np.uint64(POISON - 1)
+        mine = np.flatnonzero(owner == np.uint64(run_id))
+        if len(mine) < len(messages):
+            messages, values = [messages[n] for n in mine.tolist()], [values[n] for n in mine.tolist()]
+            columns = columns[mine]
+        self.messages = messages
+        self.values = values
+        self.event_id: NDArray[np.int64] = columns["event_id"]
+        self.root_id: NDArray[np.int64] = columns["root_id"]
+        self.intended_ns: NDArray[np.int64] = columns["intended_ns"]
+        self.poison: NDArray[np.bool_] = columns["owner"] >= np.uint64(POISON)
+        self.offset: NDArray[np.int64] = np.asarray([each.offset() for each in messages], np.int64)
+        self.partition: NDArray[np.int64] = np.asarray([each.partition() for each in messages], np.int64)
+        only = next(iter(topics.values())) if len(topics) == 1 else None
+        self.topic: NDArray[np.int64] = (
+            np.full(len(messages), only, np.int64)
+            if only is not None
+            else np.asarray([topics[str(each.topic())] for each in messages], np.int64)
+        )
+        """Codes of their topics."""
+
+    def __len__(self) -> int:
+        return len(self.messages)
+
+    def event(self, number: int) -> Event:
+        """Return one of them by itself."""
+        message = self.messages[number]
+        return Event(
+            int(self.event_id[number]),
+            int(self.root_id[number]),
+            int(self.intended_ns[number]),
+            str(message.topic()),
+            int(self.partition[number]),
+            int(self.offset[number]),
+            message.key(),
+            self.values[number],
+        )
+
+    def ends(self, first: int, end: int) -> dict[tuple[int, int], int]:
+        """Return the offset to go on from after some of them, by topic's code and partition."""
+        place = self.topic[first:end] * (1 << 32) + self.partition[first:end]
+        # The last one of each place in the order of the poll.
+        places, last = np.unique(place[::-1], return_index=True)
+        offsets = self.offset[first:end][::-1][last] + 1
+        return {divmod(p, 1 << 32): offset for p, offset in zip(places.tolist(), offsets.tolist(), strict=True)}
