@@ -382,9 +382,15 @@ class _Run:
                 "spin_ns": self.crew.spin_ns,
                 "warm_up": asdict(self.warmed) if self.warmed else None,
                 "member_late_p99_ns": late,
+                "thread_cpu_s": self._thread_cpu_s(),
                 **asdict(limits(self.plan, operations)),
             },
         }
+
+    def _thread_cpu_s(self) -> dict[str, float]:
+        """Return what each process's Python thread spent from time 0 to the end of its work."""
+        said = {worker.name: worker.said.get("bye", {}) for worker in self.crew.all()}
+        return {name: round(bye["run_cpu_s"], 6) for name, bye in said.items() if "run_cpu_s" in bye}
 
     def close(self) -> None:
         """End whatever still runs, and remove what only the run needed."""

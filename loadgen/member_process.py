@@ -50,11 +50,14 @@ class MemberProcess:
         self.commits: Commits = Commits(self.consumer, mode, spec["every_ns"], self.rows, lambda: self.child.leaving)
         self.handler = Handler(child, self.rows)
         self.start_ns = 0
+        self.began_cpu_s = 0.0
+        """What the thread had spent at time 0."""
         if spec["start_ns"] is not None:
             self._start(spec["start_ns"])
         self.consumer.subscribe(spec["topics"], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
 
     def _start(self, start_ns: int) -> None:
+        self.began_cpu_s = time.thread_time()
         self.start_ns = self.handler.start_ns = start_ns
         self.commits.begin(start_ns, clock())
 
@@ -214,6 +217,7 @@ def main() -> None:
             late_p99_ns=late.quantile_ns(0.99),
             cpu_s=time.process_time(),
             thread_cpu_s=time.thread_time(),
+            run_cpu_s=time.thread_time() - member.began_cpu_s,
         )
 
 
