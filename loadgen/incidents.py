@@ -10,7 +10,7 @@ from loadgen.run_clock import RunClock
 from rundata.tables import Incident
 from scenarios.plan import Plan
 
-_IN_SYNC = re.compile(r"(?:\bto|ISR) \[?(\d[\d,\s]*)\]?")
+_IN_SYNC = re.compile(r"(?:\bto |ISR |isr=)\[?(\d[\d,\s]*)\]?")
 _LEAD_NS = 1_000_000_000
 
 
@@ -22,7 +22,18 @@ def from_logs(log_dir: Path, plan: Plan, clock: RunClock, member_ids: Mapping[st
         for said in read_incidents(log_dir, since_unix_ns=since)
         for incident in _translate(said, plan, clock, member_ids)
     ]
-    return [incident for incident in found if incident.time_ns >= 0]
+    return [incident for incident in _told_once(found) if incident.time_ns >= 0]
+
+
+def _told_once(incidents: Iterable[Incident]) -> Iterator[Incident]:
+    """Leave out that the replicas in sync are what they were already: a change is told in up to three ways."""
+    in_sync: dict[str, str] = {}
+    for incident in incidents:
+        if incident.kind == "isr":
+            if in_sync.get(incident.where) == incident.detail:
+                continue
+            in_sync[incident.where] = incident.detail
+        yield incident
 
 
 def _translate(said: LogIncident, plan: Plan, clock: RunClock, member_ids: Mapping[str, str]) -> Iterator[Incident]:
@@ -43,7 +54,7 @@ def _translate(said: LogIncident, plan: Plan, clock: RunClock, member_ids: Mappi
                 yield Incident(at_ns, "election", partition, f"leader {said.node}")
             if in_sync := _replicas(said.detail):
                 yield Incident(at_ns, "isr", partition, in_sync)
-        case "isr_shrink" | "isr_expand" | "isr" if ours:
+        case "isr" if ours:  # what a leader only wants, its controller may refuse or never hear
             yield Incident(at_ns, "isr", partition, _replicas(said.detail) or said.detail)
         case "rebalance_begin" | "rebalance_end" | "group_epoch" if said.group in plan.scenario.groups:
             yield Incident(at_ns, "rebalance", str(said.group), f"{said.kind.replace('_', ' ')}: {said.detail}")

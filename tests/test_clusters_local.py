@@ -16,7 +16,6 @@ from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from loadgen.clusters.layout import Endpoint
 from loadgen.clusters.local import LocalKafka, can_run_local, start_local
 from loadgen.clusters.log_lines import read_incidents
 from loadgen.clusters.model import ClusterError, ClusterSpec
@@ -65,7 +64,12 @@ def produce(cluster: LocalKafka, topic: str, count: int) -> int:
     acknowledged = []
     producer = Producer({"bootstrap.servers": cluster.bootstrap, "acks": "all"}, logger=QUIET)
     for number in range(count):
-        producer.produce(topic, str(number), on_delivery=lambda error, _message: acknowledged.append(error is None))
+        producer.produce(
+            topic,
+            str(number),
+            partition=number % 6,
+            on_delivery=lambda error, _message: acknowledged.append(error is None),
+        )
     producer.flush(30)
     return sum(acknowledged)
 
@@ -245,18 +249,6 @@ def test_a_setting_that_kafka_refuses_is_quoted_from_its_log():
 
     assert "ended with status 1 while it started. Last lines of" in str(error.value)
     assert "Invalid value many for configuration num.io.threads" in str(error.value)
-
-
-def test_proxies_can_stand_before_the_brokers():
-    """The real ports are told before anything starts; clients are told the ports that come back."""
-    told: dict[str, list[int]] = {}
-
-    def advertise(endpoints: tuple[Endpoint, ...]) -> dict[Endpoint, int]:
-        told["real"] = [each.port for each in endpoints if each.listener == "CLIENT"]
-        return {}
-
-    with start_local(ClusterSpec(nodes=1), progress=print, advertise=advertise) as cluster:
-        assert cluster.bootstrap == f"127.0.0.1:{told['real'][0]}"
 
 
 def test_a_local_kafka_can_run_here():

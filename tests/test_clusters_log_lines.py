@@ -35,7 +35,7 @@ def test_the_controller_tells_when_it_fenced_a_broker():
 
 
 def test_a_new_leader_is_an_election_and_the_first_one_is_none():
-    """A broker also says so when only the replicas in sync have changed: that is no election either."""
+    """A leader that stays tells in another way that the replicas in sync have changed."""
     lines = [
         "1795479153429 [2026-11-24T00:12:33,429] INFO [Broker id=1] Leader orders-4 with topic id "
         "Some(KWbtbjE7SxKSZbTqGEc8eg) starts at leader epoch 0 from offset 0 with partition epoch 0, high watermark 0, ISR "
@@ -53,8 +53,10 @@ def test_a_new_leader_is_an_election_and_the_first_one_is_none():
         "leader epoch was 0. (logger)",
     ]
 
-    [found] = parse_lines(lines)
+    found, changed = parse_lines(lines)
 
+    assert (changed.time_unix_ns, changed.kind, changed.node) == (1795479174015 * MS, "isr", 1)
+    assert (changed.topic, changed.partition, changed.detail) == ("orders", 4, "isr=[1, 3]")
     assert (found.time_unix_ns, found.kind, found.node) == (1795479174010 * MS, "election", 1)
     assert (found.topic, found.partition) == ("orders", 3)
     assert found.detail.startswith("leader epoch 1 from offset 180 ")

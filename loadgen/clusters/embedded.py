@@ -12,16 +12,18 @@ to rebalance. What differs from a real broker's death:
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from loadgen.clusters.layout import Advertise, Endpoint
+from loadgen.clusters.layout import Endpoint
 from loadgen.clusters.link import Link
 from loadgen.clusters.mock_library import SETTINGS
 from loadgen.clusters.model import ClusterError, ClusterSpec
+from loadgen.proxies.client import Proxies
 
 MOVE_AFTER_S = 9.0
 """Kafka's session timeout of a broker, about what a fence takes."""
@@ -32,17 +34,18 @@ class EmbeddedKafka:
 
     implementation = "librdkafka-mock"
 
-    def __init__(self, spec: ClusterSpec, link: Link, advertise: Advertise | None) -> None:
+    def __init__(self, spec: ClusterSpec, link: Link, proxies: Proxies | None) -> None:
         self.version: str = link.hello["version"]
         self.cluster_id: str = link.hello["cluster_id"]
         self.nodes = spec.nodes
         self.log_dir = Path(link.hello["log_dir"])
+        self.proxies = proxies
         self._link = link
         self._endpoints = tuple(
             Endpoint(node, "CLIENT", int(address.rpartition(":")[2]))
             for node, address in enumerate(link.hello["bootstrap"].split(","), start=1)
         )
-        advertised = dict(advertise(self._endpoints)) if advertise else {}
+        advertised = {} if proxies is None else proxies.advertise(self._endpoints)
         for endpoint, port in advertised.items():
             link.ask("advertise", node=endpoint.node, port=port)
         for node in range(1, spec.nodes + 1):
@@ -144,6 +147,8 @@ class EmbeddedKafka:
     def close(self) -> None:
         """End everything; again, it does nothing."""
         self._link.close()
+        if self.proxies is not None:
+            self.proxies.close()
 
     def __enter__(self) -> Self:
         """Give the cluster itself."""
@@ -162,7 +167,6 @@ def start_embedded(
     progress: Callable[[str], None],
     move_after_s: float = MOVE_AFTER_S,
     log_dir: Path | None = None,
-    advertise: Advertise | None = None,
 ) -> EmbeddedKafka:
     """Start the cluster that librdkafka carries, in a process of its own."""
     if ignored := sorted(spec.settings.keys() - SETTINGS):
@@ -173,11 +177,13 @@ def start_embedded(
         "move_after_s": move_after_s,
         "log_dir": None if log_dir is None else str(log_dir.absolute()),
     }
-    link = Link("loadgen.clusters.embedded_server", json.dumps(what))
-    try:
-        cluster = EmbeddedKafka(spec, link, advertise)
-    except BaseException:
-        link.close()
-        raise
+    with contextlib.ExitStack() as undone:
+        link = Link("loadgen.clusters.embedded_server", json.dumps(what))
+        undone.callback(link.close)
+        proxies = Proxies() if spec.proxied else None
+        if proxies is not None:
+            undone.callback(proxies.close)
+        cluster = EmbeddedKafka(spec, link, proxies)
+        undone.pop_all()
     progress(f"librdkafka {cluster.version}'s mock cluster of {spec.nodes} brokers ready at {cluster.bootstrap}")
     return cluster

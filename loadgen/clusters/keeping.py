@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import selectors
 import shutil
 import signal
@@ -23,6 +24,11 @@ from loadgen.clusters.processes import Identity, machine, myself
 
 LOOK_S = 0.5
 """How often it looks whether its owner still lives: a child of the owner may hold the other end of the pipe open."""
+FINE_S = 0.05
+"""Waits shorter than this end to the microsecond."""
+_WITH_FILENO = tuple(
+    getattr(selectors, name) for name in ("EpollSelector", "KqueueSelector") if hasattr(selectors, name)
+)
 RECORD = "keeper.json"
 PREFIX = "eventdrill-"
 
@@ -89,22 +95,31 @@ AnyService = TypeVar("AnyService", bound=Service)
 
 
 def keep(
-    base: Path, make: Callable[[Path], AnyService], hello: Callable[[AnyService], Reply] = lambda _service: {}
+    base: Path,
+    make: Callable[[Path], AnyService],
+    hello: Callable[[AnyService], Reply] = lambda _service: {},
+    attach: Callable[[AnyService, selectors.BaseSelector], None] = lambda _service, _selector: None,
 ) -> None:
-    """Serve requests until the owner is gone or ends it, then end the service and remove its directory."""
+    """Serve requests until the owner is gone or ends it, then end the service and remove its directory.
+
+    `attach` is given the selector, in which the service may register sockets of its own: the data is then a function of
+    the mask, called when something is ready.
+    """
     signals = _Signals()
     owner = os.getppid()
     named_by: list[Path] = []
     directory = make_directory(base)
     try:
-        service = make(directory)
-        try:
-            _answer({"directory": str(directory), "pid": os.getpid(), **hello(service)})
-            _serve(service, signals, owner, named_by)
-        except BrokenPipeError:
-            pass  # the owner has just gone
-        finally:
-            service.end()
+        with selectors.DefaultSelector() as selector:
+            service = make(directory)
+            attach(service, selector)
+            try:
+                _answer({"directory": str(directory), "pid": os.getpid(), **hello(service)})
+                _serve(service, selector, signals, owner, named_by)
+            except BrokenPipeError:
+                pass  # the owner has just gone
+            finally:
+                service.end()
     finally:
         for path in named_by:
             path.unlink(missing_ok=True)
@@ -130,18 +145,21 @@ class _Signals:
         self.ended = True
 
 
-def _serve(service: Service, signals: _Signals, owner: int, named_by: list[Path]) -> None:
+def _serve(
+    service: Service, selector: selectors.BaseSelector, signals: _Signals, owner: int, named_by: list[Path]
+) -> None:
     requests = sys.stdin.fileno()
     pending = b""
-    with selectors.DefaultSelector() as selector:
-        selector.register(requests, selectors.EVENT_READ)
-        selector.register(signals.wake, selectors.EVENT_READ)
-        wait_s = LOOK_S
-        while os.getppid() == owner and not signals.ended:
-            for key, _ in selector.select(wait_s):
-                if key.fileobj is signals.wake:
-                    signals.wake.recv(4096)
-                    continue
+    selector.register(requests, selectors.EVENT_READ)
+    selector.register(signals.wake, selectors.EVENT_READ)
+    wait_s = LOOK_S
+    while os.getppid() == owner and not signals.ended:
+        for key, mask in _ready(selector, wait_s):
+            if key.data is not None:
+                key.data(mask)
+            elif key.fileobj is signals.wake:
+                signals.wake.recv(4096)
+            else:
                 chunk = os.read(requests, 1 << 16)
                 if not chunk:
                     return
@@ -152,7 +170,15 @@ def _serve(service: Service, signals: _Signals, owner: int, named_by: list[Path]
                         _answer({})
                     else:
                         _answer(service.serve(request))
-            wait_s = service.look()
+        wait_s = service.look()
+
+
+def _ready(selector: selectors.BaseSelector, wait_s: float) -> list[tuple[selectors.SelectorKey, int]]:
+    """Wait for something; to the microsecond where little time is left, which epoll alone would round up to milliseconds."""
+    if 0 < wait_s < FINE_S and isinstance(selector, _WITH_FILENO):
+        select.select([selector.fileno()], [], [], wait_s)
+        wait_s = 0
+    return selector.select(wait_s)
 
 
 def _answer(reply: Reply) -> None:

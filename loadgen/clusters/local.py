@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any, Self
 from loadgen.clusters.archive import class_path, exercise, prepare_archive, prepare_formatted
 from loadgen.clusters.jars import Lock, can_have_jars, prepare_jars, read_lock
 from loadgen.clusters.java import Java, find_java
-from loadgen.clusters.layout import Advertise, Endpoint, Layout, plan_layout, write_log4j, write_node
+from loadgen.clusters.layout import Endpoint, Layout, plan_layout, write_log4j, write_node
 from loadgen.clusters.link import Link
 from loadgen.clusters.model import ClusterError, ClusterSpec
+from loadgen.proxies.client import Proxies
+from loadgen.proxies.rules import DRIVER_ID
 
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
@@ -42,8 +44,17 @@ class LocalKafka:
 
     implementation = "apache-kafka"
 
-    def __init__(self, layout: Layout, link: Link, commands: Mapping[int, Sequence[str]], lock: Lock, log_dir: Path):
+    def __init__(
+        self,
+        layout: Layout,
+        link: Link,
+        commands: Mapping[int, Sequence[str]],
+        lock: Lock,
+        log_dir: Path,
+        proxies: Proxies | None,
+    ):
         self.layout = layout
+        self.proxies = proxies
         self.version = lock.version
         self.cluster_id = layout.cluster_id
         self.bootstrap = layout.bootstrap
@@ -170,6 +181,8 @@ class LocalKafka:
     def close(self) -> None:
         """End everything and remove the data; again, it does nothing."""
         self._link.close()
+        if self.proxies is not None:
+            self.proxies.close()
 
     def __enter__(self) -> Self:
         """Give the cluster itself."""
@@ -208,12 +221,11 @@ def start_local(
     progress: Progress,
     jars: Path | None = None,
     log_dir: Path | None = None,
-    advertise: Advertise | None = None,
 ) -> LocalKafka:
     """Start a private Kafka and wait until all its brokers serve clients.
 
     `jars` is a directory that may hold its jars. Logs go to `log_dir`, and then stay there, else to the cluster's own
-    directory. `advertise` is told the real endpoints before anything starts, and may put proxies before them.
+    directory.
     """
     lock = read_lock(spec.version)
     java = find_java()
@@ -223,8 +235,9 @@ def start_local(
     archive = prepare_archive(lock, java, libs, parts.train, progress)
     began = time.monotonic()
     progress(f"Kafka {lock.version}: starting {_nodes_text(spec)}")
-    cluster = parts.start(spec, options=_archive_options(archive), log_dir=log_dir, advertise=advertise)
-    progress(f"Kafka {lock.version}: ready after {time.monotonic() - began:.1f} s at {cluster.bootstrap}")
+    cluster = parts.start(spec, options=_archive_options(archive), log_dir=log_dir)
+    behind = "" if cluster.proxies is None else ", behind proxies"
+    progress(f"Kafka {lock.version}: ready after {time.monotonic() - began:.1f} s at {cluster.bootstrap}{behind}")
     return cluster
 
 
@@ -246,17 +259,10 @@ class _Parts:
     libs: list[Path]
     formatted: Path
 
-    def start(
-        self,
-        spec: ClusterSpec,
-        *,
-        options: Sequence[str],
-        log_dir: Path | None = None,
-        advertise: Advertise | None = None,
-    ) -> LocalKafka:
+    def start(self, spec: ClusterSpec, *, options: Sequence[str], log_dir: Path | None = None) -> LocalKafka:
         """Start the nodes and wait for them; where a port was taken in the meantime, try again with others."""
         for attempt in range(1, TRIES + 1):
-            cluster = self._launch(spec, options, log_dir, advertise)
+            cluster = self._launch(spec, options, log_dir)
             try:
                 cluster.wait_registered(set(range(1, spec.nodes + 1)), READY_WITHIN_S)
             except BaseException as error:
@@ -267,12 +273,14 @@ class _Parts:
                 return cluster
         raise AssertionError("unreachable")
 
-    def _launch(
-        self, spec: ClusterSpec, options: Sequence[str], log_dir: Path | None, advertise: Advertise | None
-    ) -> LocalKafka:
-        layout = plan_layout(spec, advertise)
-        link = Link("loadgen.clusters.keeper")
-        try:
+    def _launch(self, spec: ClusterSpec, options: Sequence[str], log_dir: Path | None) -> LocalKafka:
+        with contextlib.ExitStack() as undone:
+            proxies = Proxies() if spec.proxied else None
+            if proxies is not None:
+                undone.callback(proxies.close)
+            layout = plan_layout(spec, None if proxies is None else proxies.advertise)
+            link = Link("loadgen.clusters.keeper")
+            undone.callback(link.close)
             log4j = write_log4j(link.directory)
             logs = (log_dir or link.directory / "logs").absolute()
             logs.mkdir(parents=True, exist_ok=True)
@@ -281,10 +289,9 @@ class _Parts:
                 config = write_node(layout, node, link.directory, self.formatted)
                 heap_mib = spec.heap_mib if node in layout.brokers else CONTROLLER_HEAP_MIB
                 commands[node] = self._command(heap_mib, [*options, f"-Dlog4j2.configurationFile={log4j}"], config)
-            return LocalKafka(layout, link, commands, self.lock, logs)
-        except BaseException:
-            link.close()
-            raise
+            cluster = LocalKafka(layout, link, commands, self.lock, logs, proxies)
+            undone.pop_all()
+            return cluster
 
     def _command(self, heap_mib: int, options: Sequence[str], config: Path) -> list[str]:
         heap = [f"-Xms{heap_mib}m", f"-Xmx{heap_mib}m"]
@@ -329,6 +336,7 @@ def _quiet_admin(bootstrap: str) -> Iterator[AdminClient]:
     yield AdminClient(
         {
             "bootstrap.servers": bootstrap,
+            "client.id": DRIVER_ID,
             "log_level": 0,
             "reconnect.backoff.ms": 20,
             "reconnect.backoff.max.ms": 100,

@@ -20,7 +20,7 @@ Kind = Literal[
     "election",  # a partition has a new leader
     "isr_shrink",  # the leader drops replicas that lag; those of a fenced broker go with the election
     "isr_expand",
-    "isr",  # the change has taken effect
+    "isr",  # the change has taken effect; told once or twice
     "controller",  # a node has become the active controller
     "started",  # a broker is ready to serve
     "rebalance_begin",  # of a classic group
@@ -90,6 +90,13 @@ _TEXTS: tuple[tuple[str, Kind, str], ...] = (
         "ISR updated to",
         "isr",
         rf"\[Partition {_PARTITION} broker=(?P<node>\d+)\] ISR updated (?P<detail>to .*)",
+    ),
+    (
+        # The leader hears of a change twice: from the controller's answer ("ISR updated to"), and in the metadata. Where
+        # the metadata comes first, as it mostly does when replicas come back, only this line tells of it.
+        "Skipped the become-leader state change",
+        "isr",
+        rf"\[Broker id=(?P<node>\d+)\] Skipped the become-leader state change for {_PARTITION} with .*?\b(?P<detail>isr=\[[\d, ]*\])",
     ),
     (
         "Becoming the active controller",

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import TYPE_CHECKING, Literal, Protocol, Self
+
+if TYPE_CHECKING:
+    from loadgen.proxies.client import Proxies
 
 CONTROLLER_ID = 100
 """Node id of the separate controller, out of the brokers' range."""
@@ -26,6 +29,7 @@ class ClusterSpec:
     settings: Mapping[str, str] = field(default_factory=dict)  # of the brokers, native names
     racks: tuple[str, ...] = ()  # of the brokers, dealt out in turn
     heap_mib: int = 192  # of each broker's JVM; 256 to 384 for heavy load
+    proxied: bool = False  # whether proxies stand before all listeners, so that links can be cut
 
     def rack(self, node: int) -> str | None:
         """Give the rack of broker `node`, if there are any."""
@@ -54,6 +58,10 @@ class Cluster(Protocol):
     @property
     def nodes(self) -> int:
         """Count the brokers; their ids count from 1."""
+
+    @property
+    def proxies(self) -> Proxies | None:
+        """Give the proxies before its listeners, if there are any."""
 
     @property
     def log_dir(self) -> Path:
