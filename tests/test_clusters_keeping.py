@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.clusters.keeping import make_directory, remove_leftovers
+from loadgen.clusters.keeping import make_directory, recorded_words, remove_leftovers
 from loadgen.clusters.link import Link
 from loadgen.clusters.model import ClusterError
 from loadgen.clusters.places import scratch_dirs
@@ -93,6 +93,68 @@ def test_a_paused_node_hangs_until_it_is_resumed(link: Link):
     link.ask("resume", node=1)
 
     assert soon(lambda: state(number) == "S")
+
+
+def test_what_is_done_to_a_node_for_a_time_ends_by_itself(link: Link):
+    """Also where the owner has forgotten it, or hangs: a pause, an end and a full disk."""
+    number = pid(link, 1)
+    assert number is not None
+
+    link.ask("pause", node=1, for_s=0.3)
+    link.ask("kill", node=2, for_s=0.3)
+    assert (soon(lambda: state(number) == "T"), pid(link, 2)) == (True, None)
+
+    assert soon(lambda: state(number) == "S")
+    assert soon(lambda: pid(link, 2) is not None)
+    assert not link.ask("status")["nodes"]["1"]["paused"]
+
+
+def test_a_pause_that_was_ended_is_not_ended_again(link: Link):
+    link.ask("pause", node=1, for_s=0.2)
+    link.ask("resume", node=1)
+    link.ask("pause", node=1)
+    number = pid(link, 1)
+    assert number is not None
+
+    time.sleep(0.5)
+
+    assert state(number) == "T"
+
+
+GROW = """
+import time
+with open("grown", "ab", buffering=0) as file:
+    while True:
+        try:
+            file.write(b"x" * 1000)
+        except OSError as error:
+            print(f"refused: {error.errno}", flush=True)
+        time.sleep(0.05)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of other processes are Linux's")
+def test_a_full_disk_refuses_one_nodes_writes_and_lets_it_say_so(link: Link):
+    """Its file grows no more (27: too large), the log of its output does, and afterwards the file grows again."""
+    log, file = link.directory / "log3", link.directory / "grown"
+    link.ask("launch", nodes={3: {"command": [sys.executable, "-c", GROW], "log": str(log)}})
+    assert soon(lambda: file.exists() and file.stat().st_size > 0)
+
+    assert link.ask("fill_disk", node=3, for_s=0.5)["nodes"]["3"]["disk_full"]
+    assert soon(lambda: log.exists() and "refused: 27" in log.read_text())
+    size = file.stat().st_size
+
+    assert soon(lambda: file.stat().st_size > size)
+    assert not link.ask("status")["nodes"]["3"]["disk_full"]
+
+
+def test_what_the_owner_tells_of_its_cluster_is_there_for_others(link: Link):
+    link.ask("tell", what=["cut (broker 1, broker 2)"])
+
+    assert recorded_words(link.directory) == ["cut (broker 1, broker 2)"]
+    link.ask("kill", node=1)
+    link.ask("start", node=1)
+    assert recorded_words(link.directory) == ["cut (broker 1, broker 2)"]
 
 
 def test_what_makes_no_sense_is_refused_with_the_reason(link: Link):

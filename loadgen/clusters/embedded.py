@@ -103,17 +103,21 @@ class EmbeddedKafka:
         status: dict[str, Any] = self._link.ask("status")
         return 1 <= node <= self.nodes and node not in status["down"]
 
-    def kill(self, node: int) -> None:
-        """Drop a node's connections and refuse new ones; what it led moves later."""
-        self._link.ask("kill", node=node)
+    def kill(self, node: int, for_s: float | None = None) -> None:
+        """Drop a node's connections and refuse new ones; what it led moves later. It is up again after `for_s` at the latest."""
+        self._link.ask("kill", node=node, for_s=for_s)
 
-    def terminate(self, node: int) -> None:
+    def terminate(self, node: int, for_s: float | None = None) -> None:
         """Take a node down, and move what it leads at once."""
-        self._link.ask("terminate", node=node)
+        self._link.ask("terminate", node=node, for_s=for_s)
 
-    def pause(self, node: int) -> None:
+    def pause(self, node: int, for_s: float | None = None) -> None:
         """Let a node keep its answers back."""
-        self._link.ask("pause", node=node)
+        self._link.ask("pause", node=node, for_s=for_s)
+
+    def tell(self, what: Sequence[str]) -> None:
+        """Let others who look at the cluster know its faults in effect."""
+        self._link.ask("tell", what=list(what))
 
     def resume(self, node: int) -> None:
         """Let a paused node answer."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from loadgen.clusters.keeping import LOOK_S, RefusedError, Reply, keep
+from loadgen.clusters.keeping import LOOK_S, RefusedError, Reply, keep, record
 from loadgen.clusters.mock_library import MockCluster
 from loadgen.clusters.model import ClusterError
 
@@ -46,6 +46,8 @@ class EmbeddedServer:
     fenced: set[int] = field(default_factory=set)
     partitions: dict[tuple[str, int], Partition] = field(default_factory=dict)
     coordinators: dict[str, int] = field(default_factory=dict)
+    mend_at_s: dict[int, float] = field(default_factory=dict)
+    """When what is done to a node ends by itself, on the monotonic clock."""
 
     def __post_init__(self) -> None:
         # The mock's thread may see an order half a second late; orders given side by side wait only once.
@@ -75,16 +77,27 @@ class EmbeddedServer:
                 self.mock.set_rack(self._node(request), request["rack"])
             case "advertise":
                 self.mock.advertise(self._node(request), request["port"])
-            case "kill":
-                self._take_down(self._node(request), self.move_after_s, "because it was killed")
-            case "terminate":
-                self._take_down(self._node(request), 0.0, "because it leaves in order")
-            case "start":
-                self._bring_up(self._node(request))
-            case "pause" | "resume" as what:
-                self._pause(self._node(request), what == "pause")
+            case "tell":
+                record(self.directory, {}, request["what"])
+            case "kill" | "terminate" | "start" | "pause" | "resume" as do:
+                node = self._node(request)
+                self._do(do, node)
+                self.mend_at_s.pop(node, None)
+                if request.get("for_s") is not None:
+                    self.mend_at_s[node] = time.monotonic() + request["for_s"]
             case other:
                 raise RefusedError(f"the embedded cluster knows no request {other!r}")
+
+    def _do(self, do: str, node: int) -> None:
+        match do:
+            case "kill":
+                self._take_down(node, self.move_after_s, "because it was killed")
+            case "terminate":
+                self._take_down(node, 0.0, "because it leaves in order")
+            case "start":
+                self._bring_up(node)
+            case "pause" | "resume":
+                self._pause(node, do == "pause")
 
     def status(self) -> Reply:
         """Describe the cluster."""
@@ -148,12 +161,15 @@ class EmbeddedServer:
         self.mock.set_paused(node, paused)
 
     def look(self) -> float:
-        """Move what a dead broker led when its time has come; gives how long nothing will be due."""
+        """Move what a dead broker led when its time has come, and mend what is overdue; gives how long nothing will be due."""
         now = time.monotonic()
+        for node in [node for node, due in self.mend_at_s.items() if due <= now]:
+            del self.mend_at_s[node]
+            self._do("start" if node in self.down else "resume", node)
         for node, due in self.down.items():
             if due <= now:
                 self._move_all_from(node)
-        return min([LOOK_S, *(due - now for due in self.down.values() if due > now)])
+        return min([LOOK_S, *(due - now for due in (*self.down.values(), *self.mend_at_s.values()) if due > now)])
 
     def _move_all_from(self, node: int) -> None:
         led = [each for each in self.partitions.values() if each.leader == node]

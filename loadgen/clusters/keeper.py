@@ -1,14 +1,20 @@
 """The parent of a cluster's processes: `python -P -m loadgen.clusters.keeper`.
 
 Whatever ends its owner ends the cluster: it kills the nodes and removes their data. Where it is killed itself, the nodes
-go with it (Linux), and the next start of a cluster removes the data.
+go with it (Linux), and the next start of a cluster removes the data. What is done to a node for a time ends by itself
+when that time is over, whether or not the owner still asks for it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+import resource
+import selectors
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,13 +32,37 @@ class Node:
     log: Path
     process: subprocess.Popen[bytes] | None = None
     paused: bool = False
+    disk_full: bool = False
     ending: bool = False  # asked to end in order, and not yet gone
     start_when_gone: bool = False
+    mend_at_s: float | None = None  # when what is done to it ends by itself, on the monotonic clock
 
     @property
     def runs(self) -> bool:
         """Tell whether its process runs."""
         return self.process is not None and self.process.poll() is None
+
+    @property
+    def output(self) -> int | None:
+        """Give the descriptor from which its output comes."""
+        return None if self.process is None or self.process.stdout is None else self.process.stdout.fileno()
+
+    def take_output(self) -> bool:
+        """Write what it has said to its log; tells whether more may come.
+
+        It does not write there itself: a node whose disk is full shall still be able to say so.
+        """
+        assert self.process is not None
+        assert self.process.stdout is not None
+        while True:
+            try:
+                chunk = os.read(self.process.stdout.fileno(), 1 << 16)
+            except BlockingIOError:
+                return True
+            if not chunk:
+                return False
+            with contextlib.suppress(OSError), self.log.open("ab") as log:
+                log.write(chunk)
 
 
 @dataclass
@@ -41,6 +71,13 @@ class Keeper:
 
     directory: Path
     nodes: dict[int, Node] = field(default_factory=dict)
+    told: list[str] = field(default_factory=list)
+    """What the owner wants known about the cluster: its faults in effect."""
+    selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
+
+    def attach(self, selector: selectors.BaseSelector) -> None:
+        """Watch the nodes' output with the selector of the process."""
+        self.selector = selector
 
     def serve(self, request: Mapping[str, Any]) -> Reply:
         """Answer one request."""
@@ -50,16 +87,16 @@ class Keeper:
                     self._launch(request["nodes"])
                 case "status":
                     pass
-                case "kill":
-                    self._signal(request["node"], signal.SIGKILL)
-                case "terminate":
-                    self._signal(request["node"], signal.SIGTERM)
-                case "pause":
-                    self._signal(request["node"], signal.SIGSTOP)
-                case "resume":
-                    self._signal(request["node"], signal.SIGCONT)
+                case "tell":
+                    self.told = list(request["what"])
+                    self._record()
                 case "start":
                     self._start_again(request["node"])
+                case "kill" | "terminate" | "pause" | "resume" | "fill_disk" | "free_disk" as do:
+                    node = self._running(request["node"])
+                    self._do(do, node)
+                    for_s = request.get("for_s")
+                    node.mend_at_s = None if for_s is None else time.monotonic() + for_s
                 case other:
                     raise RefusedError(f"the keeper knows no request {other!r}")
         except (RefusedError, OSError) as error:
@@ -67,7 +104,9 @@ class Keeper:
         return self.status()
 
     def status(self) -> Reply:
-        """Describe the nodes."""
+        """Describe the nodes; all that they have said is in their logs then."""
+        for node in self.nodes.values():
+            self._listen(node)
         return {"nodes": {str(number): self._describe(node) for number, node in self.nodes.items()}}
 
     def _describe(self, node: Node) -> Reply:
@@ -75,6 +114,7 @@ class Keeper:
         return {
             "pid": node.process.pid if node.process and runs else None,
             "paused": node.paused and runs,
+            "disk_full": node.disk_full and runs,
             "exit": node.process.returncode if node.process else None,
         }
 
@@ -85,33 +125,78 @@ class Keeper:
         self._record()
 
     def _spawn(self, node: Node) -> None:
-        with node.log.open("ab") as log:
-            node.process = subprocess.Popen(
-                node.command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=self.directory,
-                preexec_fn=ends_with_parent(),  # noqa: PLW1509 - this process has one thread
-                start_new_session=True,
-            )
-        node.paused = node.ending = node.start_when_gone = False
+        self._forget_output(node)
+        node.log.touch()
+        node.process = subprocess.Popen(
+            node.command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=self.directory,
+            preexec_fn=ends_with_parent(),  # noqa: PLW1509 - this process has one thread
+            start_new_session=True,
+        )
+        assert node.output is not None
+        os.set_blocking(node.output, False)
+        self.selector.register(node.output, selectors.EVENT_READ, lambda _mask: self._listen(node))
+        node.paused = node.ending = node.start_when_gone = node.disk_full = False
+        node.mend_at_s = None
 
-    def _signal(self, number: int, signal_number: signal.Signals) -> None:
+    def _listen(self, node: Node) -> None:
+        if node.output is not None and not node.take_output():
+            self._forget_output(node)
+
+    def _forget_output(self, node: Node) -> None:
+        """Stop listening to a process that has said its last."""
+        if node.process is not None and node.process.stdout is not None:
+            with contextlib.suppress(KeyError):
+                self.selector.unregister(node.process.stdout.fileno())
+            node.process.stdout.close()
+            node.process.stdout = None
+
+    @staticmethod
+    def _do(do: str, node: Node) -> None:
+        assert node.process is not None
+        match do:
+            case "kill":
+                node.process.kill()
+                node.process.wait()
+            case "terminate":
+                node.process.terminate()
+                node.ending = True
+            case "pause" | "resume":
+                node.process.send_signal(signal.SIGSTOP if do == "pause" else signal.SIGCONT)
+                node.paused = do == "pause"
+            case "fill_disk" | "free_disk":
+                # No file of the process may grow: every append fails, as on a full disk, and nobody else's does.
+                if sys.platform != "linux":
+                    raise RefusedError("a node's disk can be filled on Linux only")
+                _least, most = resource.prlimit(node.process.pid, resource.RLIMIT_FSIZE)
+                limit = 0 if do == "fill_disk" else most
+                resource.prlimit(node.process.pid, resource.RLIMIT_FSIZE, (limit, most))
+                node.disk_full = do == "fill_disk"
+
+    def _mend(self, node: Node) -> None:
+        """Undo what was done to a node and has lasted longer than it should."""
+        node.mend_at_s = None
+        for do, in_effect in (("resume", node.paused), ("free_disk", node.disk_full)):
+            if in_effect and node.runs:
+                self._do(do, node)
+        if not node.runs or node.ending:
+            node.start_when_gone = True
+
+    def _running(self, number: int) -> Node:
         node = self._node(number)
-        if node.process is None or not node.runs:
+        if not node.runs:
             raise RefusedError(f"node {number} does not run: start it first")
-        node.process.send_signal(signal_number)
-        node.paused = signal_number == signal.SIGSTOP or (node.paused and signal_number == signal.SIGTERM)
-        node.ending = node.ending or signal_number == signal.SIGTERM
-        if signal_number == signal.SIGKILL:
-            node.process.wait()
+        return node
 
     def _start_again(self, number: int) -> None:
         node = self._node(number)
         if node.runs and not node.ending:
             raise RefusedError(f"node {number} runs already")
         node.start_when_gone = True
+        node.mend_at_s = None
         self.look()
 
     def _node(self, number: int) -> Node:
@@ -120,17 +205,20 @@ class Keeper:
         return self.nodes[number]
 
     def look(self) -> float:
-        """Notice who has gone, and start those again that shall be."""
+        """Notice who has gone, mend what is overdue, and start those again that shall be."""
         for node in self.nodes.values():
+            if node.mend_at_s is not None and node.mend_at_s <= time.monotonic():
+                self._mend(node)
             if not node.runs and node.start_when_gone:
                 self._spawn(node)
                 self._record()
-        return LOOK_S
+        due_s = [node.mend_at_s - time.monotonic() for node in self.nodes.values() if node.mend_at_s is not None]
+        return max(0.0, min([LOOK_S, *due_s]))
 
     def _record(self) -> None:
         running = {str(number): node.process.pid for number, node in self.nodes.items() if node.process and node.runs}
         identities = {name: identify(pid) for name, pid in running.items()}
-        record(self.directory, {name: each for name, each in identities.items() if each})
+        record(self.directory, {name: each for name, each in identities.items() if each}, self.told)
 
     def end(self) -> None:
         """Kill the nodes."""
@@ -143,7 +231,7 @@ class Keeper:
 
 def main() -> None:
     """Keep the nodes of one cluster; the argument is the directory that shall hold their data."""
-    keep(Path(sys.argv[1]), Keeper)
+    keep(Path(sys.argv[1]), Keeper, attach=Keeper.attach)
 
 
 if __name__ == "__main__":

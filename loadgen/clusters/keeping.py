@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -52,10 +52,10 @@ class RefusedError(Exception):
     """A request that makes no sense now; the message goes back to the owner."""
 
 
-def record(directory: Path, children: Mapping[str, Identity]) -> None:
-    """Write who keeps a directory, so that a later run can tell whether it still has an owner."""
+def record(directory: Path, children: Mapping[str, Identity], told: Sequence[str] = ()) -> None:
+    """Write who keeps a directory, so that a later run can tell whether it still has an owner; and what is told of it."""
     named = {name: asdict(child) for name, child in children.items()}
-    text = json.dumps({"machine": machine(), "keeper": asdict(myself()), "children": named})
+    text = json.dumps({"machine": machine(), "keeper": asdict(myself()), "children": named, "told": list(told)})
     fresh = directory / f"{RECORD}.new"
     fresh.write_text(text)
     fresh.replace(directory / RECORD)
@@ -65,6 +65,12 @@ def recorded_children(directory: Path) -> dict[str, Identity]:
     """Tell which processes a keeper has started last, by name."""
     kept = json.loads((directory / RECORD).read_text())
     return {name: Identity(**child) for name, child in kept["children"].items()}
+
+
+def recorded_words(directory: Path) -> list[str]:
+    """Tell what a keeper was last told about its cluster."""
+    words: list[str] = json.loads((directory / RECORD).read_text()).get("told", [])
+    return words
 
 
 def make_directory(base: Path) -> Path:

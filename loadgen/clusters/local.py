@@ -95,27 +95,48 @@ class LocalKafka:
         """Tell whether the node's process runs, paused or not."""
         return self.pid(node) is not None
 
+    def paused(self, node: int) -> bool:
+        """Tell whether the node hangs."""
+        return bool(self._state(node)["paused"])
+
+    def exit_status(self, node: int) -> int | None:
+        """Tell with which status the node's process has ended, None while it runs."""
+        status: int | None = self._state(node)["exit"]
+        return status
+
     def _state(self, node: int) -> dict[str, Any]:
         states: dict[str, dict[str, Any]] = self._link.ask("status")["nodes"]
         if str(node) not in states:
             raise ClusterError(f"there is no node {node}; there are {', '.join(states)}")
         return states[str(node)]
 
-    def kill(self, node: int) -> None:
-        """End a node at once (SIGKILL); it is gone when this returns."""
-        self._link.ask("kill", node=node)
+    def kill(self, node: int, for_s: float | None = None) -> None:
+        """End a node at once (SIGKILL); it is gone when this returns, and started again after `for_s` if nobody has done so."""
+        self._link.ask("kill", node=node, for_s=for_s)
 
-    def terminate(self, node: int) -> None:
+    def terminate(self, node: int, for_s: float | None = None) -> None:
         """Ask a node to end in order (SIGTERM); a broker leaves some 2 s later, and never without a controller."""
-        self._link.ask("terminate", node=node)
+        self._link.ask("terminate", node=node, for_s=for_s)
 
-    def pause(self, node: int) -> None:
-        """Make a node hang (SIGSTOP): its connections stay open and silent."""
-        self._link.ask("pause", node=node)
+    def pause(self, node: int, for_s: float | None = None) -> None:
+        """Make a node hang (SIGSTOP), for `for_s` at most: its connections stay open and silent."""
+        self._link.ask("pause", node=node, for_s=for_s)
 
     def resume(self, node: int) -> None:
         """Let a paused node go on (SIGCONT)."""
         self._link.ask("resume", node=node)
+
+    def fill_disk(self, node: int, for_s: float | None = None) -> None:
+        """Let every write of a node fail that would make a file longer, as on a full disk, for `for_s` at most."""
+        self._link.ask("fill_disk", node=node, for_s=for_s)
+
+    def free_disk(self, node: int) -> None:
+        """Give a node room for its files again."""
+        self._link.ask("free_disk", node=node)
+
+    def tell(self, what: Sequence[str]) -> None:
+        """Let others who look at the cluster know its faults in effect."""
+        self._link.ask("tell", what=list(what))
 
     def start(self, node: int) -> None:
         """Start a node again; one that is still ending in order is started as soon as it has gone."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -70,13 +70,13 @@ class Cluster(Protocol):
     def pid(self, node: int) -> int | None:
         """Give the process of a node, None while it has none."""
 
-    def kill(self, node: int) -> None:
-        """End a node at once (SIGKILL)."""
+    def kill(self, node: int, for_s: float | None = None) -> None:
+        """End a node at once (SIGKILL). This and the next two end by themselves after `for_s`, if nobody ends them."""
 
-    def terminate(self, node: int) -> None:
+    def terminate(self, node: int, for_s: float | None = None) -> None:
         """Ask a node to end in order (SIGTERM); returns at once."""
 
-    def pause(self, node: int) -> None:
+    def pause(self, node: int, for_s: float | None = None) -> None:
         """Make a node hang (SIGSTOP)."""
 
     def resume(self, node: int) -> None:
@@ -84,6 +84,9 @@ class Cluster(Protocol):
 
     def start(self, node: int) -> None:
         """Start a node again after `kill` or `terminate`; returns at once."""
+
+    def tell(self, what: Sequence[str]) -> None:
+        """Let others who look at the cluster know its faults in effect."""
 
     def controller(self) -> int:
         """Give the id of the active controller process."""
