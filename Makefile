@@ -46,8 +46,8 @@ bench: $(VENV)/.dev  ## measure; the figures are kept in benchmarks/RESULTS.md
 docs: $(VENV)/.dev  ## write the pages of docs/ that are made from the code
 	@$(BIN)/python docs/generate.py
 
-clean:  ## remove .venv, caches and built packages; runs/ stays
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
+clean:  ## remove .venv, caches, tools and built packages; runs/ stays
+	rm -rf $(VENV) .promtool dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
 	find $(CODE) tests benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A Python of at least 3.11, the newest name last asked: `make PYTHON=/path/to/python3 setup` chooses another one.
