@@ -14,6 +14,7 @@ from reports.contents import Contents, contents
 from reports.figures import all_figures, budget_burn, lines_of
 from reports.incidents import story
 from reports.sections import badges, costs, head, held, judged, ran, tried
+from reports.sources import sources_sentence
 from reports.traces import Band
 from reports.words import count_text
 from rundata.run import Run
@@ -90,6 +91,7 @@ def _context(contents: Contents) -> dict[str, Any]:
         "expectations": held.expectation_rows(contents),
         "judged": judged.judged_sections(contents),
         "verdict_sentence": judged.verdict_sentence(contents.verdicts),
+        "sources_sentence": sources_sentence(contents.verdicts),
         "interval_note": "Each figure is the median over the replications; 95 % of single runs fall between the two numbers under it.",
         "indicators": main_indicators,
         "more_indicators": more_indicators,

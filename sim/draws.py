@@ -1,6 +1,6 @@
 """The random inputs of a simulated run, per entity and purpose, drawn or given: the n-th value never depends on how many are drawn."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 
 import numpy as np
@@ -52,28 +52,29 @@ class Values:
         generator: Callable[[], np.random.Generator] | None,
         invert: Callable[[Floats], Ints],
         constant: int = 0,
+        given: Sequence[int] = (),
     ) -> None:
-        """Take a fresh generator's maker (None: every value is the constant) and the inverse distribution function."""
+        """Take a fresh generator's maker (None: every value is the constant), the inverse distribution function, and given first values."""
         self._fresh = generator
         self._invert = invert
         self._constant = constant
         self._generator: np.random.Generator | None = None
-        self._known = np.zeros(0, np.int64)
+        self._known = np.asarray(given, np.int64)
 
     def __getitem__(self, n: int) -> int:
-        if self._fresh is None:
-            return self._constant
         if n >= len(self._known):
+            if self._fresh is None:
+                return self._constant
             self.first(max(_LEAST_BLOCK, 2 * n))
         return int(self._known[n])
 
     def first(self, count: int) -> Ints:
         """Return the first `count` values."""
+        missing = count - len(self._known)
         if self._fresh is None:
-            return np.full(count, self._constant, np.int64)
+            return np.append(self._known[:count], np.full(max(0, missing), self._constant, np.int64))
         if self._generator is None:
             self._generator = self._fresh()
-        missing = count - len(self._known)
         if missing > 0:
             self._known = np.concatenate([self._known, self._invert(uniforms(self._generator, missing))])
         return self._known[:count]
@@ -121,7 +122,13 @@ class Draws:
 
     def send(self, process: int) -> Values:
         """Intended time to the client's call, by the process's events."""
-        return self._row(self._names.processes[process], "send", self.profile.send)
+        name = self._names.processes[process]
+        given = self.observed.send_ns.get(name)
+        return (
+            Values(None, self.profile.send.quantile_ns, given=given)
+            if given
+            else self._row(name, "send", self.profile.send)
+        )
 
     def produce(self, process: int, broker: int) -> Values:
         """How long a request occupies the connection before scaling, by the connection's requests."""

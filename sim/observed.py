@@ -39,6 +39,8 @@ class Observed:
     """By fault: when the restarted broker was registered again."""
     back_in_sync_ns: Mapping[int, int] = field(default_factory=dict)
     """By fault: when the restarted broker was in the in-sync replicas again."""
+    send_ns: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """By producer process: how long after its intended time each of its events was handed to the client, in the order of the plan."""
     assignments: Mapping[str, tuple[Assignment, ...]] = field(default_factory=dict)
     """By group: what was assigned, in the order of time; the first holds from time 0."""
 

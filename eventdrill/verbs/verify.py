@@ -83,6 +83,7 @@ def _tables(document: dict[str, Any]) -> list[Any]:
     ]
     return [
         agreement_table(document["agreement"]),
+        *([document["look_first"]] if document["look_first"] else []),
         *judgement_tables(document["observed"]),
         *sizes,
         *document["notices"],

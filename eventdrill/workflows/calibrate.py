@@ -70,6 +70,7 @@ _MOST_SLOPE = 0.5
 """Per 100 requests/s; what two steps of seconds show beyond it is a disturbance."""
 _LEAST_US = 20.0
 _ENOUGH_COMMITS = 20
+_ENOUGH_ANSWERS = 200
 _AHEAD_QUANTILE = 0.05
 
 
@@ -121,10 +122,10 @@ class Residuals:
     commit: Ints
 
 
-def residuals(run: RunData, begin_ns: int = 0) -> Residuals:
-    """Take a run's operations apart into the times of the parts; only what began after `begin_ns` counts."""
+def residuals(run: RunData, begin_ns: int = 0, end_ns: int = NEVER) -> Residuals:
+    """Take a run's operations apart into the times of the parts; only what began from `begin_ns` on and ended by `end_ns` counts."""
     rows = run.operations
-    rows = rows[rows["started_ns"] >= begin_ns]
+    rows = rows[(rows["started_ns"] >= begin_ns) & (rows["ended_ns"] <= end_ns)]
     sends = rows[(rows["kind"] == Kind.send) & (rows["outcome"] == Outcome.ok)]
     first, _ = _batches(sends, _linger_ns(run))
     answer = sends["ended_ns"][first] - sends["started_ns"][first] - _linger_ns(run)
@@ -200,14 +201,33 @@ def fit(run: RunData, base: Profile) -> Profile:
     """Return a profile from a calibration run: samples as they are, to be corrected for queueing by `corrected`."""
     parts = residuals(run, run.plan.scenario.warm_up)
     slope, base_hz = _load(parts, run)
-    acknowledge = _acknowledge_ns(parts, base)
-    produce = measured(np.maximum(parts.answer - acknowledge, 50_000), scale_sd=_scale_sd(parts, run))
-    leader_share = base.produce_leader.median_us / base.produce.median_us if base.produce.median_us else 0.0
-    return base.model_copy(
+    return _fitted(parts, base, _scale_sd(parts, run)).model_copy(
         update={
             "profile": "calibrated",
             "about": "Measured on the brokers at hand, seconds before they were used.",
             "measured_on": _circumstances(run),
+            "load_slope": slope,
+            "load_base_hz": base_hz,
+        }
+    )
+
+
+def fit_as_seen(run: RunData, base: Profile) -> Profile | None:
+    """Return the times that a scenario's own run showed before its first fault, warm-up apart; None where that is too little."""
+    begin_ns, end_ns = run.plan.scenario.warm_up, min((fault.begin_ns for fault in run.plan.faults), default=NEVER)
+    parts = residuals(run, begin_ns, end_ns)
+    if min(len(parts.answer), len(parts.delivery)) < _ENOUGH_ANSWERS:
+        return None
+    profile = _fitted(parts, base, base.produce.scale_sd).model_copy(update={"profile": "as seen", "load_slope": 0.0})
+    return corrected(run, profile, end_ns=end_ns)
+
+
+def _fitted(parts: Residuals, base: Profile, scale_sd: float) -> Profile:
+    acknowledge = _acknowledge_ns(parts, base)
+    produce = measured(np.maximum(parts.answer - acknowledge, 50_000), scale_sd=scale_sd)
+    leader_share = base.produce_leader.median_us / base.produce.median_us if base.produce.median_us else 0.0
+    return base.model_copy(
+        update={
             "send": measured(parts.send),
             "produce": produce,
             "produce_leader": _rising(produce, np.asarray(produce.quantiles_us) * leader_share),
@@ -216,8 +236,6 @@ def fit(run: RunData, base: Profile) -> Profile:
             "wake": _constant(0),
             "overshoot": measured(parts.overshoot),
             "commit": measured(parts.commit) if len(parts.commit) >= _ENOUGH_COMMITS else base.commit,
-            "load_slope": slope,
-            "load_base_hz": base_hz,
         }
     )
 
@@ -286,7 +304,7 @@ def host_drift(run: RunData, profile: Profile) -> float | None:
     return float(np.median(pace_s)) / float(measured_s) - 1 if pace_s and measured_s else None
 
 
-def corrected(run: RunData, profile: Profile, *, rounds: int = 2) -> Profile:
+def corrected(run: RunData, profile: Profile, *, rounds: int = 2, end_ns: int = NEVER) -> Profile:
     """Return the profile with which the simulated calibration shows the same residuals as the driven one.
 
     The samples hold queueing that the simulator adds by itself; each round divides every quantile of a part by
@@ -294,9 +312,10 @@ def corrected(run: RunData, profile: Profile, *, rounds: int = 2) -> Profile:
     """
     from sim.engine import simulate
 
-    seen = residuals(run, run.plan.scenario.warm_up)
+    begin_ns = run.plan.scenario.warm_up
+    seen = residuals(run, begin_ns, end_ns)
     for _ in range(rounds):
-        shown = residuals(simulate(run.plan, profile), run.plan.scenario.warm_up)
+        shown = residuals(simulate(run.plan, profile), begin_ns, end_ns)
         profile = profile.model_copy(
             update={
                 "produce": _rescaled(profile.produce, seen.answer, shown.answer),

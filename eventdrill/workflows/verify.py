@@ -65,12 +65,14 @@ class Verification:
         from dataclasses import asdict
 
         from reports.agreement import agreement_json, overall
+        from reports.sources import sources_sentence
 
         return {
             "predicted": self.prediction.run.to_json(),
             "observed": self.observed[0].to_json(),
             "agreement": agreement_json(self.agreement),
             "verdict": overall(self.agreement),
+            "look_first": sources_sentence(self.agreement) or None,
             "prediction": self.prediction.to_json(),
             "capacity": [_finite(asdict(each)) for each in self.capacity],
             "notices": list(self.notices),
@@ -207,6 +209,7 @@ class Work:
             fitted=prediction.fitted,
             limited="; ".join(first.invalid) or None,
             doubt=self._doubt(prediction, first),
+            sources=self._sources(prediction, first),
         )
         result = Verification(
             self.folder, prediction, observed, given, verdicts, self._capacity(prediction), self.notices
@@ -227,6 +230,17 @@ class Work:
             return None
         changed = "slower" if drift > 0 else "faster"
         return f"the host was {abs(drift):.0%} {changed} than when the profile was measured"
+
+    def _sources(self, prediction: Prediction, observed: Run) -> dict[str, dict[str, float]]:
+        """Return what explains each figure's difference; nothing where the run says nothing of the model."""
+        from eventdrill.workflows.differences import STEPS, sources_of
+        from reports.agreement import judged_names
+
+        if observed.invalid or self.notices:
+            return {}
+        names = judged_names(self.loaded.scenario)
+        with self.telling.bar("simulated again, part after part as observed", STEPS) as update:
+            return sources_of(prediction.estimates, prediction.plan, prediction.profile, observed.data, names, update)
 
     def _given(self, prediction: Prediction, observed: Run) -> "Mapping[str, Estimate]":
         """Return what the simulator says once fence, election and assignments are known to it."""

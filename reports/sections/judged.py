@@ -8,6 +8,7 @@ from typing import Any
 from reports.agreement import Verdict, is_count
 from reports.contents import Contents
 from reports.sections.badges import Badge, badge
+from reports.sources import source_text
 from reports.words import difference_text, indicator_words, interval_text, value_text
 from scenarios.expectations import BEFORE_FAULTS, parse_indicator
 
@@ -36,6 +37,7 @@ class JudgedRow:
     observed: str
     repeats: str
     difference: str
+    source: str
     badge: Badge
     reason: str
     dots: Dots | None
@@ -137,6 +139,7 @@ def judged_row(verdict: Verdict, group: str = "") -> JudgedRow:
         observed=value_text(verdict.observed, verdict.unit),
         repeats=repeats,
         difference=difference_text(verdict.difference, count=count),
+        source=source_text(verdict.sources),
         badge=badge(verdict.verdict),
         reason="" if verdict.reason in _PLAIN else verdict.reason,
         dots=_dots(verdict),
