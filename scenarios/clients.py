@@ -38,6 +38,11 @@ class ProducerSettings:
     """From the hand-over of an event until the client gives it up."""
     request_timeout_ns: int
     """From a request until the client gives up on the silent connection."""
+    acks_timeout_ns: int
+    """How long the leader waits for the followers of an acks=all request before it answers with an error."""
+    retry_backoff_ns: int
+    """Wait before the first retry; it doubles with each further one."""
+    retry_backoff_max_ns: int
     native: Mapping[str, Value]
     """What the client's constructor gets, connection apart."""
 
@@ -80,6 +85,8 @@ _PRODUCER_DEFAULTS: Mapping[str, Mapping[str, Value]] = {
         "buffer.memory": 33_554_432,
         "delivery.timeout.ms": 120_000,
         "request.timeout.ms": 30_000,
+        "retry.backoff.ms": 100,
+        "retry.backoff.max.ms": 1_000,
     },
     "librdkafka": {
         "acks": "all",
@@ -91,7 +98,10 @@ _PRODUCER_DEFAULTS: Mapping[str, Mapping[str, Value]] = {
         "queue.buffering.max.messages": 100_000,
         "queue.buffering.max.kbytes": 1_048_576,
         "delivery.timeout.ms": 300_000,
+        "request.timeout.ms": 30_000,
         "socket.timeout.ms": 60_000,
+        "retry.backoff.ms": 100,
+        "retry.backoff.max.ms": 1_000,
     },
 }
 _CONSUMER_DEFAULTS: Mapping[str, Mapping[str, Value]] = {
@@ -195,6 +205,9 @@ def producer_settings(scenario: Scenario, producer: str) -> ProducerSettings:
         request_timeout_ns=milliseconds_ns(
             all_settings["socket.timeout.ms" if what.client == "librdkafka" else "request.timeout.ms"]
         ),
+        acks_timeout_ns=milliseconds_ns(all_settings["request.timeout.ms"]),
+        retry_backoff_ns=milliseconds_ns(all_settings["retry.backoff.ms"]),
+        retry_backoff_max_ns=milliseconds_ns(all_settings["retry.backoff.max.ms"]),
         native=dict(what.settings),
     )
 

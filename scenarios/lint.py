@@ -48,6 +48,12 @@ MODELLED: Mapping[str, frozenset[str]] = {
             "batch.num.messages",
             "max.in.flight",
             "max.in.flight.requests.per.connection",
+            "socket.timeout.ms",
+            "request.timeout.ms",
+            "delivery.timeout.ms",
+            "message.timeout.ms",
+            "retry.backoff.ms",
+            "retry.backoff.max.ms",
         }
     ),
     "groups": frozenset(

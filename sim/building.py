@@ -39,6 +39,7 @@ class Supply:
             "produce": self._per_broker(self._processes, draws.produce),
             "leader": self._per_broker(self._processes, draws.leader),
             "acknowledge": self._per_broker(self._processes, draws.acknowledge),
+            "retry": [[draws.retry(code)] for code in self._processes],
             "fetch": self._per_broker(codes, draws.fetch),
             "turnaround": self._per_broker(codes, draws.turnaround),
             "wake": [[draws.wake(code)] for code in codes],
@@ -88,17 +89,18 @@ class Builder:
         proc, proc_events, sticky, handed = self._producers()
         event = np.full((count, at.N_EVENT), NONE, np.int64)
         event[:, at.HANDED], event[:, at.SIZE], event[:, at.PART] = handed, plan.size_bytes, self.partition
-        event[:, at.SENT_ENDED] = NEVER
+        event[:, at.SENT_ENDED], event[:, at.GIVEN_UP] = NEVER, 0
         capacity = self._log_capacity()
         scalars = np.zeros(at.N_SCALARS, np.int64)
         scalars[[at.CHANCE, at.SEED, at.OPEN]] = self.chance, plan.seed, count
         group, backoff = self._groups()
         largest = int(max([*group[:, at.MAX_POLL], *group[:, at.COLLECT_EVENTS]], default=1))
-        scalars[at.MOST] = min(largest, 2 * count + 64)
+        scalars[at.MOST] = largest
         part = np.zeros((parts, at.N_PART), np.int64)
         part[:, [at.LAST_REQ, at.PENDING]] = NONE
         conn = np.full((self.processes, self.brokers + 1, at.N_CONN), NONE, np.int64)
-        conn[:, :, [at.C_SERVED, at.C_LAST_ANSWER]] = 0
+        conn[:, :, [at.C_SERVED, at.C_LAST_ANSWER, at.C_UNANSWERED, at.C_FAILURES]] = 0
+        conn[:, :, at.C_TIMEOUT] = NEVER
         queue = np.zeros((self.processes, self.users, at.N_QUEUE), np.int64)
         queue[:, :, [at.Q_HEAD, at.Q_TAIL]] = NONE
         slow, factor = self._intervals(SlowWork)
@@ -173,10 +175,13 @@ class Builder:
                 row = proc[process]
                 row[at.LINGER], row[at.BATCH_BYTES] = settings.linger_ns, settings.batch_bytes
                 row[at.BATCH_EVENTS] = settings.batch_events
+                row[at.DELIVERY_NS], row[at.REQUEST_NS] = settings.delivery_timeout_ns, settings.request_timeout_ns
+                row[at.ACKS_NS] = settings.acks_timeout_ns
+                row[at.BACKOFF_NS], row[at.MOST_BACKOFF_NS] = settings.retry_backoff_ns, settings.retry_backoff_max_ns
                 row[at.IN_FLIGHT] = NONE if settings.in_flight is None else settings.in_flight
                 row[at.ACKS], row[at.IDEMPOTENT] = _ACKS[settings.acks], settings.idempotence
                 row[at.FIRST_PART], row[at.PARTS] = self.places[f"{producer.topic}/0"], partitions
-                row[at.FIRST_EVENT] = row[at.NEXT_EVENT] = first
+                row[at.FIRST_EVENT] = row[at.NEXT_EVENT] = row[at.EXPIRES] = first
                 row[at.LAST_EVENT] = first = first + len(own)
                 row[at.UNTIL] = -1
                 process += 1
@@ -315,6 +320,8 @@ class Builder:
                 return self._supplied(world, "commit_time")
             case 13:
                 return world._replace(hand=_doubled(world.hand, 1))
+            case 30:
+                return self._supplied(world, "retry")
             case other:
                 raise AssertionError(f"the kernel wants {other}, which nothing provides")
 
@@ -324,7 +331,7 @@ class Builder:
 
 
 _SUPPLIED = (
-    "produce", "leader", "acknowledge", "fetch", "turnaround", "wake", "overshoot", "commit_time", "dead_letter",
+    "produce", "leader", "acknowledge", "retry", "fetch", "turnaround", "wake", "overshoot", "commit_time", "dead_letter",
 )  # fmt: skip
 
 

@@ -23,6 +23,8 @@ HEARTBEAT_SCANS = 8
 REGISTRATION_RETRY_NS = 2 * SECOND
 STOP_DISCOVERY_NS = (100 * MILLISECOND, 600 * MILLISECOND)
 """After an orderly stop a client finds the new leader in a time between these."""
+RETRY_JITTER = (800_000, 1_200_000)
+"""Both clients wait 80 to 120 % of a retry's nominal wait."""
 _LEAST_BLOCK = 64
 
 
@@ -154,6 +156,12 @@ class Draws:
 
         name = self._names.processes[process]
         return Values(lambda: self._stream("entity", name, "sticky partition"), invert)
+
+    def retry(self, process: int) -> Values:
+        """Length of a wait before a retry, in millionths of the nominal one, by the waits of the process."""
+        name = self._names.processes[process]
+        fresh = (lambda: self._stream("entity", name, "retry")) if self._random_phases else None
+        return Values(fresh, lambda u: _whole(u, *RETRY_JITTER), 1_000_000)
 
     # ---- members ---------------------------------------------------------------------------------------------------
 

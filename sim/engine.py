@@ -260,7 +260,8 @@ class _Run:
         rows["offset"], rows["topic"], rows["partition"] = own[:, at.SENT_OFFSET], topic, number
         rows["process"], rows["attempt"] = code, 1
         rows["event_type"] = np.asarray(types, np.int16)[plan.producer[events]]
-        rows["outcome"] = np.where(answered, Outcome.ok, Outcome.unknown)
+        ok = answered & (own[:, at.GIVEN_UP] == 0)
+        rows["outcome"] = np.where(ok, Outcome.ok, Outcome.unknown)
         return rows
 
     def _members_rows(self) -> NDArray[np.void]:

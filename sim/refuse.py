@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import assert_never
 
 from scenarios import faults
-from scenarios.clients import NO_LIMIT, producer_settings, release, topic_setting
+from scenarios.clients import producer_settings, release, topic_setting
 from scenarios.distributions import Constant
 from scenarios.faults import Fault, fault_kinds
 from scenarios.quantities import MILLISECOND, format_duration
@@ -68,11 +68,6 @@ def _producer(scenario: Scenario, name: str) -> Iterator[str]:
     place, settings = f"producers.{name}.settings", producer_settings(scenario, name)
     if "transactional.id" in settings.native:
         yield f"{place}: transactional.id makes transactions, which the simulator does not model yet: leave it out"
-    if not settings.idempotence and settings.in_flight is not None and settings.in_flight < NO_LIMIT:
-        yield (
-            f"{place}: {settings.in_flight} requests in flight without idempotence are a limit per connection; "
-            "the simulator has that of enable.idempotence: true (per partition), or none: leave it out"
-        )
 
 
 def _group(scenario: Scenario, name: str) -> Iterator[str]:

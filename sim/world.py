@@ -12,7 +12,7 @@ NONE = -1
 NEVER = 2**63 - 1
 
 # What happens first at one instant (docs/model.md, "One instant"); control (2) is SimPy's.
-END, CONTROL, HAND_OVER, BATCH, SERVICE, FETCH, ARRIVAL, POLL, WORK = range(1, 10)
+END, CONTROL, TIMEOUT, HAND_OVER, BATCH, SERVICE, FETCH, ARRIVAL, POLL, WORK = range(1, 11)
 EVICTION = 6
 """The kernel's own kind of control (sim.clock.Control)."""
 
@@ -37,6 +37,12 @@ EVICTION = 6
     ON_COMMITTED,  # a: commit, b: version of its timer
     ON_LATE,  # a: member, b: member
 ) = range(18)
+# The same, of producers and brokers.
+(
+    ON_EXPIRY,  # a: process
+    ON_TIMEOUT,  # a: process, b: broker
+    ON_REFRESHED,  # a: process
+) = range(32, 35)
 
 # Why `advance` returned.
 REACHED, DUTY, SETTLED, STOPPED, SHORT, LATE = range(6)
@@ -46,21 +52,21 @@ REACHED, DUTY, SETTLED, STOPPED, SHORT, LATE = range(6)
 
 # per producer process
 (LINGER, BATCH_BYTES, BATCH_EVENTS, IN_FLIGHT, ACKS, IDEMPOTENT, FIRST_PART, PARTS, FIRST_EVENT, LAST_EVENT, NEXT_EVENT,
- CHOSEN, CHOICES, UNTIL, N_PROC) = range(15)  # fmt: skip
+ CHOSEN, CHOICES, UNTIL, DELIVERY_NS, REQUEST_NS, ACKS_NS, BACKOFF_NS, MOST_BACKOFF_NS, EXPIRES, RETRIES, N_PROC) = range(22)  # fmt: skip
 ACKS_0, ACKS_1, ACKS_ALL = range(3)
 
 # per event
-(HANDED, SIZE, PART, NEXT, OFFSET, SENT_ENDED, SENT_OFFSET, SENT_PART, N_EVENT) = range(9)
+(HANDED, SIZE, PART, NEXT, OFFSET, SENT_ENDED, SENT_OFFSET, SENT_PART, GIVEN_UP, N_EVENT) = range(10)
 
 # per process and partition
-(Q_HEAD, Q_TAIL, Q_COUNT, Q_BYTES, UNANSWERED, N_QUEUE) = range(6)
+(Q_HEAD, Q_TAIL, Q_COUNT, Q_BYTES, UNANSWERED, Q_FAILURES, Q_RETRY_NS, N_QUEUE) = range(8)
 
 # per process and broker
-(C_HEAD, C_TAIL, C_CURRENT, C_SERVED, C_LAST_ANSWER, N_CONN) = range(6)
+(C_HEAD, C_TAIL, C_CURRENT, C_SERVED, C_LAST_ANSWER, C_UNANSWERED, C_FAILURES, C_TIMEOUT, N_CONN) = range(9)
 
 # per request
 (R_SENDER, R_BROKER, R_PART, R_HEAD, R_COUNT, R_BYTES, R_APPENDED, R_REPLICATED, R_VISIBLE, R_CUT, R_NEXT, R_AFTER, R_BEFORE,
- R_LEFT, R_DUE, R_VERSION, R_TIMED, R_N, R_END, R_DEAD, N_REQ) = range(21)  # fmt: skip
+ R_LEFT, R_DUE, R_VERSION, R_TIMED, R_N, R_END, R_DEAD, R_MADE, R_BEGUN, N_REQ) = range(23)  # fmt: skip
 
 # per partition (those of the offsets topic come last)
 (LEADER, HALTED, EPOCH, VISIBLE_END, LAST_REQ, PENDING, LOG_LEN, N_PART) = range(8)
@@ -158,6 +164,7 @@ class World(NamedTuple):
     produce: Ints
     leader: Ints
     acknowledge: Ints
+    retry: Ints
     fetch: Ints
     turnaround: Ints
     wake: Ints

@@ -11,13 +11,14 @@ class Phase(IntEnum):
 
     end = 1
     control = 2
-    hand_over = 3
-    batch = 4
-    service = 5
-    fetch = 6
-    arrival = 7
-    poll = 8
-    work = 9
+    timeout = 3
+    hand_over = 4
+    batch = 5
+    service = 6
+    fetch = 7
+    arrival = 8
+    poll = 9
+    work = 10
 
 
 class Control(IntEnum):

@@ -38,6 +38,11 @@ class Rules:
     full_by_events: bool = True
     full_by_bytes: bool = True
     in_flight_limit: bool = True
+    request_timeout: bool = True
+    acks_timeout: bool = True
+    delivery_timeout: bool = True
+    retry_backoff: bool = True
+    one_at_a_time_after_errors: bool = True
     connection_queue: bool = True
     answers_in_order: bool = True
     visible_in_order: bool = True
@@ -250,10 +255,20 @@ class Model:
 
     def acknowledged(self, process: int, event: int, partition: Partition, offset: int) -> None:
         """Record an answered send."""
-        if ("send", event) in self.open:
+        if self.is_open(event):
             self.open.discard(("send", event))
             times = {"started_ns": self.handed[event][0], "ended_ns": self.clock.now}
             self.row(Kind.send, process, partition, event_id=event, offset=offset, attempt=1, **times)
+
+    def is_open(self, event: int) -> bool:
+        """Whether a send has neither been answered nor given up."""
+        return ("send", event) in self.open
+
+    def given_up(self, process: int, event: int, partition: Partition) -> None:
+        """Record a send whose time is over."""
+        self.open.discard(("send", event))
+        times = {"started_ns": self.handed[event][0], "ended_ns": self.clock.now}
+        self.row(Kind.send, process, partition, event_id=event, attempt=1, outcome=Outcome.unknown, **times)
 
     def became_visible(self, partition: Partition, offset: int) -> None:
         """Let the end wait for the groups to end a record, instead of for the record."""

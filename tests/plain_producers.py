@@ -31,8 +31,34 @@ class Connection:
         self.current: Request | None = None
         self.served = 0
         self.last_answer_ns = 0
+        self.unanswered, self.failures = 0, 0
         self.changed, self.broken = Signal(self.model.clock), Signal(self.model.clock)
         self.model.clock.process(self._serve())
+
+    def take(self, request: Request) -> None:
+        """Send a request after those before it; it must not stay unanswered for long."""
+        request.broker = self.broker
+        self.queue.append(request)
+        self.changed.give()
+        if self.client.settings.acks != "0":
+            self.unanswered += 1
+            self.model.clock.process(self._time_out(request))
+
+    def _time_out(self, request: Request) -> Process:
+        clock, settings = self.model.clock, self.client.settings
+        yield clock.at(clock.now + settings.request_timeout_ns, Phase.timeout, self.client.code, 2 * self.broker)
+        if (request is self.current or request in self.queue) and self.model.rules.request_timeout:
+            self.model.fired["request timeout"] += 1
+            self.client.disconnects(self.broker)
+
+    def _time_out_at_broker(self, request: Request) -> Process:
+        clock, settings = self.model.clock, self.client.settings
+        yield clock.at(clock.now + settings.acks_timeout_ns, Phase.timeout, self.client.code, 2 * self.broker + 1)
+        if request is self.current and self.model.rules.acks_timeout:
+            self.model.fired["acks timeout"] += 1
+            self.current = None
+            self.broken.give()
+            self.client.failed(request)
 
     def _serve(self) -> Process:
         clock, acks = self.model.clock, self.client.settings.acks
@@ -51,6 +77,7 @@ class Connection:
                 self.current = None
                 continue
             if acks == "all":
+                clock.process(self._time_out_at_broker(request))
                 yield request.visible | self.broken.wait()
             else:
                 yield clock.at(request.appended_ns, Phase.end) | self.broken.wait()
@@ -75,6 +102,8 @@ class Connection:
             answer_ns = max(answer_ns, self.last_answer_ns)
         self.last_answer_ns = answer_ns
         yield clock.at(answer_ns, Phase.end)
+        self.unanswered -= 1
+        self.failures = 0
         self.client.answered(request)
 
     def _alone(self, n: int, request: Request) -> Process:
@@ -84,6 +113,7 @@ class Connection:
     def break_off(self) -> list[Request]:
         """Drop what is not finished and return it, oldest first."""
         unfinished = ([self.current] if self.current else []) + list(self.queue)
+        self.unanswered -= len(unfinished) if self.client.settings.acks != "0" else 0
         self.current = None
         self.queue.clear()
         self.broken.give()
@@ -101,6 +131,9 @@ class Client:
         self.partitions = model.partitions[model.plan.scenario.producers[producer].topic]
         self.queues: dict[Partition, deque[tuple[int, Hashable, int]]] = {p: deque() for p in self.partitions}
         self.unanswered = dict.fromkeys(self.partitions, 0)
+        self.failures = dict.fromkeys(self.partitions, 0)
+        self.retry_ns = dict.fromkeys(self.partitions, 0)
+        self.retries = 0
         self.connections = {broker: Connection(self, broker) for broker in model.brokers}
         self.changed = {partition: Signal(model.clock) for partition in self.partitions}
         for partition in self.partitions:
@@ -123,13 +156,24 @@ class Client:
             self.model.handed[event] = (clock.now, partition)
             self.queues[partition].append((event, event, clock.now))
             self.changed[partition].give()
+            clock.process(self._expire(event, partition))
+
+    def _expire(self, event: int, partition: Partition) -> Process:
+        clock = self.model.clock
+        yield clock.at(clock.now + self.settings.delivery_timeout_ns, Phase.timeout, self.code)
+        if self.model.rules.delivery_timeout and self.model.is_open(event):
+            self.model.fired["delivery timeout"] += 1
+            self.model.given_up(self.code, event, partition)
+            self.queues[partition] = deque(queued for queued in self.queues[partition] if queued[0] != event)
 
     def _batcher(self, partition: Partition) -> Process:
         clock, changed = self.model.clock, self.changed[partition]
         while True:
             queue = self.queues[partition]
-            oldest = [clock.at(queue[0][2] + self.linger_ns, Phase.hand_over)] if self._is_waiting(queue) else []
-            yield simpy.AnyOf(clock, [changed.wait(), *oldest])
+            timers = [clock.at(queue[0][2] + self.linger_ns, Phase.hand_over)] if self._is_waiting(queue) else []
+            if self.retry_ns[partition] > clock.now:
+                timers.append(clock.at(self.retry_ns[partition], Phase.hand_over))
+            yield simpy.AnyOf(clock, [changed.wait(), *timers])
             yield clock.at(clock.now, Phase.batch, self.code, partition.number)
             while self._is_ready(partition):
                 self._send_batch(partition)
@@ -144,13 +188,29 @@ class Client:
         full_by_events = rules.full_by_events and len(queue) >= settings.batch_events
         full_by_bytes = rules.full_by_bytes and sum(map(self._size, queue)) >= settings.batch_bytes
         ready = full_by_events or full_by_bytes or not self._is_waiting(queue)
-        limit = settings.in_flight
-        if ready and rules.in_flight_limit and limit is not None and self.unanswered[partition] >= limit:
-            self.model.fired["in-flight limit"] += 1
+        if ready and self._must_wait(partition):
             return False
         self.model.fired["batch full by events"] += full_by_events and self._is_waiting(queue)
         self.model.fired["batch full by bytes"] += full_by_bytes and self._is_waiting(queue)
         return ready
+
+    def _must_wait(self, partition: Partition) -> bool:
+        """Whether the client keeps back what is ready: after an error, or as long as too much is unanswered."""
+        rules, limit = self.model.rules, self.settings.in_flight
+        if rules.retry_backoff and self.retry_ns[partition] > self.model.clock.now:
+            return True
+        under_way = self.unanswered[partition]
+        if rules.one_at_a_time_after_errors and self.settings.idempotence and self.failures[partition] and under_way:
+            self.model.fired["one at a time after an error"] += 1
+            return True
+        if limit is None or not rules.in_flight_limit:
+            return False
+        if not self.settings.idempotence:
+            assert partition.leader is not None
+            under_way = self.connections[partition.leader].unanswered
+        self.model.fired["in-flight limit"] += under_way >= limit
+        self.model.fired["in-flight limit of a connection"] += under_way >= limit and not self.settings.idempotence
+        return under_way >= limit
 
     def _size(self, queued: tuple[int, Hashable, int]) -> int:
         return int(self.model.plan.size_bytes[queued[0]])
@@ -167,14 +227,13 @@ class Client:
         if settings.acks == "0":
             self.answered(request)
         assert partition.leader is not None
-        connection = self.connections[partition.leader]
-        connection.queue.append(request)
-        connection.changed.give()
+        self.connections[partition.leader].take(request)
 
     def answered(self, request: Request) -> None:
         """Hear that a request is in the log (or believe it, with acks=0)."""
         self.unanswered[request.partition] -= 1
-        self.changed[request.partition].give()
+        self.failures[request.partition] = 0
+        self._look_again()
         for event, token, _ in request.events:
             offset = NONE if self.settings.acks == "0" else request.offsets[token]
             self.model.acknowledged(self.code, event, request.partition, offset)
@@ -185,10 +244,52 @@ class Client:
             if self.settings.acks == "0":
                 self.model.fired["lost with acks=0"] += 1
                 continue
-            self.unanswered[request.partition] -= 1
-            if self.model.rules.resend_after_loss:
-                self.queues[request.partition].extendleft(reversed(request.events))
-            self.model.fired["resent"] += 1
+            self._take_back(request)
+
+    def disconnects(self, broker: int) -> None:
+        """Give up on a silent broker: everything is sent again, when the client has asked who leads what it led."""
+        connection = self.connections[broker]
+        for request in connection.break_off():
+            self._take_back(request)
+        forgotten = [p for p in self.partitions if p.leader == broker and self.model.knows(self.code, p)]
+        self.model.unknowing |= {(self.code, partition) for partition in forgotten}
+        self.model.clock.process(self._refresh(self._backoff_ns(connection.failures)))
+        connection.failures += 1
+
+    def _refresh(self, wait_ns: int) -> Process:
+        clock = self.model.clock
+        yield clock.at(clock.now + wait_ns, Phase.timeout, self.code)
+        for partition in self.partitions:
+            if partition.leader is not None and not self.model.knows(self.code, partition):
+                self.model.unknowing.discard((self.code, partition))
+        self._look_again()
+
+    def failed(self, request: Request) -> None:
+        """Hear from the broker that a request failed: it is sent again after a while."""
+        partition = request.partition
+        self.connections[request.broker].unanswered -= 1
+        self._take_back(request)
+        self.retry_ns[partition] = self.model.clock.now + self._backoff_ns(self.failures[partition])
+        self.failures[partition] += 1
+        self._look_again()
+
+    def _backoff_ns(self, failures: int) -> int:
+        n, self.retries = self.retries, self.retries + 1
+        longest_ns = min(self.settings.retry_backoff_ns << min(failures, 20), self.settings.retry_backoff_max_ns)
+        return longest_ns * self.model.draws.retry(self.code)[n] // 1_000_000
+
+    def _take_back(self, request: Request) -> None:
+        """Queue a request's events again, in the order in which they were handed over, without those given up."""
+        self.unanswered[request.partition] -= 1
+        queue = self.queues[request.partition]
+        if self.model.rules.resend_after_loss:
+            again = [queued for queued in request.events if self.model.is_open(queued[0])]
+            self.queues[request.partition] = deque(sorted([*again, *queue]))
+        self.model.fired["resent"] += 1
+
+    def _look_again(self) -> None:
+        for changed in self.changed.values():
+            changed.give()
 
     def learned(self, partition: Partition) -> None:
         """Send to the partition's new leader."""

@@ -109,12 +109,13 @@ def _producer(choose: random.Random, topic: str, length_ms: int) -> dict[str, An
     settings: dict[str, Any] = {"acks": acks, "linger.ms": choose.choice([0, 0, 5, 10, 30])}
     if acks == "all":
         settings["enable.idempotence"] = choose.random() < 0.6
-    if choose.random() < 0.2 and settings.get("enable.idempotence"):
+    if choose.random() < 0.2 or (choose.random() < 0.4 and not settings.get("enable.idempotence")):
         settings["max.in.flight.requests.per.connection"] = choose.choice([1, 2, 3])
     if choose.random() < 0.3:
         settings["batch.num.messages"] = choose.choice([1, 2, 3, 7])
     if choose.random() < 0.3:
         settings["batch.size"] = choose.choice([150, 400, 1000])
+    _add_timeouts(choose, settings)
     events = choose.choice([20, 60, 120])
     rate = f"{events * 1000 / length_ms:.3f}/s"
     spacing = choose.choice(["poisson", "poisson", "even", {"bursts": choose.choice([3, 10])}])
@@ -129,6 +130,17 @@ def _producer(choose: random.Random, topic: str, length_ms: int) -> dict[str, An
         "size": choose.choice(["100B", {"uniform": ["50B", "300B"]}]),
         "poison": choose.choice(["0%", "0%", "5%"]),
     }
+
+
+def _add_timeouts(choose: random.Random, settings: dict[str, Any]) -> None:
+    if choose.random() < 0.35:
+        settings["socket.timeout.ms"] = choose.choice([20, 50, 150])
+    if choose.random() < 0.35:
+        settings["request.timeout.ms"] = choose.choice([10, 40, 120])
+    if choose.random() < 0.35:
+        settings["delivery.timeout.ms"] = choose.choice([60, 150, 500])
+    if choose.random() < 0.5:
+        settings |= {"retry.backoff.ms": choose.choice([1, 10, 30]), "retry.backoff.max.ms": 50}
 
 
 def _group(choose: random.Random, topics: list[str]) -> dict[str, Any]:

@@ -20,17 +20,22 @@ from tight_arrays import simulate_in_tight_arrays
 
 CASES = int(os.environ.get("EVENTDRILL_DIFFERENTIAL", "300"))
 
-FIRED_IN_AT_LEAST = {
-    "batch full by bytes": 20, "batch full by events": 20, "in-flight limit": 10, "connection queue": 50,
-    "visible after the one before": 50, "halted": 50, "no leader left": 20, "broker crash": 50, "broker stop": 30,
-    "broker back in sync": 50, "broker fault without effect": 3, "resent": 10, "resent and known": 2, "lost with acks=0": 1,
-    "coordinator down": 20, "partition chosen": 50, "collected all": 30, "collect timed out": 50, "most per poll": 20,
-    "delivered again": 30, "failed try": 50, "failing work": 5, "slow work": 5, "then dead_letter": 30, "then skip": 30,
-    "then stop": 20, "dead letter resent": 1, "commit auto": 30, "commit after_event": 30, "commit after_batch": 30,
-    "commit before_work": 30, "commit every": 30, "member_crash classic": 20, "member_crash consumer": 20,
-    "member_leave classic": 10, "member_leave consumer": 10, "partition given up": 10,
-    "drain was over": 30, "evicted classic": 10, "evicted consumer": 20, "commit fenced": 8, "commit refused": 15,
+OF_PRODUCERS_AND_BROKERS = {
+    "batch full by bytes": 20, "batch full by events": 20, "in-flight limit": 10, "in-flight limit of a connection": 15,
+    "request timeout": 8, "acks timeout": 8, "delivery timeout": 20, "one at a time after an error": 2,
+    "connection queue": 50, "visible after the one before": 50, "halted": 50, "no leader left": 20, "broker crash": 50,
+    "broker stop": 30, "broker back in sync": 50, "broker fault without effect": 3, "resent": 10, "resent and known": 2,
+    "lost with acks=0": 1, "partition chosen": 50,
 }  # fmt: skip
+OF_GROUPS = {
+    "coordinator down": 20, "collected all": 30, "collect timed out": 50, "most per poll": 20, "delivered again": 30,
+    "failed try": 50, "failing work": 5, "slow work": 5, "then dead_letter": 30, "then skip": 30, "then stop": 20,
+    "dead letter resent": 1, "commit auto": 30, "commit after_event": 30, "commit after_batch": 30, "commit before_work": 30,
+    "commit every": 30, "member_crash classic": 20, "member_crash consumer": 20, "member_leave classic": 10,
+    "member_leave consumer": 10, "partition given up": 10, "drain was over": 30, "evicted classic": 10,
+    "evicted consumer": 20, "commit fenced": 8, "commit refused": 15,
+}  # fmt: skip
+FIRED_IN_AT_LEAST = OF_PRODUCERS_AND_BROKERS | OF_GROUPS
 """In how many of 300 scenarios each rule must have come into play."""
 
 EVERY_RULE = Rules()

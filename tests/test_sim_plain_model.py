@@ -1,70 +1,22 @@
 """Both models against cases worked out by hand and against queueing theory: agreement of the two alone would not tell what both have wrong."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from both_models import Run, in_both_models
+from by_hand import constant, ms
 from plain_model import simulate_plainly
 from random_scenarios import random_case
 from rundata.rows import NONE, Kind, Outcome
 from rundata.tables import RunData
-from scenarios.files import load_text
-from scenarios.plan import Plan, make_plan
-from scenarios.profiles import IDEAL, KNOTS, Measured, Profile
+from scenarios.profiles import Profile
 from scenarios.quantities import MILLISECOND
-from scenarios.yaml_text import write_yaml
-from sim.engine import simulate
-
-Run = Callable[..., RunData]
 
 
-def constant(ms: float) -> Measured:
-    return Measured(quantiles_us=(ms * 1000,) * len(KNOTS))
-
-
-def plainly(plan: Plan, profile: Profile) -> RunData:
-    return simulate_plainly(plan, profile)[0]
-
-
-@pytest.fixture(params=[plainly, simulate], ids=["plain", "simulator"])
-def run(request: pytest.FixtureRequest) -> Run:
-    """Return what runs a small scenario with a profile and changes, in one of both models."""
-
-    def in_model(profile: Profile = IDEAL, **changes: Any) -> RunData:
-        return request.param(small_plan(**changes), profile)  # type: ignore[no-any-return]  # a fixture's parameter
-
-    return in_model
-
-
-def small_plan(**changes: Any) -> Plan:
-    """Return the plan of one topic, one producer and one group, 10 events a second evenly spaced, with changes."""
-    scenario: dict[str, Any] = {
-        "scenario": "by-hand",
-        "duration": "1s",
-        "brokers": {"kind": "kafka", "nodes": 3},
-        "topics": {"a": {"partitions": 1, "replication": 3, "settings": {"min.insync.replicas": 2}}},
-        "producers": {"p": {"topic": "a", "arrivals": {"rate": "10/s", "spacing": "even"}, "share": "arrivals"}},
-        "groups": {"g": {"topics": ["a"], "work": "10ms"}},
-    }
-    for path, value in changes.items():
-        here, *rest = path.split("__")
-        place = scenario
-        for part in rest:
-            place, here = place.setdefault(here, {}), part
-        place[here] = value
-    return make_plan(load_text(write_yaml(scenario)).scenario)
-
-
-def ms(data: RunData, kind: Kind, column: str = "ended_ns", **fields: int) -> list[float]:
-    rows = data.operations[data.operations["kind"] == kind]
-    for name, value in fields.items():
-        rows = rows[rows[name] == value]
-    return [value / MILLISECOND for value in rows[column].tolist()]
-
-
+@in_both_models
 def test_an_event_takes_the_linger_and_its_work(run: Run) -> None:
     """Ten events, 50 ms after each tenth of a second; librdkafka lingers 5 ms, the handler works 10 ms."""
     data = run()
@@ -77,6 +29,7 @@ def test_an_event_takes_the_linger_and_its_work(run: Run) -> None:
     assert data.end_ns == 1000 * MILLISECOND
 
 
+@in_both_models
 def test_a_profile_adds_its_times_one_after_another(run: Run) -> None:
     """Send 1, linger 5, produce 4 (visible), acknowledge 1; fetch 2, wake 1, work 10, overshoot 1, commit 3."""
     profile = Profile(
@@ -92,6 +45,7 @@ def test_a_profile_adds_its_times_one_after_another(run: Run) -> None:
     assert ms(data, Kind.commit)[0] == 63 + 10 + 3
 
 
+@in_both_models
 def test_an_idempotent_producer_has_five_requests_under_way(run: Run) -> None:
     """Seven events 1 ms apart, each a batch of its own, requests of 100 ms: the sixth waits for the first answer."""
     producer = {
@@ -103,6 +57,7 @@ def test_an_idempotent_producer_has_five_requests_under_way(run: Run) -> None:
     assert ms(data, Kind.send) == [100.5, 200.5, 300.5, 400.5, 500.5, 600.5, 600.5]
 
 
+@in_both_models
 def test_a_leader_crash_stalls_until_the_election_and_loses_nothing(run: Run) -> None:
     """The leader dies at 220 ms, is fenced 9 s later; events from 250 ms on wait in the client and are sent together."""
     crash = {"fault": "broker_crash", "broker": "leader of a/0", "at": "220ms", "for": "10s"}
@@ -117,6 +72,7 @@ def test_a_leader_crash_stalls_until_the_election_and_loses_nothing(run: Run) ->
     assert data.log["leader_epoch"].tolist() == [0, 0, *[1] * 8]
 
 
+@in_both_models
 def test_a_follower_crash_stalls_the_high_watermark_for_producers_and_consumers(run: Run) -> None:
     """A request of 4 ms, begun 1 ms before the follower dies, is visible 3 ms after the fence."""
     crash = {"fault": "broker_crash", "broker": "follower of a/0", "at": "56ms", "for": "10s"}
@@ -127,6 +83,7 @@ def test_a_follower_crash_stalls_the_high_watermark_for_producers_and_consumers(
     assert ms(data, Kind.send)[1:] == [9059.0 + 4 * n for n in range(1, 10)]
 
 
+@in_both_models
 def test_acks_1_loses_what_no_follower_had(run: Run) -> None:
     """At the crash (58 ms) the leader has the first event and has acknowledged it, the followers have not."""
     crash = {"fault": "broker_crash", "broker": "leader of a/0", "at": "58ms", "for": "10s"}
@@ -137,6 +94,7 @@ def test_acks_1_loses_what_no_follower_had(run: Run) -> None:
     assert list(range(1, 10)) == data.log["event_id"].tolist()
 
 
+@in_both_models
 def test_without_idempotence_what_the_followers_had_is_there_twice(run: Run) -> None:
     """At the crash (63 ms) the followers have had the first event for 2.5 ms, and nobody has answered."""
     crash = {"fault": "broker_crash", "broker": "leader of a/0", "at": "63ms", "for": "10s"}
@@ -150,6 +108,7 @@ def test_without_idempotence_what_the_followers_had_is_there_twice(run: Run) -> 
     assert list(range(10)) == once.log["event_id"].tolist()
 
 
+@in_both_models
 def test_a_member_crash_brings_back_what_was_not_committed(run: Run) -> None:
     """Ten events within 1 ms are one batch at 5.05 ms; the member dies at 40 ms after three, and starts over 45 s later."""
     first_ms = {"for": "1ms", "rate": "10000/s", "spacing": "even"}
@@ -162,6 +121,7 @@ def test_a_member_crash_brings_back_what_was_not_committed(run: Run) -> None:
     assert [i.time_ns / MILLISECOND for i in data.incidents if i.kind == "session expired"] == [45_040.0]
 
 
+@in_both_models
 def test_a_poison_event_is_tried_with_backoff_and_then_a_dead_letter(run: Run) -> None:
     """Three tries of 10 ms with 20 and 40 ms between them; the dead letter is there at once with the ideal profile."""
     group = {
@@ -177,6 +137,7 @@ def test_a_poison_event_is_tried_with_backoff_and_then_a_dead_letter(run: Run) -
     assert [(t, e) for t, e in data.log[["topic", "event_id"]].tolist() if t == 1 or e == 9] == [(0, 9), (1, 0)]
 
 
+@in_both_models
 def test_endless_tries_are_counted_as_far_as_a_row_can_count(run: Run) -> None:
     """A poison event of 100 us per try and no policy: 40 000 tries by the end, the last ones recorded as number 32 767."""
     fault = {"fault": "poison", "producer": "p", "events": 1, "at": "0ms", "for": "100ms"}
@@ -186,6 +147,7 @@ def test_endless_tries_are_counted_as_far_as_a_row_can_count(run: Run) -> None:
     assert attempts == [*range(1, 32_768), *[32_767] * (40_000 - 32_767)]
 
 
+@in_both_models
 def test_collect_waits_for_its_events_or_its_timeout(run: Run) -> None:
     """Calls of up to 2 events or 150 ms, the first at 0: nothing, then what came by 300 ms, and so on."""
     group = {"topics": ["a"], "work": "0ms", "reads": {"collect": {"events": 2, "timeout": "150ms"}}}
@@ -206,6 +168,7 @@ def test_collect_waits_for_its_events_or_its_timeout(run: Run) -> None:
     ]
 
 
+@in_both_models
 def test_a_stopped_broker_moves_its_leaders_at_once_and_is_registered_when_its_session_is_over(run: Run) -> None:
     """Stopped at 220 ms and started at 1220 ms, it tries every 2 s, and the session of 9 s is over at 9220 ms."""
     stop = {"fault": "broker_stop", "broker": "leader of a/0", "at": "220ms", "for": "1s"}
@@ -239,11 +202,13 @@ def spread(members: int, partitions: int, protocol: str = "classic", **more: Any
     }
 
 
+@in_both_models
 def test_the_range_assignor_gives_the_first_members_one_more(run: Run) -> None:
     """Kafka's example: 5 partitions over 3 members are 2, 2 and 1 in a row."""
     assert readers(run(**spread(3, 5))) == {0: {"g/1"}, 1: {"g/1"}, 2: {"g/2"}, 3: {"g/2"}, 4: {"g/3"}}
 
 
+@in_both_models
 def test_the_range_assignor_orders_client_ids_as_text(run: Run) -> None:
     """g-10 comes before g-2."""
     assert readers(run(**spread(10, 10))) == {
@@ -251,6 +216,7 @@ def test_the_range_assignor_orders_client_ids_as_text(run: Run) -> None:
     }
 
 
+@in_both_models
 def test_the_uniform_assignor_lets_early_members_keep_their_first_partitions(run: Run) -> None:
     """Six partitions; 1 has all; 2 joins: 0-2 and 3-5; 3 joins: each keeps two, and 3 gets what is over, 2 and 5."""
     wanted = {0: {"g/1"}, 1: {"g/1"}, 2: {"g/3"}, 3: {"g/2"}, 4: {"g/2"}, 5: {"g/3"}}
@@ -259,6 +225,7 @@ def test_the_uniform_assignor_lets_early_members_keep_their_first_partitions(run
 
 
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
+@in_both_models
 def test_a_dead_members_partitions_stand_still_for_a_session(run: Run, protocol: str) -> None:
     """Member 2 of 2 dies at 500 ms for good; after 45 s (timers aligned) the other has everything, from what was committed on."""
     crash = {"fault": "member_crash", "member": "g/2", "at": "500ms", "for": "200s"}
@@ -272,6 +239,7 @@ def test_a_dead_members_partitions_stand_still_for_a_session(run: Run, protocol:
 
 
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
+@in_both_models
 def test_a_member_that_leaves_hands_over_at_once_and_gets_its_share_back(run: Run, protocol: str) -> None:
     """Timers aligned: from 300 ms to 600 ms member 1 reads alone, then two of four partitions are member 2's again."""
     leave = {"fault": "member_leave", "member": "g/2", "at": "300ms", "for": "300ms"}
@@ -283,6 +251,7 @@ def test_a_member_that_leaves_hands_over_at_once_and_gets_its_share_back(run: Ru
     assert len(ms(data, Kind.delivery)) == 100
 
 
+@in_both_models
 def test_a_classic_rebalance_waits_for_the_member_that_works_longest(run: Run) -> None:
     """Member 2 leaves at 300 ms; member 1 is in an event of 400 ms begun at 55 ms, so everything is assigned at 455 ms."""
     leave = {"fault": "member_leave", "member": "g/2", "at": "300ms", "for": "1s"}
@@ -296,6 +265,7 @@ def test_a_classic_rebalance_waits_for_the_member_that_works_longest(run: Run) -
     assert next(i.time_ns / MILLISECOND for i in data.incidents if i.kind == "assignment" and i.time_ns) == 455.0
 
 
+@in_both_models
 def test_a_rebalance_is_learned_at_the_next_heartbeat(run: Run) -> None:
     """With random phases the survivor learns within 3 s (classic) of the leave, not at once, and at another time for each seed."""
     leave = {"fault": "member_leave", "member": "g/2", "at": "300ms", "for": "20s"}
@@ -312,6 +282,7 @@ def test_a_rebalance_is_learned_at_the_next_heartbeat(run: Run) -> None:
     assert max(times) - min(times) > 1000
 
 
+@in_both_models
 def test_waiting_times_are_those_of_an_m_d_1_queue(run: Run) -> None:
     """Poisson arrivals, constant work, utilisation 0.8: the mean wait is rho / (2 (1 - rho)) of the work, 4 ms of 2 ms."""
     producer = {"topic": "a", "share": "arrivals", "arrivals": "400/s", "settings": {"linger.ms": 0}}
@@ -359,6 +330,7 @@ def test_every_run_of_the_plain_model_keeps_its_books(number: int) -> None:
     assert NONE not in deliveries["offset"].tolist()
 
 
+@in_both_models
 def test_a_member_that_does_not_call_in_time_goes_on_and_its_commit_is_refused(run: Run) -> None:
     """A batch of two events of 20 s with 30 s to call again, begun at 5.125 ms: evicted 30 s later, done and back after 40 s.
 

@@ -33,10 +33,6 @@ def test_nothing_is_refused_of_a_scenario_that_can_be_simulated():
         ("min.insync.replicas: 2}", "retention.bytes: 1000000}", "topics.orders: retention.bytes is 1000000"),
         ("min.insync.replicas: 2}", "unclean.leader.election.enable: true}", "topics.orders: unclean.leader.election.enable is true"),
         (
-            "enable.idempotence: true", "max.in.flight.requests.per.connection: 1",
-            "producers.shop.settings: 1 requests in flight without idempotence are a limit per connection",
-        ),
-        (
             FAILURES, "",
             None,
         ),

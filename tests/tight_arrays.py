@@ -13,7 +13,9 @@ from sim import world as at
 from sim.building import Builder
 from sim.engine import simulate
 
-_DRAWN = ("produce", "leader", "acknowledge", "fetch", "turnaround", "wake", "overshoot", "commit_time", "dead_letter")
+_DRAWN = (
+    "produce", "leader", "acknowledge", "retry", "fetch", "turnaround", "wake", "overshoot", "commit_time", "dead_letter",
+)  # fmt: skip
 _full_world = Builder.world
 
 

@@ -4,7 +4,7 @@ from sim.compiled import compiled, entry
 from sim.kernel.commits import commit_timed
 from sim.kernel.fetches import arrived, fetched, turned
 from sim.kernel.polls import late, poll
-from sim.kernel.producers import answered, free_connection, hand_over, make_batches, serve
+from sim.kernel.producers import answered, expire, free_connection, hand_over, make_batches, refreshed, serve, time_out
 from sim.kernel.visibility import timed
 from sim.kernel.work import begin_batch, begin_try, handled, recorded, send_dead_letter, tried
 from sim.world import (
@@ -29,13 +29,16 @@ from sim.world import (
     ON_BEGIN,
     ON_COMMITTED,
     ON_DEAD_LETTER,
+    ON_EXPIRY,
     ON_FETCH,
     ON_HAND_OVER,
     ON_HANDLED,
     ON_LATE,
     ON_POLL,
     ON_RECORDED,
+    ON_REFRESHED,
     ON_SERVICE,
+    ON_TIMEOUT,
     ON_TRIED,
     ON_TRY,
     ON_TURNED,
@@ -46,6 +49,7 @@ from sim.world import (
     R_PART,
     REACHED,
     REQUESTS,
+    RETRIES,
     RING_COUNT,
     RING_EVENTS,
     ROWS,
@@ -69,7 +73,7 @@ def is_short(w: World) -> bool:
         s[WANT] = 1
     elif s[REQUESTS] + 64 > w.request.shape[0]:
         s[WANT] = 2
-    elif s[ROWS] + s[MOST] + parts * 4 + 64 > w.rows.shape[0]:
+    elif s[ROWS] + parts * 4 + 64 > w.rows.shape[0]:
         s[WANT] = 3
     elif s[COMMITS] + 8 > w.commit.shape[0]:
         s[WANT] = 4
@@ -110,11 +114,15 @@ def short_of(w: World) -> int:
             return 10
         if min(w.scalars[MOST], w.member[a, RING_EVENTS]) > w.hand.shape[1]:
             return 13
+        if w.scalars[ROWS] + min(w.scalars[MOST], w.member[a, RING_EVENTS]) + 64 > w.rows.shape[0]:
+            return 3
     elif what == ON_TRIED and (
         w.member[b, TRIES] >= w.overshoot.shape[1] or w.member[b, DEAD_LETTERS] >= w.dead_letter.shape[1]
     ):
         return 11
-    if what >= ON_POLL and what != ON_COMMITTED:
+    elif what == ON_TIMEOUT and w.proc[a, RETRIES] >= w.retry.shape[1]:
+        return 30
+    if ON_POLL <= what < ON_EXPIRY and what != ON_COMMITTED:
         m = a if what == ON_POLL else b
         if w.member[m, N_COMMITS] + 2 >= w.commit_time.shape[1]:
             return 12
@@ -154,6 +162,12 @@ def step(w: World) -> None:
         commit_timed(w, a, b)
     elif what == ON_LATE:
         late(w, a)
+    elif what == ON_EXPIRY:
+        expire(w, a)
+    elif what == ON_TIMEOUT:
+        time_out(w, a, b)
+    elif what == ON_REFRESHED:
+        refreshed(w, a)
     elif w.member[b, LIFE] == c:
         if what == ON_BEGIN:
             begin_batch(w, a)

@@ -9,18 +9,26 @@ from sim.world import (
     ACKS,
     ACKS_0,
     ACKS_ALL,
+    ACKS_NS,
+    BACKOFF_NS,
     BATCH,
     BATCH_BYTES,
     BATCH_EVENTS,
     C_CURRENT,
+    C_FAILURES,
     C_HEAD,
     C_LAST_ANSWER,
     C_SERVED,
     C_TAIL,
+    C_TIMEOUT,
+    C_UNANSWERED,
     CHOICES,
     CHOSEN,
+    DELIVERY_NS,
     END,
+    EXPIRES,
     FIRST_PART,
+    GIVEN_UP,
     HAND_OVER,
     HANDED,
     IDEMPOTENT,
@@ -28,6 +36,7 @@ from sim.world import (
     LAST_EVENT,
     LEADER,
     LINGER,
+    MOST_BACKOFF_NS,
     NEVER,
     NEXT,
     NEXT_EVENT,
@@ -37,28 +46,38 @@ from sim.world import (
     ON_ANSWER,
     ON_APPENDED,
     ON_BATCH,
+    ON_EXPIRY,
     ON_HAND_OVER,
+    ON_REFRESHED,
     ON_SERVICE,
+    ON_TIMEOUT,
     OPEN,
     PART,
     Q_BYTES,
     Q_COUNT,
+    Q_FAILURES,
     Q_HEAD,
+    Q_RETRY_NS,
     Q_TAIL,
     R_APPENDED,
+    R_BEGUN,
     R_BROKER,
     R_BYTES,
     R_COUNT,
     R_HEAD,
+    R_MADE,
     R_N,
     R_NEXT,
     R_PART,
     R_SENDER,
+    REQUEST_NS,
+    RETRIES,
     SENT_ENDED,
     SENT_OFFSET,
     SENT_PART,
     SERVICE,
     SIZE,
+    TIMEOUT,
     UNANSWERED,
     UNTIL,
     World,
@@ -73,6 +92,8 @@ def hand_over(w: World, i: int) -> None:
     n = proc[i, NEXT_EVENT]
     e = w.proc_events[n]
     proc[i, NEXT_EVENT] = n + 1
+    if n == proc[i, at.FIRST_EVENT]:
+        push(w, s[NOW] + proc[i, DELIVERY_NS], TIMEOUT, i, 0, ON_EXPIRY, i, 0, 0)
     if n + 1 < proc[i, LAST_EVENT]:
         push(w, event[w.proc_events[n + 1], HANDED], HAND_OVER, i, 0, ON_HAND_OVER, i, 0, 0)
     p = event[e, PART]
@@ -107,9 +128,23 @@ def make_batches(w: World, i: int, p: int) -> None:
         if ripe_ns > s[NOW] and not full:
             push(w, ripe_ns, BATCH, i, p, ON_BATCH, i, p, 0)
             return
-        if proc[IN_FLIGHT] != NONE and q[UNANSWERED] >= proc[IN_FLIGHT]:
+        if must_wait(w, i, p):
             return
         send_batch(w, i, p)
+
+
+@compiled
+def must_wait(w: World, i: int, p: int) -> bool:
+    """Whether the client keeps back what is ready: after an error, or as long as too much is unanswered."""
+    s, proc, q = w.scalars, w.proc[i], w.queue[i, p]
+    if q[Q_RETRY_NS] > s[NOW]:
+        return True
+    if proc[IDEMPOTENT] and q[Q_FAILURES] > 0 and q[UNANSWERED] > 0:
+        return True
+    if proc[IN_FLIGHT] == NONE:
+        return False
+    under_way = q[UNANSWERED] if proc[IDEMPOTENT] else w.conn[i, w.part[p, LEADER], C_UNANSWERED]
+    return under_way >= proc[IN_FLIGHT]
 
 
 @compiled
@@ -134,9 +169,13 @@ def send_batch(w: World, i: int, p: int) -> None:
     b = w.part[p, LEADER]
     r = new_request(w, i, b, p, head, count, size)
     q[UNANSWERED] += 1
+    c = w.conn[i, b]
+    w.request[r, R_MADE] = s[NOW]
     if proc[ACKS] == ACKS_0:
         answered(w, r)
-    c = w.conn[i, b]
+    else:
+        c[C_UNANSWERED] += 1
+        expect_answer(w, i, b, s[NOW] + proc[REQUEST_NS])
     if c[C_HEAD] == NONE:
         c[C_HEAD] = r
     else:
@@ -159,6 +198,7 @@ def serve(w: World, i: int, b: int) -> None:
     if c[C_HEAD] == NONE:
         c[C_TAIL] = NONE
     c[C_CURRENT] = r
+    request[R_BEGUN] = w.scalars[NOW]
     n = c[C_SERVED]
     c[C_SERVED] = n + 1
     request[R_N] = n
@@ -167,6 +207,8 @@ def serve(w: World, i: int, b: int) -> None:
     append(w, r, min(w.leader[i, b, n], duration), duration, w.proc[i, IDEMPOTENT] == 1)
     if w.proc[i, ACKS] != ACKS_ALL:
         push(w, request[R_APPENDED], END, 0, 0, ON_APPENDED, r, 0, 0)
+    else:
+        expect_answer(w, i, b, w.scalars[NOW] + w.proc[i, ACKS_NS])
 
 
 @compiled
@@ -193,7 +235,12 @@ def answered(w: World, r: int) -> None:
     i, p = request[R_SENDER], request[R_PART]
     q = w.queue[i, p]
     q[UNANSWERED] -= 1
+    q[Q_FAILURES] = 0
     acks_0 = w.proc[i, ACKS] == ACKS_0
+    if not acks_0:
+        c = w.conn[i, request[R_BROKER]]
+        c[C_UNANSWERED] -= 1
+        c[C_FAILURES] = 0
     e = request[R_HEAD]
     for _ in range(request[R_COUNT]):
         if event[e, SENT_ENDED] == NEVER:
@@ -201,51 +248,185 @@ def answered(w: World, r: int) -> None:
             event[e, SENT_OFFSET] = NONE if acks_0 else event[e, OFFSET]
             s[OPEN] -= 1
         e = event[e, NEXT]
-    if q[Q_COUNT] > 0 and not acks_0:
+    if acks_0:
+        return
+    if w.proc[i, IN_FLIGHT] != NONE and not w.proc[i, IDEMPOTENT]:
+        look_again(w, i)
+    elif q[Q_COUNT] > 0:
         push(w, s[NOW], BATCH, i, p, ON_BATCH, i, p, 0)
+
+
+@compiled
+def look_again(w: World, i: int) -> None:
+    """See which of a process's queues may send now."""
+    for p in range(w.queue.shape[1]):
+        if w.queue[i, p, Q_COUNT] > 0:
+            push(w, w.scalars[NOW], BATCH, i, p, ON_BATCH, i, p, 0)
+
+
+# ---- what is not answered ------------------------------------------------------------------------------------------
+
+
+@compiled
+def expire(w: World, i: int) -> None:
+    """Give up what is older than its time; the oldest of what is left comes next."""
+    s, proc, event = w.scalars, w.proc[i], w.event
+    while proc[EXPIRES] < proc[NEXT_EVENT]:
+        e = w.proc_events[proc[EXPIRES]]
+        if event[e, SENT_ENDED] == NEVER:
+            due_ns = event[e, HANDED] + proc[DELIVERY_NS]
+            if due_ns > s[NOW]:
+                push(w, due_ns, TIMEOUT, i, 0, ON_EXPIRY, i, 0, 0)
+                return
+            give_up(w, i, e)
+        proc[EXPIRES] += 1
+    if proc[EXPIRES] < proc[LAST_EVENT]:
+        due_ns = event[w.proc_events[proc[EXPIRES]], HANDED] + proc[DELIVERY_NS]
+        push(w, due_ns, TIMEOUT, i, 0, ON_EXPIRY, i, 0, 0)
+
+
+@compiled
+def give_up(w: World, i: int, e: int) -> None:
+    """End a send without an answer; where the event is queued, it is the oldest of its queue."""
+    event = w.event
+    event[e, SENT_ENDED] = w.scalars[NOW]
+    event[e, GIVEN_UP] = 1
+    w.scalars[OPEN] -= 1
+    q = w.queue[i, event[e, SENT_PART]]
+    if q[Q_HEAD] == e:
+        q[Q_HEAD] = event[e, NEXT]
+        q[Q_COUNT] -= 1
+        q[Q_BYTES] -= event[e, SIZE]
+        if q[Q_COUNT] == 0:
+            q[Q_TAIL] = NONE
+
+
+@compiled
+def expect_answer(w: World, i: int, b: int, by_ns: int) -> None:
+    """Look at a connection at an instant, unless that happens earlier anyway."""
+    c = w.conn[i, b]
+    if by_ns < c[C_TIMEOUT]:
+        c[C_TIMEOUT] = by_ns
+        push(w, by_ns, TIMEOUT, i, b, ON_TIMEOUT, i, b, 0)
+
+
+@compiled
+def time_out(w: World, i: int, b: int) -> None:
+    """Give up on a connection whose oldest request is unanswered for too long, or let the broker answer one with an error."""
+    s, proc, c = w.scalars, w.proc[i], w.conn[i, b]
+    if c[C_TIMEOUT] != s[NOW]:
+        return
+    c[C_TIMEOUT] = NEVER
+    oldest = c[C_CURRENT] if c[C_CURRENT] != NONE else c[C_HEAD]
+    if oldest != NONE and w.request[oldest, R_MADE] + proc[REQUEST_NS] <= s[NOW]:
+        disconnect(w, i, b)
+        return
+    waits = c[C_CURRENT] != NONE and proc[ACKS] == ACKS_ALL
+    if waits and w.request[c[C_CURRENT], R_BEGUN] + proc[ACKS_NS] <= s[NOW]:
+        fail(w, c[C_CURRENT])
+    elif waits:
+        expect_answer(w, i, b, w.request[c[C_CURRENT], R_BEGUN] + proc[ACKS_NS])
+    oldest = c[C_CURRENT] if c[C_CURRENT] != NONE else c[C_HEAD]
+    if oldest != NONE:
+        expect_answer(w, i, b, w.request[oldest, R_MADE] + proc[REQUEST_NS])
+
+
+@compiled
+def disconnect(w: World, i: int, b: int) -> None:
+    """Give up on a silent broker: everything is sent again, when the client has asked who leads what it led."""
+    s, c = w.scalars, w.conn[i, b]
+    break_connection(w, i, b)
+    for p in range(w.queue.shape[1]):
+        if w.part[p, LEADER] == b:
+            w.knows[i, p] = 0
+    push(w, s[NOW] + backoff(w, i, c[C_FAILURES]), TIMEOUT, i, 0, ON_REFRESHED, i, 0, 0)
+    c[C_FAILURES] += 1
+
+
+@compiled
+def refreshed(w: World, i: int) -> None:
+    """Let a process know every leader that there is."""
+    for p in range(w.queue.shape[1]):
+        if w.part[p, LEADER] != NONE:
+            w.knows[i, p] = 1
+    look_again(w, i)
+
+
+@compiled
+def fail(w: World, r: int) -> None:
+    """Answer the request in service with an error: it is sent again after a while."""
+    s, request = w.scalars, w.request[r]
+    i, b, p = request[R_SENDER], request[R_BROKER], request[R_PART]
+    c, q = w.conn[i, b], w.queue[i, p]
+    c[C_CURRENT] = NONE
+    c[C_UNANSWERED] -= 1
+    if c[C_HEAD] != NONE:
+        push(w, s[NOW], SERVICE, i, b, ON_SERVICE, i, b, 0)
+    queue_again(w, r)
+    q[Q_RETRY_NS] = s[NOW] + backoff(w, i, q[Q_FAILURES])
+    q[Q_FAILURES] += 1
+    push(w, q[Q_RETRY_NS], BATCH, i, p, ON_BATCH, i, p, 0)
+    look_again(w, i)
+
+
+@compiled
+def backoff(w: World, i: int, failures: int) -> int:
+    """Return how long a process waits before the retry after so many failures."""
+    proc = w.proc[i]
+    n = proc[RETRIES]
+    proc[RETRIES] = n + 1
+    longest_ns = min(proc[BACKOFF_NS] << min(failures, 20), proc[MOST_BACKOFF_NS])
+    return longest_ns * w.retry[i, n] // 1_000_000
 
 
 @entry
 def break_connections(w: World, b: int) -> None:
-    """Give every process back what a lost broker had not finished; with acks=0 nobody knows about it."""
+    """Give every process back what a lost broker had not finished."""
     for i in range(w.proc.shape[0]):
-        c = w.conn[i, b]
-        # Newest first, so that prepending keeps the order: walk the chain once to turn it round.
-        newest = NONE
-        r = c[C_CURRENT]
-        if r != NONE:
-            w.request[r, R_NEXT] = c[C_HEAD]
-        else:
-            r = c[C_HEAD]
-        while r != NONE:
-            following = w.request[r, R_NEXT]
-            w.request[r, R_NEXT] = newest
-            newest = r
-            r = following
-        c[C_CURRENT] = NONE
-        c[C_HEAD] = NONE
-        c[C_TAIL] = NONE
-        r = newest
-        while r != NONE:
-            if w.proc[i, ACKS] != ACKS_0:
-                queue_again(w, r)
-            following = w.request[r, R_NEXT]
-            w.request[r, R_NEXT] = NONE
-            r = following
+        break_connection(w, i, b)
+
+
+@compiled
+def break_connection(w: World, i: int, b: int) -> None:
+    """Give a process back what a broker had not finished; with acks=0 it does not know about it."""
+    c = w.conn[i, b]
+    r = c[C_CURRENT]
+    if r != NONE:
+        w.request[r, R_NEXT] = c[C_HEAD]
+    else:
+        r = c[C_HEAD]
+    c[C_CURRENT] = NONE
+    c[C_HEAD] = NONE
+    c[C_TAIL] = NONE
+    while r != NONE:
+        following = w.request[r, R_NEXT]
+        w.request[r, R_NEXT] = NONE
+        if w.proc[i, ACKS] != ACKS_0:
+            c[C_UNANSWERED] -= 1
+            queue_again(w, r)
+        r = following
 
 
 @compiled
 def queue_again(w: World, r: int) -> None:
-    """Put a request's events back ahead of the newer ones."""
+    """Put a request's events back in the order in which they were handed over, without those given up."""
     request, event = w.request[r], w.event
     q = w.queue[request[R_SENDER], request[R_PART]]
     q[UNANSWERED] -= 1
-    last = request[R_HEAD]
-    for _ in range(request[R_COUNT] - 1):
-        last = event[last, NEXT]
-    event[last, NEXT] = q[Q_HEAD]
-    q[Q_HEAD] = request[R_HEAD]
-    if q[Q_COUNT] == 0:
-        q[Q_TAIL] = last
-    q[Q_COUNT] += request[R_COUNT]
-    q[Q_BYTES] += request[R_BYTES]
+    again, before, behind = request[R_HEAD], NONE, q[Q_HEAD]
+    while again != NONE:
+        following = event[again, NEXT]
+        if not event[again, GIVEN_UP]:
+            while behind != NONE and behind < again:
+                before, behind = behind, event[behind, NEXT]
+            event[again, NEXT] = behind
+            if before == NONE:
+                q[Q_HEAD] = again
+            else:
+                event[before, NEXT] = again
+            if behind == NONE:
+                q[Q_TAIL] = again
+            before = again
+            q[Q_COUNT] += 1
+            q[Q_BYTES] += event[again, SIZE]
+        again = following

@@ -1,0 +1,76 @@
+"""What producers do when nothing answers, in both models: cases worked out by hand."""
+
+from both_models import Run, in_both_models
+from by_hand import constant, ms
+from rundata.rows import Kind, Outcome
+from scenarios.profiles import Profile
+
+BOTH_FOLLOWERS = [
+    {"fault": "broker_crash", "broker": 2, "at": "100ms", "for": "60s"},
+    {"fault": "broker_crash", "broker": 3, "at": "100ms", "for": "60s"},
+]
+
+
+@in_both_models
+def test_a_leader_without_followers_answers_with_an_error_after_30_s_and_the_event_is_sent_again(run: Run) -> None:
+    """Event 1 is served at 155 ms and fails at 30155; event 2 is visible when the followers are back, and 1 a second time behind the others."""
+    data = run(faults=BOTH_FOLLOWERS, drain="80s")
+
+    assert data.log["event_id"].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 1]
+    assert ms(data, Kind.send)[1:] == [60_100.0] * 9
+    assert data.operations["offset"][data.operations["kind"] == Kind.send].tolist() == [0, 10, *range(2, 10)]
+
+
+@in_both_models
+def test_with_idempotence_the_same_happens_and_each_event_is_there_once(run: Run) -> None:
+    """What the log has already is answered with its old offset."""
+    settings = {"enable.idempotence": True}
+    data = run(faults=BOTH_FOLLOWERS, drain="80s", producers__p__settings=settings)
+
+    assert list(range(10)) == data.log["event_id"].tolist()
+    assert data.operations["offset"][data.operations["kind"] == Kind.send].tolist() == list(range(10))
+
+
+@in_both_models
+def test_an_event_is_given_up_when_its_delivery_timeout_is_over(run: Run) -> None:
+    """Handed over at 150, 250 ... ms and never answered within 5 s: unknown, though all are in the log and have their effects later."""
+    settings = {"delivery.timeout.ms": 5000, "enable.idempotence": True}
+    data = run(faults=BOTH_FOLLOWERS, drain="80s", producers__p__settings=settings)
+
+    assert ms(data, Kind.send) == [55.0, *[5150.0 + 100 * n for n in range(9)]]
+    assert ms(data, Kind.send, outcome=Outcome.unknown) == [5150.0 + 100 * n for n in range(9)]
+    assert len(ms(data, Kind.try_)) == 6
+
+
+@in_both_models
+def test_a_connection_that_does_not_answer_in_time_is_given_up_with_everything_on_it(run: Run) -> None:
+    """Requests of 300 ms and a timeout of 250: none is ever answered in time, and each is appended again and again."""
+    settings = {"socket.timeout.ms": 250, "delivery.timeout.ms": 900, "retry.backoff.ms": 100}
+    data = run(
+        Profile(profile="slow", produce=constant(300), produce_leader=constant(1), phases="aligned"),
+        producers__p={"topic": "a", "arrivals": {"rate": "1/s", "spacing": "even"}, "share": "arrivals", "settings": settings},
+    )  # fmt: skip
+
+    # Handed over at 500 and sent at 505; given up at 755, sent again at 855, given up at 1105, waits 200, sent at 1305, given up at 1400.
+    assert ms(data, Kind.send) == [1400.0]
+    assert data.log["event_id"].tolist() == [0, 0, 0]
+
+
+@in_both_models
+def test_one_request_in_flight_is_a_limit_per_connection_without_idempotence(run: Run) -> None:
+    """Four events, 1 ms apart, in partitions 1, 0, 0, 1 of one broker: one request at a time, the lower partition first."""
+    first_ms = {"for": "4ms", "rate": "1000/s", "spacing": "even"}
+    producer = {
+        "topic": "a", "share": "arrivals", "key": "sequence", "arrivals": [first_ms, {"for": "996ms", "rate": "0/s"}],
+        "settings": {"max.in.flight.requests.per.connection": 1, "linger.ms": 0},
+    }  # fmt: skip
+    data = run(
+        Profile(profile="slow", produce=constant(10), produce_leader=constant(10), phases="aligned"),
+        brokers={"kind": "kafka", "nodes": 1},
+        topics__a={"partitions": 3, "replication": 1},
+        producers__p=producer,
+    )
+
+    sends = data.operations[data.operations["kind"] == Kind.send]
+    assert sends["partition"].tolist() == [1, 0, 0, 1]
+    assert ms(data, Kind.send) == [10.5, 20.5, 20.5, 30.5]
