@@ -2,7 +2,10 @@
 
 from functools import cached_property
 
+import numpy as np
+
 from rundata.books import Books
+from rundata.rows import NONE, Kind
 from scenarios.clients import producer_settings
 from scenarios.schema import EveryCommit, Group
 
@@ -112,9 +115,15 @@ class Allowed:
     @cached_property
     def compacts(self) -> tuple[str, ...]:
         """Why each topic's log may have holes."""
+        rows = self._books.run.operations
+        written = np.unique(rows["topic"][(rows["kind"] == Kind.send) & (rows["transaction_id"] != NONE)]).tolist()
         return tuple(
-            f"{name} is compacted" if "compact" in str(topic.settings.get("cleanup.policy", "")) else ""
-            for name, topic in self._scenario.topics.items()
+            f"{name} is compacted"
+            if "compact" in str(topic.settings.get("cleanup.policy", ""))
+            else f"{name} is written in transactions, whose ends take an offset each"
+            if code in written
+            else ""
+            for code, (name, topic) in enumerate(self._scenario.topics.items())
         )
 
 

@@ -5,19 +5,12 @@ Each check judges all events, warm-up included, from `operations` and `log`; the
 
 from collections.abc import Callable, Mapping
 
-from rundata import check_effects, check_log, check_reads
+from rundata import check_effects, check_log, check_reads, check_transactions
 from rundata.books import Books
-from rundata.findings import CheckResult, not_applicable
+from rundata.findings import CheckResult
 from rundata.tables import RunData
 
 __all__ = ["CHECKS", "CheckResult", "check"]
-
-NO_TRANSACTIONS = "no producer or group of this scenario uses transactions"
-
-
-def _transactions(_books: Books) -> CheckResult:
-    return not_applicable(NO_TRANSACTIONS)
-
 
 CHECKS: Mapping[str, Callable[[Books], CheckResult]] = {
     "lost": check_log.lost,
@@ -38,8 +31,8 @@ CHECKS: Mapping[str, Callable[[Books], CheckResult]] = {
     "processed_once": check_effects.processed_once,
     "key_order": check_effects.key_order,
     "passed": check_effects.passed,
-    "transaction_atomicity": _transactions,
-    "transaction_cycles": _transactions,
+    "transaction_atomicity": check_transactions.atomicity,
+    "transaction_cycles": check_transactions.cycles,
 }
 
 

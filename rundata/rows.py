@@ -55,7 +55,10 @@ OPERATION = np.dtype(
         ("key", "<i8"),  # number of the producer's key, or NONE
         ("offset", "<i8"),  # of a send: where it was appended; of a delivery: where it was read
         ("poll_id", "<i8"),  # counts a process's polls from 0
-        ("transaction_id", "<i8"),
+        (
+            "transaction_id",
+            "<i8",
+        ),  # shared by a transaction's sends, tries and commits; the commits' outcome is its own
         ("retry_due_ns", "<i8"),  # when a failed try is due again, or UNTIMED
         ("intended_ns", "<i8"),
         ("started_ns", "<i8"),
