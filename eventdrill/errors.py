@@ -41,4 +41,5 @@ _FROM_BELOW = {
     ("loadgen.children", "ChildError"): SAYS_NOTHING,
     ("loadgen.admin", "AdminError"): SAYS_NOTHING,
     ("loadgen.audit", "AuditError"): SAYS_NOTHING,
+    ("sim.crew", "CrewError"): SAYS_NOTHING,
 }

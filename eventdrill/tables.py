@@ -30,7 +30,23 @@ def run_tables(document: Mapping[str, Any]) -> "list[RenderableType]":
             intervals = [bounds(each[key], each["unit"]) for key in ("interval", "mean_interval")] if several else []
             shown.add_row(name, figure(each), *intervals)
     zero = [name for name, each in found.items() if name in _HEADLINES and _is_zero(each)]
-    return [shown, "zero: " + ", ".join(zero), *judgement_tables(document)]
+    return [
+        shown,
+        "zero: " + ", ".join(zero),
+        *_settling(document["run"].get("warm_up", {})),
+        *judgement_tables(document),
+    ]
+
+
+def _settling(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return one line on the warm-up: what the data say against what was planned."""
+    said = [
+        f"{group} {each['reason'] if each['found'] is None else 'settled after ' + number(each['found'], 's')}"
+        + (", WHICH IS LONGER" if each["enough"] is False else "")
+        for group, each in found.items()
+    ]
+    planned = next((number(each["planned"], "s") for each in found.values()), "")
+    return [f"warm-up of {planned}, by MSER-5: {'; '.join(said)}"] if said else []
 
 
 def side_by_side(documents: Mapping[str, Mapping[str, Any]]) -> "list[RenderableType]":

@@ -17,6 +17,7 @@ from rundata.measurement import Measurement
 from rundata.operations import arranged, in_order
 from rundata.replications import Estimate, summarise
 from rundata.rows import KIND_TEXT, NEVER, NONE, UNTIMED, Kind, Outcome
+from rundata.settling import settling, settling_json
 from rundata.tables import RunData
 from scenarios.quantities import SECOND
 
@@ -207,6 +208,7 @@ class Run:
             "brokers": data.about.get("brokers") or brokers,
             "versions": data.about.get("versions", {}),
             "seconds": data.about.get("seconds", data.end_ns / SECOND),
+            "warm_up": settling_json(settling(data)) if self.keeps_operations and self.complete else {},
             "replications": max(1, len(self._replications), *(e.replications for e in self._estimates.values())),
         }
 

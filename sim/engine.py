@@ -17,6 +17,7 @@ from sim import kernel
 from sim import world as at
 from sim.building import Builder
 from sim.clock import key_of
+from sim.compile_ahead import compile_ahead
 from sim.compiled import must_compile
 from sim.draws import Draws
 from sim.observed import NOTHING_OBSERVED, Observed
@@ -61,6 +62,7 @@ _telling: list[Callable[[str], None]] = [_to_standard_error]
 def _tell_of_compiling() -> None:
     if must_compile():
         _telling[0]("compiling the simulator, once on this machine: about half a minute")
+        compile_ahead()
 
 
 @contextlib.contextmanager

@@ -93,6 +93,35 @@ def test_replications_give_intervals(run: Run) -> None:
     assert single["indicators"]["latency.mean"]["mean_interval"] is None
 
 
+def test_every_indicator_that_was_measured_has_both_intervals(run: Run) -> None:
+    """Quantiles and counts as well as means; only a series of windows, and what no run reached, has none."""
+    found = json.loads(run("small.yaml", "--replications", "5", "--jobs", "1", "--json").stdout)["indicators"]
+
+    reached = {name: each for name, each in found.items() if isinstance(each["value"], float)}
+    assert {"latency[fulfilment].p999", "latency.p50", "lag.max", "lost", "consumed"} <= reached.keys()
+    for each in reached.values():
+        assert each["interval"][0] <= each["value"] <= each["interval"][1]
+        assert each["mean_interval"][0] <= each["mean_interval"][1]
+
+
+def test_a_run_tells_how_long_it_took_to_settle(run: Run) -> None:
+    """By MSER-5, beside the warm-up that was planned: in the document and in a line of the tables."""
+    document = json.loads(run("small.yaml", "--seed", "1", "--set", "duration=20s", "--json").stdout)
+    found = document["run"]["warm_up"]["fulfilment"]
+
+    assert (found["planned"], found["enough"]) == (0.0, found["found"] == 0)
+    assert "warm-up of 0s, by MSER-5: fulfilment settled after" in run("small.yaml", "--set", "duration=20s").stdout
+
+
+@pytest.mark.parametrize("jobs", ["0", "-1", "many", "2000", "spark:somewhere"])
+def test_jobs_that_are_none_are_refused_before_anything_starts(run: Run, jobs: str) -> None:
+    found = run("small.yaml", "--jobs", jobs)
+
+    assert found.exit_code == 2
+    assert "it is a number of processes from 1 to 1024, dask:HOST:PORT or ray:ADDRESS" in found.stderr
+    assert not Path("runs").exists()
+
+
 def test_a_precision_adds_runs_until_the_means_are_known_so_well(run: Run) -> None:
     """A coarse one is met by the first twenty, a fine one takes more, and R is the most."""
 
@@ -140,32 +169,37 @@ def test_python_says_the_same_without_a_dataset(run: Run) -> None:
     assert frame.loc["lost", "value"] == 0
 
 
-@pytest.mark.skip(reason="Ctrl-C while workers first compile the simulator takes over a minute to end; to be mended")
-def test_ctrl_c_leaves_a_dataset_that_opens(tmp_path: Path) -> None:
-    """In the middle of many replications: 130, nothing on standard output, and no process left."""
-    (tmp_path / "small.yaml").write_text(SMALL)
-    command = [
-        str(Path(sys.executable).with_name("eventdrill")),
-        "simulate",
-        "small.yaml",
-        "--replications",
-        "100000",
-        "--jobs",
-        "2",
-    ]
-    process = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "runs" / "small-simulated-1" / "plan.parquet").exists() and time.monotonic() < deadline:
+def _until_simulating(folder: Path, within_s: float = 120) -> None:
+    deadline = time.monotonic() + within_s
+    while not (folder / "runs" / "small-simulated-1" / "plan.parquet").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(1)
+
+
+@pytest.mark.parametrize("cache", ["warm", "cold"])
+def test_ctrl_c_leaves_a_dataset_that_opens(tmp_path: Path, cache: str) -> None:
+    """In the middle of many replications, or while the simulator is compiled: 130 within seconds, and no process left."""
+    (tmp_path / "small.yaml").write_text(SMALL)
+    program = str(Path(sys.executable).with_name("eventdrill"))
+    command = [program, "simulate", "small.yaml", "--replications", "100000", "--jobs", "2"]
+    fresh = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")} if cache == "cold" else {}
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=os.environ | fresh,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    _until_simulating(tmp_path)
     os.killpg(process.pid, signal.SIGINT)
-    out, said = process.communicate(timeout=60)
+    out, said = process.communicate(timeout=30)
 
     assert (process.returncode, out) == (130, "")
     assert said.splitlines()[-1] == "interrupted: runs/small-simulated-1 opens, and says that it is incomplete"
     assert "Traceback" not in said
+    assert ("compiling the simulator" in said) is (cache == "cold") or cache == "warm"
     opened = ed.open(tmp_path / "runs" / "small-simulated-1")
     assert (opened.state, opened.complete) == ("interrupted", False)
     assert left_of_group(process.pid) == []

@@ -51,10 +51,13 @@ def test_a_first_run_says_once_what_it_waits_for(monkeypatch: pytest.MonkeyPatch
     """An empty cache: one line, however many runs follow."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     monkeypatch.delenv("NUMBA_DISABLE_JIT", raising=False)
+    compiles: list[bool] = []
+    monkeypatch.setattr(engine, "compile_ahead", lambda: compiles.append(True))
     engine._tell_of_compiling()
     engine._tell_of_compiling()
 
     assert told == ["compiling the simulator, once on this machine: about half a minute"]
+    assert compiles == [True]
 
 
 def test_nothing_is_said_where_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, told: list[str]):

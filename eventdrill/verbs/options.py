@@ -60,16 +60,28 @@ On = Annotated[
     ),
 ]
 Jobs = Annotated[
-    int | None,
+    str | None,
     typer.Option(
         "--jobs",
-        min=1,
-        max=1024,
         metavar="J",
-        help="Processes that simulate; default: one per core.",
+        help="Processes that simulate (default: one per core), or a cluster: dask:HOST:PORT, ray:ADDRESS.",
         show_default=False,
     ),
 ]
+
+
+def jobs_of(text: str | None) -> int | str | None:
+    """Return the number of processes, or the cluster that is named."""
+    if text is None or text.partition(":")[0] in ("dask", "ray"):
+        return text
+    if text.isdecimal() and 1 <= int(text) <= _MOST_JOBS:
+        return int(text)
+    raise WrongInputError(
+        f"--jobs is {text!r}; it is a number of processes from 1 to {_MOST_JOBS}, dask:HOST:PORT or ray:ADDRESS"
+    )
+
+
+_MOST_JOBS = 1024
 
 
 def place(on: str) -> "Place":

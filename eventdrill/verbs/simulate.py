@@ -6,7 +6,18 @@ import typer
 
 from eventdrill.errors import WrongInputError
 from eventdrill.terminal import bar
-from eventdrill.verbs.options import Jobs, Json, Out, Profile, ScenarioFile, Seed, Settings, fresh_folder, share
+from eventdrill.verbs.options import (
+    Jobs,
+    Json,
+    Out,
+    Profile,
+    ScenarioFile,
+    Seed,
+    Settings,
+    fresh_folder,
+    jobs_of,
+    share,
+)
 from eventdrill.verbs.outcome import dataset_in, finish
 
 NAME = "simulate"
@@ -59,9 +70,10 @@ def verb(
     if operations == "sample":
         raise WrongInputError("--operations sample is not there yet; choose all or none")
     wanted = share("--precision", precision) if precision is not None else None
+    crew = jobs_of(jobs)
     most = replications or (MOST_REPLICATIONS if wanted else 1)
     work = prepare(file, seed=seed, settings=settings or (), profile=profile)
     folder = fresh_folder(out, f"{work.loaded.scenario.scenario}-simulated")
     with dataset_in(folder), bar("simulated runs", most) as update:
-        run = work.run(folder, replications=most, precision=wanted, jobs=jobs, operations=operations, progress=update)
+        run = work.run(folder, replications=most, precision=wanted, jobs=crew, operations=operations, progress=update)
     return finish(run, as_json=as_json)

@@ -5,7 +5,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from eventdrill.terminal import say, show, show_json
-from eventdrill.verbs.options import Jobs, Json, On, Out, Profile, ScenarioFile, Seed, Settings, fresh_folder, place
+from eventdrill.verbs.options import (
+    Jobs,
+    Json,
+    On,
+    Out,
+    Profile,
+    ScenarioFile,
+    Seed,
+    Settings,
+    fresh_folder,
+    jobs_of,
+    place,
+)
 
 if TYPE_CHECKING:
     from eventdrill.workflows.verify import Verification
@@ -40,7 +52,7 @@ def verb(
     from scenarios.files import load_scenario
     from scenarios.profiles import load_profile
 
-    where = place(on)
+    where, crew = place(on), jobs_of(jobs)
     loaded = load_scenario(file, settings or ())
     taken = load_profile(profile) if profile is not None else None
     driving.prepare(loaded, on=where, seed=seed)  # what cannot be driven is refused before a folder is made for it
@@ -54,7 +66,7 @@ def verb(
         profile=taken,
         repeats=repeats,
         replications=replications,
-        jobs=jobs,
+        jobs=crew,
         seed=seed,
         out=folder,
         telling=on_terminal(),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from reports.traces import Band
     from rundata.measurement import Measurement
     from rundata.replications import Estimate
+    from sim.crew import Crew
 
 REPLICATIONS = 120
 """So many make the 95 % interval's ends the 3rd and the 118th of the replications."""
@@ -64,13 +65,14 @@ def predict(
     *,
     seed: int | None = None,
     replications: int = REPLICATIONS,
-    jobs: int | None = None,
+    jobs: int | str | None = None,
     telling: Telling,
 ) -> Prediction:
     """Simulate the plan that will be driven, and lock what comes out: `simulated/` and `prediction.json` in the folder."""
     from reports.traces import lag_bands
     from rundata.dataset import RunWriter, open_run
     from rundata.replications import summarise
+    from sim.crew import of_size
 
     plan = make_plan(loaded.scenario, seed)
     brokers = loaded.scenario.brokers
@@ -81,8 +83,11 @@ def predict(
     writer = RunWriter(folder / "simulated", plan, about, engine="simulated", text=loaded.text)
     writer.state("running")
     try:
-        drawn = _replicate(loaded, profile, plan.seed, replications, jobs, True, telling)
-        fitted = _replicate(loaded, profile, plan.seed, min(FITTED_REPLICATIONS, replications), jobs, False, telling)
+        with of_size(jobs or os.cpu_count() or 1) as crew:
+            drawn = _replicate(loaded, profile, plan.seed, replications, crew, True, telling)
+            fitted = _replicate(
+                loaded, profile, plan.seed, min(FITTED_REPLICATIONS, replications), crew, False, telling
+            )
     except BaseException:
         writer.state("interrupted")
         raise
@@ -99,7 +104,7 @@ def _replicate(
     profile: Profile,
     seed: int,
     count: int,
-    jobs: int | None,
+    crew: "Crew",
     vary_profile: bool,
     telling: Telling,
 ) -> Any:
@@ -113,7 +118,7 @@ def _replicate(
             profile,
             seed=seed,
             replications=count,
-            jobs=jobs or os.cpu_count() or 1,
+            jobs=crew,
             same_plan=True,
             vary_profile=vary_profile,
             series=lag_by_group if vary_profile else None,

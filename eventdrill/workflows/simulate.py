@@ -27,6 +27,8 @@ KEPT_EVENTS = 1_000_000
 
 Operations = Literal["all", "none"]
 Progress = Callable[[int], None]
+Jobs = int | str | None
+"""Processes, or a cluster: `dask:ADDRESS`, `ray:ADDRESS`; None is a process for each core."""
 
 
 def simulate(
@@ -37,7 +39,7 @@ def simulate(
     profile: Profile | str | Path | None = None,
     replications: int = 1,
     precision: float | None = None,
-    jobs: int | None = None,
+    jobs: Jobs = None,
     operations: Operations | None = None,
     out: Path | str | None = None,
 ) -> "Run":
@@ -83,7 +85,7 @@ class Simulation:
         *,
         replications: int = 1,
         precision: float | None = None,
-        jobs: int | None = None,
+        jobs: Jobs = None,
         operations: Operations | None = None,
         progress: Progress = lambda _done: None,
     ) -> "Run":
@@ -115,31 +117,35 @@ class Simulation:
         return {"implementation": "simulated", "version": brokers.version, "nodes": brokers.nodes}
 
     def _replicate(
-        self, most: int, precision: float | None, jobs: int | None, keep: Operations, progress: Progress
+        self, most: int, precision: float | None, jobs: Jobs, keep: Operations, progress: Progress
     ) -> "Replications[None]":
         from rundata.replications import summarise
+        from sim.crew import of_size
         from sim.experiments import replicate
 
         count = most if precision is None else min(most, FIRST_REPLICATIONS)
-        while True:
-            drawn: Replications[None] = replicate(
-                self.loaded.scenario,
-                self.profile,
-                seed=self.plan.seed,
-                replications=count,
-                jobs=jobs or min(count, os.cpu_count() or 1),
-                same_plan=False,
-                vary_profile=False,
-                operations=keep,
-                progress=lambda done, _total: progress(done),
-            )
-            if precision is None or count == most:
-                return drawn
-            missing = _factor_missing(summarise(drawn.measured), self._judged(), precision)
-            if missing <= 1:
-                return drawn
-            # Half-widths shrink with the square root; a tenth more, since the spread itself is only estimated.
-            count = min(most, math.ceil(count * min(10.0, 1.1 * missing**2)))
+        drawn: Replications[None] | None = None
+        with of_size(jobs or min(most, os.cpu_count() or 1)) as crew:
+            while True:
+                drawn = replicate(
+                    self.loaded.scenario,
+                    self.profile,
+                    seed=self.plan.seed,
+                    replications=count,
+                    jobs=crew,
+                    same_plan=False,
+                    vary_profile=False,
+                    operations=keep,
+                    progress=lambda done, _total: progress(done),
+                    earlier=drawn,
+                )
+                if precision is None or count == most:
+                    return drawn
+                missing = _factor_missing(summarise(drawn.measured), self._judged(), precision)
+                if missing <= 1:
+                    return drawn
+                # Half-widths shrink with the square root; a tenth more, since the spread itself is only estimated.
+                count = min(most, math.ceil(count * min(10.0, 1.1 * missing**2)))
 
     def _judged(self) -> set[str]:
         """Return what a precision is asked of: the figures that the scenario expects something of, and the mean latency."""

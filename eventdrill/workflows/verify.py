@@ -103,7 +103,7 @@ def verify(
     profile: Profile | str | Path | None = None,
     repeats: int = 1,
     replications: int = REPLICATIONS,
-    jobs: int | None = None,
+    jobs: int | str | None = None,
     seed: int | None = None,
     settings: Sequence[str] = (),
     out: Path | str,
@@ -147,7 +147,7 @@ class Work:
     seed: int | None = None
     repeats: int = 1
     replications: int = REPLICATIONS
-    jobs: int | None = None
+    jobs: int | str | None = None
     telling: Telling = SILENT
     warm_s: float = WARM_UP_S
     """The longest warm-up of a live run."""
