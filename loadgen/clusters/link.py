@@ -25,7 +25,15 @@ END_WITHIN_S = 15.0
 class Link:
     """One keeper process, and requests to it from any thread."""
 
-    def __init__(self, module: str, *arguments: str) -> None:
+    def __init__(
+        self,
+        module: str,
+        *arguments: str,
+        name: str = "the keeper of the cluster",
+        end_within_s: float = END_WITHIN_S,
+    ) -> None:
+        self._name = name
+        self._end_within_s = end_within_s
         remove_leftovers(scratch_dirs())
         self._lock = threading.Lock()
         self._pending = b""
@@ -45,7 +53,7 @@ class Link:
         """Give the keeper's process id."""
         return self._process.pid
 
-    def ask(self, do: str, **what: Any) -> dict[str, Any]:
+    def ask(self, do: str, *, answer_within_s: float = ANSWER_WITHIN_S, **what: Any) -> dict[str, Any]:
         """Send a request and give the answer."""
         with self._lock:
             if self._closed:
@@ -55,18 +63,18 @@ class Link:
                 os.write(self._process.stdin.fileno(), json.dumps({"do": do, **what}).encode() + b"\n")
             except BrokenPipeError:
                 raise self._dead() from None
-            answer = self._receive()
+            answer = self._receive(answer_within_s)
         if "error" in answer:
             raise ClusterError(answer["error"])
         return answer
 
-    def _receive(self) -> dict[str, Any]:
+    def _receive(self, within_s: float = ANSWER_WITHIN_S) -> dict[str, Any]:
         assert self._process.stdout is not None
         source = self._process.stdout.fileno()
-        until = time.monotonic() + ANSWER_WITHIN_S
+        until = time.monotonic() + within_s
         while b"\n" not in self._pending:
             if not select.select([source], [], [], max(0.0, until - time.monotonic()))[0]:
-                raise ClusterError(f"the keeper of the cluster (process {self.pid}) does not answer; is it stopped?")
+                raise ClusterError(f"{self._name} (process {self.pid}) does not answer; is it stopped?")
             chunk = os.read(source, 1 << 16)
             if not chunk:
                 raise self._dead()
@@ -79,8 +87,8 @@ class Link:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(1)
         return ClusterError(
-            f"the keeper of the cluster (process {self.pid}) has ended with status {self._process.poll()}, and the nodes "
-            "with it: close this cluster and start another one"
+            f"{self._name} (process {self.pid}) has ended with status {self._process.poll()}, and what it kept with it: "
+            "close this cluster and start another one"
         )
 
     def ended(self) -> bool:
@@ -97,7 +105,7 @@ class Link:
             assert self._process.stdout is not None
             self._process.stdin.close()
             try:
-                self._process.wait(END_WITHIN_S)
+                self._process.wait(self._end_within_s)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()

@@ -30,7 +30,7 @@ class Proxies:
 
     seed: int = 0
     """Of the jitter of slow links."""
-    link: Link = field(default_factory=lambda: Link("loadgen.proxies.server"))
+    link: Link = field(default_factory=lambda: Link("loadgen.proxies.server", name="the process of the proxies"))
 
     def advertise(self, endpoints: Iterable[Endpoint]) -> Mapping[Endpoint, int]:
         """Stand before listeners; gives for each the port that its peers shall be told."""

@@ -1,0 +1,173 @@
+"""Two requests of Kafka's protocol that its client library for Python does not offer: replicas of partitions, quotas of clients.
+
+Plain connections only: for systems that EventDrill started itself.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+
+from confluent_kafka import KafkaError
+
+from loadgen.proxies.rules import DRIVER_ID
+
+WITHIN_S = 10.0
+_ALTER_PARTITION_REASSIGNMENTS = 45
+_ALTER_CLIENT_QUOTAS = 49
+
+Place = tuple[str, int]
+"""A topic and a partition."""
+
+
+class WireError(Exception):
+    """A request that a broker refused; the message says why."""
+
+
+def reassign(bootstrap: str, replicas: Mapping[Place, Sequence[int] | None]) -> None:
+    """Give partitions new replicas, the preferred leader first; None calls a move off that is still going on."""
+    topics: dict[str, list[tuple[int, Sequence[int] | None]]] = {}
+    for (topic, partition), nodes in replicas.items():
+        topics.setdefault(topic, []).append((partition, nodes))
+    body = struct.pack(">i", round(WITHIN_S * 1000)) + _compact(
+        [
+            _compact_text(topic) + _compact([_partition(*each) for each in partitions]) + _NO_TAGS
+            for topic, partitions in topics.items()
+        ]
+    )
+    answer = _Reader(_ask(bootstrap, _ALTER_PARTITION_REASSIGNMENTS, body + _NO_TAGS, flexible=True))
+    answer.skip_tags()
+    answer.int32()  # throttle time
+    _check(answer.int16(), answer.compact_text())
+    for _ in range(answer.compact_length()):
+        topic = answer.compact_text()
+        for _ in range(answer.compact_length()):
+            partition = answer.int32()
+            _check(answer.int16(), f"{topic}/{partition}: {answer.compact_text()}")
+            answer.skip_tags()
+        answer.skip_tags()
+
+
+def alter_quotas(bootstrap: str, client_id: str | None, limits: Mapping[str, float | None]) -> None:
+    """Set the quotas of a client id (None: of each client id that has none of its own); a limit of None removes one."""
+    entity = _text("client-id") + (struct.pack(">h", -1) if client_id is None else _text(client_id))
+    operations = [
+        _text(name) + struct.pack(">d?", 0.0 if limit is None else limit, limit is None)
+        for name, limit in limits.items()
+    ]
+    body = _array([_array([entity]) + _array(operations)]) + struct.pack(">?", False)
+    answer = _Reader(_ask(bootstrap, _ALTER_CLIENT_QUOTAS, body, flexible=False))
+    answer.int32()  # throttle time
+    for _ in range(answer.int32()):
+        _check(answer.int16(), answer.text())
+        for _ in range(answer.int32()):
+            answer.text()
+            answer.text()
+
+
+def _ask(bootstrap: str, api: int, body: bytes, *, flexible: bool) -> bytes:
+    """Send a request of version 0 to the first broker that takes it; brokers pass it on to their controller."""
+    reason = "there is no address"
+    for address in bootstrap.split(","):
+        host, _, port = address.rpartition(":")
+        try:
+            with closing(socket.create_connection((host, int(port)), timeout=WITHIN_S)) as sock:
+                head = struct.pack(">hhi", api, 0, 1) + _text(DRIVER_ID) + (_NO_TAGS if flexible else b"")
+                sock.sendall(struct.pack(">i", len(head) + len(body)) + head + body)
+                (size,) = struct.unpack(">i", _receive(sock, 4))
+                return _receive(sock, size)[4:]  # the correlation id comes first
+        except OSError as error:
+            reason = f"{address}: {error}"
+    raise WireError(f"no broker at {bootstrap} takes a request: {reason}")
+
+
+def _receive(sock: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        more = sock.recv(size - len(data))
+        if not more:
+            raise ConnectionError("the broker closed the connection")
+        data += more
+    return data
+
+
+def _check(code: int, message: str) -> None:
+    if code:
+        raise WireError(f"{KafkaError(code).str()} {message}".strip())
+
+
+# ---- texts and arrays, in both of the protocol's ways --------------------------------------------------------------
+
+_NO_TAGS = b"\0"
+
+
+def _text(value: str) -> bytes:
+    return struct.pack(">h", len(value.encode())) + value.encode()
+
+
+def _array(parts: Sequence[bytes]) -> bytes:
+    return struct.pack(">i", len(parts)) + b"".join(parts)
+
+
+def _varint(value: int) -> bytes:
+    data = b""
+    while value > 127:
+        data += bytes([value & 127 | 128])
+        value >>= 7
+    return data + bytes([value])
+
+
+def _compact(parts: Sequence[bytes]) -> bytes:
+    return _varint(len(parts) + 1) + b"".join(parts)
+
+
+def _compact_text(value: str) -> bytes:
+    return _varint(len(value.encode()) + 1) + value.encode()
+
+
+def _partition(number: int, nodes: Sequence[int] | None) -> bytes:
+    replicas = b"\0" if nodes is None else _compact([struct.pack(">i", node) for node in nodes])
+    return struct.pack(">i", number) + replicas + _NO_TAGS
+
+
+class _Reader:
+    """Reads an answer from its first to its last byte."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.at = 0
+
+    def _take(self, size: int) -> bytes:
+        self.at += size
+        return self.data[self.at - size : self.at]
+
+    def int16(self) -> int:
+        return int.from_bytes(self._take(2), "big", signed=True)
+
+    def int32(self) -> int:
+        return int.from_bytes(self._take(4), "big", signed=True)
+
+    def varint(self) -> int:
+        value = shift = 0
+        while True:
+            (byte,) = self._take(1)
+            value |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return value
+
+    def compact_length(self) -> int:
+        return max(0, self.varint() - 1)
+
+    def compact_text(self) -> str:
+        return self._take(self.compact_length()).decode(errors="replace")
+
+    def text(self) -> str:
+        return self._take(max(0, self.int16())).decode(errors="replace")
+
+    def skip_tags(self) -> None:
+        for _ in range(self.varint()):
+            self.varint()
+            self._take(self.varint())
