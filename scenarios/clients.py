@@ -120,6 +120,7 @@ _BOTH_CONSUMERS: Mapping[str, Value] = {
     "fetch.min.bytes": 1,
 }
 BROKER_DEFAULTS: Mapping[str, Value] = {
+    "auto.leader.rebalance.enable": True,
     "broker.session.timeout.ms": 9_000,
     "broker.heartbeat.interval.ms": 2_000,
     "default.replication.factor": 1,

@@ -24,6 +24,8 @@ MODELLED: Mapping[str, frozenset[str]] = {
         {
             "broker.session.timeout.ms",
             "broker.heartbeat.interval.ms",
+            "auto.leader.rebalance.enable",
+            "leader.imbalance.check.interval.seconds",
             "group.consumer.session.timeout.ms",
             "group.consumer.heartbeat.interval.ms",
             # These only say which timers a client or the brokers may have, and that is checked.

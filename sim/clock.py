@@ -18,6 +18,7 @@ class Control(IntEnum):
     expiry = 4
     rebalance = 5
     eviction = 6
+    leader_check = 7
 
 
 def key_of(phase: int, tie: int = 0, second: int = 0) -> int:

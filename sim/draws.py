@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from rundata.tables import Names
 from scenarios import faults as fault_types
-from scenarios.clients import producer_settings
+from scenarios.clients import broker_setting, producer_settings
 from scenarios.plan import Plan
 from scenarios.profiles import Measured, Profile
 from scenarios.quantities import MILLISECOND, SECOND
@@ -247,14 +247,28 @@ class Draws:
         if given:
             return max(given.get(partition, min(given.values())), self.elected_ns(fault))
         if isinstance(self.plan.faults[fault].fault, fault_types.BrokerStop):
-            if self.profile.is_ideal():
-                return self.elected_ns(fault)
-            (phase,) = self._phases("entity", name, f"discovery after fault {fault}", 1)
-            low, high = STOP_DISCOVERY_NS
-            return self.elected_ns(fault) + round(low + phase * (high - low))
+            return self.elected_ns(fault) + self._refused_ns(name, f"discovery after fault {fault}")
         is_member = name.rsplit("/", 1)[0] in self.plan.scenario.groups
         takes = self.profile.member_discovery if is_member else self.profile.discovery
         return self.elected_ns(fault) + self._row(name, f"discovery after fault {fault}", takes)[0]
+
+    def leader_check_ns(self) -> int:
+        """When the controller first looks whether every partition is led by its preferred replica."""
+        interval_ns = int(broker_setting(self.plan.scenario, "leader.imbalance.check.interval.seconds")) * SECOND
+        (phase,) = self._phases("controller", "", "leader check", 1)
+        return interval_ns - round(phase * interval_ns)
+
+    def moved_ns(self, entity: int, check: int) -> int:
+        """How long a process or member takes to turn to the preferred leaders of the n-th check."""
+        return self._refused_ns(self._names.processes[entity], f"discovery after leader check {check}")
+
+    def _refused_ns(self, name: str, purpose: str) -> int:
+        """How long a client takes from a leader's refusal to the new leader."""
+        if self.profile.is_ideal():
+            return 0
+        (phase,) = self._phases("entity", name, purpose, 1)
+        low, high = STOP_DISCOVERY_NS
+        return round(low + phase * (high - low))
 
     def registered_ns(self, fault: int) -> int:
         """When the restarted broker is registered: its first try, every 2 s, after the old session has run out."""

@@ -1,6 +1,7 @@
 """What changes the system, as SimPy processes: brokers that fail and come back, leaders, and what the kernel is told of it."""
 
-from collections.abc import Generator
+import itertools
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, assert_never
 
@@ -21,6 +22,7 @@ from scenarios.faults import (
 )
 from scenarios.partitioners import coordinator_partition
 from scenarios.plan import Plan, replica_assignment
+from scenarios.quantities import SECOND
 from sim import kernel
 from sim.clock import Clock, Control
 from sim.draws import Draws
@@ -83,6 +85,8 @@ class System:
             world.part[partition.number, LEADER] = partition.replicas[0]
             world.part[partition.number, HALTED] = len(partition.replicas) < partition.min_in_sync
         self.groups = {name: Group(self, name) for name in self.plan.scenario.groups}
+        if broker_setting(self.plan.scenario, "auto.leader.rebalance.enable"):
+            self.clock.process(self._check_leaders())
         for index, planned in enumerate(self.plan.faults):
             match planned.fault:
                 case BrokerCrash() | BrokerStop():
@@ -96,6 +100,37 @@ class System:
                     self.targets[index] = planned.fault.producer
                 case _:
                     assert_never(planned.fault)
+
+    def _check_leaders(self) -> Process:
+        """Give every partition back to its preferred replica, whenever the controller looks and that is in sync."""
+        interval_ns = int(broker_setting(self.plan.scenario, "leader.imbalance.check.interval.seconds")) * SECOND
+        for check in itertools.count():
+            yield self.clock.control(self.draws.leader_check_ns() + check * interval_ns, Control.leader_check)
+            for partition in self.partitions:
+                leader, preferred = int(self.world.part[partition.number, LEADER]), partition.replicas[0]
+                if (
+                    leader not in (NONE, preferred)
+                    and preferred in partition.in_sync
+                    and preferred not in self.unavailable
+                ):
+                    self._move(
+                        partition, preferred, "preferred replica", lambda code, n=check: self.draws.moved_ns(code, n)
+                    )
+
+    def _move(self, partition: Replicas, broker: int, cause: str, takes_ns: Callable[[int], int]) -> None:
+        """Let another replica in sync lead; the old leader refuses what it has not finished."""
+        world, number = self.at_now(), partition.number
+        kernel.cut_back(world, number)
+        kernel.take_out(world, int(world.part[number, LEADER]), number)
+        kernel.forget_leader(world, number)
+        part = world.part[number]
+        part[LEADER] = broker
+        part[EPOCH] += 1
+        if partition.is_users:
+            self.incident("election", partition.name, f"leader {broker}", cause)
+        for code in range(len(self.names.processes)):
+            at_ns = self.clock.now + takes_ns(code)
+            self.clock.process(self._discover(code, number, int(part[EPOCH]), at_ns))
 
     def incident(self, kind: str, where: str, detail: str = "", cause: str = "") -> None:
         """Record something that happens now."""

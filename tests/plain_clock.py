@@ -31,6 +31,7 @@ class Control(IntEnum):
     expiry = 4
     rebalance = 5
     eviction = 6
+    leader_check = 7
 
 
 class Clock(simpy.Environment):

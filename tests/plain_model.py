@@ -4,6 +4,7 @@ Every station is a short SimPy process, in `plain_producers`, `plain_brokers`, `
 together: the controller that elects leaders, the run's end, and what is recorded.
 """
 
+import itertools
 from collections import Counter
 from collections.abc import Generator, Hashable, Iterator
 from dataclasses import dataclass
@@ -20,11 +21,12 @@ from plain_members import Member
 from plain_producers import Client
 from rundata.rows import LOG_RECORD, NEVER, Kind, Outcome, new_operations
 from rundata.tables import Incident, Names, RunData
-from scenarios.clients import topic_setting
+from scenarios.clients import broker_setting, topic_setting
 from scenarios.faults import BrokerCrash, BrokerStop, BrokerTarget, MemberCrash, MemberLeave
 from scenarios.partitioners import coordinator_partition
 from scenarios.plan import Plan, replica_assignment
 from scenarios.profiles import Profile
+from scenarios.quantities import SECOND
 from sim.draws import Draws
 
 Process = Generator[simpy.Event, Any, None]
@@ -51,6 +53,7 @@ class Rules:
     dedupe_of_resent: bool = True
     loss_with_acks_1: bool = True
     min_in_sync: bool = True
+    preferred_leader: bool = True
     overshoot_apart: bool = True
     slow_work: bool = True
     failing_work: bool = True
@@ -89,6 +92,8 @@ class Model:
         self.all_partitions = [p for several in self.partitions.values() for p in several] + self.offsets
         self.clients = self._clients()
         self.groups = {name: Group(self, name) for name in plan.scenario.groups}
+        if broker_setting(plan.scenario, "auto.leader.rebalance.enable") and rules.preferred_leader:
+            self.clock.process(self._check_leaders())
         for index, planned in enumerate(plan.faults):
             self._start_fault(index, planned.fault)
         for event in range(len(plan)):
@@ -124,6 +129,44 @@ class Model:
         """Yield every member of every group."""
         for group in self.groups.values():
             yield from group.all_members
+
+    # ---- leaders that move ---------------------------------------------------------------------------------------
+
+    def _check_leaders(self) -> Process:
+        """Give every partition back to its preferred replica, whenever the controller looks and that is in sync."""
+        scenario = self.plan.scenario
+        interval_ns = int(broker_setting(scenario, "leader.imbalance.check.interval.seconds")) * SECOND
+        for check in itertools.count():
+            yield self.clock.control(self.draws.leader_check_ns() + check * interval_ns, Control.leader_check)
+            for partition in self.all_partitions:
+                preferred = partition.replicas[0]
+                if (
+                    partition.leader in (None, preferred)
+                    or preferred not in partition.in_sync
+                    or preferred in self.unavailable
+                ):
+                    continue
+                self.fired["preferred leader"] += 1
+                self._move(
+                    partition,
+                    preferred,
+                    [self.draws.moved_ns(code, check) for code in range(len(self.names.processes))],
+                )
+
+    def _move(self, partition: Partition, broker: int, takes_ns: list[int]) -> None:
+        """Let another replica in sync lead; the old leader refuses what it has not finished."""
+        assert partition.leader is not None
+        partition.cut_back(self.clock.now)
+        self.unknowing |= {(code, partition) for code in range(len(self.names.processes))}
+        for client in self.clients:
+            client.refused(partition.leader, partition)
+        partition.leader = broker
+        partition.epoch += 1
+        if partition.topic != OFFSETS:
+            self.incident("election", str(partition), f"leader {broker}")
+        for code, wait_ns in enumerate(takes_ns):
+            self.clock.process(self._discover(code, partition, partition.epoch, self.clock.now + wait_ns))
+        self.news.give()
 
     # ---- brokers that fail ---------------------------------------------------------------------------------------
 

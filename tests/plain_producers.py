@@ -110,6 +110,16 @@ class Connection:
         yield request.visible
         self.model.clock.process(self._answer(n, request))
 
+    def take_out(self, partition: Partition) -> list[Request]:
+        """Drop what is not finished of a partition and return it."""
+        out = [request for request in [self.current, *self.queue] if request and request.partition is partition]
+        self.queue = deque(request for request in self.queue if request not in out)
+        self.unanswered -= len(out) if self.client.settings.acks != "0" else 0
+        if self.current in out:
+            self.current = None
+            self.broken.give()
+        return out
+
     def break_off(self) -> list[Request]:
         """Drop what is not finished and return it, oldest first."""
         unfinished = ([self.current] if self.current else []) + list(self.queue)
@@ -245,6 +255,12 @@ class Client:
                 self.model.fired["lost with acks=0"] += 1
                 continue
             self._take_back(request)
+
+    def refused(self, broker: int, partition: Partition) -> None:
+        """Queue again what a broker that no longer leads the partition had not finished of it."""
+        for request in self.connections[broker].take_out(partition):
+            if self.settings.acks != "0":
+                self._take_back(request)
 
     def disconnects(self, broker: int) -> None:
         """Give up on a silent broker: everything is sent again, when the client has asked who leads what it led."""

@@ -88,6 +88,7 @@ def _is_valid(scenario: dict[str, Any]) -> bool:
 def _broker_settings(choose: random.Random) -> dict[str, Any]:
     session = choose.choice([80, 200, 400])
     return {
+        "leader.imbalance.check.interval.seconds": choose.choice([1, 1, 300]),
         "broker.session.timeout.ms": session,
         "broker.heartbeat.interval.ms": session // choose.choice([2, 4]),
         "group.min.session.timeout.ms": 1,

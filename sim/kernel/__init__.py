@@ -8,7 +8,7 @@ from sim.kernel.commits import commit_what_is_done, has_commit_under_way, note_c
 from sim.kernel.fetches import enter_poll_loop, poll_at, wake_fetch, wake_fetches
 from sim.kernel.logs import cut_back, set_halted
 from sim.kernel.loop import advance
-from sim.kernel.producers import break_connections
+from sim.kernel.producers import break_connections, take_out
 from sim.kernel.visibility import forget_leader, learned
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "note_commit",
     "poll_at",
     "set_halted",
+    "take_out",
     "wait_for_commit",
     "wake_fetch",
     "wake_fetches",

@@ -380,6 +380,42 @@ def backoff(w: World, i: int, failures: int) -> int:
 
 
 @entry
+def take_out(w: World, b: int, p: int) -> None:
+    """Give every process back what a broker that no longer leads a partition had not finished of it."""
+    for i in range(w.proc.shape[0]):
+        c = w.conn[i, b]
+        current = c[C_CURRENT]
+        kept_last, r = NONE, c[C_HEAD]
+        while r != NONE:
+            following = w.request[r, R_NEXT]
+            if w.request[r, R_PART] == p:
+                if kept_last == NONE:
+                    c[C_HEAD] = following
+                else:
+                    w.request[kept_last, R_NEXT] = following
+                w.request[r, R_NEXT] = NONE
+                take_back(w, r)
+            else:
+                kept_last = r
+            r = following
+        c[C_TAIL] = kept_last
+        if current != NONE and w.request[current, R_PART] == p:
+            c[C_CURRENT] = NONE
+            take_back(w, current)
+            if c[C_HEAD] != NONE:
+                push(w, w.scalars[NOW], SERVICE, i, b, ON_SERVICE, i, b, 0)
+
+
+@compiled
+def take_back(w: World, r: int) -> None:
+    """Queue a request that its broker had not finished again; with acks=0 the process does not know about it."""
+    i = w.request[r, R_SENDER]
+    if w.proc[i, ACKS] != ACKS_0:
+        w.conn[i, w.request[r, R_BROKER], C_UNANSWERED] -= 1
+        queue_again(w, r)
+
+
+@entry
 def break_connections(w: World, b: int) -> None:
     """Give every process back what a lost broker had not finished."""
     for i in range(w.proc.shape[0]):
@@ -401,9 +437,7 @@ def break_connection(w: World, i: int, b: int) -> None:
     while r != NONE:
         following = w.request[r, R_NEXT]
         w.request[r, R_NEXT] = NONE
-        if w.proc[i, ACKS] != ACKS_0:
-            c[C_UNANSWERED] -= 1
-            queue_again(w, r)
+        take_back(w, r)
         r = following
 
 
