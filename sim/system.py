@@ -1,7 +1,7 @@
 """What changes the system, as SimPy processes: brokers that fail and come back, leaders, and what the kernel is told of it."""
 
 import itertools
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, assert_never
 
@@ -113,11 +113,10 @@ class System:
                     and preferred in partition.in_sync
                     and preferred not in self.unavailable
                 ):
-                    self._move(
-                        partition, preferred, "preferred replica", lambda code, n=check: self.draws.moved_ns(code, n)
-                    )
+                    takes_ns = [self.draws.moved_ns(code, check) for code in range(len(self.names.processes))]
+                    self._move(partition, preferred, "preferred replica", takes_ns)
 
-    def _move(self, partition: Replicas, broker: int, cause: str, takes_ns: Callable[[int], int]) -> None:
+    def _move(self, partition: Replicas, broker: int, cause: str, takes_ns: list[int]) -> None:
         """Let another replica in sync lead; the old leader refuses what it has not finished."""
         world, number = self.at_now(), partition.number
         kernel.cut_back(world, number)
@@ -128,9 +127,8 @@ class System:
         part[EPOCH] += 1
         if partition.is_users:
             self.incident("election", partition.name, f"leader {broker}", cause)
-        for code in range(len(self.names.processes)):
-            at_ns = self.clock.now + takes_ns(code)
-            self.clock.process(self._discover(code, number, int(part[EPOCH]), at_ns))
+        for code, wait_ns in enumerate(takes_ns):
+            self.clock.process(self._discover(code, number, int(part[EPOCH]), self.clock.now + wait_ns))
 
     def incident(self, kind: str, where: str, detail: str = "", cause: str = "") -> None:
         """Record something that happens now."""

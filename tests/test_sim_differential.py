@@ -24,7 +24,7 @@ OF_PRODUCERS_AND_BROKERS = {
     "batch full by bytes": 20, "batch full by events": 20, "in-flight limit": 10, "in-flight limit of a connection": 15,
     "request timeout": 8, "acks timeout": 8, "delivery timeout": 20, "one at a time after an error": 2,
     "connection queue": 50, "visible after the one before": 50, "halted": 50, "no leader left": 20, "broker crash": 50,
-    "broker stop": 30, "broker back in sync": 50, "broker fault without effect": 3, "resent": 10, "resent and known": 2,
+    "broker stop": 30, "broker back in sync": 50, "preferred leader": 20, "broker fault without effect": 3, "resent": 10, "resent and known": 2,
     "lost with acks=0": 1, "partition chosen": 50,
 }  # fmt: skip
 OF_GROUPS = {
