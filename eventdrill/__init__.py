@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from eventdrill.workflows.drive import drive
+    from eventdrill.workflows.record import predictions
     from eventdrill.workflows.simulate import simulate
     from eventdrill.workflows.verify import verify
     from rundata.dataset import open_run as open
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from scenarios.files import load_scenario as load
     from scenarios.schema import Scenario
 
-__all__ = ["Run", "Scenario", "drive", "load", "open", "simulate", "verify"]
+__all__ = ["Run", "Scenario", "drive", "load", "open", "predictions", "simulate", "verify"]
 
 _HOMES = {
     "Run": ("rundata.run", "Run"),
@@ -19,6 +20,7 @@ _HOMES = {
     "drive": ("eventdrill.workflows.drive", "drive"),
     "load": ("scenarios.files", "load_scenario"),
     "open": ("rundata.dataset", "open_run"),
+    "predictions": ("eventdrill.workflows.record", "predictions"),
     "simulate": ("eventdrill.workflows.simulate", "simulate"),
     "verify": ("eventdrill.workflows.verify", "verify"),
 }

@@ -7,6 +7,7 @@ from typing import Literal
 
 from reports.agreement import Verdict, overall
 from reports.capacity import Capacity
+from reports.record import Coverage
 from reports.slo import ObjectiveReport, assess
 from reports.traces import Band, Trace, trace
 from rundata.rows import NEVER
@@ -49,6 +50,8 @@ class Contents:
     profile: Profile | None = None
     prediction_sha256: str | None = None
     given_notices: tuple[str, ...] = ()
+    record: tuple[Coverage, ...] = ()
+    """How the intervals of earlier predictions did."""
 
     @property
     def kind(self) -> Literal["verification", "prediction", "run", "comparison"]:
@@ -154,6 +157,7 @@ def contents(
     profile: Profile | None = None,
     prediction_sha256: str | None = None,
     notices: Sequence[str] = (),
+    record: Sequence[Coverage] = (),
 ) -> Contents:
     """Return a page's contents; with verdicts, or before any live run, the first simulated run is the prediction."""
     if not runs:
@@ -166,6 +170,7 @@ def contents(
         profile=profile,
         prediction_sha256=prediction_sha256,
         given_notices=tuple(notices),
+        record=tuple(record),
     )
 
 

@@ -13,6 +13,7 @@ from reports.capacity import Capacity
 from reports.contents import Contents, contents
 from reports.figures import all_figures, budget_burn, lines_of
 from reports.incidents import story
+from reports.record import Coverage, coverage_rows, record_sentence
 from reports.sections import badges, costs, head, held, judged, ran, tried
 from reports.sources import sources_sentence
 from reports.traces import Band
@@ -40,6 +41,7 @@ def write_page(
     profile: Profile | None = None,
     prediction_sha256: str | None = None,
     notices: Sequence[str] = (),
+    record: Sequence[Coverage] = (),
 ) -> None:
     """Write the page of one run, of several side by side, or with verdicts of a prediction (first) and its live runs."""
     made = contents(
@@ -50,6 +52,7 @@ def write_page(
         profile=profile,
         prediction_sha256=prediction_sha256,
         notices=notices,
+        record=record,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(render(made), "utf-8")
@@ -101,6 +104,8 @@ def _context(contents: Contents) -> dict[str, Any]:
         "checks_idle": idle,
         "good": badges.Badge("passed", "✓", "good"),
         "given": any(verdict.given for verdict in contents.verdicts.values()),
+        "record": coverage_rows(contents.record),
+        "record_sentence": record_sentence(contents.record),
         "objectives": costs.objective_cards(contents),
         "burn": _burn(contents),
         "capacity": costs.capacity_cards(contents),

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
 
 def prediction_page(path: Path, prediction: "Prediction", notices: tuple[str, ...]) -> None:
     """Write the page of a prediction, before anything is driven."""
+    from eventdrill.workflows.record import predictions
     from reports.page import write_page
+    from reports.record import coverage
 
     write_page(
         path,
@@ -19,12 +21,15 @@ def prediction_page(path: Path, prediction: "Prediction", notices: tuple[str, ..
         profile=prediction.profile,
         prediction_sha256=prediction.sha256,
         notices=notices,
+        record=coverage(predictions()),
     )
 
 
 def verification_page(result: "Verification") -> None:
     """Write the page of a comparison: the prediction first, then the live runs."""
+    from eventdrill.workflows.record import predictions
     from reports.page import write_page
+    from reports.record import coverage
 
     prediction = result.prediction
     write_page(
@@ -36,4 +41,5 @@ def verification_page(result: "Verification") -> None:
         profile=prediction.profile,
         prediction_sha256=prediction.sha256,
         notices=result.notices,
+        record=coverage(predictions()),
     )

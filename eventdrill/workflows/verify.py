@@ -196,6 +196,7 @@ class Work:
     def compare(self, prediction: Prediction, observed: tuple[Run, ...]) -> Verification:
         """Judge, size, and write `verify.json` and the page."""
         from eventdrill.workflows.pages import verification_page
+        from eventdrill.workflows.record import remember
         from reports import agreement
 
         first, *repeats = observed
@@ -217,6 +218,7 @@ class Work:
         text = json.dumps(result.to_json(), indent=2, allow_nan=False, ensure_ascii=False)
         (self.folder / "verify.json").write_text(text + "\n", "utf-8")
         verification_page(result)
+        remember(result)
         return result
 
     def _doubt(self, prediction: Prediction, observed: Run) -> str | None:
