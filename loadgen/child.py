@@ -1,6 +1,5 @@
 """The child's side of a process that the driver started: its specification, its pipe to the driver, and its end with the driver."""
 
-import ctypes
 import gc
 import json
 import mmap
@@ -16,11 +15,9 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-_PR_SET_PDEATHSIG = 1
-_PR_SET_TIMERSLACK = 29
+from loadgen.process_end import end_with_parent
+
 _CLIENT_NICENESS = 10
-_TIMER_SLACK_NS = 1
-"""Sleeps end some 20 instead of 70 microseconds late; the default lets the kernel collect wake-ups for 50."""
 
 Message = dict[str, Any]
 
@@ -93,16 +90,6 @@ class Mapped:
         """Give the pages back that were read or written; they come back from the file when they are asked for."""
         if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
-
-
-def end_with_parent(parent_pid: int) -> None:
-    """Let the kernel kill this process when its parent dies (Linux), and sharpen its timers."""
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None)
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        libc.prctl(_PR_SET_TIMERSLACK, _TIMER_SLACK_NS, 0, 0, 0)
-    if os.getppid() != parent_pid:  # it died before we could ask
-        os._exit(1)
 
 
 def let_brokers_go_first() -> None:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +22,15 @@ class ChildError(Exception):
 class Worker:
     """One child process and its pipe."""
 
-    def __init__(self, name: str, module: str, spec: Mapping[str, Any], folder: Path) -> None:
-        """Start `python -P -m MODULE SPEC.json`; what it writes to standard error goes to a file beside its specification."""
+    def __init__(self, name: str, command: Sequence[str], spec: Mapping[str, Any], folder: Path) -> None:
+        """Start `COMMAND SPEC.json`; what it writes to standard error goes to a file beside its specification."""
         self.name = name
         self.log = folder / f"{file_name(name)}.log"
         spec_path = folder / f"{file_name(name)}.json"
         spec_path.write_text(json.dumps({**spec, "driver_pid": os.getpid()}))
         with self.log.open("ab") as log:
-            # -P: a folder named like one of ours, where the user happens to work, must not be imported instead.
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", module, str(spec_path)],
+                [*command, str(spec_path)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -111,6 +110,12 @@ class Worker:
         return f"{self.name} (process {self.pid}) ended with status {self.process.poll()}" + (
             f"; its last words:{words}" if words else ""
         )
+
+
+def python_module(name: str) -> list[str]:
+    """Return the command that runs one of our modules."""
+    # -P: a folder named like one of ours, where the user happens to work, must not be imported instead.
+    return [sys.executable, "-P", "-m", name]
 
 
 # One thread each: NumPy's own pool would start a thread per core in every child.

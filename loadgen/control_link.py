@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from loadgen.children import ChildError, Worker, listen
+from loadgen.children import ChildError, Worker, listen, python_module
 from loadgen.crew import Crew
 from loadgen.recorder import Progress, Summary
 from scenarios.plan import Plan
@@ -40,7 +40,7 @@ class ControlLink:
             "ui": asdict(self._ui) if self._ui else None,
             "arrays": {},
         }
-        self._worker = Worker("locust", "loadgen.control", spec, self._folder)
+        self._worker = Worker("locust", python_module("loadgen.control"), spec, self._folder)
 
     def wait_for_start(self, crew: Crew, progress: Callable[[str], None]) -> None:
         """Wait until Locust has started the run: by itself, or when somebody presses its button."""

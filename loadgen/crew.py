@@ -11,9 +11,11 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from loadgen.admin import SCRATCH_TOPIC, connection
+from loadgen.admin import SCRATCH_TOPIC
 from loadgen.children import ChildError, Worker, file_name, wait_until
+from loadgen.clients import Clients
 from loadgen.clusters.model import Cluster
+from loadgen.java.jvms import Jvms
 from loadgen.member_work import Interval
 from loadgen.recorder import event_types
 from rundata.rows import NONE
@@ -21,6 +23,7 @@ from rundata.tables import Names
 from scenarios import faults
 from scenarios.clients import consumer_settings, producer_settings
 from scenarios.plan import NO_KEY, Plan
+from scenarios.quantities import format_duration
 from scenarios.schema import CollectReads, EveryCommit, Group
 
 READY_WITHIN_S = 60.0
@@ -39,6 +42,7 @@ class Crew:
         self.plan = plan
         self.cluster = cluster
         self.folder = folder
+        self.clients = Clients(plan.scenario, cluster, folder)
         self.run_id = run_id
         self.spin_ns = spin_ns
         self.scratch_partitions = scratch_partitions
@@ -51,6 +55,8 @@ class Crew:
         self.owned: dict[str, set[tuple[str, int]]] = {}
         self.heard: list[tuple[int, str, str, str]] = []
         """What members said: instant on the clock, kind, who, detail."""
+        self.jvms = Jvms()
+        """What the Java processes say of themselves."""
         self.member_ids: dict[str, str] = {}
         """Who had which id from the coordinator, as the brokers' logs name members."""
         self.ended_by_policy: set[str] = set()
@@ -98,8 +104,14 @@ class Crew:
             "run_id": self.run_id,
             "rows": str(self.folder.parent / f"{file_name(name)}{suffix}.rows"),
             "capacity": _ROWS_PER_SEGMENT,
-            "connection": connection(self.cluster),
+            "connection": self.clients.connection(name),
+            "scratch_topic": SCRATCH_TOPIC,
+            "scratch_partitions": self.scratch_partitions,
+            **self.clients.extra(name),
         }
+
+    def _worker(self, name: str, spec: Mapping[str, Any]) -> Worker:
+        return Worker(name, self.clients.command(name, Path(spec["rows"]).stem), spec, self.folder)
 
     def _producer_spec(self, name: str) -> dict[str, Any]:
         producer_name = name.rpartition("/")[0]
@@ -110,13 +122,11 @@ class Crew:
         keyed = bool(own.any()) and int(self.plan.key[own][0]) != NO_KEY
         return {
             **self._common(name),
-            "settings": {**connection(self.cluster), **settings.native, "client.id": file_name(name)},
+            "settings": {**self.clients.connection(name), **settings.native, "client.id": file_name(name)},
             "topic": producer.topic,
             "key_prefix": f"{producer_name}-" if keyed else None,
             "largest_bytes": largest,
             "spin_ns": self.spin_ns,
-            "scratch_topic": SCRATCH_TOPIC,
-            "scratch_partitions": self.scratch_partitions,
             "scratch_bytes": max(0, min(1000, int(producer.size.mean) - 32)),
             "arrays": {
                 "events": self._arrays[f"events.{name}"],
@@ -135,7 +145,7 @@ class Crew:
         settings = consumer_settings(self.plan.scenario, group_name)
         return {
             **self._common(name),
-            "settings": {**connection(self.cluster), **settings.native, "group.id": group_name},
+            "settings": {**self.clients.connection(name), **settings.native, "group.id": group_name},
             "group": group_name,
             "topics": list(group.topics),
             "protocol": settings.protocol,
@@ -166,8 +176,7 @@ class Crew:
         for name in self.names.processes:
             group = name.rpartition("/")[0]
             if group in self.plan.scenario.producers:
-                module = "loadgen.producer_process"
-                self.producers[name] = Worker(name, module, self._producer_spec(name), self.folder)
+                self.producers[name] = self._worker(name, self._producer_spec(name))
             else:
                 self.start_member(name, 0)
         self.wait(
@@ -177,12 +186,19 @@ class Crew:
     def start_member(self, name: str, first_poll_id: int) -> None:
         """Start a member, for the first time or again."""
         self.owned[name] = set()
-        spec = self._member_spec(name, first_poll_id)
-        self.members[name] = Worker(name, "loadgen.member_process", spec, self.folder)
+        self.members[name] = self._worker(name, self._member_spec(name, first_poll_id))
 
     def all(self) -> list[Worker]:
         """Return the processes that are part of the run now."""
         return [*self.producers.values(), *self.members.values()]
+
+    def warming(self) -> list[Worker]:
+        """Return the processes that warm up: all producers, and the members whose program is compiled as it runs."""
+        return [
+            worker
+            for name, worker in {**self.producers, **self.members}.items()
+            if name in self.producers or self.clients.is_java(name)
+        ]
 
     def wait(self, done: Any, within_s: float, what: str) -> None:
         """Wait for something that the processes say."""
@@ -228,6 +244,15 @@ class Crew:
                     self.owned[worker.name] = {(topic, number) for topic, number in message["partitions"]}
                 detail = " ".join(f"{topic}/{number}" for topic, number in message["partitions"])
                 self.heard.append((message["at"], "revocation" if kind == "lost" else kind, worker.name, detail))
+            case "ready":
+                if "at" in message:
+                    self.jvms.check_clock(worker.name, message["at"])
+            case "blocked":
+                self.jvms.blocked(worker.name, message["at"], message["until"])
+                detail = f"send() held it up for {format_duration(message['total_ns'])}"
+                self.heard.append((message["at"], "blocked", worker.name, detail))
+            case "jit":
+                self.jvms.compiled(worker.name, message["at"], message["compiled_ms"])
             case "client error":
                 self.heard.append((message["at"], "client error", worker.name, message["text"]))
             case "bye":

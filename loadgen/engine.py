@@ -29,7 +29,7 @@ from loadgen.warm_up import WarmUp, warm_up
 from rundata.dataset import RunWriter
 from rundata.operations import arranged
 from rundata.rows import LOG_RECORD, NONE
-from rundata.tables import Incident, Phase, RunData
+from rundata.tables import Gauge, Incident, Phase, RunData
 from scenarios.files import LoadedScenario
 from scenarios.plan import Plan
 from scenarios.quantities import MILLISECOND, SECOND
@@ -135,6 +135,7 @@ class _Run:
     def prepare(self, warm_s: float) -> None:
         """Make topics and start offsets, start all processes, warm them, and wait until every member has its share."""
         self.writer.state("preparing", brokers=self._brokers())
+        self.crew.clients.prepare(lambda text: self._say("preparing", text))
         self._say("preparing", "creating topics")
         self.control.start()
         self.admin.prepare()
@@ -259,7 +260,9 @@ class _Run:
         else:
             brokers = {f"broker {node}": self.cluster.pid(node) for node in range(1, self.cluster.nodes + 1)}
         pids |= {name: pid for name, pid in brokers.items() if pid is not None}
-        self.sampler.sample(self.clock.now_ns(), pids)
+        self.sampler.sample(
+            self.clock.now_ns(), pids, [name for name in self.crew.names.processes if self.crew.clients.is_java(name)]
+        )
 
     def _collect(self) -> None:
         self.writer.collect()
@@ -330,11 +333,16 @@ class _Run:
             faults=self.lab.records(self.plan, found, operations),
             incidents=tuple(found),
             phases=self._phases(),
-            gauges=tuple(self.sampler.gauges),
+            gauges=tuple(self._gauges()),
             end_ns=self.end_ns,
             error_names={int(code): KafkaError(int(code)).name() for code in np.unique(operations["error"]) if code},
             about=self._about(operations),
         )
+
+    def _gauges(self) -> list[Gauge]:
+        assert self.clock is not None
+        pauses = self.crew.clients.pauses()
+        return [*self.sampler.gauges, *self.crew.jvms.gauges(self.clock.start_ns, self.end_ns, pauses)]
 
     def _incidents(self) -> list[Incident]:
         assert self.clock is not None
@@ -369,13 +377,14 @@ class _Run:
             if "bye" in worker.said
         }
         assert self.clock is not None
+        blocks = self.crew.jvms.blocks_from(self.clock.start_ns)
         return {
             "state": "interrupted" if self.incomplete else "complete",
             "clock_start": self.clock.start_text,
             "clock_error_ns": self.clock.error_ns,
             "brokers": self._brokers(),
             "incomplete": self.incomplete,
-            "invalid": invalid_reasons(self.plan, operations, self.sampler.gauges, late),
+            "invalid": invalid_reasons(self.plan, operations, self._gauges(), late, blocks),
             "notes": self.admin.notes,
             "seconds": round(time.monotonic() - self.began, 3),
             "driver": {
@@ -383,7 +392,8 @@ class _Run:
                 "warm_up": asdict(self.warmed) if self.warmed else None,
                 "member_late_p99_ns": late,
                 "thread_cpu_s": self._thread_cpu_s(),
-                **asdict(limits(self.plan, operations)),
+                "java": self.crew.clients.versions(),
+                **asdict(limits(self.plan, operations, blocks)),
             },
         }
 

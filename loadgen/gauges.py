@@ -1,7 +1,7 @@
 """Samples of what processes and the host spend, so that a run can tell whether its driver or its host was the limit."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import psutil
 
@@ -26,7 +26,7 @@ class Sampler:
     def __init__(self) -> None:
         self.gauges: list[Gauge] = []
         self._processes: dict[str, psutil.Process] = {}
-        self._spent: dict[str, tuple[float, float, float]] = {}
+        self._spent: dict[str, tuple[float, float, dict[int, float]]] = {}
         self._host = psutil.cpu_times()
         self._late_ns: list[int] = []
 
@@ -34,13 +34,13 @@ class Sampler:
         """Note by how much a sleep of the driver's own loop woke late: the host's noise."""
         self._late_ns.append(late_ns)
 
-    def sample(self, at_ns: int, pids: Mapping[str, int]) -> None:
-        """Take one sample of each process that is there."""
+    def sample(self, at_ns: int, pids: Mapping[str, int], jvms: Collection[str] = ()) -> None:
+        """Take one sample of each process that is there; a JVM's `thread_share` is that of its busiest thread, others' of the first."""
         for name, pid in pids.items():
-            self._sample_process(at_ns, name, pid)
+            self._sample_process(at_ns, name, pid, any_thread=name in jvms)
         self._sample_host(at_ns)
 
-    def _sample_process(self, at_ns: int, name: str, pid: int) -> None:
+    def _sample_process(self, at_ns: int, name: str, pid: int, *, any_thread: bool) -> None:
         try:
             process = self._processes.get(name)
             if process is None or process.pid != pid:
@@ -49,17 +49,18 @@ class Sampler:
             with process.oneshot():
                 spent = process.cpu_times()
                 rss = process.memory_info().rss
-            main = next((t.user_time + t.system_time for t in process.threads() if t.id == pid), 0.0)
+            threads = {t.id: t.user_time + t.system_time for t in process.threads() if any_thread or t.id == pid}
         except psutil.Error:
             self._processes.pop(name, None)
             return
         now, total = time.monotonic(), spent.user + spent.system
         before = self._spent.get(name)
-        self._spent[name] = (now, total, main)
+        self._spent[name] = (now, total, threads)
         self.gauges.append(Gauge(at_ns, "rss_bytes", name, float(rss)))
         if before is not None and now > before[0]:
             self.gauges.append(Gauge(at_ns, "cpu_share", name, (total - before[1]) / (now - before[0])))
-            self.gauges.append(Gauge(at_ns, "thread_share", name, (main - before[2]) / (now - before[0])))
+            busiest = max((spent_s - before[2].get(each, 0.0) for each, spent_s in threads.items()), default=0.0)
+            self.gauges.append(Gauge(at_ns, "thread_share", name, busiest / (now - before[0])))
 
     def _sample_host(self, at_ns: int) -> None:
         now, before = psutil.cpu_times(), self._host

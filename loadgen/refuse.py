@@ -1,13 +1,18 @@
 """What this driver cannot do for a scenario on a cluster, said before anything starts."""
 
+from collections.abc import Iterator
 from typing import assert_never
 
+from confluent_kafka import libversion
+
 from loadgen.admin import EMBEDDED
+from loadgen.clients import java_version
 from loadgen.clusters.model import Cluster
+from loadgen.java.build import can_run_java, unknown_version
 from scenarios import faults
-from scenarios.clients import consumer_settings
+from scenarios.clients import consumer_settings, release
 from scenarios.faults import BrokerTarget, Fault
-from scenarios.schema import Scenario
+from scenarios.schema import CollectReads, Group, Producer, Scenario
 
 
 def cannot(scenario: Scenario, cluster: Cluster | None = None, *, implementation: str | None = None) -> list[str]:
@@ -15,7 +20,7 @@ def cannot(scenario: Scenario, cluster: Cluster | None = None, *, implementation
     kind = cluster.implementation if cluster is not None else implementation or "apache-kafka"
     embedded = kind == EMBEDDED
     return [
-        *_clients(scenario),
+        *_clients(scenario, embedded),
         *_size(scenario, cluster),
         *(_protocols(scenario) if embedded else ()),
         *(
@@ -26,14 +31,34 @@ def cannot(scenario: Scenario, cluster: Cluster | None = None, *, implementation
     ]
 
 
-def _clients(scenario: Scenario) -> list[str]:
-    owners = [("producers", name, p.client) for name, p in scenario.producers.items()]
-    owners += [("groups", name, g.client) for name, g in scenario.groups.items()]
-    return [
-        f"{kind}.{name}.client is java; the live driver has librdkafka: leave `client` out, or simulate it"
-        for kind, name, client in owners
-        if client != "librdkafka"
+def _clients(scenario: Scenario, embedded: bool) -> list[str]:
+    owners: list[tuple[str, Producer | Group]] = [
+        *((f"producers.{name}", producer) for name, producer in scenario.producers.items()),
+        *((f"groups.{name}", group) for name, group in scenario.groups.items()),
     ]
+    return [
+        f"{place}.{problem}"
+        for place, owner in owners
+        for problem in (_librdkafka(owner) if owner.client == "librdkafka" else _java(owner, embedded))
+    ]
+
+
+def _librdkafka(owner: Producer | Group) -> Iterator[str]:
+    installed = libversion()[0]
+    if owner.version is not None and release(owner.version) != release(installed):
+        yield f"version is {owner.version}; the librdkafka that is installed here is {installed}: leave it out"
+
+
+def _java(owner: Producer | Group, embedded: bool) -> Iterator[str]:
+    version = java_version(owner)
+    if embedded:
+        yield "client is java; the embedded cluster speaks with librdkafka only: use --on local"
+    elif reason := unknown_version(version):
+        yield f"version is {version}; {reason}"
+    elif reason := can_run_java(version):
+        yield f"client is java; {reason}"
+    if isinstance(owner, Group) and isinstance(owner.reads, CollectReads):
+        yield "reads is collect, which is librdkafka's consume(n, timeout); the Java client polls: leave `reads` out"
 
 
 def _size(scenario: Scenario, cluster: Cluster | None) -> list[str]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from loadgen.gauges import values
 from loadgen.outcomes import QUEUE_FULL
 from rundata.rows import Kind
-from rundata.tables import Gauge
+from rundata.tables import Gauge, Names
 from scenarios.plan import Plan
 from scenarios.quantities import format_duration
 
@@ -22,6 +22,8 @@ MEMBER_LATE_P99_NS = 20_480_000
 THREAD_SHARE = 0.9
 BUSY_FOR_S = 3
 STEAL_SHARE = 0.1
+JIT_SHARE = 0.5
+"""A JVM that is warm compiles a few percent of a core; one that is not shows its interpreter in every figure."""
 STALL_S = 0.25
 """The driver's own loop may wake so late once; a host that stands still for longer than that shows in every figure."""
 
@@ -36,27 +38,51 @@ class Limits:
     ack_p99_ns: int
 
 
-def limits(plan: Plan, operations: NDArray[np.void]) -> Limits:
-    """Return how late the senders were, of the events intended after the warm-up."""
+Blocks = Mapping[str, list[tuple[int, int]]]
+"""By process: stretches in which its client's `send` held it up, from the start of the run."""
+
+
+def limits(plan: Plan, operations: NDArray[np.void], blocks: Blocks | None = None) -> Limits:
+    """Return how late the senders were, of the events intended after the warm-up; what their client held up is not their doing."""
     sends = operations[(operations["kind"] == Kind.send) & (operations["intended_ns"] >= plan.scenario.warm_up)]
     if not len(sends):
         return Limits(0, 0, 0, 0)
-    late = sends["started_ns"] - sends["intended_ns"]
+    late = sends["started_ns"] - np.maximum(sends["intended_ns"], _held_until(plan, sends, blocks or {}))
     ended = sends["ended_ns"] != np.iinfo(np.int64).max
     acks = (sends["ended_ns"] - sends["intended_ns"])[ended]
     p50, p99 = (int(np.quantile(late, q, method="inverted_cdf")) for q in (0.5, 0.99))
     return Limits(p50, p99, int(late.max()), int(np.quantile(acks, 0.99, method="inverted_cdf")) if len(acks) else 0)
 
 
+def _held_until(plan: Plan, sends: NDArray[np.void], blocks: Blocks) -> NDArray[np.int64]:
+    """Return for each send until when an earlier one, or it itself, was held up by the client; the least number where none was."""
+    held = np.full(len(sends), np.iinfo(np.int64).min)
+    for code, name in enumerate(Names.of(plan.scenario).processes):
+        if not blocks.get(name):
+            continue
+        own = np.flatnonzero(sends["process"] == code)
+        begins, ends = np.array(sorted(blocks[name]), np.int64).T
+        last = np.searchsorted(begins, sends["started_ns"][own], side="right") - 1
+        until = np.minimum(ends[np.maximum(last, 0)], sends["started_ns"][own])
+        held[own] = np.where(last >= 0, until, held[own])
+    return held
+
+
 def invalid_reasons(
-    plan: Plan, operations: NDArray[np.void], gauges: Iterable[Gauge], member_late_p99_ns: Mapping[str, int]
+    plan: Plan,
+    operations: NDArray[np.void],
+    gauges: Iterable[Gauge],
+    member_late_p99_ns: Mapping[str, int],
+    blocks: Blocks | None = None,
 ) -> list[str]:
     """Return why the run says nothing; an empty list where it does."""
+    gauges = list(gauges)
     return [
-        *_late_senders(limits(plan, operations)),
-        *_full_queues(operations),
-        *_busy(plan, list(gauges)),
+        *_late_senders(limits(plan, operations, blocks)),
+        *_full_queues(plan, operations),
+        *_busy(plan, gauges),
         *_late_members(member_late_p99_ns),
+        *_jvms(plan, gauges),
     ]
 
 
@@ -70,8 +96,12 @@ def _late_senders(found: Limits) -> list[str]:
     ]
 
 
-def _full_queues(operations: NDArray[np.void]) -> list[str]:
-    full = np.count_nonzero((operations["kind"] == Kind.send) & (operations["error"] == QUEUE_FULL))
+def _full_queues(plan: Plan, operations: NDArray[np.void]) -> list[str]:
+    """Look for events that librdkafka's queue refused at once; a Java client's full buffer blocks, as long as its application lets it."""
+    own = [name for name, producer in plan.scenario.producers.items() if producer.client == "librdkafka"]
+    codes = [code for code, name in enumerate(Names.of(plan.scenario).processes) if name.rpartition("/")[0] in own]
+    refused = (operations["kind"] == Kind.send) & (operations["error"] == QUEUE_FULL)
+    full = np.count_nonzero(refused & np.isin(operations["process"], codes))
     if not full:
         return []
     return [f"the clients' own queue was full for {full} events: raise queue.buffering.max.messages, or lower the rate"]
@@ -112,3 +142,18 @@ def _late_members(late_p99_ns: Mapping[str, int]) -> list[str]:
         f"{len(late)} members ended their work late, {name} by {format_duration(late[name])} (p99; at most "
         f"{format_duration(MEMBER_LATE_P99_NS)}): use fewer members or processes, or more cores"
     ]
+
+
+def _jvms(plan: Plan, gauges: list[Gauge]) -> list[str]:
+    """Look for JVMs that stood still, or were still compiling after the warm-up: their noise, not the system's."""
+    measured = [each for each in gauges if each.time_ns > plan.scenario.warm_up]
+    reasons = []
+    for name in Names.of(plan.scenario).processes:
+        pauses, compiling = (values(measured, gauge, name) for gauge in ("jvm_pause_s", "jit_share"))
+        if pauses and max(pauses) > STALL_S:
+            reasons.append(f"the JVM of {name} stood still for {max(pauses):.2f} s: use fewer processes, or more cores")
+        if compiling and float(np.mean(compiling)) > JIT_SHARE:
+            reasons.append(
+                f"the JVM of {name} was still compiling ({np.mean(compiling):.0%} of a core): give it a longer warm_up"
+            )
+    return reasons

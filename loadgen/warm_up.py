@@ -33,9 +33,9 @@ def warm_up(crew: Crew, connection: dict[str, str | int], at_most_s: float, prog
     began = time.monotonic()
     windows: dict[str, list[int]] = {name: [] for name in crew.producers}
     reader = _reader(connection, crew.scratch_partitions)
-    for name, worker in crew.producers.items():
+    for worker in crew.warming():
         worker.said.pop("window", None)
-        worker.tell("warm", rate_hz=_rate_hz(crew, name))
+        worker.tell("warm", rate_hz=_rate_hz(crew, worker.name) if worker.name in crew.producers else 0.0)
     p95s: tuple[int, ...] = ()
     try:
         while windows and time.monotonic() - began < at_most_s and not is_steady(p95s):
@@ -52,7 +52,7 @@ def warm_up(crew: Crew, connection: dict[str, str | int], at_most_s: float, prog
             progress(f"{time.monotonic() - began:.0f} s{said}")
     finally:
         reader.close()
-    for worker in crew.producers.values():
+    for worker in crew.warming():
         worker.tell("halt")
     crew.wait(lambda: all("warm" in worker.said for worker in crew.producers.values()), 40, "ending the warm-up")
     return WarmUp(p95s, is_steady(p95s), time.monotonic() - began)

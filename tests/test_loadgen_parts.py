@@ -88,12 +88,6 @@ def test_a_scenario_that_can_be_driven_is_not_refused():
     assert refusals({}) == []
 
 
-def test_a_java_client_is_refused():
-    assert refusals({"groups": {"work": {"client": "java"}}}) == [
-        "groups.work.client is java; the live driver has librdkafka: leave `client` out, or simulate it"
-    ]
-
-
 def test_a_cluster_of_another_size_is_refused():
     cluster: Any = SimpleNamespace(implementation="apache-kafka", nodes=5)
 

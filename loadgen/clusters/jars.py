@@ -67,11 +67,17 @@ class Jar:
 
 @dataclass(frozen=True)
 class Lock:
-    """The jars of one Kafka version, the only source of truth about them."""
+    """The jars of one version of something, the only source of truth about them."""
 
     version: str
     jars: tuple[Jar, ...]
     digest: str  # of the lock file
+    product: str = "Kafka"
+
+    @property
+    def title(self) -> str:
+        """Give what it is called, such as `Kafka 4.2.1`."""
+        return f"{self.product} {self.version}"
 
     @property
     def directory(self) -> Path:
@@ -86,7 +92,18 @@ class Lock:
 
 def versions() -> list[str]:
     """List the Kafka versions that have a lock file, oldest first."""
-    return sorted((path.stem.removeprefix("kafka-") for path in LOCKS.glob("kafka-*.lock")), key=_numbers)
+    return locked_versions(LOCKS, "kafka-")
+
+
+def locked_versions(folder: Path, prefix: str) -> list[str]:
+    """List the versions that have a lock file in a folder, oldest first."""
+    return sorted((path.stem.removeprefix(prefix) for path in folder.glob(f"{prefix}*.lock")), key=_numbers)
+
+
+def fitting_version(wanted: str, known: list[str]) -> str | None:
+    """Return a version, or the newest release of a line such as `4.2`; None where there is none."""
+    fitting = [each for each in known if each == wanted or each.startswith(f"{wanted}.")]
+    return fitting[-1] if fitting else None
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -97,11 +114,15 @@ def _numbers(version: str) -> tuple[int, ...]:
 def read_lock(version: str) -> Lock:
     """Read the lock of a version, or of the newest release of a line such as `4.2`."""
     known = versions()
-    fitting = [each for each in known if each == version or each.startswith(f"{version}.")]
-    if not fitting:
+    found = fitting_version(version, known)
+    if found is None:
         raise ClusterError(f"brokers.version is {version}; a local Kafka can be one of {', '.join(known)}")
-    text = (LOCKS / f"kafka-{fitting[-1]}.lock").read_text()
-    return Lock(fitting[-1], tuple(_parse_jars(text)), hashlib.sha256(text.encode()).hexdigest())
+    return parse_lock(found, (LOCKS / f"kafka-{found}.lock").read_text())
+
+
+def parse_lock(version: str, text: str, product: str = Lock.product) -> Lock:
+    """Read the text of a lock file."""
+    return Lock(version, tuple(_parse_jars(text)), hashlib.sha256(text.encode()).hexdigest(), product)
 
 
 def _parse_jars(text: str) -> Iterator[Jar]:
@@ -138,7 +159,7 @@ def making(lock: Lock, progress: Progress) -> Iterator[Path]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            progress(f"Kafka {lock.version}: waiting for another process that prepares it")
+            progress(f"{lock.title}: waiting for another process that prepares it")
             fcntl.flock(file, fcntl.LOCK_EX)
         for left in lock.directory.glob("making-*"):
             shutil.rmtree(left, ignore_errors=True)
@@ -173,7 +194,7 @@ def _collect(lock: Lock, libs: Path, scratch: Path, progress: Progress, given: P
         said.append(f"a directory named by {JARS_VARIABLE}: not set")
     else:
         from_it = functools.partial(_from_directory, given)
-        missing = _ask(f"directory {given}", from_it, missing, libs, scratch, progress, said)
+        missing = _ask(lock, f"directory {given}", from_it, missing, libs, scratch, progress, said)
     repository = local_repository()
     for name, fetch in (
         (f"local Maven repository {repository}", functools.partial(_from_directory, repository)),
@@ -181,11 +202,11 @@ def _collect(lock: Lock, libs: Path, scratch: Path, progress: Progress, given: P
         ("jgo", _from_jgo),
     ):
         if missing:
-            missing = _ask(name, fetch, missing, libs, scratch, progress, said)
+            missing = _ask(lock, name, fetch, missing, libs, scratch, progress, said)
     if missing:
         tried = "\n".join(f"  {line}" for line in said)
         raise ClusterError(
-            f"{len(missing)} of the {len(lock.jars)} jars of Kafka {lock.version} cannot be had "
+            f"{len(missing)} of the {len(lock.jars)} jars of {lock.title} cannot be had "
             f"({missing[0].coordinates} is one). Tried:\n{tried}\n{_WAY_OUT}"
         )
 
@@ -194,11 +215,18 @@ Fetch = Callable[[list[Jar], Path], Mapping[Jar, Path]]
 
 
 def _ask(
-    name: str, fetch: Fetch, missing: list[Jar], libs: Path, scratch: Path, progress: Progress, said: list[str]
+    lock: Lock,
+    name: str,
+    fetch: Fetch,
+    missing: list[Jar],
+    libs: Path,
+    scratch: Path,
+    progress: Progress,
+    said: list[str],
 ) -> list[Jar]:
     """Let one fetcher bring what it can, take over what the lock confirms, and give what is still missing."""
     size_mib = sum(jar.size_bytes for jar in missing) / 2**20
-    progress(f"Kafka jars: {len(missing)} ({size_mib:.0f} MiB) from {name}")
+    progress(f"{lock.product} jars: {len(missing)} ({size_mib:.0f} MiB) from {name}")
     try:
         found = fetch(missing, scratch)
     except _FetchError as error:

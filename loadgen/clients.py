@@ -1,0 +1,128 @@
+"""The client seam: which program a producer or a member of the scenario is, and how its client connects.
+
+Both kinds of program take the same specification, hear the same requests, say the same things and write the same rows.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from loadgen.admin import connection
+from loadgen.children import file_name, python_module
+from loadgen.clusters.jars import Progress
+from loadgen.clusters.model import Cluster
+from loadgen.java.build import JavaClient, prepare_client
+from loadgen.java.jvms import Pause, read_pauses
+from loadgen.records import filler
+from rundata.tables import Names
+from scenarios.clients import JAVA_VERSION, producer_settings
+from scenarios.schema import Group, Producer, Scenario
+
+PAUSES_SUFFIX = ".pauses"
+_PYTHON = {"producer": "loadgen.producer_process", "member": "loadgen.member_process"}
+_JAVA = {"producer": "eventdrill.ProducerProcess", "member": "eventdrill.MemberProcess"}
+_PRODUCER_HEAP_MIB, _MEMBER_HEAP_MIB = 96, 192
+"""Apart from the producer's buffer; a member's fetched records lie in its heap (50 MiB a fetch at most)."""
+_JVM = (
+    "-XX:+UseSerialGC",  # the quietest one for a heap this small, and no threads that compete with brokers
+    "-XX:-UsePerfData",
+    "-XX:+ExitOnOutOfMemoryError",
+    "-XX:+DisplayVMOutputToStderr",
+    "-Djava.awt.headless=true",
+    "-Djava.net.preferIPv4Stack=true",
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=error",  # brokers that die are no news worth a log line
+)
+
+
+@dataclass
+class Clients:
+    """The programs of one run."""
+
+    scenario: Scenario
+    cluster: Cluster
+    folder: Path
+    """Where specifications lie, and what the programs need beside them."""
+    _java: dict[str, JavaClient] = field(default_factory=dict)
+    _filler: Path | None = None
+
+    def prepare(self, progress: Progress) -> None:
+        """Make ready what has to be made: the Java client's jars and classes."""
+        for version in sorted(java_versions(self.scenario)):
+            self._java[version] = prepare_client(version, progress)
+
+    def versions(self) -> dict[str, str]:
+        """Return by version as it is named the release that runs."""
+        return {version: f"{client.version} on Java {client.java.version}" for version, client in self._java.items()}
+
+    def pauses(self) -> list[tuple[str, list[Pause]]]:
+        """Return what each JVM has written of its pauses so far, incarnation by incarnation."""
+        names = {file_name(name): name for name in Names.of(self.scenario).processes}
+        # Names of incarnations end in a number: `work-1.2`.
+        return [
+            (names.get(stem) or names[stem.rpartition(".")[0]], read_pauses(path))
+            for path in sorted(self.folder.glob(f"*{PAUSES_SUFFIX}"))
+            for stem in [path.name.removesuffix(PAUSES_SUFFIX)]
+        ]
+
+    def owner(self, process: str) -> Producer | Group:
+        """Return the producer or group of a process such as `shop/1`."""
+        name = process.rpartition("/")[0]
+        return self.scenario.producers.get(name) or self.scenario.groups[name]
+
+    def is_java(self, process: str) -> bool:
+        """Whether a process runs the Java client."""
+        return self.owner(process).client == "java"
+
+    def connection(self, process: str) -> dict[str, str | int]:
+        """Return the settings with which the client of a process connects."""
+        given = connection(self.cluster)
+        return {"bootstrap.servers": given["bootstrap.servers"]} if self.is_java(process) else given
+
+    def command(self, process: str, log: str) -> list[str]:
+        """Return the command of a process; its specification's path comes after it. `log` names this incarnation's own files."""
+        owner = self.owner(process)
+        role = "producer" if isinstance(owner, Producer) else "member"
+        if owner.client == "librdkafka":
+            return python_module(_PYTHON[role])
+        client = self._java[java_version(owner)]
+        heap_mib = self._heap_mib(process)
+        pauses = self.folder / f"{file_name(log)}{PAUSES_SUFFIX}"
+        return [
+            *python_module("loadgen.java.launch"),
+            str(os.getpid()),
+            str(client.java.program),
+            f"-Xms{heap_mib}m",
+            f"-Xmx{heap_mib}m",
+            *_JVM,
+            *("-Xlog:disable", "-Xlog:all=warning:stderr"),
+            f'-Xlog:safepoint=info:file="{pauses.absolute()}":timenanos:filecount=0',
+            *("-cp", client.class_path, _JAVA[role]),
+        ]
+
+    def _heap_mib(self, process: str) -> int:
+        name = process.rpartition("/")[0]
+        if name in self.scenario.groups:
+            return _MEMBER_HEAP_MIB
+        return _PRODUCER_HEAP_MIB + 2 * (producer_settings(self.scenario, name).buffer_bytes >> 20)
+
+    def extra(self, process: str) -> Mapping[str, Any]:
+        """Return what the specification of a process needs beside what both clients take."""
+        if not self.is_java(process):
+            return {}
+        if self._filler is None:
+            self._filler = self.folder / "filler.bin"
+            self._filler.write_bytes(filler(0))
+        return {"filler": str(self._filler)}
+
+
+def java_version(owner: Producer | Group) -> str:
+    """Return the version of the Java client that a producer or group names."""
+    return owner.version or JAVA_VERSION
+
+
+def java_versions(scenario: Scenario) -> set[str]:
+    """Return the versions of the Java client that a scenario needs."""
+    owners: list[Producer | Group] = [*scenario.producers.values(), *scenario.groups.values()]
+    return {java_version(owner) for owner in owners if owner.client == "java"}

@@ -1,0 +1,242 @@
+package eventdrill;
+
+import java.io.IOException;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeSet;
+import java.util.function.Consumer;
+import org.apache.kafka.clients.consumer.ConsumerConfig;
+import org.apache.kafka.clients.consumer.ConsumerRebalanceListener;
+import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.ConsumerRecords;
+import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.OffsetAndMetadata;
+import org.apache.kafka.common.KafkaException;
+import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.serialization.ByteArrayDeserializer;
+
+/**
+ * One member of a group: polls, works, commits and gives up as the scenario says. SIGTERM makes it finish its event, commit by its mode
+ * and leave; SIGKILL is a crash.
+ */
+final class MemberProcess implements ConsumerRebalanceListener {
+    /** Longest wait of one poll, so that requests of the driver are heard. */
+    private static final long IDLE_WAIT_NS = 100_000_000;
+    private static final Duration CLOSE_WITHIN = Duration.ofSeconds(15);
+
+    private final Child child;
+    private final Spec spec;
+    private final long runId;
+    private final KafkaConsumer<byte[], byte[]> consumer;
+    private final Commits commits;
+    private final MemberRows rows;
+    private final Handler handler;
+    private final TreeSet<TopicPartition> owned = new TreeSet<>(MemberProcess::byName);
+    private long poll;
+    private long startNs;
+    private long deliveredAt;
+    private WarmReader warmReader;
+
+    private MemberProcess(Child child) throws IOException {
+        this.child = child;
+        this.spec = child.spec;
+        this.runId = spec.number("run_id");
+        this.poll = spec.number("first_poll_id") - 1;
+        this.rows = new MemberRows(child);
+        this.consumer = new KafkaConsumer<>(settings(), new ByteArrayDeserializer(), new ByteArrayDeserializer());
+        this.commits = new Commits(child, consumer, rows);
+        this.handler = new Handler(child, rows);
+        if (spec.has("start_ns")) {
+            start(spec.number("start_ns"));
+        }
+        consumer.subscribe(spec.texts("topics"), this);
+    }
+
+    private Map<String, Object> settings() {
+        Map<String, Object> settings = spec.settings("settings");
+        settings.put(ConsumerConfig.CLIENT_ID_CONFIG, spec.text("name").replace('/', '-'));
+        if (spec.text("commit").equals("auto")) {
+            // The listener sees only what the client commits by itself: our own commits record themselves.
+            Object users = settings.get(ConsumerConfig.INTERCEPTOR_CLASSES_CONFIG);
+            String ours = CommitListener.class.getName();
+            settings.put(ConsumerConfig.INTERCEPTOR_CLASSES_CONFIG, users == null ? ours : users + "," + ours);
+            Consumer<Map<TopicPartition, OffsetAndMetadata>> tell = offsets -> commits().automatic(offsets);
+            settings.put(CommitListener.TELL, tell);
+        }
+        return settings;
+    }
+
+    private Commits commits() {
+        return commits;
+    }
+
+    private static int byName(TopicPartition one, TopicPartition other) {
+        int byTopic = one.topic().compareTo(other.topic());
+        return byTopic != 0 ? byTopic : Integer.compare(one.partition(), other.partition());
+    }
+
+    public static void main(String[] arguments) throws Exception {
+        Child child = Child.begin(arguments);
+        MemberProcess member = new MemberProcess(child);
+        child.say("ready", "at", System.nanoTime());
+        boolean stopped = member.run();
+        member.leave();
+        Object[] spent = Child.spent();
+        child.say(
+                "bye", "at", System.nanoTime(), "stopped", stopped, "late_p50_ns", member.handler.late.quantile(0.5),
+                "late_p99_ns", member.handler.late.quantile(0.99), "cpu_s", spent[0], "thread_cpu_s", spent[1]);
+        Runtime.getRuntime().halt(0); // all is said, and the clients' threads hold nothing any more
+    }
+
+    private void start(long at) {
+        startNs = at;
+        handler.startNs = at;
+        commits.begin(at, System.nanoTime());
+    }
+
+    // ---- assignments -----------------------------------------------------------------------------------------------
+
+    @Override
+    public void onPartitionsAssigned(Collection<TopicPartition> partitions) {
+        owned.addAll(partitions);
+        sayOwned("assignment");
+    }
+
+    @Override
+    public void onPartitionsRevoked(Collection<TopicPartition> partitions) {
+        commits.handingOver();
+        givenUp(partitions, "revocation");
+    }
+
+    @Override
+    public void onPartitionsLost(Collection<TopicPartition> partitions) {
+        givenUp(partitions, "lost");
+    }
+
+    private void givenUp(Collection<TopicPartition> partitions, String what) {
+        owned.removeAll(partitions);
+        commits.forget(partitions);
+        sayOwned(what);
+    }
+
+    private void sayOwned(String event) {
+        List<List<Object>> places = new ArrayList<>();
+        owned.forEach(each -> places.add(List.of(each.topic(), each.partition())));
+        child.say(event, "at", System.nanoTime(), "partitions", places, "member_id", consumer.groupMetadata().memberId());
+    }
+
+    // ---- the loop --------------------------------------------------------------------------------------------------
+
+    /** Poll and work until asked to leave; return whether the policy has ended the member. */
+    private boolean run() {
+        while (!child.leaving) {
+            listen();
+            List<Event> events = poll();
+            if (!events.isEmpty() && batch(events) == Handler.End.STOPPED) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    private void listen() {
+        for (Spec request = child.hear(); request != null; request = child.hear()) {
+            switch (request.text("do")) {
+                case "warm" -> warmReader = new WarmReader(spec);
+                case "halt" -> endWarmUp();
+                case "start" -> {
+                    endWarmUp();
+                    start(request.number("at_ns"));
+                }
+                case "wind up" -> {
+                    commits.handingOver();
+                    child.say("wound up");
+                }
+                default -> throw new IllegalArgumentException("a member knows no request " + request.text("do"));
+            }
+        }
+    }
+
+    private void endWarmUp() {
+        if (warmReader != null) {
+            warmReader.end();
+            warmReader = null;
+        }
+    }
+
+    /** Take what is there; an idle member waits for a first record, and then takes what has come with it. */
+    private List<Event> poll() {
+        ConsumerRecords<byte[], byte[]> records = ask(0);
+        boolean idle = records.isEmpty();
+        if (idle) {
+            commits.atBoundary();
+            records = ask(idleWaitNs());
+        }
+        commits.atBoundary();
+        deliveredAt = System.nanoTime();
+        if (idle) {
+            handler.busyUntil = deliveredAt;
+        }
+        List<Event> events = new ArrayList<>(records.count());
+        for (ConsumerRecord<byte[], byte[]> each : records) {
+            if (Records.isOf(runId, each.value())) { // other people's records are passed over
+                events.add(Event.of(each.topic(), each.partition(), each.offset(), each.key(), each.value()));
+            }
+        }
+        return events;
+    }
+
+    private ConsumerRecords<byte[], byte[]> ask(long waitNs) {
+        try {
+            return consumer.poll(Duration.ofNanos(waitNs));
+        } catch (KafkaException error) { // an application that knows no better ends here, and so does this one
+            child.say("client error", "at", System.nanoTime(), "code", Outcomes.ofCommit(error), "text", error.toString());
+            throw error;
+        }
+    }
+
+    private long idleWaitNs() {
+        if (!commits.mode.equals("every")) {
+            return IDLE_WAIT_NS;
+        }
+        return Math.min(IDLE_WAIT_NS, Math.max(0, commits.dueNs - System.nanoTime()) + 1_000_000);
+    }
+
+    private Handler.End batch(List<Event> events) {
+        poll++;
+        for (Event event : events) {
+            rows.delivery(event, poll, deliveredAt - startNs);
+        }
+        commits.beforeWork(events);
+        if (commits.mode.equals("before_work")) {
+            handler.busyUntil = System.nanoTime();
+        }
+        for (Event event : events) {
+            if (child.leaving) {
+                return Handler.End.LEAVING;
+            }
+            Handler.End end = handler.handle(event, poll, deliveredAt);
+            if (end != Handler.End.DONE) {
+                return end;
+            }
+            if (commits.eventDone(event)) {
+                handler.busyUntil = Math.max(handler.busyUntil, System.nanoTime());
+            }
+        }
+        if (commits.batchDone()) {
+            handler.busyUntil = Math.max(handler.busyUntil, System.nanoTime());
+        }
+        return Handler.End.DONE;
+    }
+
+    /** Commit what is finished, by the mode, and leave the group. */
+    @SuppressWarnings("deprecation") // what replaces it is newer than the oldest client that can be named
+    private void leave() {
+        endWarmUp();
+        commits.handingOver();
+        consumer.close(CLOSE_WITHIN);
+    }
+}

@@ -1,0 +1,94 @@
+package eventdrill;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+
+/** A member's rows; times are instants from the start of the run. */
+final class MemberRows {
+    private final RowLog log;
+    private final int process;
+    private final int group;
+    private final Map<String, Integer> topics = new HashMap<>();
+    private final int[] types;
+    private final Column key;
+    private final Column producer;
+
+    MemberRows(Child child) throws IOException {
+        Spec codes = child.spec.part("codes");
+        log = new RowLog(Path.of(child.spec.text("rows")), child.spec.integer("capacity"));
+        process = codes.integer("process");
+        group = codes.integer("group");
+        codes.part("topics").values().forEach((topic, code) -> topics.put(topic, ((Long) code).intValue()));
+        List<Object> given = codes.list("event_type_of_producer");
+        types = given.stream().mapToInt(each -> ((Long) each).intValue()).toArray();
+        key = child.column("key");
+        producer = child.column("producer");
+    }
+
+    /** Record that a poll handed the event over. */
+    void delivery(Event event, long poll, long at) {
+        log.append(of(Row.Kind.DELIVERY, event, poll, 0, at, at));
+    }
+
+    /** Record a handler's try; `due` is when a failed one is due again. */
+    void tried(Event event, long poll, int attempt, long began, long ended, long due, boolean ok) {
+        Row row = of(Row.Kind.TRY, event, poll, attempt, began, ended);
+        row.retryDue = due;
+        row.outcome = ok ? Row.Outcome.OK : Row.Outcome.FAILED;
+        log.append(row);
+    }
+
+    /** Record that the handler gave the event up. */
+    void skipped(Event event, long poll, int attempt, long at) {
+        log.append(of(Row.Kind.SKIP, event, poll, attempt, at, at));
+    }
+
+    /** Record a dead letter with its own topic, partition and offset. */
+    void deadLettered(
+            Event event, long poll, int attempt, long began, long ended, DeadLetters.Place where, int error, Row.Outcome outcome) {
+        Row row = of(Row.Kind.DEAD_LETTER, event, poll, attempt, began, ended);
+        row.topic = topics.get(where.topic());
+        row.partition = where.partition();
+        row.offset = where.offset();
+        row.error = error;
+        row.outcome = outcome;
+        log.append(row);
+    }
+
+    /** Record the commit of a partition's offset. */
+    void committed(String topic, int partition, long offset, long began, long ended, int error) {
+        Row row = new Row(Row.Kind.COMMIT);
+        row.offset = offset;
+        row.started = began;
+        row.ended = ended;
+        row.partition = partition;
+        row.process = process;
+        row.group = group;
+        row.topic = topics.get(topic);
+        row.error = error;
+        row.outcome = error == 0 ? Row.Outcome.OK : Row.Outcome.FAILED;
+        log.append(row);
+    }
+
+    private Row of(Row.Kind kind, Event event, long poll, int attempt, long began, long ended) {
+        Row row = new Row(kind);
+        row.event = event.id();
+        row.root = event.root();
+        row.key = key.get(event.id());
+        row.offset = event.offset();
+        row.poll = poll;
+        row.intended = event.intended();
+        row.started = began;
+        row.ended = ended;
+        row.partition = event.partition();
+        row.attempt = attempt;
+        row.eventType = types[(int) producer.get(event.id())];
+        row.process = process;
+        row.group = group;
+        row.topic = topics.get(event.topic());
+        return row;
+    }
+}

@@ -1,0 +1,313 @@
+package eventdrill;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.Arrays;
+import java.util.Map;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.locks.LockSupport;
+import org.apache.kafka.clients.producer.Callback;
+import org.apache.kafka.clients.producer.KafkaProducer;
+import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.clients.producer.RecordMetadata;
+import org.apache.kafka.common.KafkaException;
+import org.apache.kafka.common.serialization.ByteArraySerializer;
+
+/**
+ * One producer process: sends its share of the plan at the planned instants, open loop. What is late goes out at once and keeps its
+ * intended time; only a `send` that blocks, as the Java client's does, holds it up.
+ */
+final class ProducerProcess {
+    private static final long CONNECT_WITHIN_NS = 30_000_000_000L;
+    private static final long WINDOW_NS = 5_000_000_000L;
+
+    private final Child child;
+    private final Spec spec;
+    private final Thread main = Thread.currentThread();
+    private final KafkaProducer<byte[], byte[]> client;
+    private final RowLog rows;
+    private final Blocked blocked;
+    private final String topic;
+    private final long runId;
+    private final long spinNs;
+    private final Column events;
+    private final Column intended;
+    private final Column size;
+    private final Column key;
+    private final Column poison;
+    private final Column started;
+    private final byte[] keyPrefix;
+    private final byte[] filler;
+    private final int process;
+    private final int topicCode;
+    private final int eventType;
+    private final AtomicLong answered = new AtomicLong();
+    private final Latencies warmLatencies = new Latencies();
+    private long handed;
+    private long startNs;
+    private boolean sending;
+    private boolean ended;
+    private boolean halted;
+    private boolean warming;
+
+    private ProducerProcess(Child child) throws IOException {
+        this.child = child;
+        this.spec = child.spec;
+        Map<String, Object> settings = spec.settings("settings");
+        this.client = new KafkaProducer<>(settings, new ByteArraySerializer(), new ByteArraySerializer());
+        this.blocked = new Blocked(child, client);
+        this.topic = spec.text("topic");
+        this.runId = spec.number("run_id");
+        this.spinNs = spec.number("spin_ns");
+        this.events = child.column("events");
+        this.intended = child.column("intended_ns");
+        this.size = child.column("size_bytes");
+        this.key = child.column("key");
+        this.poison = child.column("poison");
+        this.started = Column.write(Path.of(spec.part("arrays").text("started_ns")));
+        this.keyPrefix = spec.has("key_prefix") ? spec.text("key_prefix").getBytes() : null;
+        this.filler = Files.readAllBytes(Path.of(spec.text("filler")));
+        this.rows = new RowLog(Path.of(spec.text("rows")), spec.integer("capacity"));
+        Spec codes = spec.part("codes");
+        this.process = codes.integer("process");
+        this.topicCode = codes.integer("topic");
+        this.eventType = codes.integer("event_type");
+    }
+
+    public static void main(String[] arguments) throws Exception {
+        Child child = Child.begin(arguments);
+        ProducerProcess process = new ProducerProcess(child);
+        process.connect();
+        child.say("ready", "at", System.nanoTime());
+        process.serve();
+        Object[] spent = Child.spent();
+        child.say("bye", "buffer_errors", 0, "cpu_s", spent[0], "thread_cpu_s", spent[1]);
+        Runtime.getRuntime().halt(0); // all is said, and the client's threads hold nothing any more
+    }
+
+    // ---- acknowledgements ------------------------------------------------------------------------------------------
+
+    /** Records what became of one event; the client calls it from its own thread, or from within a send that it refuses. */
+    private final class Answer implements Callback {
+        private final int event;
+
+        Answer(int event) {
+            this.event = event;
+        }
+
+        @Override
+        public void onCompletion(RecordMetadata where, Exception error) {
+            long now = System.nanoTime();
+            record(event, now, where, error, !(sending && Thread.currentThread() == main));
+        }
+    }
+
+    private void record(int event, long now, RecordMetadata where, Exception error, boolean taken) {
+        Row row = new Row(Row.Kind.SEND);
+        row.event = event;
+        row.root = event;
+        row.key = key.get(event);
+        row.intended = intended.get(event);
+        row.started = started.get(event);
+        row.ended = now - startNs;
+        row.attempt = 1;
+        row.eventType = eventType;
+        row.process = process;
+        row.topic = topicCode;
+        if (where != null) {
+            row.partition = where.partition();
+            row.offset = error == null && where.hasOffset() ? where.offset() : Row.NONE;
+        }
+        if (error != null) {
+            row.error = Outcomes.ofSend(error, taken);
+            row.outcome = Outcomes.outcome(row.error, taken);
+        }
+        rows.append(row);
+        answered.incrementAndGet();
+    }
+
+    // ---- before the run --------------------------------------------------------------------------------------------
+
+    /** Learn the topic's leaders, and get the connections and ids that the first sends need, on the scratch topic. */
+    private void connect() throws InterruptedException {
+        long until = System.nanoTime() + CONNECT_WITHIN_NS;
+        while (!hasLeaders()) {
+            if (System.nanoTime() > until) {
+                throw new IllegalStateException("no leaders of " + topic + " within 30 s");
+            }
+            Thread.sleep(20);
+        }
+        for (int partition = 0; partition < spec.integer("scratch_partitions"); partition++) {
+            sendScratch(partition);
+        }
+        client.flush();
+        warmLatencies.take();
+    }
+
+    private boolean hasLeaders() {
+        try {
+            var known = client.partitionsFor(topic);
+            return !known.isEmpty() && known.stream().allMatch(each -> each.leader() != null && !each.leader().isEmpty());
+        } catch (KafkaException error) {
+            return false; // asked again
+        }
+    }
+
+    private void sendScratch(int number) {
+        long now = System.nanoTime();
+        int bytes = Records.HEADER_BYTES + spec.integer("scratch_bytes");
+        byte[] value = Records.encode(Records.NO_RUN, number, number, now, filler, bytes);
+        int partition = number % spec.integer("scratch_partitions");
+        client.send(new ProducerRecord<>(spec.text("scratch_topic"), partition, null, value), (where, error) ->
+                warmLatencies.add(System.nanoTime() - now));
+    }
+
+    /** Send to the scratch topic at an even rate until the driver has heard enough, and tell it the latencies. */
+    private void warm(double rateHz) {
+        warming = true;
+        long begin = System.nanoTime();
+        long windowEnd = begin + WINDOW_NS;
+        for (int number = 0; warming; number++) {
+            waitUntil(begin + (long) (number * 1e9 / rateHz));
+            sendScratch(number);
+            if (System.nanoTime() >= windowEnd) {
+                windowEnd += WINDOW_NS;
+                long[] latencies = warmLatencies.take();
+                long p95 = latencies.length == 0 ? WINDOW_NS : latencies[latencies.length * 95 / 100];
+                child.say("window", "p95_ns", p95, "count", latencies.length);
+            }
+            listen();
+        }
+        client.flush();
+        warmLatencies.take();
+    }
+
+    // ---- the run ---------------------------------------------------------------------------------------------------
+
+    /** Do what the driver asks until it ends the process. */
+    private void serve() throws InterruptedException {
+        while (true) {
+            Spec request = child.hear(50);
+            if (child.leaving) {
+                return;
+            }
+            switch (request == null ? "" : request.text("do")) {
+                case "", "halt" -> { }
+                case "warm" -> {
+                    warm(request.real("rate_hz"));
+                    child.say("warm");
+                }
+                case "start" -> {
+                    startNs = request.number("at_ns");
+                    run();
+                    return;
+                }
+                case "stop" -> {
+                    return;
+                }
+                default -> throw new IllegalArgumentException("a producer process knows no request " + request.text("do"));
+            }
+        }
+    }
+
+    private void run() throws InterruptedException {
+        sendAll();
+        blocked.tell();
+        child.say("sent");
+        boolean told = false;
+        while (!ended && !child.leaving) {
+            if (!told && answered.get() == handed) {
+                told = true;
+                child.say("finished");
+            }
+            Thread.sleep(told ? 20 : 2);
+            listen();
+        }
+        client.close(Duration.ZERO); // gives up what is not acknowledged: its outcome is unknown
+    }
+
+    /** Send every event of this process at its instant. */
+    private void sendAll() {
+        for (int i = 0; i < events.length; i++) {
+            int event = (int) events.get(i);
+            long due = startNs + intended.get(event);
+            long now = System.nanoTime();
+            if (now < due) {
+                waitUntil(due);
+                now = System.nanoTime();
+            }
+            if ((i & 63) == 0 || now < due) {
+                listen(); // one that is always late must still hear
+            }
+            if (ended || halted || child.leaving) {
+                return;
+            }
+            send(event, now);
+        }
+    }
+
+    private void send(int event, long now) {
+        long owner = poison.get(event) != 0 ? runId | Records.POISON : runId;
+        byte[] value = Records.encode(owner, event, event, intended.get(event), filler, (int) size.get(event));
+        byte[] name = keyPrefix == null ? null : keyOf(key.get(event));
+        started.put(event, now - startNs);
+        handed++;
+        sending = true;
+        try {
+            client.send(new ProducerRecord<>(topic, name, value), new Answer(event));
+        } catch (KafkaException | IllegalStateException error) { // refused without a callback
+            record(event, System.nanoTime(), null, error, false);
+        } finally {
+            sending = false;
+        }
+        blocked.took(now, System.nanoTime());
+    }
+
+    /** Return a key's text, such as `shop-17`. */
+    private byte[] keyOf(long number) {
+        int digits = 1;
+        for (long rest = number; rest >= 10; rest /= 10) {
+            digits++;
+        }
+        byte[] text = Arrays.copyOf(keyPrefix, keyPrefix.length + digits);
+        long rest = number;
+        for (int at = text.length - 1; at >= keyPrefix.length; at--, rest /= 10) {
+            text[at] = (byte) ('0' + rest % 10);
+        }
+        return text;
+    }
+
+    /** Sleep until `due`, in stretches so that requests are heard; the last one is a spin where cores allow it. */
+    private void waitUntil(long due) {
+        long remaining = due - System.nanoTime();
+        while (remaining > spinNs) {
+            LockSupport.parkNanos(Math.min(remaining - spinNs, 50_000_000L));
+            listen();
+            if (ended || halted || child.leaving) {
+                return;
+            }
+            remaining = due - System.nanoTime();
+        }
+        while (System.nanoTime() < due) {
+            Thread.onSpinWait();
+        }
+    }
+
+    private void listen() {
+        for (Spec request = child.hear(); request != null; request = child.hear()) {
+            switch (request.text("do")) {
+                case "halt" -> {
+                    warming = false;
+                    halted = startNs != 0;
+                }
+                case "stop" -> ended = true;
+                default -> throw new IllegalArgumentException("a producer process knows no request " + request.text("do"));
+            }
+        }
+        if (child.leaving) {
+            warming = false;
+        }
+    }
+}

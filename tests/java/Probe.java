@@ -1,0 +1,108 @@
+package eventdrill;
+
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.apache.kafka.clients.consumer.CommitFailedException;
+import org.apache.kafka.clients.producer.BufferExhaustedException;
+import org.apache.kafka.common.KafkaException;
+import org.apache.kafka.common.errors.NotEnoughReplicasAfterAppendException;
+import org.apache.kafka.common.errors.NotEnoughReplicasException;
+import org.apache.kafka.common.errors.NetworkException;
+import org.apache.kafka.common.errors.RecordTooLargeException;
+import org.apache.kafka.common.errors.TimeoutException;
+
+/** Answers the tests' questions about the parts of the Java processes, a request and an answer a line. */
+final class Probe {
+    public static void main(String[] arguments) throws Exception {
+        BufferedReader in = new BufferedReader(new InputStreamReader(System.in));
+        for (String line = in.readLine(); line != null; line = in.readLine()) {
+            Spec request = new Spec(Json.object(line));
+            StringBuilder answer = new StringBuilder();
+            Json.write(answer, answer(request));
+            System.out.println(answer);
+            System.out.flush();
+        }
+    }
+
+    private static Object answer(Spec request) throws Exception {
+        return switch (request.text("ask")) {
+            case "clock" -> System.nanoTime();
+            case "echo" -> request.values().get("value");
+            case "draw" -> Draw.uniform(
+                    request.number("seed"), request.list("words").stream().mapToLong(each -> (Long) each).toArray());
+            case "column" -> column(Column.read(Path.of(request.text("path"))));
+            case "rows" -> rows(Path.of(request.text("path")), request.integer("count"), request.integer("capacity"));
+            case "outcomes" -> outcomes();
+            case "lateness" -> {
+                Lateness late = new Lateness();
+                request.list("values").forEach(each -> late.add((Long) each));
+                yield List.of(late.quantile(0.5), late.quantile(0.99), late.quantile(1.0), new Lateness().quantile(0.5));
+            }
+            case "value" -> {
+                byte[] filler = "abcde".getBytes();
+                byte[] value = Records.encode(request.number("owner"), 5, 3, 1234, filler, request.integer("bytes"));
+                StringBuilder hex = new StringBuilder();
+                for (byte each : value) {
+                    hex.append(String.format("%02x", each));
+                }
+                yield hex;
+            }
+            default -> throw new IllegalArgumentException(request.text("ask"));
+        };
+    }
+
+    private static Object column(Column column) {
+        List<Object> values = new ArrayList<>();
+        for (int i = 0; i < column.length; i++) {
+            values.add(column.get(i));
+        }
+        return values;
+    }
+
+    private static Object rows(Path path, int count, int capacity) throws Exception {
+        RowLog log = new RowLog(path, capacity);
+        for (int i = 0; i < count; i++) {
+            Row row = new Row(i % 2 == 0 ? Row.Kind.SEND : Row.Kind.COMMIT);
+            row.event = 1_000_000_000_000L + i;
+            row.root = 2;
+            row.key = 4;
+            row.offset = 5;
+            row.poll = 6;
+            row.retryDue = 8;
+            row.intended = 9;
+            row.started = 10;
+            row.ended = 11;
+            row.partition = 13;
+            row.attempt = 40_000;
+            row.eventType = 17;
+            row.process = 18;
+            row.group = 19;
+            row.topic = 20;
+            row.error = -192;
+            row.outcome = Row.Outcome.UNKNOWN;
+            log.append(row);
+        }
+        return "done";
+    }
+
+    private static Object outcomes() {
+        Map<String, Object> found = new LinkedHashMap<>();
+        List<Exception> errors = List.of(
+                new TimeoutException(), new BufferExhaustedException(""), new NetworkException(), new KafkaException("closed"),
+                new NotEnoughReplicasException(), new NotEnoughReplicasAfterAppendException(""), new RecordTooLargeException());
+        for (Exception each : errors) {
+            for (boolean handed : new boolean[] {true, false}) {
+                int code = Outcomes.ofSend(each, handed);
+                String name = each.getClass().getSimpleName() + (handed ? "" : " at once");
+                found.put(name, List.of(code, Outcomes.outcome(code, handed).name()));
+            }
+        }
+        found.put("commit", Outcomes.ofCommit(new CommitFailedException()));
+        return found;
+    }
+}
