@@ -21,7 +21,7 @@ from loadgen.recorder import event_types
 from rundata.rows import NONE
 from rundata.tables import Names
 from scenarios import faults
-from scenarios.clients import consumer_settings, producer_settings
+from scenarios.clients import Value, consumer_settings, producer_settings
 from scenarios.plan import NO_KEY, Plan
 from scenarios.quantities import format_duration
 from scenarios.schema import CollectReads, EveryCommit, Group
@@ -145,7 +145,7 @@ class Crew:
         settings = consumer_settings(self.plan.scenario, group_name)
         return {
             **self._common(name),
-            "settings": {**self.clients.connection(name), **settings.native, "group.id": group_name},
+            "settings": {**self.clients.connection(name), **_of_member(settings.native, name), "group.id": group_name},
             "group": group_name,
             "topics": list(group.topics),
             "protocol": settings.protocol,
@@ -371,3 +371,9 @@ def _intervals(plan: Plan, group: str) -> dict[str, Any]:
 def _range_shares(partitions: list[int], members: int) -> list[int]:
     """Return how many partitions each member gets from the range assignor, topic by topic."""
     return [sum(count // members + (place < count % members) for count in partitions) for place in range(members)]
+
+
+def _of_member(native: Mapping[str, Value], name: str) -> dict[str, Value]:
+    """Return a member's settings; a static one's instance id is the group's with the member's number."""
+    given = native.get("group.instance.id")
+    return dict(native) if given is None else {**native, "group.instance.id": f"{given}-{name.rpartition('/')[2]}"}

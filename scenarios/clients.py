@@ -252,6 +252,29 @@ def consumer_settings(scenario: Scenario, group: str) -> ConsumerSettings:
     )
 
 
+Assignor = Literal["range", "roundrobin", "sticky", "cooperative-sticky"]
+_ASSIGNORS: Mapping[str, Assignor] = {
+    "range": "range", "rangeassignor": "range",
+    "roundrobin": "roundrobin", "roundrobinassignor": "roundrobin",
+    "sticky": "sticky", "stickyassignor": "sticky",
+    "cooperative-sticky": "cooperative-sticky", "cooperativestickyassignor": "cooperative-sticky",
+}  # fmt: skip
+
+
+def assignor(scenario: Scenario, group: str) -> Assignor:
+    """Return the assignor of a classic group: the first of `partition.assignment.strategy`; both clients' default is range first."""
+    given = str(scenario.groups[group].settings.get("partition.assignment.strategy", "range"))
+    first = given.strip(" []").split(",")[0].strip().rsplit(".", 1)[-1].lower()
+    if first not in _ASSIGNORS:
+        raise ValueError(f"is {given!r}; it is range, roundrobin, sticky or cooperative-sticky")
+    return _ASSIGNORS[first]
+
+
+def is_static(scenario: Scenario, group: str) -> bool:
+    """Whether the members of a group keep their places over a restart (`group.instance.id`, to which each adds its number)."""
+    return "group.instance.id" in scenario.groups[group].settings
+
+
 def broker_setting(scenario: Scenario, name: str) -> Value:
     """Return a broker setting of the scenario, or Kafka's default; raise KeyError for one that EventDrill does not look at."""
     default = BROKER_DEFAULTS[name]

@@ -26,7 +26,7 @@ from scenarios.schema import EveryCommit, Group, Producer, Scenario, Setting, Se
 Found = Iterator[tuple[Path, str]]
 
 _OURS: Mapping[str, tuple[str, ...]] = {
-    "client": ("bootstrap.servers", "metadata.broker.list", "client.id", "group.id", "group.instance.id"),
+    "client": ("bootstrap.servers", "metadata.broker.list", "client.id", "group.id"),
     "broker": (
         "node.id", "broker.id", "process.roles", "listeners", "advertised.listeners", "controller.listener.names",
         "inter.broker.listener.name", "listener.security.protocol.map", "controller.quorum.voters",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import simpy
 
-from scenarios.clients import consumer_settings
+from scenarios.clients import assignor, consumer_settings, is_static
 from scenarios.faults import MemberCrash, MemberLeave
 from sim import kernel
 from sim.clock import Control, Signal
@@ -17,6 +17,7 @@ from sim.world import (
     AT_WORK,
     BATCH_LEFT,
     DUE,
+    EPOCH,
     FENCED,
     FINISHED,
     FIRST_WORKER,
@@ -27,6 +28,7 @@ from sim.world import (
     INTERVAL,
     LAST_COMMIT,
     LATE_AT,
+    LEADER,
     LIFE,
     NEVER,
     NONE,
@@ -60,6 +62,8 @@ class Seat:
 
     member: "Member"
     is_live: bool = True
+    absences: int = 0
+    """How often a static member came back to it."""
 
 
 def range_assignment(seats: list[Seat], topics: list[list[int]]) -> Assignment:
@@ -74,6 +78,12 @@ def range_assignment(seats: list[Seat], topics: list[list[int]]) -> Assignment:
             given[seat] += partitions[begin:end]
             begin = end
     return given
+
+
+def round_robin_assignment(seats: list[Seat], partitions: list[int]) -> Assignment:
+    """Return Kafka's round-robin assignor: all partitions dealt to the members in the order of client ids."""
+    in_order = sorted(seats, key=lambda seat: seat.member.client_id)
+    return {seat: partitions[index :: len(in_order)] for index, seat in enumerate(in_order)}
 
 
 def uniform_assignment(seats: list[Seat], before: Assignment, partitions: list[int]) -> Assignment:
@@ -107,8 +117,10 @@ class Member:
         self.must_leave = self.must_rejoin = self.wants_to_rejoin = False
         self.must_give_up: set[int] = set()
         self.seat: Seat
+        self.leaves_by = 0
+        """The fault that makes it leave."""
 
-    def start(self, *, assigned: bool) -> None:
+    def start(self, *, assigned: bool, seat: Seat | None = None) -> None:
         """Begin to live, with an assignment or waiting for one."""
         w = self.system.at_now()
         row = w.member[self.index]
@@ -119,7 +131,7 @@ class Member:
         self.must_give_up = set()
         row[HAS_DUTY] = 0
         self.alive = True
-        self._sit_down()
+        self._sit_down(seat)
         row[DUE] = self.system.clock.now + w.group[self.group.code, INTERVAL]
         if assigned:
             kernel.enter_poll_loop(w, self.index)
@@ -146,12 +158,21 @@ class Member:
         w.answer[self.index, :, :, A_TO] = w.answer[self.index, :, :, A_FROM]
         kernel.wake_fetches(w, self.index)
 
-    def _sit_down(self) -> None:
-        """Take a seat; what was committed from another one is fenced."""
+    def _sit_down(self, seat: Seat | None = None) -> None:
+        """Take a seat, a new one unless it is given; what was committed before is fenced."""
         row = self.system.world.member[self.index]
         row[SEAT] += 1
         row[FENCED] = 0
-        self.seat, self.evicted = Seat(self), False
+        self.seat, self.evicted = seat or Seat(self), False
+
+    def gets_more(self, partitions: list[int]) -> None:
+        """Keep what one has, and read these too (cooperative); one that waits for its first assignment begins."""
+        if self.system.world.member[self.index, STATE] == WAITING:
+            self.gets(partitions)
+            return
+        self.is_back = False
+        for partition in partitions:
+            self.owns(partition, self.group.position(partition))
 
     def gets(self, partitions: list[int]) -> None:
         """Take an assignment and read from what is committed on."""
@@ -207,6 +228,10 @@ class Member:
             self._leave()
         elif self.evicted:
             self._join_again()
+        elif self.must_rejoin and self.group.is_cooperative:
+            self.must_rejoin, self.is_back = False, True
+            self.group.changed.give()
+            kernel.enter_poll_loop(w, self.index)
         elif self.must_rejoin:
             self._drop()
             self._wait_for_assignment()
@@ -227,6 +252,7 @@ class Member:
             ring[place] = stretch
         row[RING_HEAD], row[RING_COUNT] = 0, len(kept)
         row[RING_EVENTS] = sum(int(stretch[RG_TO] - stretch[RG_FROM]) for stretch in kept)
+        self.group.gave_all_up()
 
     def evict(self) -> None:
         """Be no member any more, and go on with the batch as if one were; the group learns at once."""
@@ -268,6 +294,8 @@ class Member:
         self.alive = self.is_back = self.seat.is_live = False
         if self.evicted:
             self.group.changed.give()
+        elif self.group.is_static and not self.stopped:
+            self.group.left_for_a_while(self.seat)
         else:
             self.group.remove(self.seat)
 
@@ -289,6 +317,9 @@ class Group:
         self.code = system.names.groups.index(name)
         what = scenario.groups[name]
         self.settings = consumer_settings(scenario, name)
+        self.assignor, self.is_static = assignor(scenario, name), is_static(scenario, name)
+        self.is_cooperative = self.settings.protocol == "classic" and self.assignor == "cooperative-sticky"
+        self.coordinator = system.coordinator_of(name)
         self.topics = [
             [system.places[f"{topic}/{number}"] for number in range(scenario.topics[topic].partitions)]
             for topic in what.topics
@@ -320,7 +351,7 @@ class Group:
             self._take_over(given[0].owners)
         elif self.settings.protocol == "classic":
             self.joined = [member.seat for member in self.members]
-            self.target = range_assignment(self.joined, self.topics)
+            self.target = self._classic_assignment(self.joined)
         else:
             for number in self.system.draws.join_order(self.code):
                 self.joined.append(self.members[number - 1].seat)
@@ -342,6 +373,17 @@ class Group:
         names = " ".join(self.system.partitions[partition].name for partition in partitions)
         self.system.incident("assignment", seat.member.name, names)
 
+    def _classic_assignment(self, seats: list[Seat]) -> Assignment:
+        match self.assignor:
+            case "range":
+                return range_assignment(seats, self.topics)
+            case "roundrobin":
+                return round_robin_assignment(seats, [p for partitions in self.topics for p in partitions])
+            case "sticky" | "cooperative-sticky":
+                by_name = sorted(seats, key=lambda seat: seat.member.client_id)
+                had = {seat: [p for p, owner in self.owner.items() if owner is seat] for seat in seats}
+                return uniform_assignment(by_name, had, self.partitions)
+
     def position(self, partition: int) -> int:
         """Return where a new owner begins to read."""
         return int(self.system.world.committed[self.code, partition])
@@ -361,29 +403,87 @@ class Group:
             was_member = not member.evicted
             member.crash()
             if was_member:
-                self.clock.process(self._expire(member.seat, index))
+                self.clock.process(self._expire(member.seat, index, self.clock.now))
         else:
-            member.must_leave = True
+            member.must_leave, member.leaves_by = True, index
             member.has_duty()
         yield self.clock.control(planned.end_ns, Control.end, index)
         while member.alive:
             yield self.changed.wait()
+        seat = member.seat
+        # The new protocol refuses an instance id that somebody seems to have still (UNRELEASED_INSTANCE_ID).
+        while (
+            self.is_static
+            and self.settings.protocol == "consumer"
+            and isinstance(fault, MemberCrash)
+            and seat in self.joined
+        ):
+            yield self.changed.wait()
         if member.stopped:
             return
         system.incident("restart", member.name, cause=planned.label)
+        if self.is_static and seat in self.joined:
+            self._takes_back(seat)
+            return
         by_heartbeat = self.settings.protocol == "consumer"
         member.start(assigned=by_heartbeat)
         if by_heartbeat:
             member.start_fetching()
         self.joins(member.seat, planned.label)
 
-    def _expire(self, seat: Seat, index: int) -> Process:
-        """Give a crashed member up when its session is over; until then it keeps its place."""
+    def _takes_back(self, seat: Seat) -> None:
+        """Let a static member have the place that it left, and what it had."""
+        seat.absences += 1
+        seat.is_live = True
+        is_stable = not (self.gathering or self.settling)
+        seat.member.start(assigned=is_stable, seat=seat)
+        if not is_stable:
+            return
+        owned = sorted(p for p, owner in self.owner.items() if owner is seat)
+        seat.member.gets(owned)
+        if self.settings.protocol == "consumer":
+            self._catch_up(seat, owned)
+
+    def _catch_up(self, seat: Seat, owned: list[int]) -> None:
+        """Tell a static member that is back what was decided without it (consumer protocol)."""
+        meant = self.target.get(seat, [])
+        lost = set(owned) - set(meant)
+        if lost:
+            seat.member.must_give_up |= lost
+            seat.member.has_duty()
+        for partition in meant:
+            if partition not in owned:
+                self.clock.process(self._move(partition, seat, self.target_since[partition]))
+
+    def left_for_a_while(self, seat: Seat) -> None:
+        """Keep the place of a static member that ended in good order."""
+        self.clock.process(self._expire(seat, seat.member.leaves_by, self.clock.now))
+        self.changed.give()
+
+    def _expire(self, seat: Seat, index: int, left_ns: int) -> Process:
+        """Give a member that went silent up when its session is over; until then it keeps its place.
+
+        A new coordinator begins everybody's session anew.
+        """
+        absence, epoch = seat.absences, self._coordinator_epoch()
         settings, code = self.settings, seat.member.code
         over_ns = self.system.draws.session_expired_ns(code, index, settings.session_timeout_ns, settings.heartbeat_ns)
+        over_ns += left_ns - self.system.plan.faults[index].begin_ns
         yield self.clock.control(over_ns, Control.expiry, index)
-        self.system.incident("session expired", seat.member.name, cause=self.system.plan.faults[index].label)
-        self.remove(seat)
+        given = (index, seat.member.name) in self.system.draws.observed.session_expired_ns
+        while not given:
+            now = self._coordinator_epoch()
+            if now is None:
+                yield self.system.news.wait()
+            elif now != epoch:
+                epoch = now
+                led_since_ns = self.system.led_since_ns[self.coordinator]
+                yield self.clock.control(led_since_ns + settings.session_timeout_ns, Control.expiry, index)
+            else:
+                break
+        if seat.absences == absence and seat in self.joined:
+            self.system.incident("session expired", seat.member.name, cause=self.system.plan.faults[index].label)
+            self.remove(seat)
 
     def joins(self, seat: Seat, cause: str) -> None:
         """Take a new member."""
@@ -412,6 +512,18 @@ class Group:
     def _learn(self, seat: Seat, number: int) -> int:
         return self.system.draws.learn(seat.member.code, self.settings.heartbeat_ns)[number]
 
+    # ---- the coordinator -----------------------------------------------------------------------------------------
+
+    def _coordinator_epoch(self) -> int | None:
+        """Return the leader epoch of the group's offsets partition, or None while it has no leader."""
+        part = self.system.world.part[self.coordinator]
+        return None if part[LEADER] == NONE else int(part[EPOCH])
+
+    def _until_heard(self, seat: Seat) -> Process:
+        """Wait until a member knows the coordinator, which alone can tell it anything."""
+        while seat.is_live and not self.system.world.knows[seat.member.code, self.coordinator]:
+            yield self.system.news.wait()
+
     # ---- classic protocol ------------------------------------------------------------------------------------------
 
     def _classic_rebalance(self, cause: str) -> Process:
@@ -427,17 +539,37 @@ class Group:
         seats = list(self.joined)
         rejoin_ns = self.system.draws.rejoin(self.code)[number]
         yield self.clock.control(self.clock.now + rejoin_ns, Control.rebalance, self.code)
-        self.settling = False
-        for seat, partitions in range_assignment(seats, self.topics).items():
-            if seat.is_live:
+        while self._coordinator_epoch() is None:
+            yield self.system.news.wait()
+        self.target = self._classic_assignment(seats)
+        for seat, partitions in self.target.items():
+            if self.is_cooperative:
+                self._adjust(seat, partitions)
+            elif seat.is_live:
+                self.owner.update(dict.fromkeys(partitions, seat))
                 self._tell_assignment(seat, partitions)
                 seat.member.gets(partitions)
+        self.settling = False
         if self.again:
             self.again = False
             self._rebalance(cause)
 
+    def _adjust(self, seat: Seat, partitions: list[int]) -> None:
+        """Let a member have at once what nobody has, and give up what is meant for others (cooperative)."""
+        if not seat.is_live:
+            return
+        free = [p for p in partitions if p not in self.owner]
+        self.owner.update(dict.fromkeys(free, seat))
+        self._tell_assignment(seat, partitions)
+        seat.member.gets_more(free)
+        lost = {p for p, owner in self.owner.items() if owner is seat and p not in partitions}
+        if lost:
+            seat.member.must_give_up |= lost
+            seat.member.has_duty()
+
     def _tell(self, seat: Seat, learn_ns: int) -> Process:
         yield self.clock.control(self.clock.now + learn_ns, Control.rebalance, seat.member.code)
+        yield from self._until_heard(seat)
         if seat.is_live:
             seat.member.must_rejoin = True
             seat.member.has_duty()
@@ -468,6 +600,7 @@ class Group:
             yield self.changed.wait()
         beats = max(0, -((first_ns - clock.now) // interval_ns))
         yield clock.control(first_ns + beats * interval_ns, Control.rebalance, to.member.code)
+        yield from self._until_heard(to)
         if self.target_since[partition] == number and to.is_live:
             self.owner[partition] = to
             self._tell_assignment(to, [partition])
@@ -475,6 +608,7 @@ class Group:
 
     def _take_away(self, partition: int, owner: Seat, number: int) -> Process:
         yield self.clock.control(self.clock.now + self._learn(owner, number), Control.rebalance, owner.member.code)
+        yield from self._until_heard(owner)
         if self.target_since[partition] == number and owner.is_live:
             owner.member.must_give_up.add(partition)
             owner.member.has_duty()
@@ -483,3 +617,8 @@ class Group:
         """Let the new owner have a partition."""
         self.owner.pop(partition, None)
         self.changed.give()
+
+    def gave_all_up(self) -> None:
+        """Have what was given up assigned anew (cooperative)."""
+        if self.is_cooperative:
+            self._rebalance("partitions given up")

@@ -24,7 +24,7 @@ from scenarios.partitioners import coordinator_partition
 from scenarios.plan import Plan, replica_assignment
 from scenarios.quantities import SECOND
 from sim import kernel
-from sim.clock import Clock, Control
+from sim.clock import Clock, Control, Signal
 from sim.draws import Draws
 from sim.groups import Group
 from sim.world import EPOCH, HALTED, LEADER, NONE, NOW, World
@@ -56,6 +56,10 @@ class System:
         self.unavailable: set[int] = set()
         """Brokers from the begin of a fault until they are in sync again."""
         self.down: set[int] = set()
+        self.news = Signal(self.clock)
+        """Given whenever a leader is lost or elected, or somebody finds one."""
+        self.led_since_ns: dict[int, int] = {}
+        """By partition that changed its leader: since when it has the present one."""
         self.offsets_partitions = int(broker_setting(plan.scenario, "offsets.topic.num.partitions"))
         self.partitions = self._partitions()
         self.places = {partition.name: partition.number for partition in self.partitions}
@@ -192,6 +196,7 @@ class System:
             if broker in partition.in_sync:
                 self._replicas_changed(partition)
         kernel.break_connections(world, broker)
+        self.news.give()
         return led
 
     def _elect(self, broker: int, led: list[Replicas], index: int) -> None:
@@ -214,6 +219,8 @@ class System:
         part = self.world.part[partition.number]
         part[LEADER] = broker
         part[EPOCH] += 1
+        self.led_since_ns[partition.number] = self.clock.now
+        self.news.give()
         if partition.is_users:
             self.incident("election", partition.name, f"leader {broker}", self.plan.faults[index].label)
         for code in range(len(self.names.processes)):
@@ -224,6 +231,7 @@ class System:
         yield self.clock.control(at_ns, Control.election, code)
         if self.world.part[number, LEADER] != NONE and self.world.part[number, EPOCH] == epoch:
             kernel.learned(self.at_now(), code, number)
+            self.news.give()
 
     def _replicas_changed(self, partition: Replicas) -> None:
         """See anew whether the high watermark may move."""

@@ -54,6 +54,7 @@ class Partition:
         self.leader: int | None = replicas[0]
         self.in_sync = list(replicas)
         self.epoch = 0
+        self.led_since_ns = 0
         self.halted = len(replicas) < self.min_in_sync
         self.log: list[Record] = []
         self.requests: list[Request] = []

@@ -8,7 +8,7 @@ import simpy
 from plain_brokers import OFFSETS_PARTITIONS
 from plain_clock import Control, Signal
 from plain_members import Member, Seat
-from scenarios.clients import consumer_settings
+from scenarios.clients import assignor, consumer_settings, is_static
 from scenarios.faults import FailingWork, MemberCrash, MemberLeave, SlowWork
 from scenarios.partitioners import coordinator_partition
 from scenarios.schema import CollectReads, EveryCommit
@@ -31,6 +31,15 @@ def range_assignment(seats: list[Seat], topics: list[list["Partition"]]) -> Assi
             share = len(partitions) // len(in_order) + (index < len(partitions) % len(in_order))
             given[seat] += rest[:share]
             rest = rest[share:]
+    return given
+
+
+def round_robin_assignment(seats: list[Seat], topics: list[list["Partition"]]) -> Assignment:
+    """Deal all partitions, in the order of topic and number, to the members in the order of client ids."""
+    in_order = sorted(seats, key=lambda seat: seat.member.client_id)
+    given: Assignment = {seat: [] for seat in in_order}
+    for turn, partition in enumerate(p for partitions in topics for p in partitions if in_order):
+        given[in_order[turn % len(in_order)]].append(partition)
     return given
 
 
@@ -65,6 +74,8 @@ class Group:
         what = scenario.groups[name]
         self.settings = consumer_settings(scenario, name)
         self.protocol, self.failures, self.commit = self.settings.protocol, what.failures, what.commit
+        self.assignor, self.is_static = assignor(scenario, name), is_static(scenario, name)
+        self.is_cooperative = self.protocol == "classic" and self.assignor == "cooperative-sticky"
         self.commit_word = "every" if isinstance(what.commit, EveryCommit) else what.commit
         self.interval_ns = self._interval_ns()
         reads = what.reads
@@ -110,7 +121,7 @@ class Group:
             member.start(assigned=True)
         if self.protocol == "classic":
             self.joined = [member.seat for member in self.all_members]
-            self.target = range_assignment(self.joined, self.topics)
+            self.target = self._classic_assignment(self.joined)
         else:
             for number in self.model.draws.join_order(self.code):
                 self.joined.append(self.all_members[number - 1].seat)
@@ -118,6 +129,18 @@ class Group:
         for seat, partitions in self.target.items():
             seat.member.gets(partitions)
             self.owner.update(dict.fromkeys(partitions, seat))
+
+    def _classic_assignment(self, seats: list[Seat]) -> Assignment:
+        self.model.fired[f"assignor {self.assignor}"] += 1
+        match self.assignor:
+            case "range":
+                return range_assignment(seats, self.topics)
+            case "roundrobin":
+                return round_robin_assignment(seats, self.topics)
+            case _:
+                by_name = sorted(seats, key=lambda seat: seat.member.client_id)
+                had = {seat: [p for p, owner in self.owner.items() if owner is seat] for seat in seats}
+                return uniform_assignment(by_name, had if self.model.rules.stickiness else {}, self.partitions)
 
     # ---- what is committed -----------------------------------------------------------------------------------------
 
@@ -145,28 +168,73 @@ class Group:
             was_member = not member.evicted
             member.crash()
             if was_member:
-                self.clock.process(self._expire(member.seat, index))
+                self.clock.process(self._expire(member.seat, index, self.clock.now))
         else:
-            member.must_leave = True
+            member.must_leave, member.leaves_by = True, index
             member.duty.give()
         yield self.clock.control(planned.end_ns, Control.end, index)
         while member.alive:
             yield self.changed.wait()
+        seat = member.seat
+        while self.is_static and self.protocol == "consumer" and isinstance(fault, MemberCrash) and seat in self.joined:
+            self.model.fired["instance id not released"] += 1
+            yield self.changed.wait()
         if not member.stopped:
             self.model.incident("restart", member.name)
+            if self.is_static and seat in self.joined and self.model.rules.static_members:
+                self.model.fired[f"static member back {self.protocol}"] += 1
+                self._takes_back(seat)
+                return
             member.start(assigned=self.protocol == "consumer")
             if self.protocol == "consumer":
                 member.start_fetching()
             self.joins(member.seat)
 
-    def _expire(self, seat: Seat, index: int) -> Process:
-        """Give a crashed member up when its session is over; until then it keeps its place."""
+    def _takes_back(self, seat: Seat) -> None:
+        """Let a static member have the place that it left, and what it had."""
+        seat.absences += 1
+        seat.is_live = True
+        seat.member.start(assigned=not (self.gathering or self.settling), seat=seat)
+        if self.gathering or self.settling:
+            return
+        owned = sorted((p for p, owner in self.owner.items() if owner is seat), key=self.place)
+        seat.member.gets(owned)
+        if self.protocol == "consumer":
+            meant = self.target.get(seat, [])
+            lost = set(owned) - set(meant)
+            if lost:
+                seat.member.must_give_up |= lost
+                seat.member.duty.give()
+            for partition in meant:
+                if partition not in owned:
+                    self.model.fired["static member catches up"] += 1
+                    self.clock.process(self._move(partition, seat, self.target_since[partition]))
+
+    def left_for_a_while(self, seat: Seat) -> None:
+        """Keep the place of a static member that ended in good order."""
+        self.clock.process(self._expire(seat, seat.member.leaves_by, self.clock.now))
+        self.changed.give()
+
+    def _expire(self, seat: Seat, index: int, left_ns: int) -> Process:
+        """Give a member that went silent up when its session is over; until then it keeps its place."""
+        absence, epoch = seat.absences, self.coordinator.epoch
         settings, code = self.settings, seat.member.code
         session_ns = settings.session_timeout_ns if self.model.rules.session_wait else settings.heartbeat_ns
         over_ns = self.model.draws.session_expired_ns(code, index, session_ns, settings.heartbeat_ns)
+        over_ns += left_ns - self.model.plan.faults[index].begin_ns
         yield self.clock.control(over_ns, Control.expiry, index)
-        self.model.incident("session expired", seat.member.name)
-        self.remove(seat)
+        while self.model.rules.coordinator_failover:
+            if self.coordinator.leader is None:
+                yield self.model.news.wait()
+            elif self.coordinator.epoch != epoch:
+                self.model.fired["session began anew"] += 1
+                epoch = self.coordinator.epoch
+                yield self.clock.control(self.coordinator.led_since_ns + session_ns, Control.expiry, index)
+            else:
+                break
+        if seat.absences == absence and seat in self.joined:
+            self.model.incident("session expired", seat.member.name)
+            self.remove(seat)
 
     def joins(self, seat: Seat) -> None:
         """Take a new member."""
@@ -195,6 +263,14 @@ class Group:
     def _learn(self, seat: Seat, number: int) -> int:
         return self.model.draws.learn(seat.member.code, self.settings.heartbeat_ns)[number]
 
+    def _until_heard(self, seat: Seat) -> Process:
+        """Wait until a member knows the coordinator, which alone can tell it anything."""
+        while seat.is_live and not self.model.knows(seat.member.code, self.coordinator):
+            if not self.model.rules.coordinator_failover:
+                return
+            self.model.fired["heartbeat waits for the coordinator"] += 1
+            yield self.model.news.wait()
+
     # ---- classic protocol ------------------------------------------------------------------------------------------
 
     def _classic_rebalance(self) -> Process:
@@ -210,18 +286,39 @@ class Group:
         seats = list(self.joined)
         rejoin_ns = self.model.draws.rejoin(self.code)[number]
         yield self.clock.control(self.clock.now + rejoin_ns, Control.rebalance, self.code)
-        self.settling = False
-        for seat, partitions in range_assignment(seats, self.topics).items():
-            if seat.is_live:
+        while self.coordinator.leader is None and self.model.rules.coordinator_failover:
+            self.model.fired["rebalance waits for the coordinator"] += 1
+            yield self.model.news.wait()
+        self.target = self._classic_assignment(seats)
+        for seat, partitions in self.target.items():
+            if self.is_cooperative:
+                self._adjust(seat, partitions)
+            elif seat.is_live:
+                self.owner.update(dict.fromkeys(partitions, seat))
                 self.model.incident("assignment", seat.member.name, " ".join(map(str, partitions)))
                 seat.member.gets(partitions)
+        self.settling = False
         if self.again:
             self.model.fired["rebalance after rebalance"] += 1
             self.again = False
             self._rebalance()
 
+    def _adjust(self, seat: Seat, partitions: list["Partition"]) -> None:
+        """Let a member have at once what nobody has, and give up what is meant for others (cooperative)."""
+        if not seat.is_live:
+            return
+        free = [p for p in partitions if p not in self.owner]
+        self.owner.update(dict.fromkeys(free, seat))
+        self.model.incident("assignment", seat.member.name, " ".join(map(str, partitions)))
+        seat.member.gets_more(free)
+        lost = {p for p, owner in self.owner.items() if owner is seat and p not in partitions}
+        if lost:
+            seat.member.must_give_up |= lost
+            seat.member.duty.give()
+
     def _tell(self, seat: Seat, learn_ns: int) -> Process:
         yield self.clock.control(self.clock.now + learn_ns, Control.rebalance, seat.member.code)
+        yield from self._until_heard(seat)
         if seat.is_live:
             seat.member.must_rejoin = True
             seat.member.duty.give()
@@ -252,6 +349,7 @@ class Group:
             yield self.changed.wait()
         beats = max(0, -((first_ns - clock.now) // interval_ns))
         yield clock.control(first_ns + beats * interval_ns, Control.rebalance, to.member.code)
+        yield from self._until_heard(to)
         if self.target_since[partition] == number and to.is_live:
             self.owner[partition] = to
             self.model.incident("assignment", to.member.name, str(partition))
@@ -259,6 +357,7 @@ class Group:
 
     def _take_away(self, partition: "Partition", owner: Seat, number: int) -> Process:
         yield self.clock.control(self.clock.now + self._learn(owner, number), Control.rebalance, owner.member.code)
+        yield from self._until_heard(owner)
         if self.target_since[partition] == number and owner.is_live:
             owner.member.must_give_up.add(partition)
             owner.member.duty.give()
@@ -268,3 +367,9 @@ class Group:
         self.model.fired["partition given up"] += 1
         self.owner.pop(partition, None)
         self.changed.give()
+
+    def gave_all_up(self) -> None:
+        """Have what was given up assigned anew (cooperative)."""
+        if self.is_cooperative:
+            self.model.fired["second round"] += 1
+            self._rebalance()

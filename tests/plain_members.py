@@ -25,6 +25,8 @@ class Seat:
 
     member: "Member"
     is_live: bool = True
+    absences: int = 0
+    """How often a static member came back to it."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,8 @@ class Member:
         """Grows when its fetches are dropped."""
         self.alive = False
         self.stopped = False
+        self.leaves_by = 0
+        """The fault that makes it leave."""
         self.duty, self.arrived, self.assigned = Signal(self.clock), Signal(self.clock), Signal(self.clock)
         self.owned: dict[Partition, int] = {}
         """Its partitions, and the ownership under which it has each."""
@@ -85,13 +89,13 @@ class Member:
         self.last_commit: simpy.Event | None = None
         self.must_leave = self.must_rejoin = self.is_back = False
         self.must_give_up: set[Partition] = set()
-        self.evicted = self.has_batch = False
+        self.evicted = self.has_batch = self.waits = False
 
-    def start(self, *, assigned: bool) -> None:
+    def start(self, *, assigned: bool, seat: Seat | None = None) -> None:
         """Begin to live, with an assignment or waiting for one."""
         self.forget()
         self.alive = True
-        self.seat = Seat(self)
+        self.seat = seat or Seat(self)
         self.due_ns = self.clock.now + self.group.interval_ns
         self.process = self.clock.process(self._live(assigned))
 
@@ -444,6 +448,9 @@ class Member:
             yield from self._leave()
         elif self.evicted:
             yield from self._join_again()
+        elif self.must_rejoin and self.group.is_cooperative:
+            self.must_rejoin, self.is_back = False, True
+            self.group.changed.give()
         elif self.must_rejoin:
             self.drop()
             yield from self._wait_for_assignment()
@@ -453,6 +460,7 @@ class Member:
                 self.group.gave_up(partition)
             self.must_give_up.clear()
             self.queue = deque(read for read in self.queue if self.owned.get(read.partition) == read.ownership)
+            self.group.gave_all_up()
 
     def _settle_commits(self) -> Process:
         if self.group.interval_ns:
@@ -483,13 +491,23 @@ class Member:
             self.group.joins(self.seat)
 
     def _wait_for_assignment(self) -> Process:
-        self.must_rejoin, self.is_back = False, True
+        self.must_rejoin, self.is_back, self.waits = False, True, True
         self.group.changed.give()
         while self.is_back:
             yield self.assigned.wait() | self.duty.wait()
             if self.must_leave:
                 yield from self._leave()
                 return
+        self.waits = False
+
+    def gets_more(self, partitions: list["Partition"]) -> None:
+        """Keep what one has, and read these too (cooperative); one that waits for its first assignment begins."""
+        if self.waits:
+            self.gets(partitions)
+            return
+        self.is_back = False
+        for partition in partitions:
+            self.owns(partition, self.group.position(partition))
 
     def gets(self, partitions: list["Partition"]) -> None:
         """Take an assignment and read from what is committed on."""
@@ -505,6 +523,8 @@ class Member:
         self.alive = self.is_back = self.seat.is_live = self.has_batch = False
         if self.evicted:
             self.group.changed.give()
+        elif self.group.is_static and not self.stopped and self.model.rules.static_members:
+            self.group.left_for_a_while(self.seat)
         else:
             self.group.remove(self.seat)
 

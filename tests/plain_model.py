@@ -65,6 +65,9 @@ class Rules:
     final_commit: bool = True
     poll_interval: bool = True
     fence_of_the_evicted: bool = True
+    stickiness: bool = True
+    coordinator_failover: bool = True
+    static_members: bool = True
 
 
 class Model:
@@ -244,6 +247,8 @@ class Model:
     def _leads(self, broker: int, partition: Partition, elected_ns: int, index: int) -> None:
         partition.leader = broker
         partition.epoch += 1
+        partition.led_since_ns = self.clock.now
+        self.news.give()
         if partition.topic != OFFSETS:
             self.incident("election", str(partition), f"leader {broker}")
         for code in range(len(self.names.processes)):

@@ -149,6 +149,12 @@ def _group(choose: random.Random, topics: list[str]) -> dict[str, Any]:
     settings: dict[str, Any] = {"group.protocol": protocol}
     if protocol == "classic":
         settings |= {"session.timeout.ms": choose.choice([100, 300]), "heartbeat.interval.ms": choose.choice([20, 50])}
+        if choose.random() < 0.7:
+            settings["partition.assignment.strategy"] = choose.choice(
+                ["range,roundrobin", "roundrobin", "sticky", *["cooperative-sticky"] * 3]
+            )
+    if choose.random() < 0.25:
+        settings["group.instance.id"] = "static"
     if choose.random() < 0.4:
         settings["max.poll.interval.ms"] = settings.get("session.timeout.ms", choose.choice([20, 60, 100]))
     if choose.random() < 0.3:
