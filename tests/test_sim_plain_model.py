@@ -1,7 +1,5 @@
 """Both models against cases worked out by hand and against queueing theory: agreement of the two alone would not tell what both have wrong."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -10,6 +8,7 @@ from both_models import Run, in_both_models
 from by_hand import constant, ms
 from plain_model import simulate_plainly
 from random_scenarios import random_case
+from reading_groups import readers, spread
 from rundata.rows import NONE, Kind, Outcome
 from rundata.tables import RunData
 from scenarios.profiles import Profile
@@ -183,25 +182,6 @@ def test_a_stopped_broker_moves_its_leaders_at_once_and_is_registered_when_its_s
 # ---- who reads what ------------------------------------------------------------------------------------------------
 
 
-def readers(data: RunData, from_ms: float = 0, to_ms: float = float("inf")) -> dict[int, set[str]]:
-    """Return by partition of the first topic who was handed its events in a stretch of time."""
-    found: dict[int, set[str]] = {}
-    for row in data.operations[data.operations["kind"] == Kind.delivery]:
-        if from_ms <= row["started_ns"] / MILLISECOND < to_ms and row["topic"] == 0:
-            found.setdefault(int(row["partition"]), set()).add(data.names.processes[row["process"]])
-    return found
-
-
-def spread(members: int, partitions: int, protocol: str = "classic", **more: Any) -> dict[str, Any]:
-    """Return changes: 100 events a second with keys over so many partitions, and so many members."""
-    return {
-        "topics__a": {"partitions": partitions, "replication": 1},
-        "producers__p": {"topic": "a", "key": "sequence", "arrivals": {"rate": "100/s", "spacing": "even"}},
-        "groups__g": {"topics": ["a"], "work": "1ms", "members": members, "settings": {"group.protocol": protocol}},
-        **more,
-    }
-
-
 @in_both_models
 def test_the_range_assignor_gives_the_first_members_one_more(run: Run) -> None:
     """Kafka's example: 5 partitions over 3 members are 2, 2 and 1 in a row."""
@@ -328,71 +308,3 @@ def test_every_run_of_the_plain_model_keeps_its_books(number: int) -> None:
     deliveries = data.operations[data.operations["kind"] == Kind.delivery]
     assert (deliveries["started_ns"] >= data.plan.intended_ns[deliveries["event_id"]]).all()
     assert NONE not in deliveries["offset"].tolist()
-
-
-@in_both_models
-def test_a_member_that_does_not_call_in_time_goes_on_and_its_commit_is_refused(run: Run) -> None:
-    """A batch of two events of 20 s with 30 s to call again, begun at 5.125 ms: evicted 30 s later, done and back after 40 s.
-
-    Both events are done, so nothing is left to wait for; nothing is committed.
-    """
-    burst = {"for": "1ms", "rate": "2000/s", "spacing": "even"}
-    producer = {"topic": "a", "share": "arrivals", "arrivals": [burst, {"for": "999ms", "rate": "0/s"}]}
-    settings = {"max.poll.interval.ms": 30_000, "session.timeout.ms": 10_000}
-    data = run(producers__p=producer, groups__g={"topics": ["a"], "work": "20s", "settings": settings}, drain="120s")
-
-    moves = [(i.kind, i.time_ns / MILLISECOND) for i in data.incidents if i.kind in ("eviction", "restart")]
-    assert moves == [("eviction", 30_005.25), ("restart", 40_005.25)]
-    assert ms(data, Kind.try_) == [20_005.25, 40_005.25]
-    assert ms(data, Kind.commit) == []
-
-
-@pytest.mark.parametrize("protocol", ["classic", "consumer"])
-def test_a_static_member_that_leaves_and_is_back_in_time_moves_nothing(run: Run, protocol: str) -> None:
-    """Member 2 of 2 is away from 300 to 600 ms: its partitions wait, and nobody rebalances."""
-    leave = {"fault": "member_leave", "member": "g/2", "at": "300ms", "for": "300ms"}
-    changes = spread(2, 4, protocol, faults=[leave])
-    changes["groups__g"]["settings"]["group.instance.id"] = "static"
-    data = run(**changes)
-
-    assert readers(data, 300, 600) == {0: {"g/1"}, 1: {"g/1"}}
-    assert readers(data, 600) == {0: {"g/1"}, 1: {"g/1"}, 2: {"g/2"}, 3: {"g/2"}}
-    assert [i.kind for i in data.incidents if i.kind == "rebalance"] == []
-
-
-def test_the_round_robin_assignor_deals_one_by_one(run: Run) -> None:
-    """Five partitions over three members: 1 has 0 and 3, 2 has 1 and 4, 3 has 2."""
-    changes = spread(3, 5)
-    changes["groups__g"]["settings"]["partition.assignment.strategy"] = "roundrobin"
-
-    assert readers(run(**changes)) == {0: {"g/1"}, 1: {"g/2"}, 2: {"g/3"}, 3: {"g/1"}, 4: {"g/2"}}
-
-
-def test_a_cooperative_rebalance_lets_the_others_read_on(run: Run) -> None:
-    """Member 3 of 3 leaves at 300 ms: 1 and 2 keep what they had and share what is free; eager ones drop all and start again."""
-    leave = {"fault": "member_leave", "member": "g/3", "at": "300ms", "for": "2s"}
-    changes = spread(3, 6, faults=[leave])
-    changes["groups__g"]["settings"]["partition.assignment.strategy"] = "cooperative-sticky"
-    data = run(**changes)
-
-    before, after = readers(data, 0, 300), readers(data, 300, 1000)
-    assert {p: who for p, who in before.items() if who != {"g/3"}} == {
-        p: who for p, who in after.items() if before[p] != {"g/3"}
-    }
-    assert sorted(w for who in after.values() for w in who) == ["g/1"] * 3 + ["g/2"] * 3
-
-
-def test_a_new_coordinator_begins_the_sessions_anew(run: Run) -> None:
-    """The member dies at 0.5 s, 45 s of session; its coordinator dies at 30 s, elected 9 s later: given up at 84 s."""
-    crash = {"fault": "member_crash", "member": "g/2", "at": "500ms", "for": "200s"}
-    lost = [{"fault": "broker_crash", "broker": number, "at": "30s", "for": "60s"} for number in (1, 2, 3)]
-    changes = spread(2, 4, duration="40s", drain="120s")
-    changes["producers__p"]["arrivals"]["rate"] = "2/s"
-    expired = {
-        i.time_ns / MILLISECOND
-        for fault in lost
-        for i in run(**changes, faults=[crash, fault]).incidents
-        if i.kind == "session expired"
-    }
-
-    assert expired == {45_500.0, 84_000.0}
