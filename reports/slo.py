@@ -5,16 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rundata import series
+from reports.slo_events import Floats, JudgedEvents, judged_events, limit_ns
 from rundata.backlog import BEFORE_NS, HELD_NS, STEP_NS, backlog, grid
-from rundata.books import Books, End
-from rundata.indicators import measure_one
-from rundata.latency import roots
-from rundata.rows import NEVER
-from rundata.scopes import Scope, measured_pairs, resolve
-from rundata.tables import FaultRecord, RunData
+from rundata.books import Books
+from rundata.scopes import Scope, resolve
+from rundata.tables import FaultRecord, Incident, RunData
 from scenarios.expectations import IndicatorName
 from scenarios.quantities import DAY, SECOND, format_duration
 from scenarios.schema import Objective
@@ -22,11 +18,17 @@ from scenarios.schema import Objective
 NO_FAULT = "no fault"
 GIVEN_UP = "dead-lettered or skipped"
 BURN_WINDOW_NS = 5 * SECOND
+"""Windows of the burn rate, and timeslices: one is good when its own share of good events meets the target."""
+BATCHES = 20
+"""An interval of compliance comes from so many equal stretches of a run: events of one outage are not independent."""
+TOUCHED_NS = 10 * SECOND
+"""An incident that no fault explains owns bad events so long after it."""
+_OWNING_INCIDENTS = ("fence", "election", "rebalance", "eviction", "session expired", "restart")
 
 
 @dataclass(frozen=True)
 class Spent:
-    """What one fault cost: bad events, and their share of the period's budget."""
+    """What one fault or incident cost: bad events, and their share of the period's budget."""
 
     fault: str
     bad: float
@@ -41,15 +43,20 @@ class ObjectiveReport:
     text: str
     target: float
     period_ns: int
+    measured_ns: int
     good: float
     bad: float
     forecast: float
     """Events that the period will bring at this load."""
     spent_by: tuple[Spent, ...]
-    burn_at_s: NDArray[np.float64]
+    burn_at_s: Floats
     """Begins of the windows of `burn`."""
-    burn: NDArray[np.float64]
+    burn: Floats
     """In each window, how many times faster than allowed the budget was spent; NaN without events."""
+    bad_share: Floats
+    """In each window, the share of bad events; NaN without events."""
+    interval: tuple[float, float] | None = None
+    """95 % interval of the compliance of a run like this one; None where there are too few events."""
     reason: str | None = None
     """Why it cannot be told."""
 
@@ -77,10 +84,40 @@ class ObjectiveReport:
         return _share(self.bad, self.budget)
 
     @property
+    def average_burn(self) -> float | None:
+        """How many times faster than allowed the whole run spent the budget."""
+        if self.compliance is None:
+            return None
+        return _share(1 - self.compliance, 1 - self.target)
+
+    @property
+    def gone_after_s(self) -> float | None:
+        """How long a whole budget lasts at the run's average rate of bad events; inf where nothing was bad."""
+        if self.compliance is None:
+            return None
+        return self.budget * self.measured_ns / SECOND / self.bad if self.bad else math.inf
+
+    @property
     def worst_burn(self) -> float | None:
         """The fastest burn of any window."""
         finite = self.burn[np.isfinite(self.burn)]
         return float(finite.max()) if len(finite) else None
+
+    @property
+    def timeslices(self) -> float | None:
+        """The share of good timeslices, those without events left out: OpenSLO's second method."""
+        shares = self._slices()
+        return None if shares is None else float((1 - shares >= self.target).mean())
+
+    @property
+    def mean_of_slices(self) -> float | None:
+        """The mean of the timeslices' shares, each slice counting alike: OpenSLO's third method, and Sloth's 30 days."""
+        shares = self._slices()
+        return None if shares is None else float((1 - shares).mean())
+
+    def _slices(self) -> Floats | None:
+        known = self.bad_share[np.isfinite(self.bad_share)]
+        return known if len(known) and self.reason is None else None
 
 
 def assess(run: RunData, forecast: Mapping[str, float] | None = None) -> dict[str, ObjectiveReport]:
@@ -88,34 +125,42 @@ def assess(run: RunData, forecast: Mapping[str, float] | None = None) -> dict[st
 
     `forecast` says by objective how many events its period will bring; without it the run's measured load lasts all period.
     """
-    scenario = run.plan.scenario
     return {
-        name: _assess(run, name, objective, (forecast or {}).get(name))
-        for name, objective in scenario.objectives.items()
+        name: assess_objective(run, name, objective, (forecast or {}).get(name))
+        for name, objective in run.plan.scenario.objectives.items()
     }
 
 
-def _assess(run: RunData, name: str, objective: Objective, forecast: float | None) -> ObjectiveReport:
-    if objective.indicator == "availability":
-        return _availability(run, name, objective, forecast)
-    intended, took, given = _events(run, objective)
-    bad = (took > _limit_ns(objective)) | np.isinf(took)
-    periods = objective.period / max(run.plan.scenario.measured_ns, 1)
-    expected = forecast if forecast is not None else len(intended) * periods
-    burn_at, burn = _burn(run, intended, bad, objective.target)
+def assess_objective(run: RunData, name: str, objective: Objective, forecast: float | None = None) -> ObjectiveReport:
+    """Return a report on one objective, the scenario's or any other."""
+    events = judged_events(run, objective)
+    measured_ns = max(run.plan.scenario.measured_ns, 1)
+    total = len(events.intended_ns) * events.unit
+    expected = forecast if forecast is not None else total * objective.period / measured_ns
+    bad = float(events.bad_share.sum()) * events.unit
+    begins, shares = _shares(run, events)
     return ObjectiveReport(
         name=name,
         text=objective_text(objective),
         target=objective.target,
         period_ns=objective.period,
-        good=float(len(bad) - bad.sum()),
-        bad=float(bad.sum()),
+        measured_ns=measured_ns,
+        good=total - bad,
+        bad=bad,
         forecast=expected,
-        spent_by=_spent_by(run, objective, intended, bad, given, (1 - objective.target) * expected),
-        burn_at_s=burn_at,
-        burn=burn,
-        reason=None if len(intended) else "no event that it covers was planned in the measured part",
+        spent_by=_spent_by(run, objective, events, (1 - objective.target) * expected),
+        burn_at_s=begins,
+        burn=_divided(shares, 1 - objective.target),
+        bad_share=shares,
+        interval=_interval(run, events),
+        reason=None if len(events.intended_ns) else _nothing(objective),
     )
+
+
+def _nothing(objective: Objective) -> str:
+    if objective.indicator == "availability":
+        return "no partition had traffic"
+    return "no event that it covers was planned in the measured part"
 
 
 def objective_text(objective: Objective) -> str:
@@ -130,101 +175,84 @@ def objective_text(objective: Objective) -> str:
     return said + (f", over {days:g}d" if days >= 1 else f", over {format_duration(objective.period)}")
 
 
-# ---- which events are good -----------------------------------------------------------------------------------------
+# ---- how much, and how sure -----------------------------------------------------------------------------------------
 
 
-def _limit_ns(objective: Objective) -> float:
-    limit = objective.below if objective.below is not None else objective.within
-    return math.inf if limit is None else float(limit)
-
-
-_Events = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]
-
-
-def _events(run: RunData, objective: Objective) -> _Events:
-    """Return of each event that counts the intended time, how long it took (inf: never), and whether its group gave it up."""
-    found = _of_acknowledgements(run, objective) if objective.indicator == "ack_latency" else _of_pairs(run, objective)
-    order = np.argsort(found[0], kind="stable")
-    return found[0][order], found[1][order], found[2][order]
-
-
-def _of_acknowledgements(run: RunData, objective: Objective) -> _Events:
-    found = series.latencies(run, objective.of, "ack")
-    return found.intended_ns, found.latency_ns, np.zeros(len(found.intended_ns), np.bool_)
-
-
-def _of_pairs(run: RunData, objective: Objective) -> _Events:
-    books = Books.of(run)
-    pairs = books.pairs
-    given = (pairs.end == End.dead_lettered) | (pairs.end == End.skipped)
-    counted = measured_pairs(books, resolve(books, IndicatorName(objective.indicator, objective.of)))
-    if objective.indicator != "delivery":  # an event that the group's policy gave up has no latency
-        counted = counted & ~given
-    began = pairs.intended_ns
-    if objective.indicator == "chain_latency":
-        began = books.plan.intended_ns[roots(books)[pairs.event]]
-    came = pairs.effect_ns[counted]
-    took = np.where(came == NEVER, np.inf, (came - began[counted]).astype(np.float64))
-    return began[counted], took, given[counted]
-
-
-def _availability(run: RunData, name: str, objective: Objective, forecast: float | None) -> ObjectiveReport:
-    measurement = measure_one(run, IndicatorName("availability", objective.of))
-    scenario = run.plan.scenario
-    topics = [objective.of] if objective.of in scenario.topics else list(scenario.topics)
-    partitions = sum(scenario.topics[str(topic)].partitions for topic in topics)
-    total = partitions * scenario.measured_ns / SECOND
-    value = measurement.value
-    bad = (1 - value) * total if value is not None else 0.0
-    return ObjectiveReport(
-        name=name,
-        text=objective_text(objective),
-        target=objective.target,
-        period_ns=objective.period,
-        good=total - bad,
-        bad=bad,
-        forecast=forecast if forecast is not None else partitions * objective.period / SECOND,
-        spent_by=(),
-        burn_at_s=np.zeros(0),
-        burn=np.zeros(0),
-        reason=None if value is not None else measurement.reason or "availability was not measured",
-    )
-
-
-# ---- when, and by what ---------------------------------------------------------------------------------------------
-
-
-def _burn(
-    run: RunData, intended: NDArray[np.int64], bad: NDArray[np.bool_], target: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _shares(run: RunData, events: JudgedEvents) -> tuple[Floats, Floats]:
+    """Return the begins of the windows in seconds, and the share of bad events in each; NaN without events."""
     scenario = run.plan.scenario
     edges = np.arange(scenario.warm_up, scenario.duration + BURN_WINDOW_NS, BURN_WINDOW_NS)
-    events = np.histogram(intended, edges)[0].astype(np.float64)
-    late = np.histogram(intended[bad], edges)[0].astype(np.float64)
+    count = np.histogram(events.intended_ns, edges)[0].astype(np.float64)
+    bad = np.histogram(events.intended_ns, edges, weights=events.bad_share)[0]
+    return edges[:-1] / SECOND, _divided(bad, count)
+
+
+def _divided(above: Floats, below: Floats | float) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
-        return edges[:-1] / SECOND, late / events / (1 - target)
+        return np.asarray(above / below, np.float64)
 
 
-def _spent_by(
-    run: RunData,
-    objective: Objective,
-    intended: NDArray[np.int64],
-    bad: NDArray[np.bool_],
-    given: NDArray[np.bool_],
-    budget: float,
-) -> tuple[Spent, ...]:
+def _interval(run: RunData, events: JudgedEvents) -> tuple[float, float] | None:
+    """Return a 95 % interval of compliance: exact where nothing was bad, else from stretches of the run (a jackknife of the ratio)."""
+    from scipy import stats
+
+    count = len(events.intended_ns)
+    if count < BATCHES:
+        return None
+    if not events.bad.any():
+        return float(0.025 ** (1 / count)), 1.0
+    total, bad = batches(run, events)
+    share = bad.sum() / total.sum()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        without = (bad.sum() - bad) / (total.sum() - total)
+    without = without[np.isfinite(without)]
+    spread = math.sqrt((len(without) - 1) / len(without) * float(((without - without.mean()) ** 2).sum()))
+    half = float(stats.t.ppf(0.975, len(without) - 1)) * spread
+    return max(0.0, float(1 - share - half)), min(1.0, float(1 - share + half))
+
+
+def batches(run: RunData, events: JudgedEvents) -> tuple[Floats, Floats]:
+    """Return how many events, and how many bad ones, each of twenty equal stretches of the run had."""
+    scenario = run.plan.scenario
+    edges = np.linspace(scenario.warm_up, scenario.duration, BATCHES + 1)
+    total = np.histogram(events.intended_ns, edges)[0].astype(np.float64)
+    return total, np.histogram(events.intended_ns, edges, weights=events.bad_share)[0]
+
+
+# ---- by what --------------------------------------------------------------------------------------------------------
+
+
+def _spent_by(run: RunData, objective: Objective, events: JudgedEvents, budget: float) -> tuple[Spent, ...]:
     """Give each bad event to the last fault that began before it was late, as long as that fault's backlog had not drained.
 
-    What a group gave up is set apart, unless the fault is the one that made events fail.
+    What a group gave up is set apart, unless the fault is the one that made events fail. What no fault explains goes to the latest
+    incident of the ten seconds before.
     """
-    owners = [*_labels(run.faults), GIVEN_UP, NO_FAULT]
+    incidents = _incidents(run)
+    owners = [*_labels(run.faults), *dict.fromkeys(_incident_label(one) for one in incidents), GIVEN_UP, NO_FAULT]
+    given = events.given_up
     owner = np.where(given, len(owners) - 2, len(owners) - 1)
-    late = intended + int(min(_limit_ns(objective), SECOND))  # already under way when the fault began
+    late = events.intended_ns + int(min(limit_ns(objective), SECOND))  # already under way when the fault began
+    for incident in incidents:
+        touched = (late >= incident.time_ns) & (events.intended_ns < incident.time_ns + TOUCHED_NS) & ~given
+        owner[touched] = owners.index(_incident_label(incident))
     for number, (fault, drained) in enumerate(zip(run.faults, _drained(run, objective.of), strict=True)):
-        during = (late >= fault.began_ns) & (intended < drained)
+        during = (late >= fault.began_ns) & (events.intended_ns < drained)
         owner[during & (~given | (fault.kind in _MAKES_EVENTS_FAIL))] = number
-    counts = np.bincount(owner[bad], minlength=len(owners)).tolist()
-    return tuple(Spent(name, count, _share(count, budget)) for name, count in zip(owners, counts, strict=True))
+    counts = (np.bincount(owner, weights=events.bad_share, minlength=len(owners)) * events.unit).tolist()
+    spent = [Spent(name, count, _share(count, budget)) for name, count in zip(owners, counts, strict=True)]
+    always = {*_labels(run.faults), GIVEN_UP, NO_FAULT}
+    return tuple(one for one in spent if one.bad or one.fault in always)
+
+
+def _incidents(run: RunData) -> list[Incident]:
+    """Return the incidents that can cost something, in the order of time; those before the load's begin are part of the start."""
+    found = [one for one in run.incidents if one.kind in _OWNING_INCIDENTS and one.time_ns > 0]
+    return sorted(found, key=lambda one: one.time_ns)
+
+
+def _incident_label(incident: Incident) -> str:
+    return f"{incident.kind} of {incident.where.partition('/')[0]}"
 
 
 _MAKES_EVENTS_FAIL = ("poison", "failing_work")
@@ -269,18 +297,32 @@ def missed(reports: Mapping[str, ObjectiveReport]) -> list[str]:
 
 
 def objectives_json(reports: Mapping[str, ObjectiveReport]) -> dict[str, object]:
-    """Return the reports as numbers and texts for `--json`."""
+    """Return the reports as numbers and texts for `--json`; what is infinite is null."""
+    return {name: _report_json(report) for name, report in reports.items()}
+
+
+def _report_json(report: ObjectiveReport) -> dict[str, object]:
     return {
-        name: {
-            "text": report.text,
-            "compliance": report.compliance,
-            "target": report.target,
-            "good": report.good,
-            "bad": report.bad,
-            "forecast": report.forecast,
-            "spent": report.spent if report.spent is not None and math.isfinite(report.spent) else None,
-            "spent_by": {one.fault: one.bad for one in report.spent_by},
-            "reason": report.reason,
-        }
-        for name, report in reports.items()
+        "text": report.text,
+        "compliance": report.compliance,
+        "interval": report.interval,
+        "target": report.target,
+        "good": report.good,
+        "bad": report.bad,
+        "forecast": report.forecast,
+        "budget": report.budget,
+        "spent": _finite(report.spent),
+        "spent_by": {one.fault: one.bad for one in report.spent_by},
+        "burn": {"average": _finite(report.average_burn), "fastest": _finite(report.worst_burn)},
+        "gone_after_s": _finite(report.gone_after_s),
+        "methods": {
+            "occurrences": report.compliance,
+            "timeslices": report.timeslices,
+            "mean_of_timeslices": report.mean_of_slices,
+        },
+        "reason": report.reason,
     }
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

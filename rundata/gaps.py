@@ -195,8 +195,20 @@ def _in_time(books: Books, scope: Scope, found: Waits) -> Bools:
 # ---- availability --------------------------------------------------------------------------------------------------
 
 
-def availability(books: Books, scope: Scope) -> Found:
-    """Measure the share of partition-time in which sends were acknowledged within a second."""
+@dataclass(frozen=True, eq=False)
+class Unwritable:
+    """When the partitions of a scope could not be written, within the measured part."""
+
+    spans: Waits
+    """Lane = partition."""
+    busy: Ints
+    """Partitions with traffic."""
+    silent: tuple[str, ...]
+    """Names of those without, which tell nothing."""
+
+
+def unwritable(books: Books, scope: Scope) -> Unwritable:
+    """Return when sends of each partition took over a second, or did not end."""
     rows, scenario = books.block.sends, books.scenario
     partition = books.partition[rows["event_id"]]
     begin, end = rows["started_ns"], np.minimum(rows["ended_ns"], books.end_ns)
@@ -204,17 +216,23 @@ def availability(books: Books, scope: Scope) -> Found:
     asked = np.asarray(list(_asked(books, scope)), np.int64)
     here &= np.isin(partition, asked)
     busy = distinct(partition[here])
-    silent = [books.partition_name(int(number)) for number in np.setdiff1d(asked, busy)]
-    if len(busy) == 0:
-        return {"": missing("share", "no partition had traffic")}
+    silent = tuple(books.partition_name(int(number)) for number in np.setdiff1d(asked, busy))
     slow = here & (end - begin > WRITABLE_WITHIN_NS)
     begin = np.maximum(begin[slow], scenario.warm_up)
     end = np.minimum(end[slow], scenario.duration)
     nothing = np.zeros(0, np.int64)
-    closed = waits(partition[slow], begin, end, nothing, nothing)
-    unwritable = int((closed.end_ns - closed.begin_ns).sum())
-    remark = f"without traffic and left out: {', '.join(silent)}" if silent else None
-    return {"": Measurement(1 - unwritable / (len(busy) * scenario.measured_ns), "share", None, remark)}
+    return Unwritable(waits(partition[slow], begin, end, nothing, nothing), busy, silent)
+
+
+def availability(books: Books, scope: Scope) -> Found:
+    """Measure the share of partition-time in which sends were acknowledged within a second."""
+    found = unwritable(books, scope)
+    if len(found.busy) == 0:
+        return {"": missing("share", "no partition had traffic")}
+    closed = int((found.spans.end_ns - found.spans.begin_ns).sum())
+    remark = f"without traffic and left out: {', '.join(found.silent)}" if found.silent else None
+    share = 1 - closed / (len(found.busy) * books.scenario.measured_ns)
+    return {"": Measurement(share, "share", None, remark)}
 
 
 def _asked(books: Books, scope: Scope) -> NDArray[np.int64]:

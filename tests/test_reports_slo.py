@@ -9,6 +9,8 @@ from reports.capacity import fewest_members
 from reports.slo import GIVEN_UP, NO_FAULT, assess, objective_text, objectives_json
 from rundata.tables import RunData
 from runs import Build
+from scenarios.distributions import Constant
+from scenarios.quantities import MILLISECOND
 from scenarios.schema import Objective, Scenario
 
 FAST = {
@@ -139,6 +141,8 @@ def steady(members_needed: int) -> tuple[Scenario, list[tuple[int, bool]], objec
     scenario = leader_crash(
         objectives={"fast": {"indicator": "latency", "of": "fulfilment", "below": "500ms", "target": "99%"}}
     )
+    quick = scenario.groups["fulfilment"].model_copy(update={"work": Constant(MILLISECOND)})  # one member can be enough
+    scenario = scenario.model_copy(update={"groups": {**scenario.groups, "fulfilment": quick}})
     asked: list[tuple[int, bool]] = []
 
     def simulate(changed: Scenario) -> RunData:
@@ -182,3 +186,74 @@ def test_a_member_that_a_fault_names_must_exist():
     found = fewest_members(scenario, "fulfilment", made_up_run, drill=False)
 
     assert min(one.members for one in found.tried) == 2
+
+
+# ---- methods, intervals, incidents -----------------------------------------------------------------------------------
+
+
+def test_timeslices_differ_from_occurrences_where_bad_events_lie_together():
+    """Two of ten events are late, both in the first of two slices: 80 % of events, half of the slices, and a mean of 80 %."""
+    report = assess(ten_events(Build(FAST), late=(3, 4)))["fast"]
+
+    assert (report.compliance, report.timeslices, report.mean_of_slices) == (0.8, 0.5, pytest.approx(0.8))
+
+
+def test_a_slice_with_fewer_events_counts_as_much_in_the_mean_of_slices():
+    """Nine events in the first slice, all good, and one in the second, late: 90 % of events, 50 % of the mean."""
+    build = Build(FAST)
+    for number in range(10):
+        at = 0.5 * number + 0.2 if number < 9 else 7.0
+        event = build.event(at)
+        build.send(event)
+        build.handle(event, at + 0.05, at + (0.1 if number < 9 else 2.0))
+    report = assess(build.run())["fast"]
+
+    assert (report.compliance, report.mean_of_slices) == (0.9, 0.5)
+
+
+def test_a_budget_lasts_as_long_as_the_average_rate_of_bad_events_lets_it():
+    """2 bad in 10 s where 360 are allowed: 1800 s. The average burn is 20 % over 10 %."""
+    report = assess(ten_events(Build(FAST), late=(3, 7)))["fast"]
+
+    assert (report.gone_after_s, report.average_burn) == (pytest.approx(1800), pytest.approx(2))
+    assert assess(ten_events(Build(FAST), late=()))["fast"].gone_after_s == math.inf
+
+
+def test_an_interval_holds_the_compliance_and_knows_that_none_of_few_is_not_never():
+    build = Build(FAST)
+    for number in range(40):
+        event = build.event(number / 4 + 0.1)
+        build.send(event)
+        build.handle(event, number / 4 + 0.15, number / 4 + (1.5 if number % 8 == 0 else 0.2))
+    report = assess(build.run())["fast"]
+    assert report.interval is not None
+    low, high = report.interval
+    assert low < 0.875 < high < 1
+
+    clean = Build(FAST)
+    for number in range(40):
+        clean.flow(number / 4 + 0.1)
+    assert assess(clean.run())["fast"].interval == (pytest.approx(0.025 ** (1 / 40)), 1.0)
+    assert assess(ten_events(Build(FAST), late=()))["fast"].interval is None, "ten events say too little"
+
+
+def test_what_no_fault_explains_goes_to_the_incident_before_it():
+    """A rebalance at 3.2 s: event 3 (intended at 3.5 s) is late and no fault is there; event 0 was late long before."""
+    build = Build(FAST)
+    build.incident(3.2, "rebalance", "work", "a member left")
+    report = assess(ten_events(build, late=(0, 3)))["fast"]
+
+    assert {one.fault: one.bad for one in report.spent_by} == {"rebalance of work": 1, GIVEN_UP: 0, NO_FAULT: 1}
+
+
+def test_availability_burns_in_the_seconds_in_which_a_partition_could_not_be_written():
+    """Partition 1 cannot be written from 1.5 to 3.5 s: 2 of 10 partition-seconds in the first window, where 10 % are allowed."""
+    objective = {"objectives": {"up": {"indicator": "availability", "of": "orders", "target": "90%", "period": "10s"}}}
+    build = Build(objective)
+    for number in range(4):
+        event = build.event(number + 0.5, partition=number % 2)
+        build.send(event, ended=number + (2.5 if number == 1 else 0.51))
+        build.handle(event, number + 3, number + 3.1)
+    report = assess(build.run())["up"]
+
+    assert report.burn.tolist() == [pytest.approx(2.0), 0.0]

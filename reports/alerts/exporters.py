@@ -1,0 +1,244 @@
+"""Metrics as Kafka's exporters show them, made from a run, with what they get wrong while something is broken.
+
+Lag is the difference of two answers that come one after the other: a group that keeps up can have a negative one. Without a leader
+there is no offset and so no lag; without members, or without an answer from the group's coordinator, a group's series vanish; a broker
+that hangs lets the whole scrape time out; and whoever starts again counts from zero.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from reports.alerts.scrapes import MILLISECOND_NS, Target, counter
+from reports.alerts.series import AlertError, Bools, Floats, Series, Store
+from reports.alerts.service import service_series
+from reports.alerts.system import Nanos, System, inside
+from rundata.backlog import high_watermark
+from rundata.books import Books
+from rundata.tables import RunData
+
+EVERY_MS = 15_000
+READ_APART_NS = 40 * MILLISECOND_NS
+"""An exporter asks for the groups' offsets so long after the partitions' ends (two requests to each broker)."""
+NO_COMMIT = -1.0
+
+
+@dataclass(frozen=True)
+class Names:
+    """What an exporter calls things, and how it treats what it does not know."""
+
+    job: str
+    lag: str
+    current: str
+    end: str
+    members: str
+    group: str
+    topic: str
+    partition: str
+    shows_negative: bool
+    """Whether a lag below zero is shown as it came, or as zero."""
+    shows_no_commit: bool
+    """Whether a partition without a commit has the lag -1, or none."""
+    shows_empty: bool
+    """Whether a group without members is still shown."""
+    end_lags_group: bool
+    """Whether the ends are read before the commits (then lag can be negative)."""
+    isr: str | None = None
+    under_replicated: str | None = None
+    brokers: str | None = None
+
+
+KAFKA_EXPORTER = Names(
+    job="kafka-exporter", lag="kafka_consumergroup_lag", current="kafka_consumergroup_current_offset",
+    end="kafka_topic_partition_current_offset", members="kafka_consumergroup_members",
+    group="consumergroup", topic="topic", partition="partition",
+    shows_negative=True, shows_no_commit=True, shows_empty=False, end_lags_group=True,
+    isr="kafka_topic_partition_in_sync_replica", under_replicated="kafka_topic_partition_under_replicated_partition",
+    brokers="kafka_brokers",
+)  # fmt: skip
+KMINION = Names(
+    job="kminion", lag="kminion_kafka_consumer_group_topic_partition_lag",
+    current="kminion_kafka_consumer_group_topic_partition_offset",
+    end="kminion_kafka_topic_partition_high_water_mark", members="kminion_kafka_consumer_group_members",
+    group="group_id", topic="topic_name", partition="partition_id",
+    shows_negative=False, shows_no_commit=False, shows_empty=True, end_lags_group=True,
+)  # fmt: skip
+"""It reads commits from their topic, so it knows groups without members, and shows no lag below zero."""
+EXPORTERS: Mapping[str, Names] = {"kafka_exporter": KAFKA_EXPORTER, "kminion": KMINION, "strimzi": KAFKA_EXPORTER}
+"""Profiles by name. Strimzi runs kafka_exporter for the groups, and a JMX exporter in each broker."""
+
+
+def metrics(
+    run: RunData, exporter: str = "kafka_exporter", *, every_ms: int = EVERY_MS, commits_at_start: bool = True
+) -> Store:
+    """Return what Prometheus would hold of a run: the exporter's metrics, those of the service, and `up` of each target."""
+    if exporter not in EXPORTERS:
+        raise AlertError(f"{exporter!r} is no exporter that is modelled; there is {', '.join(EXPORTERS)}")
+    system = System(run)
+    found = list(_Lag(EXPORTERS[exporter], system, every_ms, commits_at_start=commits_at_start).series())
+    if exporter == "strimzi":
+        found += _jmx(system, every_ms)
+    found += service_series(system, every_ms)
+    return Store(found)
+
+
+class _Lag:
+    """The exporter that talks to the brokers: one target for the whole cluster."""
+
+    def __init__(self, names: Names, system: System, every_ms: int, *, commits_at_start: bool) -> None:
+        self.names, self.system, self.books = names, system, Books.of(system.run)
+        self.commits_at_start = commits_at_start
+        nodes = range(1, self.books.scenario.brokers.nodes + 1)
+        hangs = [span for broker in nodes for span in system.broker_silent(broker)]
+        self.target = Target.of({"job": names.job, "instance": f"{names.job}:9308"}, system.run.end_ns, every_ms, hangs)
+        self.nodes = nodes
+
+    def series(self) -> Iterator[Series]:
+        """Yield the exporter's series."""
+        yield self.target.up()
+        at_ns, names = self.target.at_ns, self.names
+        if names.brokers:
+            alive = sum((~inside(self.system.unusable(node), at_ns)).astype(np.float64) for node in self.nodes)
+            yield from self.target.series(names.brokers, {}, np.asarray(alive, np.float64))
+        for topic in self.books.scenario.topics:
+            for partition in range(self.books.scenario.topics[topic].partitions):
+                yield from self._partition(topic, partition, at_ns)
+        for group, name in enumerate(self.books.groups):
+            members = self.system.members(name, at_ns).astype(np.float64)
+            yield from self.target.series(names.members, {names.group: name}, members)
+            shown = np.ones(len(at_ns), np.bool_) if names.shows_empty else members > 0
+            for topic in self.books.scenario.groups[name].topics:
+                yield from self._group(group, topic, shown, at_ns)
+
+    def _partition(self, topic: str, partition: int, at_ns: Nanos) -> Iterator[Series]:
+        names, where = self.names, self._where(topic, partition)
+        led = self.system.leader(topic, partition, at_ns) > 0
+        ends = high_watermark(self.books, self._number(topic, partition), at_ns).astype(np.float64)
+        yield from self.target.series(names.end, where, ends, led)
+        if names.isr and names.under_replicated:
+            in_sync = self.system.in_sync(topic, partition, at_ns).astype(np.float64)
+            short = (in_sync < self.books.scenario.replication_of(topic)).astype(np.float64)
+            yield from self.target.series(names.isr, where, in_sync)
+            yield from self.target.series(names.under_replicated, where, short)
+
+    def _group(self, group: int, topic: str, shown: Bools, at_ns: Nanos) -> Iterator[Series]:
+        names = self.names
+        for partition in range(self.books.scenario.topics[topic].partitions):
+            number = self._number(topic, partition)
+            labels = {names.group: self.books.groups[group], **self._where(topic, partition)}
+            ends = high_watermark(self.books, number, at_ns)
+            offset, known = self._committed(group, number, at_ns + READ_APART_NS * names.end_lags_group)
+            yield from self.target.series(names.current, labels, offset, shown & known)
+            lag = ends - offset
+            lag = lag if names.shows_negative else np.maximum(lag, 0)
+            led = self.system.leader(topic, partition, at_ns) > 0
+            there = shown & led if names.shows_no_commit else shown & led & known
+            yield from self.target.series(names.lag, labels, np.where(known, lag, NO_COMMIT), there)
+
+    def _committed(self, group: int, partition: int, at_ns: Nanos) -> tuple[Floats, Bools]:
+        """Return the committed offset at each instant, and where there is one."""
+        none = np.zeros(0, np.int64)
+        ended, offset = self.books.commits.get((group, partition), (none, none))
+        place = np.searchsorted(ended, at_ns, side="right")
+        known = (place > 0) | self.commits_at_start
+        return np.concatenate([[0], offset])[place].astype(np.float64), known
+
+    def _where(self, topic: str, partition: int) -> dict[str, str]:
+        return {self.names.topic: topic, self.names.partition: str(partition)}
+
+    def _number(self, topic: str, partition: int) -> int:
+        return int(self.books.first_partition[self.books.plan.topics.index(topic)]) + partition
+
+
+# ---- JMX in each broker ----------------------------------------------------------------------------------------------
+
+
+def _jmx(system: System, every_ms: int) -> Iterator[Series]:
+    """Yield what Strimzi's JMX exporter shows: each broker is a target that vanishes with it and counts from zero after."""
+    books = Books.of(system.run)
+    appended = _appends(books)
+    for broker in range(1, books.scenario.brokers.nodes + 1):
+        down = system.broker_down(broker)
+        labels = {"job": "kafka", "pod": f"kafka-{broker}", "instance": f"kafka-{broker}:9404"}
+        target = Target.of(labels, system.run.end_ns, every_ms, [*down, *system.broker_silent(broker)])
+        yield target.up()
+        offline, short = _led_badly(system, broker, target.at_ns)
+        yield from target.series("kafka_server_replicamanager_underreplicatedpartitions", {}, short)
+        yield from target.series("kafka_controller_kafkacontroller_offlinepartitionscount", {}, offline)
+        for topic, (times_ns, partitions) in appended.items():
+            mine = np.zeros(len(times_ns), np.bool_)
+            for partition in range(books.scenario.topics[topic].partitions):
+                here = partitions == partition
+                mine[here] = system.leader(topic, partition, times_ns[here]) == broker
+            counted = counter(times_ns[mine], target.at_ns, down)
+            yield from target.series("kafka_server_brokertopicmetrics_messagesin_total", {"topic": topic}, counted)
+
+
+def _appends(books: Books) -> dict[str, tuple[Nanos, Nanos]]:
+    """Return by topic when records were appended, in the order of time, and to which partition."""
+    records = books.records
+    times = books.sends.acked_ns[records.event]
+    topic = np.searchsorted(books.first_partition, records.partition, side="right") - 1
+    found = {}
+    for number, name in enumerate(books.plan.topics):
+        mine = np.flatnonzero((topic == number) & (times < books.end_ns))
+        mine = mine[np.argsort(times[mine], kind="stable")]
+        found[name] = (times[mine], records.partition[mine] - books.first_partition[number])
+    return found
+
+
+def _led_badly(system: System, broker: int, at_ns: Nanos) -> tuple[Floats, Floats]:
+    """Return how many partitions are without a leader (each broker would tell if it were the controller), and how many the broker leads short."""
+    offline, short = np.zeros(len(at_ns)), np.zeros(len(at_ns))
+    for topic, settings in system.run.plan.scenario.topics.items():
+        for partition in range(settings.partitions):
+            leader = system.leader(topic, partition, at_ns)
+            offline += leader == 0
+            too_few = system.in_sync(topic, partition, at_ns) < system.run.plan.scenario.replication_of(topic)
+            short += (leader == broker) & too_few
+    return offline, short
+
+
+# ---- longer than a run -----------------------------------------------------------------------------------------------
+
+_COUNTS = ("_total", "_count", "_sum", "_bucket", "_offset", "_high_water_mark")
+
+
+def is_counter(name: str) -> bool:
+    """Whether a metric only grows while its process lives, as its name tells."""
+    return name.endswith(_COUNTS)
+
+
+def chained(stores: Sequence[Store], length_ms: int, counts: Callable[[str], bool] = is_counter) -> Store:
+    """Return stores one after the other, each so long: counters go on from where they were, a series that is missing ends."""
+    pieces: dict[tuple[tuple[str, str], ...], list[tuple[int, Series]]] = {}
+    for number, store in enumerate(stores):
+        for series in store.named(None):
+            pieces.setdefault(series.labels, []).append((number, series))
+    return Store(_chained(labels, found, length_ms, counts, len(stores)) for labels, found in pieces.items())
+
+
+def _chained(
+    labels: tuple[tuple[str, str], ...],
+    found: Sequence[tuple[int, Series]],
+    length_ms: int,
+    counts: Callable[[str], bool],
+    stores: int,
+) -> Series:
+    grows = counts(dict(labels)["__name__"])
+    times, values, stale, base = [], [], [], 0.0
+    for place, (number, series) in enumerate(found):
+        inside_day = series.times_ms < length_ms
+        day, mark = series.values[inside_day], series.stale[inside_day]
+        times.append(series.times_ms[inside_day] + number * length_ms)
+        values.append(day + base)
+        stale.append(mark)
+        if grows and (~mark).any():
+            base += float(day[~mark][-1])
+        followed = number + 1 == stores or (place + 1 < len(found) and found[place + 1][0] == number + 1)
+        if not followed:
+            times.append(np.asarray([(number + 1) * length_ms], np.int64))
+            values.append(np.zeros(1))
+            stale.append(np.ones(1, np.bool_))
+    return Series(labels, np.concatenate(times), np.concatenate(values), np.concatenate(stale))

@@ -1,0 +1,58 @@
+"""How metrics become series: each target is scraped at its own phase; a scrape that fails leaves a stale mark, and `up` at 0."""
+
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from reports.alerts.series import Bools, Floats, Millis, Series, labels_of
+from reports.alerts.system import Nanos, Spans, inside
+
+MILLISECOND_NS = 1_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A process that is scraped: its labels, when, and when it does not answer."""
+
+    labels: Mapping[str, str]
+    times_ms: Millis
+    fails: Bools
+
+    @classmethod
+    def of(cls, labels: Mapping[str, str], end_ns: int, every_ms: int, down: Spans) -> "Target":
+        """Return a target whose phase follows from its labels, so that it is the same in every run."""
+        phase = zlib.crc32(repr(sorted(labels.items())).encode()) % every_ms
+        times = np.arange(phase, end_ns // MILLISECOND_NS + 1, every_ms, dtype=np.int64)
+        return cls(labels, times, inside(down, times * MILLISECOND_NS))
+
+    @property
+    def at_ns(self) -> Nanos:
+        """The instants of the scrapes."""
+        return self.times_ms * MILLISECOND_NS
+
+    def series(
+        self, name: str, labels: Mapping[str, str], values: Floats, there: Bools | None = None
+    ) -> Iterator[Series]:
+        """Yield a series: stale from the first scrape that fails or in which it is missing; nothing if it never was there."""
+        shown = ~self.fails if there is None else ~self.fails & there
+        if not shown.any():
+            return
+        ends = np.concatenate([[False], shown[:-1] & ~shown[1:]])
+        kept = shown | ends
+        labelled = labels_of({**labels, **self.labels}, name)
+        yield Series(labelled, self.times_ms[kept], np.asarray(values, np.float64)[kept], ends[kept])
+
+    def up(self) -> Series:
+        """Return whether the scrapes came through."""
+        return Series.of("up", self.labels, self.times_ms, (~self.fails).astype(np.float64))
+
+
+def counter(events_ns: Nanos, at_ns: Nanos, restarts: Spans, weights: Floats | None = None) -> Floats:
+    """Return a process's counter at each scrape: what it counted since it last started. `events_ns` ascend."""
+    total = np.concatenate([[0.0], np.cumsum(np.ones(len(events_ns)) if weights is None else weights)])
+    started = np.asarray(sorted(end for _, end in restarts), np.int64)
+    base = np.concatenate([[0.0], total[np.searchsorted(events_ns, started)]])
+    counted: Floats = total[np.searchsorted(events_ns, at_ns, side="right")]
+    return np.asarray(counted - base[np.searchsorted(started, at_ns, side="right")])

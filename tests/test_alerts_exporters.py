@@ -1,0 +1,191 @@
+"""What exporters show of runs written down by hand, and what they get wrong while something is broken."""
+
+import numpy as np
+import pytest
+
+from reports.alerts.exporters import chained, metrics
+from reports.alerts.series import AlertError, Series, Store
+from rundata.tables import FaultRecord
+from runs import Build, ns
+
+OBJECTIVES = {"objectives": {"fast": {"indicator": "latency", "of": "work", "below": "500ms", "target": "90%", "period": "1h"}}}  # fmt: skip
+
+
+def values(store: Store, name: str, **labels: str) -> dict[int, float | None]:
+    """Return a series as seconds to values; None where it went stale. The phase of the scrapes is taken off."""
+    (series,) = [each for each in store.named(name) if labels.items() <= dict(each.labels).items()]
+    return {
+        at // 1000: None if stale else value
+        for at, value, stale in zip(
+            series.times_ms.tolist(), series.values.tolist(), series.stale.tolist(), strict=True
+        )
+    }
+
+
+def scraped(build: Build, exporter: str = "kafka_exporter", **options: bool) -> Store:
+    return metrics(build.run(), exporter, every_ms=1000, **options)
+
+
+def fault(build: Build, kind: str, target: str, begin: float, end: float) -> None:
+    build.faults.append(FaultRecord(kind, kind, target, ns(begin), ns(end), ns(begin), ns(end), "seen"))
+
+
+def steady(build: Build, seconds: int = 10) -> Build:
+    """An event a second from 0.5 s, handled in 100 ms and committed 10 ms later."""
+    for number in range(seconds):
+        build.flow(number + 0.5)
+    return build
+
+
+def test_lag_is_the_end_minus_the_commit():
+    """Between 2.51 s (acknowledged) and 4 s (committed) one event waits."""
+    build = Build(end=6.0)
+    event = build.event(2.5)
+    build.send(event)
+    build.handle(event, 3.0, 3.9)
+    build.commit(1, 4.0)
+    store = scraped(build)
+
+    lag = values(store, "kafka_consumergroup_lag", consumergroup="work", partition="0")
+    assert [lag[second] for second in (1, 3, 5)] == [0, 1, 0]
+    assert values(store, "kafka_topic_partition_current_offset", topic="orders", partition="0")[5] == 1
+
+
+def test_a_group_that_commits_between_both_questions_has_a_negative_lag():
+    """The end is read at t, the commit 40 ms later: an event that comes and is committed between them gives -1. KMinion shows 0."""
+    build = Build(end=4.0)
+    scrape_s = (
+        next(at for at in metrics(build.run(), every_ms=1000).named("up")[0].times_ms.tolist() if at > 2000) / 1000
+    )
+    event = build.event(scrape_s - 0.005)
+    build.send(event, ended=scrape_s + 0.005)
+    build.handle(event, scrape_s + 0.006, scrape_s + 0.01)
+    build.commit(1, scrape_s + 0.02)
+
+    assert values(scraped(build), "kafka_consumergroup_lag", partition="0")[int(scrape_s)] == -1
+    minion = scraped(build, "kminion")
+    assert min(values(minion, "kminion_kafka_consumer_group_topic_partition_lag", partition_id="0").values()) == 0  # type: ignore[type-var]
+
+
+def test_a_group_that_never_committed_has_the_lag_minus_one_or_none():
+    build = Build(end=4.0)
+    event = build.event(0.5)
+    build.send(event)
+    build.handle(event, 1.0, 1.5)
+    build.commit(1, 2.5)
+
+    lag = values(scraped(build, commits_at_start=False), "kafka_consumergroup_lag", partition="0")
+    assert (lag[1], lag[3]) == (-1, 0)
+    minion = scraped(build, "kminion", commits_at_start=False)
+    assert min(values(minion, "kminion_kafka_consumer_group_topic_partition_lag", partition_id="0")) >= 2
+
+
+def test_without_a_leader_a_partition_has_neither_end_nor_lag():
+    """Broker 1 leads orders/0 and dies at 3 s; broker 2 is elected at 5 s. Just then lag cannot be seen."""
+    build = steady(Build(end=10.0))
+    fault(build, "broker_crash", "broker 1", 3.0, 8.0)
+    build.incident(5.0, "election", "orders/0", "leader 2")
+    store = scraped(build)
+
+    lag = values(store, "kafka_consumergroup_lag", partition="0")
+    assert [second for second in range(1, 9) if lag.get(second) is None] in ([3, 4], [4])
+    assert None not in values(store, "kafka_consumergroup_lag", partition="1").values(), "broker 2 leads it"
+    brokers = values(store, "kafka_brokers")
+    assert (brokers[2], brokers[6]) == (3, 2)
+
+
+def test_a_group_without_members_vanishes_and_kminion_still_shows_it():
+    """Both members leave at 4 s and come back at 7 s."""
+    build = steady(Build(end=10.0))
+    for number in (1, 2):
+        fault(build, "member_leave", f"work/{number}", 4.0, 7.0)
+
+    gone = values(scraped(build), "kafka_consumergroup_lag", partition="0")
+    assert None in gone.values() and 5 not in {second for second, value in gone.items() if value is not None}
+    minion = values(scraped(build, "kminion"), "kminion_kafka_consumer_group_topic_partition_lag", partition_id="0")
+    assert minion[5] is not None
+
+
+def test_a_member_that_died_counts_until_its_session_is_over():
+    build = steady(Build(end=10.0))
+    fault(build, "member_crash", "work/1", 2.0, 9.0)
+    build.incident(6.0, "session expired", "work/1")
+    members = values(scraped(build), "kafka_consumergroup_members")
+
+    assert [members[second] for second in (1, 3, 5, 7)] == [2, 2, 2, 1]
+    assert members[9] in (1, 2)
+
+
+def test_a_broker_that_hangs_lets_the_whole_scrape_time_out():
+    build = steady(Build(end=10.0))
+    fault(build, "broker_pause", "broker 2", 3.0, 6.0)
+    store = scraped(build)
+
+    up = values(store, "up", job="kafka-exporter")
+    assert (up[2], up[4], up[7]) == (1, 0, 1)
+    assert None in values(store, "kafka_consumergroup_lag", partition="0").values()
+
+
+def test_a_process_that_starts_again_counts_from_zero():
+    """Member 1 handles an event a second; it is down from 4 to 6 s."""
+    build = steady(Build(end=10.0))
+    fault(build, "member_crash", "work/1", 4.0, 6.0)
+    store = scraped(build)
+    handled = values(store, "events_handled_total", instance="work/1")
+
+    assert handled[3] in (3, 4)
+    assert None in handled.values()
+    assert handled[9] in (3, 4), "of ten events the ones after 6 s"
+    assert values(store, "up", instance="work/1")[5] == 0
+
+
+def test_strimzis_brokers_are_targets_that_vanish_and_count_from_zero():
+    build = steady(Build(end=10.0))
+    fault(build, "broker_crash", "broker 1", 3.0, 6.0)
+    build.incident(7.0, "registered", "broker 1")
+    store = scraped(build, "strimzi")
+    counted = values(store, "kafka_server_brokertopicmetrics_messagesin_total", pod="kafka-1", topic="orders")
+
+    assert counted[2] in (2, 3) and None in counted.values()
+    assert values(store, "kafka_controller_kafkacontroller_offlinepartitionscount", pod="kafka-2")[5] == 1
+
+
+def test_an_objectives_events_are_bad_at_their_deadline_not_when_they_are_handled():
+    """Intended at 1 s, 500 ms are allowed, handled at 8 s: bad from 1.5 s on."""
+    build = Build(OBJECTIVES, end=10.0)
+    event = build.event(1.0)
+    build.send(event)
+    build.handle(event, 7.0, 8.0)
+    store = scraped(build)
+
+    assert values(store, "objective_bad_events_total", objective="fast")[2] == 1
+    buckets = values(store, "event_latency_seconds_bucket", instance="work/1", le="+Inf")
+    assert (buckets[5], buckets[9]) == (0, 1), "a member can only tell of what it has handled"
+
+
+def test_what_is_no_exporter_is_refused():
+    with pytest.raises(AlertError, match="there is kafka_exporter, kminion, strimzi"):
+        metrics(Build().run(), "burrow")
+
+
+# ---- longer than a run -----------------------------------------------------------------------------------------------
+
+
+def piece(name: str, *found: float, label: str = "a") -> Series:
+    return Series.of(name, {"l": label}, np.arange(len(found), dtype=np.int64) * 1000, np.asarray(found, np.float64))
+
+
+def test_days_are_chained_counters_go_on_and_gauges_do_not():
+    days = [Store([piece("c_total", 0, 5), piece("lag", 1, 2)]), Store([piece("c_total", 0, 7), piece("lag", 0, 0)])]
+    store = chained(days, 2000)
+
+    assert store.named("c_total")[0].values.tolist() == [0, 5, 5, 12]
+    assert store.named("lag")[0].values.tolist() == [1, 2, 0, 0]
+    assert store.named("lag")[0].times_ms.tolist() == [0, 1000, 2000, 3000]
+
+
+def test_a_series_that_a_day_does_not_have_ends_with_a_stale_mark():
+    store = chained([Store([piece("lag", 1, 2)]), Store([piece("up", 1, 1)])], 2000)
+
+    assert store.named("lag")[0].times_ms.tolist() == [0, 1000, 2000]
+    assert store.named("lag")[0].stale.tolist() == [False, False, True]
