@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
 
 from loadgen.clusters.layout import Endpoint
 from loadgen.clusters.link import Link
@@ -62,3 +64,13 @@ class Proxies:
     def close(self) -> None:
         """End them with all their connections; again, it does nothing."""
         self.link.close()
+
+    def __enter__(self) -> Self:
+        """Give the proxies themselves."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close them."""
+        self.close()
