@@ -35,6 +35,7 @@ def _help_of(verb: list[str]) -> str:
 def _names() -> str:
     found = everything()
     faults = [f"| `{fault['name']}` | {fault['about']} |" for fault in found["faults"]]
+    actions = [f"| `{action['name']}` | {action['about']} |" for action in found["actions"]]
     indicators = [
         f"| `{each['name']}` | {_statistics(each['statistics'])} | {', '.join(each['where'])} | {each['about']} |"
         for each in found["indicators"]
@@ -52,6 +53,14 @@ def _names() -> str:
             "| fault | means |",
             "|---|---|",
             *faults,
+            "",
+            "## Actions",
+            "",
+            "What people do about it: `actions: [{action: replay, group: fulfilment, from: 5m, at: 60s}]`, with the same times and names.",
+            "",
+            "| action | means |",
+            "|---|---|",
+            *actions,
             "",
             "## Indicators",
             "",

@@ -16,9 +16,10 @@ from loadgen.run_clock import RunClock
 from rundata.rows import Kind, Outcome
 from rundata.tables import FaultRecord, Incident
 from scenarios import faults
-from scenarios.faults import BrokerTarget
-from scenarios.plan import Plan, PlannedFault
+from scenarios.occurrences import PlannedFault
+from scenarios.plan import Plan
 from scenarios.quantities import SECOND, format_duration
+from scenarios.targets import BrokerTarget
 
 LOOK_AHEAD_NS = 300_000_000
 """A broker's role is looked up so long before a fault, so that the question does not delay it."""
@@ -56,7 +57,7 @@ class Lab:
     def look_up(self, index: int, planned: PlannedFault) -> None:
         """Find out just before a fault which broker it is about."""
         if isinstance(planned.fault, faults.BrokerCrash | faults.BrokerStop):
-            self._resolved[index] = self._broker(planned.fault.broker)
+            self._resolved[index] = self._broker(planned.fault.target)
 
     def begin(self, index: int, planned: PlannedFault) -> None:
         """Begin a fault."""
@@ -64,8 +65,8 @@ class Lab:
         match fault:
             case faults.BrokerCrash() | faults.BrokerStop():
                 node = self._resolved.get(index)
-                node = self._broker(fault.broker) if node is None else node
-                applied = self._end_broker(planned, node, fault.broker)
+                node = self._broker(fault.target) if node is None else node
+                applied = self._end_broker(planned, node, fault.target)
             case faults.MemberCrash():
                 applied = self._end_member(planned, str(fault.member), signal.SIGKILL)
             case faults.MemberLeave():
@@ -75,6 +76,35 @@ class Lab:
                 applied = Applied(planned, fault.group, planned.begin_ns, "", None)
             case faults.Poison() | faults.Surge():
                 applied = Applied(planned, fault.producer, planned.begin_ns, "", None)
+            case (
+                faults.BrokerPause()
+                | faults.RollingRestart()
+                | faults.Cut()
+                | faults.SlowLink()
+                | faults.ProducerCrash()
+                | faults.ProducerPause()
+                | faults.MemberPause()
+                | faults.RollingDeploy()
+                | faults.PollStall()
+                | faults.Duplicates()
+                | faults.Oversized()
+                | faults.Late()
+                | faults.SchemaChange()
+                | faults.LeaderMove()
+                | faults.Retention()
+                | faults.DeleteRecords()
+                | faults.Reassign()
+                | faults.AddPartitions()
+                | faults.DependencyDown()
+                | faults.DependencySlow()
+                | faults.Throttle()
+                | faults.DiskStall()
+                | faults.DiskFull()
+                | faults.HostCrash()
+                | faults.ClockSkew()
+            ):
+                # Rolling faults come in parts; the others are refused before a run (`loadgen.refuse`).
+                raise AssertionError(f"{fault.kind} was not refused")
             case _:
                 assert_never(fault)
         self.applied[index] = applied
@@ -118,6 +148,8 @@ class Lab:
                 if target.role == "leader":
                     return leader if leader > 0 else None
                 return next((each for each in replicas if each != leader and self.cluster.alive(each)), None)
+            case "rack":
+                raise AssertionError("a rack was not refused")
             case _:
                 assert_never(target.role)
 
@@ -206,6 +238,35 @@ class Lab:
                 sent = np.isin(np.flatnonzero(_inside(plan, applied)), sends)
                 length_s = (applied.planned.end_ns - applied.planned.begin_ns) / SECOND
                 return f"{np.count_nonzero(sent)} events sent, {np.count_nonzero(sent) / length_s:.0f}/s"
+            case (
+                faults.BrokerPause()
+                | faults.RollingRestart()
+                | faults.Cut()
+                | faults.SlowLink()
+                | faults.ProducerCrash()
+                | faults.ProducerPause()
+                | faults.MemberPause()
+                | faults.RollingDeploy()
+                | faults.PollStall()
+                | faults.Duplicates()
+                | faults.Oversized()
+                | faults.Late()
+                | faults.SchemaChange()
+                | faults.LeaderMove()
+                | faults.Retention()
+                | faults.DeleteRecords()
+                | faults.Reassign()
+                | faults.AddPartitions()
+                | faults.DependencyDown()
+                | faults.DependencySlow()
+                | faults.Throttle()
+                | faults.DiskStall()
+                | faults.DiskFull()
+                | faults.HostCrash()
+                | faults.ClockSkew()
+            ):
+                # Rolling faults come in parts; the others are refused before a run (`loadgen.refuse`).
+                raise AssertionError(f"{fault.kind} was not refused")
             case _:
                 assert_never(fault)
 

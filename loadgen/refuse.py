@@ -1,7 +1,6 @@
 """What this driver cannot do for a scenario on a cluster, said before anything starts."""
 
 from collections.abc import Iterator
-from typing import assert_never
 
 from confluent_kafka import libversion
 
@@ -11,8 +10,27 @@ from loadgen.clusters.model import Cluster
 from loadgen.java.build import can_run_java, unknown_version
 from scenarios import faults
 from scenarios.clients import consumer_settings, release
-from scenarios.faults import BrokerTarget, Fault
+from scenarios.faults import Fault
+from scenarios.features import refused
 from scenarios.schema import CollectReads, Group, Producer, Scenario
+from scenarios.targets import BrokerTarget
+
+CAN = frozenset(
+    {
+        "recorded arrivals",
+        "broker_crash",
+        "broker_stop",
+        "rolling_restart",
+        "member_crash",
+        "member_leave",
+        "rolling_deploy",
+        "slow_work",
+        "failing_work",
+        "poison",
+        "surge",
+    }
+)
+"""What this driver can do, by the names of `scenarios.features`."""
 
 
 def cannot(scenario: Scenario, cluster: Cluster | None = None, *, implementation: str | None = None) -> list[str]:
@@ -21,6 +39,7 @@ def cannot(scenario: Scenario, cluster: Cluster | None = None, *, implementation
     embedded = kind == EMBEDDED
     return [
         *_clients(scenario, embedded),
+        *refused(scenario, "the live driver", CAN),
         *_size(scenario, cluster),
         *(_protocols(scenario) if embedded else ()),
         *(
@@ -78,24 +97,15 @@ def _protocols(scenario: Scenario) -> list[str]:
 
 
 def _fault(fault: Fault, embedded: bool) -> list[str]:
-    match fault:
-        case faults.BrokerCrash() | faults.BrokerStop():
-            return _broker(fault.broker, embedded)
-        case (
-            faults.MemberCrash()
-            | faults.MemberLeave()
-            | faults.SlowWork()
-            | faults.FailingWork()
-            | faults.Poison()
-            | faults.Surge()
-        ):
-            return []
-        case _:
-            assert_never(fault)
+    if isinstance(fault, faults.BrokerCrash | faults.BrokerStop):
+        return _broker(fault.target, embedded)
+    return []
 
 
 def _broker(target: BrokerTarget, embedded: bool) -> list[str]:
     if target.role == "controller":
         where = "the embedded cluster has no controller" if embedded else "a controller of its own is no broker"
         return [f"broker is controller; {where}: name a broker, or the leader or follower of a partition"]
+    if target.role == "rack":
+        return [f"rack is {target.rack}; the live driver takes one broker at a time so far: name a broker"]
     return []

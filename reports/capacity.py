@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from reports.slo import assess
 from rundata.indicators import measure_one
 from rundata.tables import RunData
-from scenarios.faults import MemberTarget
 from scenarios.schema import Group, Scenario
+from scenarios.targets import MemberTarget
 
 Simulate = Callable[[Scenario], RunData]
 

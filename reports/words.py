@@ -8,6 +8,7 @@ from scenarios.expectations import BEFORE_FAULTS, IndicatorName, IndicatorUnit, 
 from scenarios.faults import Fault
 from scenarios.quantities import SECOND, format_duration
 from scenarios.schema import Arrivals, Bursts, Group, HotKeys, Producer, Scenario, UniformKeys, ZipfKeys
+from scenarios.targets import BrokerTarget
 
 NARROW = "\u202f"
 """A narrow space that does not break, between a number and its unit."""
@@ -195,14 +196,16 @@ def topic_words(scenario: Scenario, name: str) -> str:
 def producer_words(producer: Producer) -> str:
     """Return a producer in words: who sends what, when, with which keys."""
     processes = "process" if producer.count == 1 else "processes"
-    load = f"{arrivals_words(producer.arrivals)}; {_keys(producer)}, of {_distribution(producer.size, 'B')}"
+    load = f"{arrivals_words(producer)}; {_keys(producer)}, of {_distribution(producer.size, 'B')}"
     poison = f"; {percent(producer.poison)} of the events can never be processed" if producer.poison else ""
     return f"{producer.count} {processes} to {producer.topic}: {load}{poison}{_settings(producer.settings)}"
 
 
-def arrivals_words(arrivals: Sequence[Arrivals]) -> str:
+def arrivals_words(producer: Producer) -> str:
     """Return arrivals in words: `300/s for 20s, then 300/s rising to 400/s for 10s`."""
-    return ", then ".join(_part(part) for part in arrivals) + " events"
+    if producer.recorded is not None:
+        return f"events as recorded in {producer.recorded.trace}"
+    return ", then ".join(_part(part) for part in producer.rated) + " events"
 
 
 def _part(part: Arrivals) -> str:
@@ -250,9 +253,9 @@ def fault_words(fault: Fault) -> str:
     """Return what a fault does, in one sentence without its times."""
     match fault.kind:
         case "broker_crash":
-            return f"broker ({_of(fault, 'broker')}) is killed, then started again"
+            return f"{_brokers_of(fault)} is killed, then started again"
         case "broker_stop":
-            return f"broker ({_of(fault, 'broker')}) is shut down in good order, then started again"
+            return f"{_brokers_of(fault)} is shut down in good order, then started again"
         case "member_crash":
             return f"member {_of(fault, 'member')} dies without leaving, then comes back"
         case "member_leave":
@@ -271,6 +274,12 @@ def fault_words(fault: Fault) -> str:
             return f"{amount} of {_of(fault, 'producer')} can never be processed"
         case kind:
             return kind.replace("_", " ")
+
+
+def _brokers_of(fault: Fault) -> str:
+    target = getattr(fault, "target", None)
+    assert isinstance(target, BrokerTarget)
+    return str(target) if target.role == "rack" else f"broker ({target})"
 
 
 def _of(fault: Fault, field: str) -> str:

@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 
 from rundata.rows import KIND_TEXT, LOG_RECORD, NEVER, NONE, OPERATION, UNTIMED, Kind, Outcome
 from rundata.tables import Extent, FaultRecord, Gauge, Incident, Names, Phase, RunData
-from scenarios.plan import CLIENT_CHOOSES, NO_KEY, Plan, PlannedFault
+from scenarios.disturbances import NOT_AGAIN
+from scenarios.occurrences import PlannedAction, PlannedFault, part_of
+from scenarios.plan import CLIENT_CHOOSES, NO_KEY, Plan
 from scenarios.schema import Scenario
 
 WORD = pa.dictionary(pa.int16(), pa.string())
 _PLAN_FACTS = b"eventdrill.plan"
-_WORK, _FAILING = "work_ns.", "failing_tries."
+_WORK, _FAILING, _UNDECODABLE = "work_ns.", "failing_tries.", "undecodable."
 _KINDS = tuple(KIND_TEXT[kind] for kind in Kind)
 _OUTCOMES = tuple(outcome.name for outcome in Outcome)
 _EMPTY: Mapping[str, int] = {
@@ -232,16 +234,20 @@ def plan_table(plan: Plan) -> pa.Table:
     """Return the plan as a table; what is no column (seed, replication, the faults' instants) lies in its metadata."""
     faults = [
         {
-            "index": next(
-                i for i, fault in enumerate(plan.scenario.faults) if fault is planned.fault or fault == planned.fault
-            ),
+            "index": planned.index,
+            "part": planned.part,
+            "stays": planned.stays,
             "label": planned.label,
             "begin_ns": planned.begin_ns,
             "end_ns": planned.end_ns,
         }
         for planned in plan.faults
     ]
-    facts = {"seed": plan.seed, "replication": plan.replication, "faults": faults}
+    actions = [
+        {key: getattr(planned, key) for key in ("index", "label", "begin_ns", "end_ns", "stays")}
+        for planned in plan.actions
+    ]
+    facts = {"seed": plan.seed, "replication": plan.replication, "faults": faults, "actions": actions}
     columns = {
         "intended_ns": pa.array(plan.intended_ns),
         "producer": words(plan.producer, plan.producers),
@@ -250,8 +256,12 @@ def plan_table(plan: Plan) -> pa.Table:
         "size_bytes": pa.array(plan.size_bytes),
         "partition": pa.array(plan.partition, mask=plan.partition == CLIENT_CHOOSES),
         "poison": pa.array(plan.poison),
+        "late_ns": pa.array(plan.late_ns),
+        "again_ns": pa.array(plan.again_ns, mask=plan.again_ns == NOT_AGAIN),
+        "schema_version": pa.array(plan.schema_version),
         **{_WORK + group: pa.array(work) for group, work in plan.work_ns.items()},
         **{_FAILING + group: pa.array(tries) for group, tries in plan.failing_tries.items()},
+        **{_UNDECODABLE + group: pa.array(events) for group, events in plan.undecodable.items()},
     }
     return pa.table(columns).replace_schema_metadata({_PLAN_FACTS: json.dumps(facts, sort_keys=True).encode()})
 
@@ -277,7 +287,18 @@ def plan_from(table: pa.Table, scenario: Scenario) -> Plan:
             c.removeprefix(_FAILING): _filled(table.column(c), None) for c in columns if c.startswith(_FAILING)
         },
         faults=tuple(
-            PlannedFault(fault["label"], scenario.faults[fault["index"]], fault["begin_ns"], fault["end_ns"])
+            PlannedFault(**{**fault, "fault": part_of(scenario.faults[fault["index"]], fault["part"])})
             for fault in facts["faults"]
+        ),
+        late_ns=_filled(table.column("late_ns"), None),
+        again_ns=_filled(table.column("again_ns"), NOT_AGAIN),
+        schema_version=_filled(table.column("schema_version"), None).astype(np.int16),
+        undecodable={
+            c.removeprefix(_UNDECODABLE): _filled(table.column(c), None).astype(bool)
+            for c in columns
+            if c.startswith(_UNDECODABLE)
+        },
+        actions=tuple(
+            PlannedAction(**{**action, "action": scenario.actions[action["index"]]}) for action in facts["actions"]
         ),
     )

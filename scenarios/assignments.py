@@ -10,7 +10,7 @@ from scenarios.yaml_text import read_yaml
 _PART = re.compile(
     r"""\s*(?:(?P<dot>\.)?(?P<name>[A-Za-z0-9_-]+)|\[(?P<index>\d+)\]|\[(?P<quote>['"])(?P<quoted>.*?)(?P=quote)\])"""
 )
-_NAMED = ("topics", "producers", "groups", "objectives")
+_NAMED = ("topics", "producers", "groups", "dependencies", "objectives")
 _LONGEST_INDEX = 6
 
 

@@ -1,42 +1,19 @@
 """Checks across a scenario's parts: names that exist, numbers that fit each other, times inside the run."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
 
+from scenarios.check_flow import flow_findings
+from scenarios.check_happenings import happening_findings
 from scenarios.clients import as_int, topic_setting
 from scenarios.errors import Path, and_list, nearest, part_of
 from scenarios.expectations import BEFORE_FAULTS, INDICATORS, IndicatorName, parse_indicator
-from scenarios.faults import (
-    BrokerCrash,
-    BrokerStop,
-    BrokerTarget,
-    FailingWork,
-    Fault,
-    MemberCrash,
-    MemberLeave,
-    MemberTarget,
-    Poison,
-    SlowWork,
-    Surge,
-)
+from scenarios.finding import Finding, unknown
 from scenarios.load import expected_events_of
 from scenarios.quantities import format_duration
 from scenarios.schema import Producer, Scenario
 from scenarios.settings import setting_findings
 
 MOST_EVENTS = 2**31 - 1
-MOST_TIMES = 10_000
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that does not fit: its place, what is wrong, and the other places that it was concluded from."""
-
-    path: Path
-    message: str
-    reads: tuple[Path, ...] = field(default=())
-    """A last part of `*` stands for the names there, without what they hold."""
 
 
 def findings(scenario: Scenario) -> Iterator[Finding]:
@@ -48,10 +25,8 @@ def findings(scenario: Scenario) -> Iterator[Finding]:
         yield from _producer(scenario, name, producer)
     for name in scenario.groups:
         yield from _group(scenario, name)
-    for index, fault in enumerate(scenario.faults):
-        yield from _fault(scenario, index, fault)
-    yield from _fault_names(scenario)
-    yield from _overlaps(scenario)
+    yield from flow_findings(scenario)
+    yield from happening_findings(scenario)
     yield from _statements(scenario)
     yield from setting_findings_of(scenario)
 
@@ -68,25 +43,17 @@ def _names(scenario: Scenario) -> Iterator[Finding]:
         ("topics", "topic", scenario.topics),
         ("producers", "producer", scenario.producers),
         ("groups", "group", scenario.groups),
+        ("dependencies", "dependency", scenario.dependencies),
     )
     for section, kind, names in kinds:
         for name in names:
             if name in seen:
-                message = (
-                    f"has the name of a {seen[name]}; topics, producers and groups share one name space, so rename one"
-                )
+                message = f"has the name of a {seen[name]}; topics, producers, groups and dependencies share one name space, so rename one"
                 yield Finding((section, name), message)
             seen.setdefault(name, kind)
     for section, what in (("topics", "topic"), ("producers", "producer")):
         if not getattr(scenario, section):
             yield Finding((section,), f"is empty; a scenario has at least one {what}")
-
-
-def _unknown_topic(scenario: Scenario, path: Path, topic: str) -> Iterator[Finding]:
-    if topic not in scenario.topics:
-        yield Finding(
-            path, f"is {topic!r}, and there is no such topic{nearest(topic, scenario.topics)}", (("topics", "*"),)
-        )
 
 
 def _topics(scenario: Scenario) -> Iterator[Finding]:
@@ -129,11 +96,13 @@ def _times(scenario: Scenario) -> Iterator[Finding]:
 
 def _producer(scenario: Scenario, name: str, producer: Producer) -> Iterator[Finding]:
     place: Path = ("producers", name)
-    yield from _unknown_topic(scenario, (*place, "topic"), producer.topic)
+    yield from unknown("topic", producer.topic, scenario.topics, (*place, "topic"))
     arrivals = (*place, "arrivals")
-    parts = producer.arrivals
+    parts = producer.rated
     missing = [index for index, part in enumerate(parts) if part.for_ns is None]
-    if len(parts) > 1 and missing:
+    if producer.recorded is not None or len(parts) < len(producer.arrivals):
+        yield from _recorded(place, producer)
+    elif len(parts) > 1 and missing:
         for index in missing:
             yield Finding((*arrivals, index), "has no `for`; each part of a list says how long it lasts")
     elif not missing:
@@ -152,139 +121,39 @@ def _producer(scenario: Scenario, name: str, producer: Producer) -> Iterator[Fin
             f"makes about {events:.3g} events; a plan holds at most {MOST_EVENTS:,}, so lower the rate or the duration"
         )
         yield Finding(arrivals, message, (("duration",),))
-    if (
-        producer.count > 1
-        and producer.key == "none"
-        and "share" in producer.model_fields_set
-        and producer.share == "keys"
-    ):
+    if producer.count > 1 and not producer.keyed and "share" in producer.model_fields_set and producer.share == "keys":
         yield Finding(
             (*place, "share"), "is 'keys', and the events have no keys; write `share: arrivals`, or give a `key`"
         )
+
+
+def _recorded(place: Path, producer: Producer) -> Iterator[Finding]:
+    if len(producer.arrivals) > 1:
+        message = "mixes a recording with other parts; a recording stands alone: arrivals: {trace: orders.parquet}"
+        yield Finding((*place, "arrivals"), message)
+        return
+    recorded = producer.recorded
+    assert recorded is not None
+    for field in ("key", "size"):
+        if getattr(recorded, field) is not None and field in producer.model_fields_set:
+            message = f"is given beside the recording's own column {getattr(recorded, field)!r}; remove one of them"
+            yield Finding((*place, field), message, ((*place, "arrivals"),))
 
 
 def _group(scenario: Scenario, name: str) -> Iterator[Finding]:
     group = scenario.groups[name]
     place: Path = ("groups", name)
     for index, topic in enumerate(group.topics):
-        yield from _unknown_topic(scenario, (*place, "topics", index), topic)
+        yield from unknown("topic", topic, scenario.topics, (*place, "topics", index))
         if topic in group.topics[:index]:
             yield Finding((*place, "topics", index), f"is {topic!r} again; name each topic once")
     dead_letters = group.topic_of_dead_letters
     if dead_letters is not None:
         at = (*place, "failures", "dead_letter")
-        yield from _unknown_topic(scenario, at, dead_letters)
+        yield from unknown("topic", dead_letters, scenario.topics, at)
         if dead_letters in group.topics:
             message = f"is {dead_letters!r}, which the group itself reads: its dead letters would come back for ever; use another topic"
             yield Finding(at, message, ((*place, "topics"),))
-
-
-# ---- faults ---------------------------------------------------------------------------------------------------------
-
-
-def _fault(scenario: Scenario, index: int, fault: Fault) -> Iterator[Finding]:
-    place: Path = ("faults", index)
-    length = format_duration(scenario.duration)
-    for number, at in enumerate(fault.at or ()):
-        if at >= scenario.duration:
-            where = (*place, "at") if len(fault.at or ()) == 1 else (*place, "at", number)
-            message = f"is {format_duration(at)}, and the load ends at {length}; a fault begins before that"
-            yield Finding(where, message, (("duration",),))
-    if fault.every is not None and fault.every >= scenario.duration:
-        message = f"is {format_duration(fault.every)}, and the load ends at {length}; the fault would never come"
-        yield Finding((*place, "every"), message, (("duration",),))
-    between = fault.every or (fault.random.mean_between if fault.random else scenario.duration)
-    if scenario.duration / between > MOST_TIMES:
-        message = (
-            f"would come about {scenario.duration / between:.2g} times; a fault comes at most {MOST_TIMES:,} times"
-        )
-        yield Finding((*place, "every" if fault.every else "random"), message, (("duration",),))
-    match fault:
-        case BrokerCrash() | BrokerStop():
-            yield from _broker_target(scenario, (*place, "broker"), fault.broker)
-        case MemberCrash() | MemberLeave():
-            yield from _member_target(scenario, (*place, "member"), fault.member)
-        case SlowWork() | FailingWork():
-            if fault.group not in scenario.groups:
-                message = f"is {fault.group!r}, and there is no such group{nearest(fault.group, scenario.groups)}"
-                yield Finding((*place, "group"), message, (("groups", "*"),))
-        case Poison() | Surge():
-            if fault.producer not in scenario.producers:
-                message = (
-                    f"is {fault.producer!r}, and there is no such producer{nearest(fault.producer, scenario.producers)}"
-                )
-                yield Finding((*place, "producer"), message, (("producers", "*"),))
-
-
-def _broker_target(scenario: Scenario, path: Path, target: BrokerTarget) -> Iterator[Finding]:
-    if target.role == "number" and not 1 <= target.number <= scenario.brokers.nodes:
-        message = f"is {target.number}; brokers are numbered from 1 to {scenario.brokers.nodes}"
-        yield Finding(path, message, (("brokers", "nodes"),))
-    if target.role not in ("leader", "follower"):
-        return
-    if target.topic not in scenario.topics:
-        message = f"is '{target}', and there is no topic {target.topic!r}{nearest(target.topic, scenario.topics)}"
-        yield Finding(path, message, (("topics", "*"),))
-        return
-    partitions = scenario.topics[target.topic].partitions
-    if target.partition >= partitions:
-        message = f"is '{target}', and {target.topic} has the partitions 0 to {partitions - 1}"
-        yield Finding(path, message, (("topics", target.topic, "partitions"),))
-    if target.role == "follower" and scenario.replication_of(target.topic) < 2:
-        message = f"is '{target}', and {target.topic} has one replica, so no follower; name the leader, or raise its replication"
-        yield Finding(path, message, (("topics", target.topic, "replication"), ("brokers", "nodes")))
-
-
-def _member_target(scenario: Scenario, path: Path, target: MemberTarget) -> Iterator[Finding]:
-    if target.group not in scenario.groups:
-        message = f"is '{target}', and there is no group {target.group!r}{nearest(target.group, scenario.groups)}"
-        yield Finding(path, message, (("groups", "*"),))
-        return
-    members = scenario.groups[target.group].members
-    if target.member > members:
-        message = f"is '{target}', and {target.group} has the members 1 to {members}"
-        yield Finding(path, message, (("groups", target.group, "members"),))
-
-
-def _fault_names(scenario: Scenario) -> Iterator[Finding]:
-    names: dict[str, int] = {}
-    for index, fault in enumerate(scenario.faults):
-        if fault.name is None:
-            continue
-        place: Path = ("faults", index, "name")
-        if fault.name in names:
-            message = f"is {fault.name!r}, like that of faults[{names[fault.name]}]; indicators refer to faults by name, so choose another"
-            yield Finding(place, message)
-        names.setdefault(fault.name, index)
-        if not fault.name.strip() or fault.name == BEFORE_FAULTS or set(fault.name) & set("[],"):
-            yield Finding(
-                place, f"is {fault.name!r}; a name has letters, no brackets and no comma, and is not `{BEFORE_FAULTS}`"
-            )
-
-
-def _overlaps(scenario: Scenario) -> Iterator[Finding]:
-    """What is already down cannot be taken down once more."""
-    down: dict[str, list[tuple[int, int, int]]] = {}
-    for index, fault in enumerate(scenario.faults):
-        if not isinstance(fault, BrokerCrash | BrokerStop | MemberCrash | MemberLeave):
-            continue
-        if isinstance(fault, BrokerCrash | BrokerStop) and fault.broker.role != "number":
-            continue  # another broker may lead by then
-        target = f"broker {fault.broker}" if isinstance(fault, BrokerCrash | BrokerStop) else f"member {fault.member}"
-        times = fault.at or ()
-        if fault.every is not None:
-            times = tuple(range(fault.every, min(scenario.duration, fault.every * 100), fault.every))
-        down.setdefault(target, []).extend((at, at + fault.for_ns, index) for at in times)
-    for target, intervals in down.items():
-        intervals.sort()
-        for (_, end, first), (begin, _, second) in pairwise(intervals):
-            if begin < end:
-                message = (
-                    f"takes {target} down at {format_duration(begin)}, and faults[{first}] has it down until {format_duration(end)}; "
-                    "let it come back first"
-                )
-                yield Finding(("faults", second), message, (("faults", first),))
-                break
 
 
 # ---- what refers to indicators --------------------------------------------------------------------------------------

@@ -151,10 +151,7 @@ class Trace:
     """How much one unit of the column is in the base unit (seconds in a file, nanoseconds here)."""
 
     def _values(self) -> Floats:
-        from pyarrow import parquet
-
-        column = parquet.read_table(self.file, columns=[self.column]).column(self.column)
-        return np.sort(column.to_numpy().astype(np.float64)) * self.scale
+        return np.sort(read_column(self.file, self.column).astype(np.float64)) * self.scale
 
     def quantile(self, u: Floats) -> Floats:
         """Return the empirical quantile at `u`."""
@@ -272,6 +269,12 @@ def _mix(raw: object, unit: Unit) -> Distribution:
 
 def _trace(raw: Mapping[str, object], unit: Unit) -> Distribution:
     file, column = _arguments(raw, "{trace: FILE.parquet, column: NAME}", ("trace", "column"))
+    check_trace(file, column)
+    return Trace(str(file), str(column), 1e9 if unit.name == "duration" else 1.0)
+
+
+def check_trace(file: object, column: object, *, numbers: bool = True) -> None:
+    """Raise ValueError unless a file is Parquet and has a column, of numbers if those are wanted."""
     if not isinstance(file, str) or not Path(file).is_file():
         raise ValueError(f"names the trace {show(file)}, and there is no such file")
     from pyarrow import parquet
@@ -283,9 +286,16 @@ def _trace(raw: Mapping[str, object], unit: Unit) -> Distribution:
     if column not in schema.names:
         raise ValueError(f"names the column {show(column)}; {file} has {', '.join(schema.names)}")
     kind = str(schema.field(column).type)
-    if not kind.startswith(("int", "uint", "float", "double")):
+    if numbers and not kind.startswith(("int", "uint", "float", "double")):
         raise ValueError(f"names the column {show(column)}, which holds {kind}; it holds numbers")
-    return Trace(file, str(column), 1e9 if unit.name == "duration" else 1.0)
+
+
+def read_column(file: str, column: str) -> NDArray[np.generic]:
+    """Return a column of a Parquet file as an array."""
+    from pyarrow import parquet
+
+    values: NDArray[np.generic] = parquet.read_table(file, columns=[column]).column(column).to_numpy()
+    return values
 
 
 _BUILDERS: Mapping[str, Callable[[object, Unit], Distribution]] = {

@@ -15,6 +15,7 @@ from scenarios.errors import Path, Problem, ScenarioError, format_path, nearest
 from scenarios.plain_words import translate
 from scenarios.repair import repaired
 from scenarios.schema import Scenario
+from scenarios.sweeps import sweep_findings
 from scenarios.yaml_text import MOST_BYTES, Marked, read_yaml, write_yaml
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -88,6 +89,7 @@ def validated(model: type[Model], marked: Marked, source: str, assignments: Sequ
         raise ScenarioError(source, problems_at(wrong, marked, assignments)) from None
     if isinstance(result, Scenario):
         across = [(finding.path, finding.message) for finding in islice(findings(result), MOST_SHOWN)]
+        across += islice(sweep_findings(result, marked.value), MOST_SHOWN)
         if across:
             raise ScenarioError(source, problems_at(across, marked, assignments))
     return result

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 
-from scenarios.checks import Finding
 from scenarios.clients import BROKER_DEFAULTS, as_int, consumer_settings, producer_settings, topic_setting
 from scenarios.errors import Path, Problem, close_word, format_path
 from scenarios.expectations import IndicatorName
 from scenarios.faults import BrokerCrash, BrokerStop, FailingWork, MemberCrash, MemberLeave, Poison, Surge
 from scenarios.files import LoadedScenario, problems_at
+from scenarios.finding import Finding
 from scenarios.load import busiest_partition, expected_events, handling_ns, peak_rate_hz, poisoned, waits_ns
-from scenarios.plan import plan_faults
+from scenarios.occurrences import plan_faults
 from scenarios.profiles import IDEAL, shipped_profiles
 from scenarios.quantities import MILLISECOND, SECOND, format_duration
 from scenarios.schema import Scenario, Settings
@@ -307,7 +307,7 @@ def _fault_times(scenario: Scenario) -> Iterator[Finding]:
             if at < scenario.warm_up and not isinstance(fault, Surge | Poison):
                 message = f"is {format_duration(at)}, within the warm-up of {format_duration(scenario.warm_up)}, which is not measured; begin later"
                 yield Finding(("faults", index, "at"), message)
-        end = max((at + fault.for_ns for at in fault.at or ()), default=0)
+        end = max((at + (fault.length_ns or 0) for at in fault.at or ()), default=0)
         if end > scenario.duration + scenario.drain:
             message = f"lasts until {format_duration(end)}, beyond the end of the drain, so nothing recovers; shorten it, or lengthen the drain"
             yield Finding(("faults", index, "for"), message)
@@ -368,7 +368,7 @@ def _long_gap(scenario: Scenario) -> Iterator[Finding]:
     crashes = [f for f in plan_faults(scenario, scenario.seed) if isinstance(f.fault, BrokerCrash | BrokerStop)]
     for one, other in pairwise(crashes):
         if other.begin_ns < one.end_ns + session_ns:
-            index = scenario.faults.index(other.fault)
+            index = other.index
             message = f"begins at {format_duration(other.begin_ns)}, before the broker that fell at {format_duration(one.begin_ns)} can be back in sync"
             yield Finding(("faults", index), message)
 

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from scenarios.faults import Poison
 from scenarios.partitioners import java_partition, librdkafka_partition
 from scenarios.quantities import SECOND
-from scenarios.schema import HotKeys, Producer, Retry, Scenario, UniformKeys, ZipfKeys
+from scenarios.recordings import recorded_times_ns
+from scenarios.schema import HotKeys, Producer, Recorded, Retry, Scenario, UniformKeys, ZipfKeys
 
 _MILLENNIUM_NS = 3.2e19
 _COUNTED_KEYS = 20_000
@@ -36,7 +37,10 @@ def expected_events(scenario: Scenario, topics: tuple[str, ...]) -> float:
 
 def expected_events_of(scenario: Scenario, producer: str) -> float:
     """Return how many events a producer sends on average, surges apart."""
-    parts = scenario.producers[producer].arrivals
+    recorded = scenario.producers[producer].recorded
+    if recorded is not None:
+        return float(len(_recorded_ns(recorded, scenario.duration)))
+    parts = scenario.producers[producer].rated
     return sum(sum(p.rate) / 2 * (scenario.duration if p.for_ns is None else p.for_ns) / SECOND for p in parts)
 
 
@@ -52,12 +56,29 @@ def peak_rate_hz(scenario: Scenario, topics: tuple[str, ...]) -> float:
 
 
 def _rates(scenario: Scenario, producer: Producer) -> list[tuple[int, int, float, float]]:
-    parts, begin = [], 0
-    for part in producer.arrivals:
+    parts, begin = list[tuple[int, int, float, float]](), 0
+    if producer.recorded is not None:
+        return _recorded_rates(producer.recorded, scenario.duration)
+    for part in producer.rated:
         end = begin + (scenario.duration if part.for_ns is None else part.for_ns)
         parts.append((begin, end, *part.rate))
         begin = end
     return parts
+
+
+def _recorded_ns(recorded: Recorded, duration_ns: int) -> NDArray[np.int64]:
+    times = recorded_times_ns(recorded)
+    return times[(times >= 0) & (times < duration_ns)]
+
+
+def _recorded_rates(recorded: Recorded, duration_ns: int) -> list[tuple[int, int, float, float]]:
+    """Return a recording's rate in each second."""
+    edges = np.arange(0, duration_ns + SECOND, SECOND)
+    counts, _ = np.histogram(_recorded_ns(recorded, duration_ns), edges)
+    return [
+        (int(begin), int(begin) + SECOND, float(count), float(count))
+        for begin, count in zip(edges, counts, strict=False)
+    ]
 
 
 def _at(part: tuple[int, int, float, float], time_ns: int) -> float:

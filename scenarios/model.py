@@ -17,7 +17,7 @@ from pydantic import (
 from scenarios import planned, quantities
 from scenarios.distributions import Distribution, parse_distribution, written
 from scenarios.errors import and_list, close_word, show
-from scenarios.quantities import DURATION, SHARE, SIZE, Unit
+from scenarios.quantities import BANDWIDTH, DURATION, RATE, SHARE, SIZE, Unit
 
 
 class Frozen(BaseModel):
@@ -65,12 +65,25 @@ def _form(raw: object) -> str:
     if isinstance(raw, Mapping):
         return f"<{next(iter(raw))}>"
     if isinstance(raw, Frozen):
-        return f"<{next(iter(type(raw).model_fields))}>"
+        name, field = next(iter(type(raw).model_fields.items()))
+        return f"<{field.alias or name}>"
     return "<word>"
 
 
 by_form = Discriminator(_form)
 """Chooses among a word (tag `<word>`) and one-key mappings (tag `<key>`); tags never look like fields."""
+
+
+class OneOrSeveral:
+    """Says in the JSON Schema that one entry may stand for a list of one, and that a word or quantity may stand for an entry."""
+
+    def __init__(self, short: Mapping[str, Any] | None = None) -> None:
+        self.short = short
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
+        listed: dict[str, Any] = handler(core)
+        forms = [listed["items"], *([dict(self.short)] if self.short else [])]
+        return {"anyOf": [*forms, {**listed, "items": {"anyOf": forms}}]}
 
 
 def quantity_schema(unit: Unit) -> dict[str, Any]:
@@ -120,6 +133,33 @@ Size = Annotated[
     BeforeValidator(quantities.size_bytes),
     PlainSerializer(quantities.exact_size),
     WithJsonSchema(quantity_schema(SIZE)),
+]
+Bandwidth = Annotated[
+    float,
+    BeforeValidator(quantities.bandwidth),
+    PlainSerializer(quantities.exact_bandwidth),
+    WithJsonSchema(quantity_schema(BANDWIDTH)),
+]
+
+
+def _positive_rate(raw: object) -> float:
+    rate = quantities.rate_hz(raw)
+    if rate == 0:
+        raise ValueError(f"is {show(raw)}; it is above 0/s")
+    return rate
+
+
+PositiveRate = Annotated[
+    float,
+    BeforeValidator(_positive_rate),
+    PlainSerializer(quantities.exact_rate),
+    WithJsonSchema(quantity_schema(RATE)),
+]
+SignedDuration = Annotated[
+    int,
+    BeforeValidator(quantities.signed_duration_ns),
+    PlainSerializer(quantities.exact_signed_duration),
+    WithJsonSchema({"type": "string", "description": "a duration that may lie before, such as -5s"}),
 ]
 Share = Annotated[
     float,

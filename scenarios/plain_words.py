@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from scenarios import planned
+from scenarios.actions import ACTIONS, action_kinds
 from scenarios.errors import Path, and_list, nearest, show
 from scenarios.faults import FAULTS, fault_kinds
 
@@ -27,10 +28,22 @@ _WANTED = {
     "target": "a share such as 99.9%",
     "indicator": "latency, chain_latency, ack_latency, delivery or availability",
     "fault": "the kind of fault, such as broker_crash",
+    "action": "the kind of action, such as replay",
     "broker": "a number from 1, or such as `leader of orders/0`",
     "member": "a member such as fulfilment/1",
     "group": "a group's name",
     "producer": "a producer's name",
+    "partition": "a partition such as orders/0",
+    "between": "the two ends of the link, such as [clients, broker 1]",
+    "from": "where from: earliest, an offset or a time ago",
+    "to": "what it is then",
+    "by": "how much, such as 5s",
+    "takes": "the time of a call, such as 20ms",
+    "dependency": "a dependency's name",
+    "window": "how long an id is remembered, such as 10m",
+    "version": "which version, such as 2",
+    "cluster_id": "the cluster's own id",
+    "lag": "how many events one member is there for, such as 1000",
     "profile": "the profile's name",
 }
 _KINDS = {
@@ -60,7 +73,8 @@ def translate(
     details = error.errors(include_url=False)
     for detail in details[:most]:
         place = _place(detail["loc"], value)
-        yield (*place, "fault") if detail["type"] == "union_tag_invalid" else place, _message(detail, place, model)
+        kind = "action" if place[:1] == ("actions",) else "fault"
+        yield (*place, kind) if detail["type"] == "union_tag_invalid" else place, _message(detail, place, model)
     if len(details) > most:
         yield (), f"there are {len(details) - most} more mistakes"
 
@@ -71,16 +85,21 @@ def _place(loc: tuple[int | str, ...], value: object) -> Path:
     for index, part in enumerate(loc):
         if isinstance(part, str) and ((part.startswith("<") and part.endswith(">")) or part == "[key]"):
             continue
-        if index == 2 and loc[0] == "faults" and part in tuple(fault_kinds()):
+        if index == 2 and part in _kinds(str(loc[0])):
             continue
         if isinstance(value, Mapping):
             value = value.get(part)
         elif isinstance(value, list | tuple) and isinstance(part, int) and part < len(value):
             value = value[part]
-        elif isinstance(part, int) and part == 0 and place and place[-1] == "arrivals":
-            continue  # one mapping or rate stands for a list of one
+        elif isinstance(part, int) and part == 0 and place and place[-1] in ("arrivals", "calls", "emits"):
+            continue  # one stands for a list of one
         place.append(part)
     return tuple(place)
+
+
+def _kinds(section: str) -> tuple[str, ...]:
+    """Return the words that choose among the models of a section."""
+    return {"faults": tuple(fault_kinds()), "actions": tuple(action_kinds())}.get(section, ())
 
 
 def _message(detail: ErrorDetails, place: Path, model: type[BaseModel]) -> str:
@@ -95,13 +114,13 @@ def _message(detail: ErrorDetails, place: Path, model: type[BaseModel]) -> str:
     if kind == "literal_error":
         return _unknown_word(last, value, _words(context["expected"]))
     if kind == "union_tag_invalid":
-        return unknown_fault(str(context["tag"]))
+        return unknown_kind(str(place[0]), str(context["tag"]))
     if kind == "union_tag_not_found":
-        return f"has no `fault:`; it names one of {', '.join(fault_kinds())}"
+        return f"has no `{str(place[0])[:-1]}:`; it names one of {', '.join(_kinds(str(place[0])))}"
     if kind in _BOUNDS:
         name, words = _BOUNDS[kind]
         return f"is {show(value)}; it is {words} {context[name]:g}"
-    if kind == "string_pattern_mismatch" and last == "version":
+    if kind == "string_pattern_mismatch" and last == "version" and place[0] != "actions":
         return f"is {show(value)}; a version is written like 4.2"
     if kind == "string_pattern_mismatch":
         return (
@@ -125,12 +144,16 @@ def _message(detail: ErrorDetails, place: Path, model: type[BaseModel]) -> str:
     return f"is {show(value)}; it {message}"
 
 
-def unknown_fault(kind: str) -> str:
-    """Return what to say about a fault's word that is none, or none yet."""
-    known = tuple(fault_kinds())
-    if kind in planned.FAULTS:
+def unknown_kind(section: str, kind: str) -> str:
+    """Return what to say about a word that is no fault or action, or none yet."""
+    known = _kinds(section)
+    if kind in planned.FAULTS and section == "faults":
         return f"is {kind!r}, which {planned.NOT_YET}; there is {', '.join(known)}"
-    return f"is {kind!r}, which is no fault{nearest_and_all(kind, known)}"
+    what = "fault" if section == "faults" else "action"
+    other = "actions" if section == "faults" else "faults"
+    if kind in _kinds(other):
+        return f"is {kind!r}, which is no {what}; it stands under `{other}:`"
+    return f"is {kind!r}, which is no {what}{nearest_and_all(kind, known)}"
 
 
 def nearest_and_all(word: str, known: tuple[str, ...]) -> str:
@@ -164,12 +187,20 @@ def _models_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[type[
     for part in loc:
         if isinstance(part, str) and part.startswith("<"):
             key = part[1:-1]
-            types = [t for t in _unfold(types) if _is_model(t) and key in t.model_fields]
-        elif part in tuple(fault_kinds()) and any(t in FAULTS for t in _unfold(types)):
+            types = [t for t in _unfold(types) if _is_model(t) and key in _names(t)]
+        elif part in _kinds("faults") and any(t in FAULTS for t in _unfold(types)):
             types = [t for t in _unfold(types) if _is_model(t) and part in get_args(t.model_fields["fault"].annotation)]
+        elif part in _kinds("actions") and any(t in ACTIONS for t in _unfold(types)):
+            types = [
+                t for t in _unfold(types) if _is_model(t) and part in get_args(t.model_fields["action"].annotation)
+            ]
         else:
             types = [inner for t in _unfold(types) for inner in _inside(t, part)]
     return [t for t in _unfold(types) if _is_model(t)]
+
+
+def _names(model: type[BaseModel]) -> set[str]:
+    return {field.alias or key for key, field in model.model_fields.items()}
 
 
 def _is_model(kind: Any) -> bool:

@@ -3,7 +3,7 @@
 An event's id is its row in the plan, so rows are in the order of intended times (ties: producer, then draw order).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenarios import faults as fault_types
-from scenarios.faults import Fault
+from scenarios.disturbances import Disturbances, schema_versions, undecodable
+from scenarios.occurrences import PlannedAction, PlannedFault, plan_actions, plan_faults
 from scenarios.partitioners import java_partition, librdkafka_partition
 from scenarios.quantities import SECOND
+from scenarios.recordings import recorded_keys, recorded_sizes, rows_in_order
 from scenarios.schema import Arrivals, Bursts, HotKeys, Producer, Scenario, UniformKeys, ZipfKeys
 from scenarios.streams import stream, uniforms
 
@@ -24,16 +26,6 @@ LONGEST_WORK_NS = 2**60
 """Some 36 years; what a heavy tail draws beyond it stays in 64 bits."""
 HEADER_BYTES = 32
 """Every value that EventDrill makes begins with ids and times, so it is never shorter."""
-
-
-@dataclass(frozen=True)
-class PlannedFault:
-    """One occurrence of a fault: its index in the scenario, and when it begins and ends."""
-
-    label: str
-    fault: Fault
-    begin_ns: int
-    end_ns: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +51,15 @@ class Plan:
     failing_tries: Mapping[str, NDArray[np.int16]]
     """By group: how many tries fail before one works (transient failures); poison never works."""
     faults: tuple[PlannedFault, ...]
+    late_ns: Ints
+    """How much later than intended the event is handed to the client, by the fault `late`."""
+    again_ns: Ints
+    """When the producer sends the event once more, from time 0 (the fault `duplicates`), or NOT_AGAIN."""
+    schema_version: NDArray[np.int16]
+    """From 1."""
+    undecodable: Mapping[str, NDArray[np.bool_]]
+    """By group: events whose schema version it cannot decode before it is deployed anew."""
+    actions: tuple[PlannedAction, ...] = ()
 
     def __len__(self) -> int:
         return len(self.intended_ns)
@@ -118,7 +119,7 @@ def make_plan(scenario: Scenario, seed: int | None = None, replication: int = 0)
     work, failing = {}, {}
     for name, group in scenario.groups.items():
         count = len(order)
-        reads = np.isin(topic, [list(scenario.topics).index(t) for t in group.topics])
+        reads = np.isin(topic, [list(scenario.topics).index(t) for t in topics_that_reach(scenario, name)])
         draws = uniforms(stream(seed, "group", name, "work", replication=replication), count)
         work[name] = np.where(reads, np.rint(np.minimum(group.work.quantile(draws), LONGEST_WORK_NS)), 0).astype(
             np.int64
@@ -142,38 +143,27 @@ def make_plan(scenario: Scenario, seed: int | None = None, replication: int = 0)
         work_ns=work,
         failing_tries=failing,
         faults=faults,
+        late_ns=columns["late_ns"],
+        again_ns=columns["again_ns"],
+        schema_version=schema_versions(faults, columns["schema_change"]),
+        undecodable=undecodable(scenario, faults, columns["schema_change"], topic),
+        actions=plan_actions(scenario, seed, replication),
     )
 
 
-def plan_faults(scenario: Scenario, seed: int, replication: int = 0) -> tuple[PlannedFault, ...]:
-    """Return every occurrence of every fault in the order of their begins."""
-    planned = []
-    for index, fault in enumerate(scenario.faults):
-        length = fault.for_ns
-        if fault.at is not None:
-            times = [(at, length) for at in fault.at]
-        elif fault.every is not None:
-            times = [(at, length) for at in range(fault.every, scenario.duration, fault.every)]
-        else:
-            assert fault.random is not None
-            times = _random_times(
-                fault, scenario.duration, stream(seed, "fault", str(index), "times", replication=replication)
-            )
-        planned += [PlannedFault(fault.label, fault, at, at + lasts) for at, lasts in times]
-    return tuple(sorted(planned, key=lambda occurrence: occurrence.begin_ns))
-
-
-def _random_times(fault: Fault, duration_ns: int, generator: np.random.Generator) -> list[tuple[int, int]]:
-    assert fault.random is not None
-    times: list[tuple[int, int]] = []
-    at = 0
+def topics_that_reach(scenario: Scenario, group: str) -> set[str]:
+    """Return the topics whose events a group may meet: those that it reads, and those whose dead letters it reads."""
+    reached = set(scenario.groups[group].topics)
     while True:
-        at += max(1, round(generator.exponential(fault.random.mean_between)))
-        if at >= duration_ns:
-            return times
-        lasts = max(1, round(generator.exponential(fault.random.mean_for)))
-        times.append((at, lasts))
-        at += lasts
+        more = {
+            topic
+            for other in scenario.groups.values()
+            if other.topic_of_dead_letters in reached
+            for topic in other.topics
+        }
+        if more <= reached:
+            return reached
+        reached |= more
 
 
 def _producer_events(
@@ -184,23 +174,32 @@ def _producer_events(
     def draw(purpose: str) -> np.random.Generator:
         return stream(seed, "producer", name, purpose, replication=replication)
 
-    surges = [f for f in faults if isinstance(f.fault, fault_types.Surge) and f.fault.producer == name]
-    intended = _arrival_times(producer, scenario.duration, surges, draw("arrivals"))
-    count = len(intended)
-    key = _keys(producer, count, draw("keys"))
-    size = np.maximum(np.rint(producer.size.quantile(uniforms(draw("sizes"), count))), HEADER_BYTES)
-    if producer.share == "keys" and producer.key != "none":
-        process = _process_of_key(key, producer.count)
+    recorded = producer.recorded
+    if recorded is None:
+        surges = [f for f in faults if isinstance(f.fault, fault_types.Surge) and f.fault.producer == name]
+        intended = _arrival_times(producer, scenario.duration, surges, draw("arrivals"))
+        key = _keys(producer, len(intended), draw("keys"))
+        size = producer.size.quantile(uniforms(draw("sizes"), len(intended)))
     else:
-        process = np.arange(count, dtype=np.int64) % producer.count + 1
+        rows, intended = rows_in_order(recorded, scenario.duration)
+        key = recorded_keys(recorded, rows) if recorded.key else _keys(producer, len(rows), draw("keys"))
+        sizes = uniforms(draw("sizes"), len(rows))
+        size = recorded_sizes(recorded, rows) if recorded.size else producer.size.quantile(sizes)
+    count = len(intended)
+    disturbed = Disturbances(name, intended, faults, draw)
+    by_key = producer.share == "keys" and producer.keyed
+    process = _process_of_key(key, producer.count) if by_key else np.arange(count, dtype=np.int64) % producer.count + 1
     return {
         "intended_ns": intended,
         "producer": np.full(count, index, np.int64),
         "process": process,
         "key": key,
-        "size_bytes": np.minimum(size, 2**31 - 1).astype(np.int64),
+        "size_bytes": disturbed.size_bytes(np.minimum(np.maximum(np.rint(size), HEADER_BYTES), 2**31 - 1)),
         "partition": _partitions(scenario, name, producer, key),
-        "poison": _poison(name, producer, intended, faults, draw),
+        "poison": disturbed.poison(producer.poison),
+        "late_ns": disturbed.late_ns(),
+        "again_ns": disturbed.again_ns(),
+        "schema_change": disturbed.schema_change(),
     }
 
 
@@ -208,26 +207,6 @@ def _process_of_key(key: Ints, processes: int) -> Ints:
     """Give each key one process, spread by a multiplicative hash so that hot keys do not all meet in process 1."""
     spread = (key.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(33)
     return (spread % np.uint64(processes)).astype(np.int64) + 1
-
-
-def _poison(
-    name: str,
-    producer: Producer,
-    intended: Ints,
-    faults: tuple[PlannedFault, ...],
-    draw: Callable[[str], np.random.Generator],
-) -> NDArray[np.bool_]:
-    poison = uniforms(draw("poison"), len(intended)) < producer.poison
-    for number, planned in enumerate(faults):
-        if not isinstance(planned.fault, fault_types.Poison) or planned.fault.producer != name:
-            continue
-        inside = np.flatnonzero((intended >= planned.begin_ns) & (intended < planned.end_ns))
-        u = uniforms(draw(f"poison fault {number}"), len(inside))
-        if planned.fault.share is not None:
-            poison[inside[u < planned.fault.share]] = True
-        else:
-            poison[inside[np.argsort(u, kind="stable")[: planned.fault.events]]] = True
-    return poison
 
 
 # ---- arrival times -------------------------------------------------------------------------------------------------
@@ -238,7 +217,7 @@ def _arrival_times(
 ) -> Ints:
     """Return intended times in [0, duration), sorted: each part by its own spacing along its (surged) rate."""
     parts, begin = [], 0
-    for arrivals in producer.arrivals:
+    for arrivals in producer.rated:
         end = begin + (arrivals.for_ns if arrivals.for_ns is not None else duration_ns - begin)
         parts.append(_part_times(arrivals, begin, min(end, duration_ns), surges, generator))
         begin = end
@@ -316,7 +295,7 @@ def _keys(producer: Producer, count: int, generator: np.random.Generator) -> Int
 
 def _partitions(scenario: Scenario, name: str, producer: Producer, key: Ints) -> Ints:
     partitions = scenario.topics[producer.topic].partitions
-    if producer.key == "none":
+    if not producer.keyed:
         return np.full(len(key), CLIENT_CHOOSES if partitions > 1 else 0, np.int64)
     partition_of = java_partition if producer.client == "java" else librdkafka_partition
     distinct, inverse = np.unique(key, return_inverse=True)

@@ -45,6 +45,13 @@ _PER_SECOND: Mapping[str, Decimal] = {
     "/h": Decimal(1) / 3600,
     "/d": Decimal(1) / 86400,
 }
+_BYTES_PER_SECOND: Mapping[str, int | Decimal] = {
+    **{f"{suffix}/s": scale for suffix, scale in _SIZE_BYTES.items()},
+    "bit/s": Decimal(1) / 8,
+    "kbit/s": Decimal(10**3) / 8,
+    "Mbit/s": Decimal(10**6) / 8,
+    "Gbit/s": Decimal(10**9) / 8,
+}
 _NUMBER = re.compile(r"\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S*)\s*\Z")
 _INT64_MAX = 2**63 - 1
 
@@ -63,6 +70,7 @@ class Unit:
 DURATION = Unit("duration", "250ms, 5s or 2m", _DURATION_NS, whole=True)
 SIZE = Unit("size", "200B, 16KiB or 1MiB", _SIZE_BYTES, whole=True)
 RATE = Unit("rate", "600/s or 10/min", _PER_SECOND, whole=False)
+BANDWIDTH = Unit("bandwidth", "1MiB/s or 10Mbit/s", _BYTES_PER_SECOND, whole=False)
 SHARE = Unit("share", "0.1% or 20%", {"%": Decimal(1) / 100}, whole=False)
 
 
@@ -107,9 +115,24 @@ def positive_duration_ns(text: object) -> int:
     return value
 
 
+def signed_duration_ns(text: object) -> int:
+    """Return a duration that may lie before: `-5s` or `5s`."""
+    if isinstance(text, str) and text.strip()[:1] == "-":
+        return -duration_ns(text.strip()[1:])
+    return duration_ns(text)
+
+
 def rate_hz(text: object) -> float:
     """Return a rate such as `600/s` per second."""
     return float(parse(text, RATE))
+
+
+def bandwidth(text: object) -> float:
+    """Return a bandwidth such as `1MiB/s` in bytes per second."""
+    value = float(parse(text, BANDWIDTH))
+    if value == 0:
+        raise ValueError(f"is {show(text)}; nothing would ever get through, which is what the fault `cut` is for")
+    return value
 
 
 def size_bytes(text: object) -> int:
@@ -131,6 +154,16 @@ def exact_duration(ns: int) -> str:
         if ns and ns % _DURATION_NS[suffix] == 0:
             return f"{ns // _DURATION_NS[suffix]}{suffix}"
     return f"{ns}ns" if ns else "0s"
+
+
+def exact_signed_duration(ns: int) -> str:
+    """Return a duration that may lie before, and reads back as the same."""
+    return f"-{exact_duration(-ns)}" if ns < 0 else exact_duration(ns)
+
+
+def exact_bandwidth(bytes_per_s: float) -> str:
+    """Return a bandwidth that reads back as the same."""
+    return f"{_plain(Decimal(repr(bytes_per_s)))}B/s"
 
 
 def exact_rate(hz: float) -> str:

@@ -24,8 +24,16 @@ _PLACEHOLDERS: Mapping[str, Any] = {
     "then": "skip",
     "target": "99%",
     "indicator": "availability",
+    "takes": "1ms",
+    "dependency": "broken",
+    "window": "1s",
+    "lag": 1,
+    "max": 10_000,
+    "cluster_id": "broken",
 }
 _PLACEHOLDER_FAULT = {"fault": "failing_work", "group": "broken", "share": "1%", "at": "0s", "for": "1s"}
+
+_PLACEHOLDER_ACTION = {"action": "scale", "group": "broken", "to": 1, "at": "0s"}
 
 
 def repaired(value: object, broken: Sequence[Path]) -> tuple[Scenario, list[Path]] | None:
@@ -47,6 +55,9 @@ def _replace(root: dict[Any, Any], place: Path) -> Path:
     """Replace or remove what stands at a place, and return the place of all that was made up."""
     here: Any = root
     for index, part in enumerate(place):
+        if isinstance(here, list) and place[:index] == ("actions",):
+            here[int(part)] = dict(_PLACEHOLDER_ACTION)
+            return place[: index + 1]
         if isinstance(here, list) and place[:index] == ("faults",):
             here[int(part)] = dict(_PLACEHOLDER_FAULT)
             return place[: index + 1]
@@ -78,5 +89,7 @@ def _set(root: Any, place: Path, value: object) -> None:
     here.pop(name, None)
     if value is not None:
         here[name] = value
-    elif name in _PLACEHOLDERS and not (len(place) == 2 and place[0] in ("topics", "producers", "groups")):
+    elif name in _PLACEHOLDERS and not (
+        len(place) == 2 and place[0] in ("topics", "producers", "groups", "dependencies")
+    ):
         here[name] = copy.deepcopy(_PLACEHOLDERS[str(name)])

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, Tag, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, PlainSerializer, Tag, WithJsonSchema, model_validator
 
 from scenarios import quantities
-from scenarios.distributions import Constant
+from scenarios.actions import AnyAction
+from scenarios.around import Autoscaler, Call, Dependency, ForeignTarget, Owned, Worth, as_calls
+from scenarios.distributions import Constant, check_trace
 from scenarios.errors import show
 from scenarios.expectations import Expectation, parse_expectation
 from scenarios.faults import AnyFault
@@ -14,6 +16,7 @@ from scenarios.model import (
     Duration,
     DurationDistribution,
     Frozen,
+    OneOrSeveral,
     PositiveDuration,
     Share,
     SizeDistribution,
@@ -66,13 +69,6 @@ class Brokers(Frozen):
     """The release."""
     controllers: Literal["separate", "combined"] = "separate"
     settings: Settings = {}
-
-
-class Owned(Frozen):
-    """Something with an owner and a runbook, which alerts and game days carry on."""
-
-    owner: str | None = None
-    runbook: str | None = None
 
 
 class Topic(Owned):
@@ -134,6 +130,41 @@ class Arrivals(Frozen):
     spacing: Spacing = "poisson"
 
 
+class Recorded(Frozen):
+    """Arrivals as they were recorded: a Parquet file with one row per event, times in seconds from the begin of the load."""
+
+    trace: str
+    """The file."""
+    column: str = "seconds"
+    """The column of times; rows before the begin and beyond the duration are left out."""
+    key: str | None = None
+    """A column of keys; equal values are one key."""
+    size: str | None = None
+    """A column of value sizes in bytes."""
+    speed: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] = 1.0
+    """How many times as fast as it was recorded."""
+
+    @model_validator(mode="after")
+    def _can_be_read(self) -> "Recorded":
+        check_trace(self.trace, self.column)
+        if self.size is not None:
+            check_trace(self.trace, self.size)
+        if self.key is not None:
+            check_trace(self.trace, self.key, numbers=False)
+        return self
+
+
+def _part(raw: object) -> str:
+    recorded = isinstance(raw, Recorded) or (isinstance(raw, Mapping) and "trace" in raw)
+    return "<trace>" if recorded else "<rate>"
+
+
+Part = Annotated[
+    Annotated[Arrivals, Tag("<rate>")] | Annotated[Recorded, Tag("<trace>")],
+    Discriminator(_part),
+]
+
+
 def _arrivals(raw: object) -> object:
     """Turn `600/s`, one mapping or a list of mappings into a list of mappings."""
     if isinstance(raw, str | int | float) and not isinstance(raw, bool):
@@ -189,11 +220,32 @@ Keys = Annotated[
 ]
 
 
+class FilePayload(Frozen):
+    """Values from a file, one a line, in turn."""
+
+    file: str
+
+
+class SchemaPayload(Frozen):
+    """Values made up from an Avro or JSON schema."""
+
+    schema_: Annotated[str, Field(alias="schema")]
+
+
+Payload = Annotated[
+    Annotated[FilePayload, Tag("<file>")] | Annotated[SchemaPayload, Tag("<schema>")],
+    by_form,
+    choice("payload", (), {"file": "{file: orders.jsonl}", "schema": "{schema: order.avsc}"}),
+]
+
+
 class Producer(Owned):
     """Who sends: arrivals, keys, sizes, settings."""
 
     topic: str
-    arrivals: Annotated[tuple[Arrivals, ...], BeforeValidator(_arrivals), Field(min_length=1)]
+    arrivals: Annotated[
+        tuple[Part, ...], BeforeValidator(_arrivals), Field(min_length=1), OneOrSeveral(quantity_schema(RATE))
+    ]
     count: Annotated[int, Field(ge=1, le=1000)] = 1
     """Processes that send."""
     share: Literal["keys", "arrivals"] = "keys"
@@ -204,9 +256,31 @@ class Producer(Owned):
     key: Keys = "none"
     size: SizeDistribution = Constant(100)
     """Of the record's value, ids included; at least 32 B."""
+    payload: Payload | None = None
+    """The user's own bytes; then ids and times travel in headers."""
     event: str | None = None
+    worth: Worth | None = None
+    """What one event is worth, such as 12 EUR."""
     poison: Share = 0.0
     """Share of events that no handler can ever process."""
+    external: bool = False
+    """The user's own program sends; EventDrill only watches."""
+
+    @property
+    def keyed(self) -> bool:
+        """Whether events have keys."""
+        return self.key != "none" or (self.recorded is not None and self.recorded.key is not None)
+
+    @property
+    def recorded(self) -> Recorded | None:
+        """The recording that the arrivals are taken from."""
+        first = self.arrivals[0]
+        return first if isinstance(first, Recorded) else None
+
+    @property
+    def rated(self) -> tuple[Arrivals, ...]:
+        """The parts of arrivals that have a rate."""
+        return tuple(part for part in self.arrivals if isinstance(part, Arrivals))
 
 
 class Collect(Frozen):
@@ -233,11 +307,11 @@ Reads = Annotated[
     by_form,
     choice("reads", ("poll",), {"collect": "{collect: {events: 500, timeout: 100ms}}"}),
 ]
-CommitWord = Literal["auto", "after_event", "after_batch", "before_work"]
+CommitWord = Literal["auto", "after_event", "after_batch", "before_work", "transaction"]
 Commit = Annotated[
     Annotated[CommitWord, Tag("<word>")] | Annotated[EveryCommit, Tag("<every>")],
     by_form,
-    choice("commit", ("auto", "after_event", "after_batch", "before_work"), {"every": "{every: 1s}"}),
+    choice("commit", ("auto", "after_event", "after_batch", "before_work", "transaction"), {"every": "{every: 1s}"}),
 ]
 
 
@@ -255,7 +329,8 @@ class Retry(Frozen):
     """All tries, the first included."""
     backoff: Duration = 0
     factor: Annotated[float, Field(ge=1, le=100)] = 1.0
-    where: Literal["in_place"] = "in_place"
+    where: Literal["in_place", "topic"] = "in_place"
+    """Whether the member waits with the event, or hands it to the topic `<topic>.retry.<k>` and goes on."""
 
 
 class Failures(Frozen):
@@ -277,6 +352,76 @@ class Failures(Frozen):
         return self
 
 
+class Dedupe(Frozen):
+    """Event ids are remembered together with the effect, and an event whose id is known is passed over."""
+
+    window: PositiveDuration
+    """How long an id is remembered."""
+    store: Literal["shared", "member"] = "shared"
+    """Whether all members see it, or each has its own, lost with it."""
+
+
+def _dedupe(raw: object) -> object:
+    if isinstance(raw, Dedupe | Mapping) or raw == "none":
+        return raw
+    raise ValueError(f"is {show(raw)}; it is none or {{window: 10m, store: shared}}")
+
+
+AnyDedupe = Annotated[
+    Annotated[Literal["none"], Tag("<word>")] | Annotated[Dedupe, Tag("<window>")],
+    Discriminator(lambda raw: "<window>" if isinstance(raw, Dedupe | Mapping) else "<word>"),
+    BeforeValidator(_dedupe),
+]
+
+
+class Outbox(Frozen):
+    """Emitted events are stored together with the effect, and sent by a relay that looks every so often."""
+
+    every: PositiveDuration
+
+
+class Emits(Frozen):
+    """Events that follow from each effect; they copy the key."""
+
+    topic: str
+    event: str | None = None
+    per_event: Annotated[int, Field(ge=1, le=1000)] = 1
+    share: Share = 1.0
+    """Share of effects that emit."""
+    size: SizeDistribution = Constant(100)
+    poison: Share = 0.0
+    """Share of emitted events that no handler can ever process."""
+    hops: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Only events with fewer emissions behind them emit, so that a circle ends."""
+    settings: Settings = {}
+    """Of the client that sends them."""
+    outbox: Outbox | None = None
+    worth: Worth | None = None
+
+
+def _one_or_several(raw: object) -> object:
+    return tuple(raw) if isinstance(raw, list | tuple) else (raw,)
+
+
+class EffectsFile(Frozen):
+    """Effects from a file of JSON lines that the user's program appends to."""
+
+    file: str
+
+
+class EffectsTopic(Frozen):
+    """Effects from a topic that the user's program writes to, ids in headers."""
+
+    topic: str
+
+
+Effects = Annotated[
+    Annotated[EffectsTopic, Tag("<topic>")] | Annotated[EffectsFile, Tag("<file>")],
+    by_form,
+    choice("effects", (), {"topic": "{topic: orders.done}", "file": "{file: effects.jsonl}"}),
+]
+
+
 class Group(Owned):
     """Who reads: members, how they poll, how long they work, when they commit, what they do about failures."""
 
@@ -293,9 +438,30 @@ class Group(Owned):
     """How a member takes what is there: `poll`, or collecting until a number or a timeout."""
     busy: bool = False
     """Burn CPU while working instead of sleeping."""
+    workers: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Handlers of each member, a pool that polling keeps fed."""
+    in_hand: Annotated[int, Field(ge=1, le=1_000_000)] = 500
+    """Events that a member with several workers has unfinished at most."""
+    ordered_by: Literal["none", "key", "partition"] = "partition"
+    """With several workers: what is worked on one after another."""
     commit: Commit = "after_batch"
     """When offsets are committed."""
     failures: Failures | None = None
+    dedupe: AnyDedupe = "none"
+    """Whether event ids are remembered, so that no effect comes twice."""
+    calls: Annotated[
+        tuple[Call, ...], BeforeValidator(as_calls), Field(min_length=1), OneOrSeveral({"type": "string"})
+    ] = ()
+    """Dependencies that each try calls, one after another."""
+    emits: Annotated[tuple[Emits, ...], BeforeValidator(_one_or_several), Field(min_length=1), OneOrSeveral()] = ()
+    """What follows from each effect."""
+    share_group: bool = False
+    """Members share partitions, event by event, and acknowledge each (a share group)."""
+    external: bool = False
+    """The user's own program reads; EventDrill watches its lag, commits and effects."""
+    effects: Effects | None = None
+    """Where the effects of an external group are read."""
+    autoscaler: Autoscaler | None = None
 
     @property
     def topic_of_dead_letters(self) -> str | None:
@@ -335,6 +501,15 @@ class Objective(Frozen):
         return self
 
 
+def _swept(raw: object) -> object:
+    if isinstance(raw, list | tuple) and raw:
+        return tuple(raw)
+    raise ValueError(f"is {show(raw)}; it is a list of values that the field takes in turn, such as [1, 2, 3, 6]")
+
+
+Sweep = Annotated[tuple[Any, ...], BeforeValidator(_swept), WithJsonSchema({"type": "array", "minItems": 1})]
+
+
 class Scenario(Frozen):
     """A whole scenario, as read from a file."""
 
@@ -360,12 +535,20 @@ class Scenario(Frozen):
     """Longest wait for the groups to finish after the load."""
     profile: str = "local-kafka"
     """Measured figures of the system it stands for: a name, or a file."""
+    dependencies: Mapping[Name, Dependency] = {}
+    """Services that groups call."""
     faults: tuple[AnyFault, ...] = ()
+    actions: tuple[AnyAction, ...] = ()
+    """What people do about it, and when."""
     objectives: Mapping[Name, Objective] = {}
     expect: tuple[WrittenExpectation, ...] = ()
     """What must hold, such as `lost == 0`."""
     agreement: Mapping[str, Share] = {}
     """Tolerances of `verify` by indicator, in place of the usual ones."""
+    sweep: Mapping[str, Sweep] = {}
+    """Fields and the values that they take in turn."""
+    target: ForeignTarget | None = None
+    """A system that EventDrill did not start, and what it may do there."""
 
     def replication_of(self, topic: str) -> int:
         """Return a topic's replication factor, the default filled in."""

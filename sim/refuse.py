@@ -1,23 +1,41 @@
 """What the simulator cannot do, in words, so that a run is refused before it starts."""
 
 from collections.abc import Iterator, Mapping
-from typing import assert_never
 
 from scenarios import faults
 from scenarios.clients import producer_settings, release, topic_setting
 from scenarios.distributions import Constant
-from scenarios.faults import Fault, fault_kinds
+from scenarios.faults import Fault
+from scenarios.features import refused
 from scenarios.quantities import MILLISECOND, format_duration
 from scenarios.schema import Group, Scenario
 
 _OLDEST_RELEASE = (3, 7)
 """Since then the high watermark stands still while too few replicas are in sync, which is a rule of the model."""
 
+CAN = frozenset(
+    {
+        "recorded arrivals",
+        "broker_crash",
+        "broker_stop",
+        "rolling_restart",
+        "member_crash",
+        "member_leave",
+        "rolling_deploy",
+        "slow_work",
+        "failing_work",
+        "poison",
+        "surge",
+    }
+)
+"""What the simulator can do, by the names of `scenarios.features`."""
+
 
 def cannot(scenario: Scenario) -> list[str]:
     """Return what of a scenario the simulator does not model: the place, the value, and what it can do instead."""
     return [
         *_clients(scenario),
+        *refused(scenario, "the simulator", CAN),
         *_brokers(scenario),
         *(problem for name in scenario.topics for problem in _topic(scenario, name)),
         *(problem for name in scenario.producers for problem in _producer(scenario, name)),
@@ -41,7 +59,7 @@ def _brokers(scenario: Scenario) -> Iterator[str]:
     if brokers.controllers == "combined":
         yield (
             "brokers.controllers is combined; the simulator models separate controllers, "
-            f"and these faults: {', '.join(fault_kinds())}"
+            f"and these fields, faults and actions: {', '.join(sorted(CAN))}"
         )
     if release(brokers.version) < _OLDEST_RELEASE:
         yield f"brokers.version is {brokers.version}; the simulator models 3.7 and later, where min.insync.replicas also holds back what consumers see"
@@ -92,21 +110,12 @@ def _may_fail(scenario: Scenario, name: str) -> bool:
 
 
 def _fault(fault: Fault) -> Iterator[str]:
-    match fault:
-        case faults.BrokerCrash() | faults.BrokerStop():
-            if fault.broker.role == "controller":
-                yield (
-                    "broker is controller; a separate controller is no broker, and the simulator has no faults of it: "
-                    "name a broker, or the leader or follower of a partition"
-                )
-        case (
-            faults.MemberCrash()
-            | faults.MemberLeave()
-            | faults.SlowWork()
-            | faults.FailingWork()
-            | faults.Poison()
-            | faults.Surge()
-        ):
-            pass
-        case _:
-            assert_never(fault)
+    if not isinstance(fault, faults.BrokerCrash | faults.BrokerStop):
+        return
+    if fault.target.role == "controller":
+        yield (
+            "broker is controller; a separate controller is no broker, and the simulator has no faults of it: "
+            "name a broker, or the leader or follower of a partition"
+        )
+    if fault.target.role == "rack":
+        yield f"rack is {fault.target.rack}; the simulator takes one broker at a time so far: name a broker"

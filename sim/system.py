@@ -8,11 +8,11 @@ from typing import Any, assert_never
 import simpy
 
 from rundata.tables import Incident, Names
+from scenarios import faults
 from scenarios.clients import broker_setting, topic_setting
 from scenarios.faults import (
     BrokerCrash,
     BrokerStop,
-    BrokerTarget,
     FailingWork,
     MemberCrash,
     MemberLeave,
@@ -23,6 +23,7 @@ from scenarios.faults import (
 from scenarios.partitioners import coordinator_partition
 from scenarios.plan import Plan, replica_assignment
 from scenarios.quantities import SECOND
+from scenarios.targets import BrokerTarget
 from sim import kernel
 from sim.clock import Clock, Control, Signal
 from sim.draws import Draws
@@ -102,6 +103,35 @@ class System:
                     self.targets[index] = planned.fault.group
                 case Poison() | Surge():
                     self.targets[index] = planned.fault.producer
+                case (
+                    faults.BrokerPause()
+                    | faults.RollingRestart()
+                    | faults.Cut()
+                    | faults.SlowLink()
+                    | faults.ProducerCrash()
+                    | faults.ProducerPause()
+                    | faults.MemberPause()
+                    | faults.RollingDeploy()
+                    | faults.PollStall()
+                    | faults.Duplicates()
+                    | faults.Oversized()
+                    | faults.Late()
+                    | faults.SchemaChange()
+                    | faults.LeaderMove()
+                    | faults.Retention()
+                    | faults.DeleteRecords()
+                    | faults.Reassign()
+                    | faults.AddPartitions()
+                    | faults.DependencyDown()
+                    | faults.DependencySlow()
+                    | faults.Throttle()
+                    | faults.DiskStall()
+                    | faults.DiskFull()
+                    | faults.HostCrash()
+                    | faults.ClockSkew()
+                ):
+                    # Rolling faults come in parts; the others are refused before a run (`sim.refuse`).
+                    raise AssertionError(f"{planned.fault.kind} was not refused")
                 case _:
                     assert_never(planned.fault)
 
@@ -147,9 +177,9 @@ class System:
 
     def _broker_fault(self, index: int, fault: BrokerCrash | BrokerStop) -> Process:
         clock, draws, planned = self.clock, self.draws, self.plan.faults[index]
-        self.targets[index] = str(fault.broker)
+        self.targets[index] = str(fault.target)
         yield clock.control(planned.begin_ns, Control.begin, index)
-        broker = self._resolve(fault.broker)
+        broker = self._resolve(fault.target)
         if broker is None or broker in self.unavailable:
             self.proofs[index] = "no effect: there was no such broker up and in sync"
             return

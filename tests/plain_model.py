@@ -22,11 +22,12 @@ from plain_producers import Client
 from rundata.rows import LOG_RECORD, NEVER, Kind, Outcome, new_operations
 from rundata.tables import Incident, Names, RunData
 from scenarios.clients import broker_setting, topic_setting
-from scenarios.faults import BrokerCrash, BrokerStop, BrokerTarget, MemberCrash, MemberLeave
+from scenarios.faults import BrokerCrash, BrokerStop, MemberCrash, MemberLeave
 from scenarios.partitioners import coordinator_partition
 from scenarios.plan import Plan, replica_assignment
 from scenarios.profiles import Profile
 from scenarios.quantities import SECOND
+from scenarios.targets import BrokerTarget
 from sim.draws import Draws
 
 Process = Generator[simpy.Event, Any, None]
@@ -183,7 +184,7 @@ class Model:
     def _broker_fault(self, index: int, fault: BrokerCrash | BrokerStop) -> Process:
         clock, draws, planned = self.clock, self.draws, self.plan.faults[index]
         yield clock.control(planned.begin_ns, Control.begin, index)
-        broker = self._resolve(fault.broker)
+        broker = self._resolve(fault.target)
         if broker is None or broker in self.unavailable:
             self.fired["broker fault without effect"] += 1
             return

@@ -12,7 +12,9 @@ import numpy as np
 from rundata.operations import arranged
 from rundata.rows import LOG_RECORD, NEVER, NONE, Kind, Outcome, new_operations
 from rundata.tables import Extent, FaultRecord, Gauge, Incident, Names, Phase, RunData
-from scenarios.plan import Plan, PlannedFault
+from scenarios.disturbances import NOT_AGAIN
+from scenarios.occurrences import PlannedFault
+from scenarios.plan import Plan
 from scenarios.schema import Scenario
 
 SCENARIO: Mapping[str, Any] = {
@@ -312,9 +314,13 @@ class Build:
             work_ns={group: np.full(count, ns(0.001)) for group in self.scenario.groups},
             failing_tries={group: np.zeros(count, np.int16) for group in self.scenario.groups},
             faults=tuple(
-                PlannedFault(self.scenario.faults[i].label, self.scenario.faults[i], ns(a), ns(b))
+                PlannedFault(self.scenario.faults[i].label, self.scenario.faults[i], ns(a), ns(b), i)
                 for i, a, b in self.planned_faults
             ),
+            late_ns=np.zeros(count, np.int64),
+            again_ns=np.full(count, NOT_AGAIN, np.int64),
+            schema_version=np.ones(count, np.int16),
+            undecodable={group: np.zeros(count, np.bool_) for group in self.scenario.groups},
         )
 
     def _extents(self) -> tuple[Extent, ...]:

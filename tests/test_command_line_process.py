@@ -143,4 +143,4 @@ def test_json_is_one_document_also_under_a_narrow_locale(tmp_path: Path) -> None
     """Nothing else stands on standard output, and it reads back."""
     found = call([str(CONSOLE_SCRIPT), "list", "--json"], tmp_path, LC_ALL="C")
 
-    assert set(json.loads(found.stdout)) == {"scenarios", "profiles", "faults", "brokers", "indicators"}
+    assert set(json.loads(found.stdout)) == {"scenarios", "profiles", "faults", "actions", "brokers", "indicators"}

@@ -112,7 +112,7 @@ def test_the_scenario_in_words():
     scenario = leader_crash()
 
     assert topic_words(scenario, "orders") == "6 partitions, 3 copies of each (min.insync.replicas=2)"
-    assert arrivals_words(scenario.producers["shop"].arrivals) == (
+    assert arrivals_words(scenario.producers["shop"]) == (
         "300/s for 20s, then 300/s rising to 400/s for 10s, then 400/s for 35s, then 300/s for 10s events"
     )
     assert producer_words(scenario.producers["shop"]).startswith("3 processes to orders: 300/s for 20s")

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from scenario_text import changed, small
 from scenarios.files import load_text
-from scenarios.plan import CLIENT_CHOOSES, NO_KEY, Plan, make_plan, plan_faults, replica_assignment
+from scenarios.occurrences import plan_faults
+from scenarios.plan import CLIENT_CHOOSES, NO_KEY, Plan, make_plan, replica_assignment
 from scenarios.quantities import MILLISECOND, SECOND
 
 ARRIVALS = """arrivals:
@@ -218,8 +219,8 @@ def test_the_two_clients_put_a_key_into_their_own_partitions() -> None:
 
 def test_a_small_size_becomes_the_least_and_work_is_none_for_topics_not_read() -> None:
     sizes = ("size: {lognormal: {mean: 400B, cv: 0.5}}", "size: 5B")
-    reads = ("  analytics:\n    topics: [orders]", "  analytics:\n    topics: [orders.dlq]")
-    plan = planned("100/s", sizes, reads)
+    reads = ("  analytics:\n    topics: [orders]", "  analytics:\n    topics: [audit]")
+    plan = planned("100/s", sizes, reads, ("  orders.dlq:", "  audit: {}\n  orders.dlq:"))
 
     assert set(plan.size_bytes.tolist()) == {32}
     assert set(plan.work_ns["analytics"].tolist()) == {0}

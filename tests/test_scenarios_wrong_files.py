@@ -60,15 +60,15 @@ WRONG: list[tuple[str, tuple[str, str], list[str]]] = [
     ),
     (
         "a field to come",
-        ("members: 3", "members: 3\n    workers: 4"),
+        ("members: 3", "members: 3\n    functions: 4"),
         [
-            "small.yaml:29: groups.fulfilment.workers is part of the scenario format, and this version cannot do it yet; remove it"
+            "small.yaml:29: groups.fulfilment.functions is part of the scenario format, and this version cannot do it yet; remove it"
         ],
     ),
     (
         "a section to come",
-        ("faults:\n", "sweep: {}\nfaults:\n"),
-        ["small.yaml:42: sweep is part of the scenario format, and this version cannot do it yet; remove it"],
+        ("faults:\n", "schemas: {}\nfaults:\n"),
+        ["small.yaml:42: schemas is part of the scenario format, and this version cannot do it yet; remove it"],
     ),
     (
         "a missing field",
@@ -84,21 +84,21 @@ WRONG: list[tuple[str, tuple[str, str], list[str]]] = [
         "a mistyped fault",
         ("fault: broker_crash", "fault: broker_crsh"),
         [
-            "small.yaml:43: faults[0].fault is 'broker_crsh', which is no fault; did you mean 'broker_crash'? There is broker_crash, broker_stop, member_crash, member_leave, slow_work, failing_work, poison, surge"
+            "small.yaml:43: faults[0].fault is 'broker_crsh', which is no fault; did you mean 'broker_crash'? There is broker_crash, broker_stop, broker_pause, rolling_restart, cut, slow_link, producer_crash, producer_pause, surge, member_crash, member_pause, member_leave, rolling_deploy, slow_work, failing_work, poll_stall, poison, duplicates, oversized, late, schema_change, leader_move, retention, delete_records, reassign, add_partitions, dependency_down, dependency_slow, throttle, disk_stall, disk_full, host_crash, clock_skew"
         ],
     ),
     (
         "a fault to come",
-        ("fault: broker_crash", "fault: broker_pause"),
+        ("fault: broker_crash", "fault: access_denied"),
         [
-            "small.yaml:43: faults[0].fault is 'broker_pause', which is part of the scenario format, and this version cannot do it yet; there is broker_crash, broker_stop, member_crash, member_leave, slow_work, failing_work, poison, surge"
+            "small.yaml:43: faults[0].fault is 'access_denied', which is part of the scenario format, and this version cannot do it yet; there is broker_crash, broker_stop, broker_pause, rolling_restart, cut, slow_link, producer_crash, producer_pause, surge, member_crash, member_pause, member_leave, rolling_deploy, slow_work, failing_work, poll_stall, poison, duplicates, oversized, late, schema_change, leader_move, retention, delete_records, reassign, add_partitions, dependency_down, dependency_slow, throttle, disk_stall, disk_full, host_crash, clock_skew"
         ],
     ),
     (
         "a fault without a kind",
         ("fault: broker_crash, ", ""),
         [
-            "small.yaml:43: faults[0] has no `fault:`; it names one of broker_crash, broker_stop, member_crash, member_leave, slow_work, failing_work, poison, surge"
+            "small.yaml:43: faults[0] has no `fault:`; it names one of broker_crash, broker_stop, broker_pause, rolling_restart, cut, slow_link, producer_crash, producer_pause, surge, member_crash, member_pause, member_leave, rolling_deploy, slow_work, failing_work, poll_stall, poison, duplicates, oversized, late, schema_change, leader_move, retention, delete_records, reassign, add_partitions, dependency_down, dependency_slow, throttle, disk_stall, disk_full, host_crash, clock_skew"
         ],
     ),
     (
@@ -283,7 +283,7 @@ WRONG: list[tuple[str, tuple[str, str], list[str]]] = [
         "one name for two things",
         ("  analytics:", "  shop:"),
         [
-            "small.yaml:36: groups.shop has the name of a producer; topics, producers and groups share one name space, so rename one"
+            "small.yaml:36: groups.shop has the name of a producer; topics, producers, groups and dependencies share one name space, so rename one"
         ],
     ),
     (
@@ -322,24 +322,10 @@ WRONG: list[tuple[str, tuple[str, str], list[str]]] = [
         ],
     ),
     (
-        "retries by topic",
-        ("backoff: 20ms", "where: topic, backoff: 20ms"),
-        [
-            "small.yaml:33: groups.fulfilment.failures.retry.where is 'topic', which is part of the scenario format, and this version cannot do it yet; it is in_place"
-        ],
-    ),
-    (
-        "a commit to come",
-        ("commit: {every: 1s}", "commit: transaction"),
-        [
-            "small.yaml:30: groups.fulfilment.commit is 'transaction', which is part of the scenario format, and this version cannot do it yet; it is auto, after_event, after_batch, before_work or {every: 1s}"
-        ],
-    ),
-    (
         "a commit that is none",
         ("commit: {every: 1s}", "commit: {evry: 1s}"),
         [
-            "small.yaml:30: groups.fulfilment.commit is {evry: 1s}; did you mean every? It is auto, after_event, after_batch, before_work or {every: 1s}"
+            "small.yaml:30: groups.fulfilment.commit is {evry: 1s}; did you mean every? It is auto, after_event, after_batch, before_work, transaction or {every: 1s}"
         ],
     ),
     (

@@ -22,7 +22,7 @@ _BROKERS = (
 
 
 def verb(as_json: Json = False) -> None:
-    """List the shipped scenarios and profiles, the faults, the brokers and the indicators."""
+    """List the shipped scenarios and profiles, the faults, the actions, the brokers and the indicators."""
     found = everything()
     if as_json:
         show_json(found)
@@ -33,17 +33,17 @@ def verb(as_json: Json = False) -> None:
 def everything() -> dict[str, list[dict[str, Any]]]:
     """Return what there is, by kind."""
     from scenarios import shipped
+    from scenarios.actions import ACTIONS, action_kinds
     from scenarios.expectations import INDICATORS
-    from scenarios.faults import FAULTS
+    from scenarios.faults import FAULTS, fault_kinds
     from scenarios.profiles import IDEAL, load_profile, shipped_profiles
 
     profiles = [IDEAL, *(load_profile(name) for name in shipped_profiles())]
     return {
         "scenarios": [{"name": name, "about": shipped.about(name)} for name in shipped.scenario_names()],
         "profiles": [{"name": each.profile, "about": each.about} for each in profiles],
-        "faults": [
-            {"name": str(_word(kind)), "about": (kind.__doc__ or "").strip().splitlines()[0]} for kind in FAULTS
-        ],
+        "faults": [_kind(word, kind) for word, kind in zip(fault_kinds(), FAULTS, strict=True)],
+        "actions": [_kind(word, kind) for word, kind in zip(action_kinds(), ACTIONS, strict=True)],
         "brokers": [{"name": kind, "on": on, "about": about} for kind, on, about in _BROKERS],
         "indicators": [
             {
@@ -58,8 +58,8 @@ def everything() -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def _word(fault: Any) -> str:
-    return str(fault.model_fields["fault"].annotation.__args__[0])
+def _kind(word: str, kind: type) -> dict[str, Any]:
+    return {"name": word, "about": (kind.__doc__ or "").strip().splitlines()[0]}
 
 
 def _table(title: str, rows: list[dict[str, Any]]) -> "Table":

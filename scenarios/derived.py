@@ -1,0 +1,200 @@
+"""What follows from planned events without a row of the plan: emitted events. Pure functions of their ids, equal in both engines.
+
+An emitted event's id says where it comes from: planned events have the ids 0 to N-1, each event has F places for what its
+effects may emit, and what event c emits at place s is event N + c * F + s. So no id is given twice, an effect that is
+repeated emits the same ids again, and cause, root and place can be read from the id alone.
+"""
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scenarios.plan import HEADER_BYTES, LONGEST_WORK_NS, Plan
+from scenarios.schema import Emits, Scenario
+from scenarios.streams import hashed_uniforms
+
+Ints = NDArray[np.int64]
+NO_CAUSE = -1
+LARGEST_ID = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Place:
+    """One of the events that an effect of a group emits: the k-th of its emit."""
+
+    group: str
+    emit: int
+    """Index into the group's `emits`."""
+    k: int
+    """From 0 to per_event - 1."""
+
+
+def places(scenario: Scenario) -> tuple[Place, ...]:
+    """Return every place there is, in the order of the file; a place's number is its index."""
+    return tuple(
+        Place(name, emit, k)
+        for name, group in scenario.groups.items()
+        for emit, what in enumerate(group.emits)
+        for k in range(what.per_event)
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Derived:
+    """Emitted events of a plan, by id; arrays of ids may mix planned and emitted ones."""
+
+    plan: Plan
+
+    @cached_property
+    def places(self) -> tuple[Place, ...]:
+        """Where events can come from."""
+        return places(self.plan.scenario)
+
+    @cached_property
+    def _number_of(self) -> dict[Place, int]:
+        return {place: number for number, place in enumerate(self.places)}
+
+    @property
+    def planned(self) -> int:
+        """How many events the plan has; emitted ids begin here."""
+        return len(self.plan)
+
+    # ---- ids
+
+    def child(self, cause: int, group: str, emit: int, k: int) -> int:
+        """Return the id of what an effect of `cause` in a group emits; raise OverflowError for a chain that 64 bits cannot count."""
+        number = self._number_of[Place(group, emit, k)]
+        child = self.planned + cause * len(self.places) + number
+        if child > LARGEST_ID:
+            raise OverflowError(f"event {cause} has too many emissions behind it for another id in 64 bits")
+        return child
+
+    def is_emitted(self, ids: Ints) -> NDArray[np.bool_]:
+        """Whether each event was emitted, not planned."""
+        return np.asarray(ids) >= self.planned
+
+    def cause_of(self, ids: Ints) -> Ints:
+        """Return the event whose effect emitted each, or NO_CAUSE for planned ones."""
+        ids = np.asarray(ids, np.int64)
+        return np.where(ids < self.planned, NO_CAUSE, (ids - self.planned) // max(1, len(self.places)))
+
+    def place_of(self, ids: Ints) -> Ints:
+        """Return the number of the place that each was emitted at, or NO_CAUSE for planned ones."""
+        ids = np.asarray(ids, np.int64)
+        return np.where(ids < self.planned, NO_CAUSE, (ids - self.planned) % max(1, len(self.places)))
+
+    def root_of(self, ids: Ints) -> Ints:
+        """Return the planned event that each chain began with."""
+        return self._climb(ids)[0]
+
+    def hops_of(self, ids: Ints) -> Ints:
+        """Return how many emissions lie behind each; 0 for planned ones."""
+        return self._climb(ids)[1]
+
+    def _climb(self, ids: Ints) -> tuple[Ints, Ints]:
+        roots = np.array(ids, np.int64, copy=True)
+        hops = np.zeros(roots.shape, np.int64)
+        while (above := roots >= self.planned).any():
+            hops += above
+            roots = np.where(above, (roots - self.planned) // max(1, len(self.places)), roots)
+        return roots, hops
+
+    def children(self, cause: int, group: str) -> list[int]:
+        """Return the ids that an effect of an event in a group emits, in order; the same whenever the effect is repeated."""
+        hops = int(self.hops_of(np.array([cause]))[0])
+        found = []
+        for emit, what in enumerate(self.plan.scenario.groups[group].emits):
+            if what.hops is not None and hops >= what.hops:
+                continue
+            first = self.child(cause, group, emit, 0)
+            if self.emits(np.array([first]))[0]:
+                found += [first + k for k in range(what.per_event)]
+        return found
+
+    # ---- what they hold: keyed draws, so that no plan row is needed
+
+    def emits(self, first: Ints) -> NDArray[np.bool_]:
+        """Whether an effect emits at all, by the id of the first event that it would emit there (the share of effects that do)."""
+        share = self._of_emit(first, lambda what: what.share)
+        drawn: NDArray[np.bool_] = self._uniforms("emits", first) < share
+        return drawn
+
+    def topic_of(self, ids: Ints) -> NDArray[np.int16]:
+        """Return the index of each event's topic into the plan's."""
+        topics = self.plan.topics
+        return self._either(ids, self.plan.topic, self._of_emit(ids, lambda what: topics.index(what.topic))).astype(
+            np.int16
+        )
+
+    def event_type_of(self, event_id: int) -> str:
+        """Return an event's type, or an empty text."""
+        scenario = self.plan.scenario
+        if event_id < self.planned:
+            return scenario.producers[self.plan.producers[self.plan.producer[event_id]]].event or ""
+        place = self.places[int(self.place_of(np.array([event_id]))[0])]
+        return scenario.groups[place.group].emits[place.emit].event or ""
+
+    def key_text(self, event_id: int) -> str | None:
+        """Return an event's key: an emitted one has its root's."""
+        return self.plan.key_text(int(self.root_of(np.array([event_id]))[0]))
+
+    def key_of(self, ids: Ints) -> Ints:
+        """Return the number of each event's key, that of its root, or NO_KEY; it counts within the root's producer."""
+        return self.plan.key[self.root_of(ids)]
+
+    def size_bytes(self, ids: Ints) -> Ints:
+        """Return the size of each event's value."""
+        drawn = np.zeros(np.shape(ids))
+        for number, what in self._emits_by_place(ids):
+            here = self.place_of(ids) == number
+            drawn[here] = what.size.quantile(self._uniforms("size", np.asarray(ids)[here]))
+        size = np.minimum(np.maximum(np.rint(drawn), HEADER_BYTES), 2**31 - 1)
+        return self._either(ids, self.plan.size_bytes, size).astype(np.int64)
+
+    def poison(self, ids: Ints) -> NDArray[np.bool_]:
+        """Whether no handler can ever process each."""
+        emitted = self._uniforms("poison", ids) < self._of_emit(ids, lambda what: what.poison)
+        return self._either(ids, self.plan.poison, emitted).astype(np.bool_)
+
+    def work_ns(self, group: str, ids: Ints) -> Ints:
+        """Return how long a handler of a group works on each per try."""
+        work = self.plan.scenario.groups[group].work
+        drawn = np.rint(np.minimum(work.quantile(self._uniforms("work", ids, group)), LONGEST_WORK_NS))
+        return self._either(ids, self.plan.work_ns[group], drawn).astype(np.int64)
+
+    def failing_tries(self, group: str, ids: Ints) -> Ints:
+        """Return how many tries of a group fail before one works, poison apart."""
+        failures = self.plan.scenario.groups[group].failures
+        transient = failures.transient if failures else None
+        drawn = np.zeros(np.shape(ids), np.int64)
+        if transient is not None:
+            drawn[self._uniforms("transient", ids, group) < transient.chance] = transient.attempts
+        return self._either(ids, self.plan.failing_tries[group], drawn).astype(np.int64)
+
+    # ---- helpers
+
+    def _uniforms(self, purpose: str, ids: Ints, group: str = "") -> NDArray[np.float64]:
+        words = [zlib.crc32(word.encode()) for word in ("emitted", purpose, group)]
+        return hashed_uniforms(self.plan.seed, self.plan.replication, *words, np.asarray(ids, np.int64))
+
+    def _either(self, ids: Ints, of_plan: NDArray[np.generic], otherwise: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Take the plan's value for planned events and the other for emitted ones."""
+        ids = np.asarray(ids, np.int64)
+        if not self.planned:
+            return otherwise
+        return np.where(ids < self.planned, of_plan[np.minimum(ids, self.planned - 1)], otherwise)
+
+    def _emits_by_place(self, ids: Ints) -> Sequence[tuple[int, Emits]]:
+        there = np.unique(self.place_of(ids))
+        groups = self.plan.scenario.groups
+        return [(int(n), groups[self.places[n].group].emits[self.places[n].emit]) for n in there.tolist() if n >= 0]
+
+    def _of_emit(self, ids: Ints, value: Callable[[Emits], float]) -> NDArray[np.float64]:
+        """Return something that the scenario says of the emit of each; 0 for planned ones."""
+        groups = self.plan.scenario.groups
+        of_place = [value(groups[place.group].emits[place.emit]) for place in self.places]
+        return np.array([*of_place, 0.0])[self.place_of(ids)]
