@@ -5,10 +5,8 @@ from collections.abc import Mapping, Sequence
 
 from scenarios.distributions import Constant, Distribution
 from scenarios.expectations import BEFORE_FAULTS, IndicatorName, IndicatorUnit, parse_indicator
-from scenarios.faults import Fault
 from scenarios.quantities import SECOND, format_duration
 from scenarios.schema import Arrivals, Bursts, Group, HotKeys, Producer, Scenario, UniformKeys, ZipfKeys
-from scenarios.targets import BrokerTarget
 
 NARROW = "\u202f"
 """A narrow space that does not break, between a number and its unit."""
@@ -247,43 +245,6 @@ def group_words(group: Group) -> str:
         ]
         said += f"; a failed event is tried {'once' if tries == 1 else f'{tries} times'}, then {then}"
     return said + _settings(group.settings)
-
-
-def fault_words(fault: Fault) -> str:
-    """Return what a fault does, in one sentence without its times."""
-    match fault.kind:
-        case "broker_crash":
-            return f"{_brokers_of(fault)} is killed, then started again"
-        case "broker_stop":
-            return f"{_brokers_of(fault)} is shut down in good order, then started again"
-        case "member_crash":
-            return f"member {_of(fault, 'member')} dies without leaving, then comes back"
-        case "member_leave":
-            return f"member {_of(fault, 'member')} leaves in good order, then comes back"
-        case "slow_work":
-            plus = getattr(fault, "plus", 0)
-            more = f" and {format_duration(plus)} more" if plus else ""
-            return f"handlers of {_of(fault, 'group')} take {float(_of(fault, 'factor')):g} times as long{more}"
-        case "failing_work":
-            return f"{percent(float(_of(fault, 'share')))} of the tries of {_of(fault, 'group')} fail"
-        case "surge":
-            return f"{_of(fault, 'producer')} sends {float(_of(fault, 'factor')):g} times as many events"
-        case "poison":
-            events, share = getattr(fault, "events", None), getattr(fault, "share", None)
-            amount = f"{events} events" if events is not None else f"{percent(share or 0.0)} of the events"
-            return f"{amount} of {_of(fault, 'producer')} can never be processed"
-        case kind:
-            return kind.replace("_", " ")
-
-
-def _brokers_of(fault: Fault) -> str:
-    target = getattr(fault, "target", None)
-    assert isinstance(target, BrokerTarget)
-    return str(target) if target.role == "rack" else f"broker ({target})"
-
-
-def _of(fault: Fault, field: str) -> str:
-    return str(getattr(fault, field))
 
 
 def _distribution(distribution: Distribution, unit: str) -> str:

@@ -6,13 +6,13 @@ import pytest
 
 from page_data import leader_crash
 from reports.drawing import inline_svg
+from reports.fault_words import action_words, fault_words
 from reports.incidents import story
 from reports.words import (
     arrivals_words,
     count_text,
     difference_text,
     duration_text,
-    fault_words,
     group_words,
     indicator_words,
     interval_text,
@@ -22,7 +22,8 @@ from reports.words import (
     value_text,
 )
 from rundata.tables import FaultRecord, Incident
-from scenarios.faults import FAULTS
+from scenario_text import WHOLE
+from scenarios.files import load_text
 from scenarios.quantities import SECOND
 
 S = "\u202f"
@@ -122,17 +123,34 @@ def test_the_scenario_in_words():
     )
 
 
-def test_every_fault_has_words():
-    """None falls back to its bare name."""
-    more = {
-        "broker": "leader of orders/0", "member": "fulfilment/1", "group": "fulfilment", "producer": "shop", "factor": 2, "share": "1%",
-    }  # fmt: skip
-    for kind in FAULTS:
-        fields = {name: value for name, value in more.items() if name in kind.model_fields}
-        word = kind.model_fields["fault"].annotation.__args__[0]  # type: ignore[union-attr]  # a Literal's only argument
-        fault = kind.model_validate({"fault": word, "at": "1s", "for": "1s", **fields})
+def test_every_fault_and_action_has_words_of_its_own():
+    whole = load_text(WHOLE).scenario
+    of_faults = [fault_words(fault) for fault in whole.faults]
+    of_actions = [action_words(action) for action in whole.actions]
 
-        assert fault_words(fault) != word.replace("_", " ")  # type: ignore[arg-type]  # each is one of the union
+    assert len(set(of_faults)) == len(of_faults)
+    assert of_faults[:5] == [
+        "rack a is killed, then started again",
+        "broker (1) is shut down in good order, then started again",
+        "broker (leader of orders/0) hangs and answers nothing, then goes on",
+        "brokers (3, 1) are shut down in good order and started again, one after another",
+        "connections are reset and refused from clients to broker 1",
+    ]
+    assert of_faults[7] == (
+        "the link between rack a and rack b takes 50ms longer, give or take 10ms and carries at most 1048576B/s"
+    )
+    assert of_faults[22:24] == [
+        "20\u202f% of the events of shop carry schema version 2, which breaks fulfilment",
+        "100\u202f% of the events of shop carry schema version 3, which breaks all groups that read them",
+    ]
+    assert of_actions == [
+        "fulfilment handles once more what lies from 5m before on, at most 100/s",
+        "fulfilment handles once more what lies from the first record on",
+        "dead letters of orders.dlq are sent to orders, at most 10/s",
+        "the offsets of fulfilment are set to offset 1000",
+        "fulfilment gets 6 members",
+        "version v2 of fulfilment is deployed, 30\u202f% of it first, and rolled back if errors[fulfilment] > 5%",
+    ]
 
 
 def test_incidents_that_come_together_are_one_entry():

@@ -6,12 +6,12 @@ import numpy as np
 
 from reports.contents import Contents
 from reports.drawing import LETTERS
+from reports.fault_words import fault_words
 from reports.words import (
     DASH,
     cluster_words,
     count_text,
     duration_text,
-    fault_words,
     group_words,
     producer_words,
     topic_words,
