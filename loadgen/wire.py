@@ -1,4 +1,4 @@
-"""Two requests of Kafka's protocol that its client library for Python does not offer: replicas of partitions, quotas of clients.
+"""Requests of Kafka's protocol that its client library for Python does not offer: replicas of partitions, quotas, and a mere knock.
 
 Plain connections only: for systems that EventDrill started itself.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 
@@ -15,6 +16,7 @@ from confluent_kafka import KafkaError
 from loadgen.proxies.rules import DRIVER_ID
 
 WITHIN_S = 10.0
+_API_VERSIONS = 18
 _ALTER_PARTITION_REASSIGNMENTS = 45
 _ALTER_CLIENT_QUOTAS = 49
 
@@ -65,6 +67,21 @@ def alter_quotas(bootstrap: str, client_id: str | None, limits: Mapping[str, flo
         for _ in range(answer.int32()):
             answer.text()
             answer.text()
+
+
+def ask_versions(port: int, client_id: str, within_s: float) -> float | str:
+    """Ask a listener on loopback what it can do, as the first request of every client; gives the time, or what came instead."""
+    head = struct.pack(">hhi", _API_VERSIONS, 0, 1) + _text(client_id)
+    began = time.perf_counter()
+    try:
+        with closing(socket.create_connection(("127.0.0.1", port), timeout=within_s)) as sock:
+            sock.sendall(struct.pack(">i", len(head)) + head)
+            _receive(sock, 4)
+            return time.perf_counter() - began
+    except TimeoutError:
+        return f"got no answer within {within_s:g} s"
+    except OSError as error:
+        return f"was refused ({error.strerror or error})"
 
 
 def _ask(bootstrap: str, api: int, body: bytes, *, flexible: bool) -> bytes:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from loadgen.clusters import registry
+from loadgen.clusters.embedded import start_embedded
 from loadgen.clusters.model import ClusterError, ClusterSpec
 from loadgen.clusters.processes import identify
 
@@ -144,7 +145,29 @@ def test_the_state_of_a_real_kafka_shows_its_nodes_and_their_logs():
         with pytest.raises(ClusterError, match="cluster real has no node 9; it has 100, 1, 2"):
             registry.logs("real", 9)
 
+        assert [each.kind for each in registry.incidents("real") if each.kind == "started"] == ["started"] * 3
+
+        up.cluster.pause(1)
+        up.cluster.tell(["broker_pause (broker 1)"])
+        found = registry.status("real")
+        assert (found.nodes[1].hangs, found.nodes[2].hangs) == (True, False)
+        assert found.faults == ("broker_pause (broker 1)",)
+        up.cluster.resume(1)
+        up.cluster.tell([])
         up.cluster.kill(2)
 
         found = registry.status("real")
         assert (found.health, found.nodes[2].pid, found.nodes[2].registered) == ("degraded", None, False)
+        assert (found.nodes[1].hangs, found.faults) == (False, ())
+
+
+@pytest.mark.live
+def test_a_runs_own_cluster_can_be_looked_at_under_a_name(own_state: Path):
+    """A name that is taken stays the other cluster's, and the name goes with the cluster."""
+    with start_embedded(ONE, progress=print) as first, start_embedded(ONE, progress=print) as second:
+        assert registry.give_name("run-1", first, ONE) == "run-1"
+        assert registry.give_name("run-1", second, ONE) is None
+        assert registry.status("run-1").bootstrap == first.bootstrap
+
+    assert registry.running() == []
+    assert not (own_state / "run-1.json").exists()

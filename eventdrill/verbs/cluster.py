@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -11,6 +12,7 @@ from eventdrill.terminal import say, show, show_json
 from eventdrill.verbs.options import Json
 
 if TYPE_CHECKING:
+    from loadgen.clusters.log_lines import LogIncident
     from loadgen.clusters.registry import ClusterStatus
 
 HELP = "Start, look at and end brokers of one's own, on loopback only."
@@ -69,7 +71,10 @@ def _check(name: str, version: str, kind: str) -> None:
 
 
 def status(name: Name = "default", as_json: Json = False) -> int:
-    """Show a cluster's health, its brokers, their processes and ports. Exit code 2: no such cluster runs."""
+    """Show a cluster's health, its brokers, their processes and ports, and the faults in effect.
+
+    A run's own cluster is named as the run's folder. Exit code 2: no such cluster runs.
+    """
     found = _found(name)
     if as_json:
         show_json(_plain(found))
@@ -86,17 +91,45 @@ def logs(
     last: Annotated[
         int | None, typer.Option("--last", min=0, metavar="N", help="Only the last N lines.", show_default=False)
     ] = None,
+    incidents: Annotated[
+        bool,
+        typer.Option(
+            "--incidents",
+            help="Only what happened, of all nodes: fences, elections, replicas in sync, groups, deletions.",
+        ),
+    ] = False,
+    as_json: Json = False,
 ) -> int:
-    """Print what a broker or controller has logged."""
+    """Print what a broker or controller has logged, or what the logs of all nodes tell of things that happened."""
     from loadgen.clusters import registry
     from loadgen.clusters.model import ClusterError
 
     try:
-        lines = registry.logs(name, node, last=last)
+        if not incidents:
+            lines = registry.logs(name, node, last=last)
+        else:
+            found = registry.incidents(name)
+            found = found if last is None else found[-last:] if last else []
+            if as_json:
+                show_json([asdict(each) for each in found])
+                return HELD
+            lines = [_told(each) for each in found]
     except ClusterError as error:
         raise WrongInputError(str(error)) from None
-    show(*lines)
+    if as_json:
+        show_json(lines)
+    else:
+        show(*lines)
     return HELD
+
+
+def _told(incident: "LogIncident") -> str:
+    """Write an incident on one line: when, what, to whom."""
+    at = datetime.fromtimestamp(incident.time_unix_ns / 1e9).isoformat(sep=" ", timespec="milliseconds")
+    partition = "" if incident.topic is None else f"{incident.topic}/{incident.partition}"
+    node = "" if incident.node is None else f"node {incident.node}"
+    who = ", ".join(part for part in (partition, incident.group or "", node) if part)
+    return f"{at}  {incident.kind.replace('_', ' ')}: {who}: {incident.detail}".rstrip(": ")
 
 
 def down(name: Name = "default") -> int:
@@ -115,7 +148,7 @@ def down(name: Name = "default") -> int:
 VERBS: dict[str, tuple[Callable[..., Any], str]] = {
     "up": (up, "eventdrill cluster up --brokers 3"),
     "status": (status, "eventdrill cluster status --json"),
-    "logs": (logs, "eventdrill cluster logs 2 --last 20"),
+    "logs": (logs, "eventdrill cluster logs 2 --last 20\neventdrill cluster logs --incidents"),
     "down": (down, "eventdrill cluster down"),
 }
 
@@ -142,8 +175,10 @@ def _describe(found: "ClusterStatus") -> tuple[Any, ...]:
     for column in ("node", "process", "ports on 127.0.0.1", "serves clients"):
         table.add_column(column)
     for node in found.nodes:
+        process = "none" if node.pid is None else f"{node.pid}, hangs" if node.hangs else str(node.pid)
         ports = ", ".join(f"{name} {port}" for name, port in node.ports.items())
         serves = {True: "yes", False: "no", None: "controller"}[node.registered]
-        table.add_row(str(node.node), str(node.pid or "none"), ports, serves)
+        table.add_row(str(node.node), process, ports, serves)
     head = f"cluster {found.name}: {found.health}, {found.implementation} {found.version}, {found.bootstrap}"
-    return head, table, f"logs: {found.log_dir}"
+    faults = f"faults in effect: {', '.join(found.faults) or 'none'}"
+    return head, table, faults, f"logs: {found.log_dir}"

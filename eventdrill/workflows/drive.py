@@ -76,7 +76,7 @@ class Drive:
 
         writer = RunWriter(folder, self.plan, engine="driven", text=self.loaded.text)
         try:
-            with start_cluster(self.on, self.spec, progress) as cluster:
+            with start_cluster(self.on, self.spec, progress, name=folder.absolute().name) as cluster:
                 drive_on(self.loaded, self.plan, cluster, writer, progress=watch, ui=ui)
         except BaseException:
             writer.state("interrupted")

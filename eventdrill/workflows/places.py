@@ -1,5 +1,6 @@
 """Where a scenario is driven: brokers that EventDrill starts for it and that end with it."""
 
+import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -34,16 +35,30 @@ def _native(value: str | int | float | bool) -> str:
 
 
 def start_cluster(
-    place: Place, spec: "ClusterSpec", progress: Callable[[str], None], *, log_dir: Path | None = None
+    place: Place,
+    spec: "ClusterSpec",
+    progress: Callable[[str], None],
+    *,
+    log_dir: Path | None = None,
+    name: str | None = None,
 ) -> "LocalKafka | EmbeddedKafka":
     """Start brokers on loopback and return them when they serve; they end with this process.
 
-    A private Kafka's logs go to `log_dir` and stay there, if it is given.
+    A private Kafka's logs go to `log_dir` and stay there, if it is given. Under `name` others can look at it
+    (`eventdrill cluster status --name NAME`), if it can be a name and is free.
     """
-    if place == "embedded":
-        from loadgen.clusters.embedded import start_embedded
-
-        return start_embedded(spec, progress=progress)
+    from loadgen.clusters import registry
+    from loadgen.clusters.embedded import start_embedded
     from loadgen.clusters.local import start_local
+    from loadgen.clusters.model import ClusterError
 
-    return start_local(spec, progress=progress, log_dir=log_dir)
+    def start() -> "LocalKafka | EmbeddedKafka":
+        if place == "embedded":
+            return start_embedded(spec, progress=progress)
+        return start_local(spec, progress=progress, log_dir=log_dir)
+
+    cluster = start()
+    if name is not None:
+        with contextlib.suppress(ClusterError, OSError):  # a convenience, and nothing that a run should fail of
+            registry.give_name(name, cluster, spec)
+    return cluster

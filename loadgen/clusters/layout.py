@@ -81,6 +81,11 @@ class Layout:
         """Give the port on which a node really listens."""
         return next(each.port for each in self.endpoints if (each.node, each.listener) == (node, listener))
 
+    def told_port(self, node: int, listener: Listener) -> int:
+        """Give the port that peers of a node are told."""
+        endpoint = next(each for each in self.endpoints if (each.node, each.listener) == (node, listener))
+        return self.advertised.get(endpoint, endpoint.port)
+
     @property
     def bootstrap(self) -> str:
         """List where clients find the brokers."""

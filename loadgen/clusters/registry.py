@@ -14,9 +14,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+import psutil
+
 from loadgen.clusters.embedded import EmbeddedKafka, start_embedded
-from loadgen.clusters.keeping import recorded_children, remove_leftovers
+from loadgen.clusters.keeping import recorded_children, recorded_words, remove_leftovers
 from loadgen.clusters.local import LocalKafka, registered_brokers, start_local
+from loadgen.clusters.log_lines import LogIncident, read_incidents
 from loadgen.clusters.model import ClusterError, ClusterSpec
 from loadgen.clusters.places import scratch_dirs, state_dir
 from loadgen.clusters.processes import Identity, identify, machine, myself
@@ -34,6 +37,7 @@ class NodeStatus:
     pid: int | None  # None while it has no process
     ports: dict[str, int]  # of its listeners, on 127.0.0.1
     registered: bool | None  # whether clients are told of it; None for a mere controller
+    hangs: bool = False  # its process is stopped: connections stay open, and nothing answers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +55,7 @@ class ClusterStatus:
     owner_pid: int
     log_dir: Path
     directory: Path
+    faults: tuple[str, ...] = ()  # in effect now, as the run that drives it tells
 
 
 class NamedCluster:
@@ -112,12 +117,25 @@ def up(
             else start_local(spec, progress=progress, jars=jars)
         )
         try:
-            cluster.named_by(_path(name))
-            _write(name, cluster, spec, kind)
+            _register(name, cluster, spec, kind)
         except BaseException:
             cluster.close()
             raise
         return NamedCluster(name, cluster)
+
+
+def give_name(name: str, cluster: LocalKafka | EmbeddedKafka, spec: ClusterSpec) -> str | None:
+    """Let others see a cluster of this process under a name, while it runs; gives the name, None where that is taken."""
+    with _locked(name):
+        if _find(name) is not None:
+            return None
+        _register(name, cluster, spec, "local" if isinstance(cluster, LocalKafka) else "embedded")
+        return name
+
+
+def _register(name: str, cluster: LocalKafka | EmbeddedKafka, spec: ClusterSpec, kind: Kind) -> None:
+    cluster.named_by(_path(name))
+    _write(name, cluster, spec, kind)
 
 
 def status(name: str) -> ClusterStatus:
@@ -126,7 +144,8 @@ def status(name: str) -> ClusterStatus:
     if state is None:
         names = running()
         raise ClusterError(f"no cluster named {name} runs; {'these do: ' + ', '.join(names) if names else 'none does'}")
-    children = recorded_children(Path(state["directory"]))
+    directory = Path(state["directory"])
+    children = recorded_children(directory)
     seen = registered_brokers(state["bootstrap"])
     nodes = tuple(_node_status(int(node), ports, children, seen, state) for node, ports in state["ports"].items())
     serving = sum(each.registered or False for each in nodes)
@@ -138,7 +157,8 @@ def status(name: str) -> ClusterStatus:
         keeper_pid=state["keeper"]["pid"],
         owner_pid=state["owner"]["pid"],
         log_dir=Path(state["log_dir"]),
-        directory=Path(state["directory"]),
+        directory=directory,
+        faults=tuple(recorded_words(directory)),
         **{key: state[key] for key in ("implementation", "version", "cluster_id", "bootstrap")},
     )
 
@@ -151,7 +171,14 @@ def _node_status(
     child = children.get(str(node))
     pid = child.pid if child is not None and child.runs() else None
     registered = node in seen and pid is not None if "CLIENT" in ports else None
-    return NodeStatus(node=node, pid=pid, ports=ports, registered=registered)
+    return NodeStatus(node=node, pid=pid, ports=ports, registered=registered, hangs=_hangs(pid))
+
+
+def _hangs(pid: int | None) -> bool:
+    try:
+        return pid is not None and psutil.Process(pid).status() == psutil.STATUS_STOPPED
+    except psutil.NoSuchProcess:  # it has just ended
+        return False
 
 
 def running() -> list[str]:
@@ -168,6 +195,11 @@ def logs(name: str, node: int, *, last: int | None = None) -> list[str]:
         raise ClusterError(f"cluster {name} has no node {node}; it has {there}")
     lines = path.read_text(errors="replace").splitlines() if path.exists() else []
     return lines if last is None else lines[-last:] if last else []
+
+
+def incidents(name: str) -> list[LogIncident]:
+    """Give what the nodes' logs tell of things that happened, in order of time."""
+    return read_incidents(status(name).log_dir)
 
 
 def down(name: str) -> bool:
