@@ -14,7 +14,7 @@ from reports.contents import Contents, contents
 from reports.figures import all_figures, budget_burn, lines_of
 from reports.incidents import story
 from reports.record import Coverage, coverage_rows, record_sentence
-from reports.sections import badges, costs, head, held, judged, ran, tried
+from reports.sections import badges, costs, head, held, judged, made_of, ran, tried
 from reports.sources import sources_sentence
 from reports.traces import Band
 from reports.words import count_text
@@ -99,6 +99,7 @@ def _context(contents: Contents) -> dict[str, Any]:
         "indicators": main_indicators,
         "more_indicators": more_indicators,
         "drawings": all_figures(contents.scenario, lines, contents.lag_bands, contents.faults),
+        "made_of": made_of.made_of_cards(contents),
         "checks_found": found,
         "checks_clean": clean,
         "checks_idle": idle,

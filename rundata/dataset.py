@@ -175,6 +175,7 @@ def open_run(folder: Path | str) -> "Run":
     plan = parquet.plan_from(parquet.read(folder / "plan.parquet"), scenario)
     operations = _operations(folder, plan, errors)
     read = {name: folder / f"{name}.parquet" for name in ("log", "extents", "faults", "incidents", "phases", "gauges")}
+    instants = folder / "instants.parquet"
     data = RunData(
         plan=plan,
         engine=facts["engine"],
@@ -185,6 +186,7 @@ def open_run(folder: Path | str) -> "Run":
         incidents=parquet.incidents_from(parquet.read(read["incidents"])) if read["incidents"].exists() else (),
         phases=parquet.phases_from(parquet.read(read["phases"])) if read["phases"].exists() else (),
         gauges=parquet.gauges_from(parquet.read(read["gauges"])) if read["gauges"].exists() else (),
+        **({"instants": parquet.instants_from(parquet.read(instants), names)} if instants.exists() else {}),
         end_ns=facts["end_ns"] if facts.get("end_ns") is not None else _last_instant(operations),
         error_names=errors,
         about={key: value for key, value in facts.items() if key not in _OWN},
@@ -219,6 +221,7 @@ def _tables(run: RunData, measured: Sequence[Mapping[str, "Measurement"]]) -> di
 
     return {
         **parquet.plain_tables(run),
+        **({"instants": parquet.instants_table(run.instants, run.names)} if len(run.instants) else {}),
         "log": parquet.log_table(run.log, run.names),
         "windows": windows_table(run),
         "tallies": tallies_table(run, measured),

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from rundata.rows import KIND_TEXT, LOG_RECORD, NEVER, NONE, OPERATION, UNTIMED, Kind, Outcome
+from rundata.rows import INSTANT, KIND_TEXT, LOG_RECORD, NEVER, NONE, OPERATION, UNTIMED, Kind, Outcome
 from rundata.tables import Extent, FaultRecord, Gauge, Incident, Names, Phase, RunData
 from scenarios.disturbances import NOT_AGAIN
 from scenarios.occurrences import PlannedAction, PlannedFault, part_of
@@ -36,6 +36,7 @@ _COLUMNS = (
     "offset", "key", "attempt", "delivery_number", "poll_id", "group_epoch", "transaction_id", "retry_due_ns",
     "intended_ns", "started_ns", "ended_ns", "outcome", "error",
 )  # fmt: skip
+_INSTANTS = ("event_id", "batched_ns", "served_ns", "visible_ns", "arrived_ns", "delivered_ns")
 ROW_SCHEMAS: Mapping[str, pa.Schema] = {
     "extents": pa.schema([("topic", WORD), ("partition", pa.int32()), ("first", pa.int64()), ("end", pa.int64())]),
     "faults": pa.schema(
@@ -193,6 +194,22 @@ def log_from(table: pa.Table, names: Names) -> NDArray[np.void]:
     for name in ("partition", "offset", "event_id", "leader_epoch", "time_ns"):
         rows[name] = _filled(table.column(name), _EMPTY.get(name))
     rows["aborted"] = _filled(table.column("aborted"), None)
+    return rows
+
+
+def instants_table(rows: NDArray[np.void], names: Names) -> pa.Table:
+    """Return the instants of deliveries as a table."""
+    coded = {"process": words(rows["process"], names.processes), "group": words(rows["group"], names.groups)}
+    return pa.table({name: pa.array(np.ascontiguousarray(rows[name])) for name in _INSTANTS} | coded)
+
+
+def instants_from(table: pa.Table, names: Names) -> NDArray[np.void]:
+    """Return the rows that a table of instants holds."""
+    rows = np.zeros(table.num_rows, INSTANT)
+    for name in _INSTANTS:
+        rows[name] = _filled(table.column(name), None)
+    for name, known in (("process", names.processes), ("group", names.groups)):
+        rows[name] = _codes(table.column(name), {word: code for code, word in enumerate(known)})
     return rows
 
 

@@ -110,6 +110,22 @@ LOG_RECORD = np.dtype(
 )
 
 
+INSTANT = np.dtype(
+    [
+        ("event_id", "<i8"),
+        ("batched_ns", "<i8"),  # its batch became a request
+        ("served_ns", "<i8"),  # the broker began with the request
+        ("visible_ns", "<i8"),  # the high watermark passed it
+        ("arrived_ns", "<i8"),  # it was in the member's queue
+        ("delivered_ns", "<i8"),
+        ("process", "<i2"),
+        ("group", "<i2"),
+        ("padding", "V4"),
+    ]
+)
+"""What only a simulated run knows of each delivery: the instants between the client's call and the handler."""
+
+
 def new_operations(count: int) -> NDArray[np.void]:
     """Return `count` rows with every field at its empty value."""
     rows = np.zeros(count, OPERATION)

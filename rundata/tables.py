@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from rundata.rows import INSTANT
 from scenarios.plan import Plan
 from scenarios.schema import Scenario
 
@@ -106,6 +107,8 @@ class RunData:
     incidents: tuple[Incident, ...] = ()
     phases: tuple[Phase, ...] = ()
     gauges: tuple[Gauge, ...] = ()
+    instants: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, INSTANT))
+    """Rows of INSTANT, one for each delivery of a simulated run, in the order of delivered_ns (ties: process, event_id)."""
     end_ns: int = 0
     """When the drain ended."""
     error_names: Mapping[int, str] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rundata.rows import LOG_RECORD, MOST_ATTEMPTS, NEVER, OPERATION, Kind, Outcome, new_operations
+from rundata.rows import INSTANT, LOG_RECORD, MOST_ATTEMPTS, NEVER, OPERATION, Kind, Outcome, new_operations
 from rundata.tables import Extent, FaultRecord, Phase, RunData
 from scenarios.plan import Plan
 from scenarios.profiles import Profile
@@ -208,6 +208,7 @@ class _Run:
             plan=plan,
             engine="simulated",
             operations=self._operations(end_ns) if keep_operations else new_operations(0),
+            instants=self._instants() if keep_operations else np.zeros(0, INSTANT),
             log=self._log(end_ns),
             extents=self._extents(end_ns),
             faults=tuple(self._faults(end_ns)),
@@ -286,6 +287,22 @@ class _Run:
         rows["intended_ns"][known] = plan.intended_ns[event[known]]
         rows["event_type"][known] = np.asarray(types, np.int16)[plan.producer[event[known]]]
         return rows
+
+    def _instants(self) -> NDArray[np.void]:
+        """Return what only a simulator knows of each delivery."""
+        world = self.system.world
+        found = world.rows[: int(world.scalars[at.ROWS])]
+        found = found[(found[:, at.O_VALID] == 1) & (found[:, at.O_KIND] == Kind.delivery)]
+        request = world.request[world.log[found[:, at.O_PART], found[:, at.O_OFFSET], at.L_REQUEST]]
+        rows = np.zeros(len(found), INSTANT)
+        rows["event_id"], rows["process"], rows["group"] = (
+            found[:, column] for column in (at.O_EVENT, at.O_PROCESS, at.O_GROUP)
+        )
+        rows["batched_ns"], rows["served_ns"], rows["visible_ns"] = (
+            request[:, column] for column in (at.R_MADE, at.R_BEGUN, at.R_SEEN_NS)
+        )
+        rows["arrived_ns"], rows["delivered_ns"] = found[:, at.O_CAME_NS], found[:, at.O_STARTED]
+        return rows[np.lexsort((rows["event_id"], rows["process"], rows["delivered_ns"]))]
 
     def _log(self, end_ns: int) -> NDArray[np.void]:
         parts = [self._log_of(place, end_ns) for place in range(self.builder.users)]

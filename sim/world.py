@@ -66,7 +66,7 @@ ACKS_0, ACKS_1, ACKS_ALL = range(3)
 
 # per request
 (R_SENDER, R_BROKER, R_PART, R_HEAD, R_COUNT, R_BYTES, R_APPENDED, R_REPLICATED, R_VISIBLE, R_CUT, R_NEXT, R_AFTER, R_BEFORE,
- R_LEFT, R_DUE, R_VERSION, R_TIMED, R_N, R_END, R_DEAD, R_MADE, R_BEGUN, N_REQ) = range(23)  # fmt: skip
+ R_LEFT, R_DUE, R_VERSION, R_TIMED, R_N, R_END, R_DEAD, R_MADE, R_BEGUN, R_SEEN_NS, N_REQ) = range(24)  # fmt: skip
 
 # per partition (those of the offsets topic come last)
 (LEADER, HALTED, EPOCH, VISIBLE_END, LAST_REQ, PENDING, LOG_LEN, N_PART) = range(8)
@@ -104,7 +104,7 @@ AT_WORK, DL_UNKNOWN, DL_SENT = range(3)
 (A_FROM, A_TO, A_OWNERSHIP, N_ANSWER) = range(4)
 
 # a stretch of records in a member's queue
-(RG_PART, RG_FROM, RG_TO, N_RANGE) = range(4)
+(RG_PART, RG_FROM, RG_TO, RG_CAME_NS, N_RANGE) = range(5)
 
 # per commit
 (CM_MEMBER, CM_LIFE, CM_BEGUN, CM_LENGTH, CM_ITEM, CM_ITEMS, CM_BEFORE, CM_AFTER, CM_VERSION, CM_TIMED, CM_DONE, CM_SEAT,
@@ -112,7 +112,7 @@ AT_WORK, DL_UNKNOWN, DL_SENT = range(3)
 
 # per row of operations
 (O_KIND, O_PROCESS, O_GROUP, O_EVENT, O_PART, O_OFFSET, O_STARTED, O_ENDED, O_ATTEMPT, O_POLL, O_NUMBER, O_RETRY, O_OUTCOME,
- O_VALID, N_ROW) = range(15)  # fmt: skip
+ O_VALID, O_CAME_NS, N_ROW) = range(16)  # fmt: skip
 
 # per record in a log
 (L_EVENT, L_TIME, L_EPOCH, L_REQUEST, N_LOG) = range(5)

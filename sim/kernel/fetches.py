@@ -28,6 +28,7 @@ from sim.world import (
     POLLING,
     POSITION,
     RETURNS,
+    RG_CAME_NS,
     RG_FROM,
     RG_PART,
     RG_TO,
@@ -117,6 +118,7 @@ def arrived(w: World, m: int, b: int, generation: int) -> None:
             w.ring[m, place, RG_PART] = p
             w.ring[m, place, RG_FROM] = answer[A_FROM]
             w.ring[m, place, RG_TO] = answer[A_TO]
+            w.ring[m, place, RG_CAME_NS] = s[NOW]
             member[RING_COUNT] += 1
             member[RING_EVENTS] += answer[A_TO] - answer[A_FROM]
     if member[STATE] == POLLING:

@@ -31,6 +31,7 @@ from sim.world import (
     MAX_POLL,
     NEVER,
     NOW,
+    O_CAME_NS,
     O_ENDED,
     O_NUMBER,
     O_POLL,
@@ -42,6 +43,7 @@ from sim.world import (
     POLLING,
     POLLS,
     RETURNS,
+    RG_CAME_NS,
     RG_FROM,
     RG_PART,
     RG_TO,
@@ -160,6 +162,7 @@ def deliver(w: World, m: int, count: int) -> None:
             row[O_STARTED] = now
             row[O_ENDED] = now
             row[O_POLL] = member[POLLS]
+            row[O_CAME_NS] = stretch[RG_CAME_NS]
         w.mp[m, p, GIVEN] = end
         stretch[RG_FROM] = end
         if end == stretch[RG_TO]:

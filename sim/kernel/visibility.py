@@ -36,6 +36,7 @@ from sim.world import (
     R_DEAD,
     R_END,
     R_PART,
+    R_SEEN_NS,
     R_SENDER,
     R_TIMED,
     R_VERSION,
@@ -71,6 +72,7 @@ def make_visible(w: World, r: int) -> None:
     """Move the high watermark past a request and let it be answered."""
     s, request = w.scalars, w.request[r]
     request[R_VISIBLE] = 1
+    request[R_SEEN_NS] = s[NOW]
     p = request[R_PART]
     begin, end = w.part[p, VISIBLE_END], request[R_END]
     if end > begin:
