@@ -35,13 +35,7 @@ def _payload(place: Path, has_both: bool) -> Iterator[Finding]:
 
 def _contradictions(place: Path, group: Group) -> Iterator[Finding]:
     given = group.model_fields_set
-    if group.workers == 1:
-        for field in ("in_hand", "ordered_by"):
-            if field in given:
-                yield Finding(
-                    (*place, field), "is about several workers, and there is one; add `workers: 4`, or remove it"
-                )
-    elif "in_hand" in given and group.in_hand < group.workers:
+    if "in_hand" in given and group.in_hand < group.workers:
         message = f"is {group.in_hand}, fewer than the {group.workers} workers, so some would never have anything to do; raise it"
         yield Finding((*place, "in_hand"), message, ((*place, "workers"),))
     if group.effects is not None and not group.external:

@@ -13,7 +13,7 @@ from scenarios.load import busiest_partition, expected_events, handling_ns, peak
 from scenarios.occurrences import plan_faults
 from scenarios.profiles import IDEAL, shipped_profiles
 from scenarios.quantities import MILLISECOND, SECOND, format_duration
-from scenarios.schema import Scenario, Settings
+from scenarios.schema import Group, Scenario, Settings
 from scenarios.settings import client_system, known_settings
 from scenarios.yaml_text import read_yaml
 
@@ -218,6 +218,20 @@ def _failing_without_retry(scenario: Scenario) -> Iterator[Finding]:
             yield Finding(("groups", name, "failures", "retry", "attempts"), message)
 
 
+def _for_one_worker(scenario: Scenario) -> Iterator[Finding]:
+    for name, group in scenario.groups.items():
+        if group.workers == 1 and group.ordered_by != "partition":
+            yield Finding(
+                ("groups", name, "ordered_by"),
+                "is about several workers, and there is one; add `workers: 4`, or remove it",
+            )
+        if group.workers == 1 and group.in_hand != Group.model_fields["in_hand"].default:
+            yield Finding(
+                ("groups", name, "in_hand"),
+                "is about several workers, and there is one; add `workers: 4`, or remove it",
+            )
+
+
 # ---- too slow -------------------------------------------------------------------------------------------------------
 
 
@@ -381,6 +395,7 @@ _WARNINGS: tuple[Rule, ...] = (
     _at_most_once,
     _poison,
     _failing_without_retry,
+    _for_one_worker,
     _too_slow,
     _poll_interval,
     _retention,

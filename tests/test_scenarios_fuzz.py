@@ -5,20 +5,23 @@ import time
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scenario_text import GOOD
+from scenario_text import GOOD, WHOLE
 from scenarios.errors import ScenarioError
 from scenarios.files import load_text
 from scenarios.lint import notes, warnings
 from scenarios.template import template
 from scenarios.yaml_text import write_yaml
 
-TEXTS = (GOOD, template())
+TEXTS = (GOOD, template(), WHOLE)
 LONGEST_S = 5.0
 TOKENS = (
     "{", "}", "[", "]", ":", ": ", ",", "- ", "\n", "\t", "'", '"', "#", "&a", "*a", "!x", "|", ">", "~", "null", "true", "on",
     "0", "-1", "010", "1e999", "99999999999999999999", ".nan", ".inf", "5s", "-3s", "0s", "600/s", "1e9/s", "1e400s", "100%",
     "leader of orders/0", "fulfilment/2", "orders", "shop", "group: fulfilment", "poisson", "{exponential: 2ms}", "{every: 1s}",
-    "transaction", "é", "\u2028", "\x00", "\ufeff", "acks: all", "min.insync.replicas: 99", "x" * 300, "---", "...", "%YAML 1.1", "<<",
+    "transaction",
+    "leader of orders/9", "[clients, broker 1]", "rack z", "orders/0", "12 EUR",
+    "1MiB/s", "{dependency: payments}", "earliest", "é", "\u2028", "\x00", "\ufeff", "acks: all", "min.insync.replicas: 99", "x" * 300,
+    "---", "...", "%YAML 1.1", "<<",
 )  # fmt: skip
 VALUES = st.recursive(
     st.sampled_from(TOKENS) | st.integers() | st.floats() | st.none() | st.booleans(),

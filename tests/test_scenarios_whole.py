@@ -1,5 +1,6 @@
 """The whole format: every fault, action and field is read, written back, described for editors, and planned."""
 
+import re
 from pathlib import Path
 
 import jsonschema  # type: ignore[import-untyped]  # its stubs are a package of their own
@@ -16,7 +17,7 @@ from scenarios.occurrences import part_of, plan_faults
 from scenarios.plan import make_plan
 from scenarios.quantities import MILLISECOND, SECOND
 from scenarios.schema import json_schema
-from scenarios.yaml_text import read_yaml
+from scenarios.yaml_text import read_yaml, write_yaml
 
 
 def test_the_whole_format_is_read_and_written_back_as_the_same() -> None:
@@ -51,6 +52,20 @@ def test_fields_have_the_values_that_the_file_gives_them() -> None:
     assert [emits.hops for emits in whole.groups["shipping"].emits] == [None, 2]
     assert whole.groups["theirs"].dedupe == "none"
     assert whole.sweep["groups.fulfilment.members"] == (3, 4, 6)
+
+
+def test_what_the_documentation_says_of_faults_and_actions_is_valid() -> None:
+    """`...` in a fault stands for its times."""
+    page = (Path(__file__).parent.parent / "docs" / "scenario-file.md").read_text("utf-8")
+    written = re.findall(r"\{(?:fault|action): (?:[^{}]|\{[^{}]*\})*\}", page)
+    value = read_yaml(WHOLE, "whole").value
+    for text in written:
+        section = "faults" if text.startswith("{fault") else "actions"
+        entry = text.replace("...", "at: 20s, for: 5s").replace("billing", "shipping")
+        alone = {**value, "faults": [], "actions": [], "sweep": {}, section: [read_yaml(entry, text).value]}
+        load_text(write_yaml(alone), text)
+
+    assert len(written) == 29
 
 
 # ---- times ----------------------------------------------------------------------------------------------------------
