@@ -43,6 +43,10 @@ class ProducerSettings:
     retry_backoff_ns: int
     """Wait before the first retry; it doubles with each further one."""
     retry_backoff_max_ns: int
+    max_block_ns: int | None
+    """How long a call waits for room in the buffer; None where it is refused at once."""
+    request_bytes: int
+    """What several partitions' batches may add up to in one request."""
     native: Mapping[str, Value]
     """What the client's constructor gets, connection apart."""
 
@@ -83,6 +87,8 @@ _PRODUCER_DEFAULTS: Mapping[str, Mapping[str, Value]] = {
         "batch.size": 16_384,
         "max.in.flight.requests.per.connection": 5,
         "buffer.memory": 33_554_432,
+        "max.block.ms": 60_000,
+        "max.request.size": 1_048_576,
         "delivery.timeout.ms": 120_000,
         "request.timeout.ms": 30_000,
         "retry.backoff.ms": 100,
@@ -206,6 +212,8 @@ def producer_settings(scenario: Scenario, producer: str) -> ProducerSettings:
         request_timeout_ns=milliseconds_ns(
             all_settings["socket.timeout.ms" if what.client == "librdkafka" else "request.timeout.ms"]
         ),
+        max_block_ns=milliseconds_ns(all_settings["max.block.ms"]) if what.client == "java" else None,
+        request_bytes=as_int(all_settings.get("max.request.size", NO_LIMIT)),
         acks_timeout_ns=milliseconds_ns(all_settings["request.timeout.ms"]),
         retry_backoff_ns=milliseconds_ns(all_settings["retry.backoff.ms"]),
         retry_backoff_max_ns=milliseconds_ns(all_settings["retry.backoff.max.ms"]),

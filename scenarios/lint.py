@@ -56,6 +56,11 @@ MODELLED: Mapping[str, frozenset[str]] = {
             "message.timeout.ms",
             "retry.backoff.ms",
             "retry.backoff.max.ms",
+            "queue.buffering.max.messages",
+            "queue.buffering.max.kbytes",
+            "buffer.memory",
+            "max.block.ms",
+            "max.request.size",
         }
     ),
     "groups": frozenset(

@@ -99,7 +99,7 @@ class Builder:
         part = np.zeros((parts, at.N_PART), np.int64)
         part[:, [at.LAST_REQ, at.PENDING]] = NONE
         conn = np.full((self.processes, self.brokers + 1, at.N_CONN), NONE, np.int64)
-        conn[:, :, [at.C_SERVED, at.C_LAST_ANSWER, at.C_UNANSWERED, at.C_FAILURES]] = 0
+        conn[:, :, [at.C_SERVED, at.C_LAST_ANSWER, at.C_UNANSWERED, at.C_FAILURES, at.C_DRAIN]] = 0
         conn[:, :, at.C_TIMEOUT] = NEVER
         queue = np.zeros((self.processes, self.users, at.N_QUEUE), np.int64)
         queue[:, :, [at.Q_HEAD, at.Q_TAIL]] = NONE
@@ -118,7 +118,7 @@ class Builder:
             request=np.zeros((max(1024, count), at.N_REQ), np.int64),
             part=part,
             log=np.zeros((self.users, capacity, at.N_LOG), np.int64),
-            knows=np.ones((self.processes + self.members, parts), np.uint8),
+            knows=np.zeros((self.processes + self.members, parts), np.int64),
             group=group,
             reads=self._reads(parts),
             committed=np.zeros((groups, self.users), np.int64),
@@ -149,7 +149,7 @@ class Builder:
         for process in range(self.processes):
             if proc[process, at.NEXT_EVENT] < proc[process, at.LAST_EVENT]:
                 first = proc_events[proc[process, at.NEXT_EVENT]]
-                kernel_push(world, int(event[first, at.HANDED]), process)
+                kernel_push(world, int(event[first, at.HANDED]), process, int(proc[process, at.NEXT_EVENT]))
         return world
 
     # ---- parts -------------------------------------------------------------------------------------------------------
@@ -176,6 +176,10 @@ class Builder:
                 row[at.LINGER], row[at.BATCH_BYTES] = settings.linger_ns, settings.batch_bytes
                 row[at.BATCH_EVENTS] = settings.batch_events
                 row[at.DELIVERY_NS], row[at.REQUEST_NS] = settings.delivery_timeout_ns, settings.request_timeout_ns
+                row[at.JAVA], row[at.REQUEST_BYTES] = producer.client == "java", settings.request_bytes
+                row[at.BUFFER_EVENTS], row[at.BUFFER_BYTES] = settings.buffer_events, settings.buffer_bytes
+                row[at.MAX_BLOCK_NS] = NONE if settings.max_block_ns is None else settings.max_block_ns
+                row[at.BLOCKED_UNTIL] = NONE
                 row[at.ACKS_NS] = settings.acks_timeout_ns
                 row[at.BACKOFF_NS], row[at.MOST_BACKOFF_NS] = settings.retry_backoff_ns, settings.retry_backoff_max_ns
                 row[at.IN_FLIGHT] = NONE if settings.in_flight is None else settings.in_flight
@@ -335,9 +339,9 @@ _SUPPLIED = (
 )  # fmt: skip
 
 
-def kernel_push(world: World, time_ns: int, process: int) -> None:
+def kernel_push(world: World, time_ns: int, process: int, number: int) -> None:
     """Expect a process's first event."""
-    at.push(world, time_ns, at.HAND_OVER, process, 0, at.ON_HAND_OVER, process, 0, 0)
+    at.push(world, time_ns, at.HAND_OVER, process, 0, at.ON_HAND_OVER, process, number, 0)
 
 
 def _doubled(array: NDArray[Any], axis: int = 0) -> NDArray[Any]:

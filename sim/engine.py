@@ -241,7 +241,7 @@ class _Run:
 
     def _sends(self, end_ns: int) -> NDArray[np.void]:
         plan, event = self.plan, self.system.world.event
-        events = np.flatnonzero((event[:, at.HANDED] <= end_ns) & (event[:, at.SENT_PART] != NONE))
+        events = np.flatnonzero(event[:, at.CALLED_NS] != NONE)
         rows = new_operations(len(events))
         own = event[events]
         processes = [
@@ -255,16 +255,18 @@ class _Run:
             self.system.names.event_types.index(producer.event or name)
             for name, producer in plan.scenario.producers.items()
         ]
-        topic, number = self._topic_and_number(own[:, at.SENT_PART])
+        part = np.where(own[:, at.SENT_PART] == NONE, own[:, at.PART], own[:, at.SENT_PART])
+        topic, number = plan.topic[events], self._topic_and_number(part)[1]
         answered = own[:, at.SENT_ENDED] != NEVER
         rows["kind"], rows["event_id"], rows["root_id"] = Kind.send, events, events
         rows["key"], rows["intended_ns"] = plan.key[events], plan.intended_ns[events]
-        rows["started_ns"], rows["ended_ns"] = own[:, at.HANDED], own[:, at.SENT_ENDED]
+        rows["started_ns"], rows["ended_ns"] = own[:, at.CALLED_NS], own[:, at.SENT_ENDED]
         rows["offset"], rows["topic"], rows["partition"] = own[:, at.SENT_OFFSET], topic, number
         rows["process"], rows["attempt"] = code, 1
         rows["event_type"] = np.asarray(types, np.int16)[plan.producer[events]]
         ok = answered & (own[:, at.GIVEN_UP] == 0)
-        rows["outcome"] = np.where(ok, Outcome.ok, Outcome.unknown)
+        refused = own[:, at.GIVEN_UP] == at.REFUSED
+        rows["outcome"] = np.select([ok, refused], [Outcome.ok, Outcome.failed], Outcome.unknown)
         return rows
 
     def _members_rows(self) -> NDArray[np.void]:

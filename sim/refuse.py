@@ -1,6 +1,6 @@
 """What the simulator cannot do, in words, so that a run is refused before it starts."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from scenarios import faults
 from scenarios.clients import producer_settings, release, topic_setting
@@ -45,13 +45,9 @@ def cannot(scenario: Scenario) -> list[str]:
 
 
 def _clients(scenario: Scenario) -> Iterator[str]:
-    owners: Mapping[str, str] = {
-        **{f"producers.{name}": producer.client for name, producer in scenario.producers.items()},
-        **{f"groups.{name}": group.client for name, group in scenario.groups.items()},
-    }
-    for place, client in owners.items():
-        if client == "java":
-            yield f"{place}.client is java; the simulator models librdkafka so far, and does not put one client in the other's place"
+    for name, group in scenario.groups.items():
+        if group.client == "java":
+            yield f"groups.{name}.client is java; the simulator models librdkafka so far, and does not put one client in the other's place"
 
 
 def _brokers(scenario: Scenario) -> Iterator[str]:

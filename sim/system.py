@@ -88,6 +88,7 @@ class System:
         self.world = world
         for partition in self.partitions:
             world.part[partition.number, LEADER] = partition.replicas[0]
+            world.knows[:, partition.number] = partition.replicas[0]
             world.part[partition.number, HALTED] = len(partition.replicas) < partition.min_in_sync
         self.groups = {name: Group(self, name) for name in self.plan.scenario.groups}
         if broker_setting(self.plan.scenario, "auto.leader.rebalance.enable"):

@@ -18,7 +18,7 @@ EVICTION = 6
 
 # What is on the heap.
 (
-    ON_HAND_OVER,  # a: process
+    ON_HAND_OVER,  # a: process, b: the event's number in proc_events
     ON_BATCH,  # a: process, b: partition
     ON_SERVICE,  # a: process, b: broker
     ON_APPENDED,  # a: request
@@ -52,21 +52,24 @@ REACHED, DUTY, SETTLED, STOPPED, SHORT, LATE = range(6)
 
 # per producer process
 (LINGER, BATCH_BYTES, BATCH_EVENTS, IN_FLIGHT, ACKS, IDEMPOTENT, FIRST_PART, PARTS, FIRST_EVENT, LAST_EVENT, NEXT_EVENT,
- CHOSEN, CHOICES, UNTIL, DELIVERY_NS, REQUEST_NS, ACKS_NS, BACKOFF_NS, MOST_BACKOFF_NS, EXPIRES, RETRIES, N_PROC) = range(22)  # fmt: skip
+ CHOSEN, CHOICES, UNTIL, DELIVERY_NS, REQUEST_NS, ACKS_NS, BACKOFF_NS, MOST_BACKOFF_NS, EXPIRES, RETRIES,
+ JAVA, STICKY_BYTES, REQUEST_BYTES, BUFFER_EVENTS, BUFFER_BYTES, HELD_EVENTS, HELD_BYTES, MAX_BLOCK_NS, BLOCKED_UNTIL, EXPIRY_SET,
+ N_PROC) = range(32)  # fmt: skip
 ACKS_0, ACKS_1, ACKS_ALL = range(3)
 
 # per event
-(HANDED, SIZE, PART, NEXT, OFFSET, SENT_ENDED, SENT_OFFSET, SENT_PART, GIVEN_UP, N_EVENT) = range(10)
+(HANDED, SIZE, PART, NEXT, OFFSET, SENT_ENDED, SENT_OFFSET, SENT_PART, GIVEN_UP, CALLED_NS, N_EVENT) = range(11)
+EXPIRED, REFUSED = 1, 2
 
 # per process and partition
 (Q_HEAD, Q_TAIL, Q_COUNT, Q_BYTES, UNANSWERED, Q_FAILURES, Q_RETRY_NS, N_QUEUE) = range(8)
 
 # per process and broker
-(C_HEAD, C_TAIL, C_CURRENT, C_SERVED, C_LAST_ANSWER, C_UNANSWERED, C_FAILURES, C_TIMEOUT, N_CONN) = range(9)
+(C_HEAD, C_TAIL, C_CURRENT, C_SERVED, C_LAST_ANSWER, C_UNANSWERED, C_FAILURES, C_TIMEOUT, C_DRAIN, N_CONN) = range(10)
 
 # per request
 (R_SENDER, R_BROKER, R_PART, R_HEAD, R_COUNT, R_BYTES, R_APPENDED, R_REPLICATED, R_VISIBLE, R_CUT, R_NEXT, R_AFTER, R_BEFORE,
- R_LEFT, R_DUE, R_VERSION, R_TIMED, R_N, R_END, R_DEAD, R_MADE, R_BEGUN, R_SEEN_NS, N_REQ) = range(24)  # fmt: skip
+ R_LEFT, R_DUE, R_VERSION, R_TIMED, R_N, R_END, R_DEAD, R_MADE, R_BEGUN, R_SEEN_NS, R_MATE, R_LEAD, R_WAITS, R_GONE, N_REQ) = range(28)  # fmt: skip
 
 # per partition (those of the offsets topic come last)
 (LEADER, HALTED, EPOCH, VISIBLE_END, LAST_REQ, PENDING, LOG_LEN, N_PART) = range(8)
@@ -135,7 +138,8 @@ class World(NamedTuple):
     request: Ints
     part: Ints
     log: Ints
-    knows: NDArray[np.uint8]
+    knows: Ints
+    """By process or member and partition: whom it takes for the leader; 0 is nobody."""
     group: Ints
     reads: NDArray[np.uint8]
     committed: Ints

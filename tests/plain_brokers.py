@@ -37,7 +37,6 @@ class Request:
     """Event, token, and when it was handed over."""
     idempotent: bool
     visible: simpy.Event
-    broker: int = 0
     appended_ns: int = 0
     replicated_ns: int = 0
     offsets: dict[Hashable, int] = field(default_factory=dict)

@@ -46,6 +46,9 @@ class Rules:
     delivery_timeout: bool = True
     retry_backoff: bool = True
     one_at_a_time_after_errors: bool = True
+    buffer_limit: bool = True
+    one_batch_of_each: bool = True
+    request_limit: bool = True
     connection_queue: bool = True
     answers_in_order: bool = True
     visible_in_order: bool = True
@@ -88,12 +91,15 @@ class Model:
         self.unavailable: set[int] = set()
         """Brokers from the begin of a fault until they are in sync again."""
         self.down: set[int] = set()
-        self.unknowing: set[tuple[int, Partition]] = set()
-        """Clients and members, with partitions whose leader they do not know at present."""
+        self.called: dict[int, int] = {}
+        """When the application called its client with an event, which may then have blocked."""
         self.brokers = list(range(1, plan.scenario.brokers.nodes + 1))
         self.partitions = {topic: self._partitions_of(topic) for topic in plan.topics}
         self.offsets = self._offsets_partitions()
         self.all_partitions = [p for several in self.partitions.values() for p in several] + self.offsets
+        codes = range(len(self.names.processes))
+        self.known = {(code, partition): partition.leader for code in codes for partition in self.all_partitions}
+        """Whom clients and members take for a partition's leader."""
         self.clients = self._clients()
         self.groups = {name: Group(self, name) for name in plan.scenario.groups}
         if broker_setting(plan.scenario, "auto.leader.rebalance.enable") and rules.preferred_leader:
@@ -161,7 +167,7 @@ class Model:
         """Let another replica in sync lead; the old leader refuses what it has not finished."""
         assert partition.leader is not None
         partition.cut_back(self.clock.now)
-        self.unknowing |= {(code, partition) for code in range(len(self.names.processes))}
+        self._forget(partition)
         for client in self.clients:
             client.refused(partition.leader, partition)
         partition.leader = broker
@@ -222,7 +228,7 @@ class Model:
         for partition in led:
             partition.leader = None
             partition.cut_back(self.clock.now)
-            self.unknowing |= {(code, partition) for code in range(len(self.names.processes))}
+            self._forget(partition)
         for partition in self.all_partitions:
             if broker in partition.in_sync:
                 partition.replicas_changed()
@@ -260,15 +266,19 @@ class Model:
         yield self.clock.control(at_ns, Control.election, code)
         if partition.leader is None or partition.epoch != epoch:
             return
-        self.unknowing.discard((code, partition))
+        self.known[code, partition] = partition.leader
         for client in self.clients:
             if client.code == code and partition in client.partitions:
-                client.learned(partition)
+                client.learned()
         self.news.give()
 
     def knows(self, code: int, partition: Partition) -> bool:
         """Whether a client or member knows where the partition's leader is."""
-        return (code, partition) not in self.unknowing
+        return self.known[code, partition] is not None
+
+    def _forget(self, partition: Partition) -> None:
+        for code in range(len(self.names.processes)):
+            self.known[code, partition] = None
 
     def _restart(self, index: int, broker: int, elected_ns: int) -> Process:
         clock, draws = self.clock, self.draws
@@ -306,7 +316,7 @@ class Model:
         """Record an answered send."""
         if self.is_open(event):
             self.open.discard(("send", event))
-            times = {"started_ns": self.handed[event][0], "ended_ns": self.clock.now}
+            times = {"started_ns": self.called[event], "ended_ns": self.clock.now}
             self.row(Kind.send, process, partition, event_id=event, offset=offset, attempt=1, **times)
 
     def is_open(self, event: int) -> bool:
@@ -316,8 +326,20 @@ class Model:
     def given_up(self, process: int, event: int, partition: Partition) -> None:
         """Record a send whose time is over."""
         self.open.discard(("send", event))
-        times = {"started_ns": self.handed[event][0], "ended_ns": self.clock.now}
+        times = {"started_ns": self.called[event], "ended_ns": self.clock.now}
         self.row(Kind.send, process, partition, event_id=event, attempt=1, outcome=Outcome.unknown, **times)
+
+    def refused(self, process: int, event: int, topic: str, number: int) -> None:
+        """Record a send that the client did not take; without a key it has no partition."""
+        self.open.discard(("send", event))
+        if not self.over:
+            times = {"started_ns": self.called[event], "ended_ns": self.clock.now}
+            where = {"topic": self.names.topics.index(topic), "partition": number}
+            self.rows.append(
+                {"kind": Kind.send, "process": process, "event_id": event, "attempt": 1, "outcome": Outcome.failed}
+                | where
+                | times
+            )
 
     def became_visible(self, partition: Partition, offset: int) -> None:
         """Let the end wait for the groups to end a record, instead of for the record."""
@@ -361,13 +383,12 @@ class Model:
 
     def _operations(self) -> NDArray[np.void]:
         unanswered = [
-            {"kind": Kind.send, "process": client.code, "topic": self.names.topics.index(partition.topic)}
-            | {"partition": partition.number, "event_id": event, "started_ns": handed_ns, "ended_ns": NEVER}
-            | {"outcome": Outcome.unknown, "attempt": 1}
+            {"kind": Kind.send, "process": client.code, "event_id": event, "attempt": 1, "outcome": Outcome.unknown}
+            | {"topic": self.names.topics.index(client.partitions[0].topic), "partition": self._chosen_for(event)}
+            | {"started_ns": self.called[event], "ended_ns": NEVER}
             for client in self.clients
             for event in client.events
-            if event in self.handed and ("send", event) in self.open
-            for handed_ns, partition in [self.handed[event]]
+            if event in self.called and self.is_open(event)
         ]
         rows = self.rows + unanswered
         operations = new_operations(len(rows))
@@ -375,6 +396,9 @@ class Model:
             for name, value in row.items():
                 operation[name] = value
         return operations
+
+    def _chosen_for(self, event: int) -> int:
+        return self.handed[event][1].number if event in self.handed else int(self.plan.partition[event])
 
     def _log(self) -> NDArray[np.void]:
         rows = [

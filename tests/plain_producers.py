@@ -1,14 +1,14 @@
 """A producer's process in the plain model: it hands events over, batches them per partition, sends them, hears the answers."""
 
 from collections import deque
-from collections.abc import Generator, Hashable
+from collections.abc import Callable, Generator, Hashable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import simpy
 
 from plain_brokers import Partition, Request
 from plain_clock import Phase, Signal
+from plain_connections import Connection
 from rundata.rows import NONE
 from scenarios.clients import producer_settings
 from scenarios.plan import CLIENT_CHOOSES
@@ -19,123 +19,13 @@ if TYPE_CHECKING:
 Process = Generator[simpy.Event, Any, None]
 
 
-class Connection:
-    """A process's connection to a broker: one request at a time."""
-
-    def __init__(self, client: "Client", broker: int) -> None:
-        self.client, self.model, self.broker = client, client.model, broker
-        draws = self.model.draws
-        self.produce, self.leader = draws.produce(client.code, broker), draws.leader(client.code, broker)
-        self.acknowledge = draws.acknowledge(client.code, broker)
-        self.queue: deque[Request] = deque()
-        self.current: Request | None = None
-        self.served = 0
-        self.last_answer_ns = 0
-        self.unanswered, self.failures = 0, 0
-        self.changed, self.broken = Signal(self.model.clock), Signal(self.model.clock)
-        self.model.clock.process(self._serve())
-
-    def take(self, request: Request) -> None:
-        """Send a request after those before it; it must not stay unanswered for long."""
-        request.broker = self.broker
-        self.queue.append(request)
-        self.changed.give()
-        if self.client.settings.acks != "0":
-            self.unanswered += 1
-            self.model.clock.process(self._time_out(request))
-
-    def _time_out(self, request: Request) -> Process:
-        clock, settings = self.model.clock, self.client.settings
-        yield clock.at(clock.now + settings.request_timeout_ns, Phase.timeout, self.client.code, 2 * self.broker)
-        if (request is self.current or request in self.queue) and self.model.rules.request_timeout:
-            self.model.fired["request timeout"] += 1
-            self.client.disconnects(self.broker)
-
-    def _time_out_at_broker(self, request: Request) -> Process:
-        clock, settings = self.model.clock, self.client.settings
-        yield clock.at(clock.now + settings.acks_timeout_ns, Phase.timeout, self.client.code, 2 * self.broker + 1)
-        if request is self.current and self.model.rules.acks_timeout:
-            self.model.fired["acks timeout"] += 1
-            self.current = None
-            self.broken.give()
-            self.client.failed(request)
-
-    def _serve(self) -> Process:
-        clock, acks = self.model.clock, self.client.settings.acks
-        while True:
-            while not self.queue:
-                yield self.changed.wait()
-            yield clock.at(clock.now, Phase.service, self.client.code, self.broker)
-            if not self.queue:
-                continue
-            request = self.current = self.queue.popleft()
-            n, self.served = self.served, self.served + 1
-            duration_ns = self._duration_ns(n, request)
-            request.partition.begin(request, min(self.leader[n], duration_ns), duration_ns)
-            if not self.model.rules.connection_queue:
-                clock.process(self._alone(n, request))
-                self.current = None
-                continue
-            if acks == "all":
-                clock.process(self._time_out_at_broker(request))
-                yield request.visible | self.broken.wait()
-            else:
-                yield clock.at(request.appended_ns, Phase.end) | self.broken.wait()
-            if self.current is not request:
-                continue
-            self.current = None
-            if self.queue:
-                self.model.fired["connection queue"] += 1
-            if acks != "0":
-                clock.process(self._answer(n, request))
-
-    def _duration_ns(self, n: int, request: Request) -> int:
-        size = sum(int(self.model.plan.size_bytes[event]) for event, _, _ in request.events)
-        profile = self.model.profile
-        per_size_us = profile.produce_us_per_kib * size / 1024 + profile.produce_us_per_record * len(request.events)
-        return self.produce[n] + int(np.rint(1000 * per_size_us))
-
-    def _answer(self, n: int, request: Request) -> Process:
-        clock = self.model.clock
-        answer_ns = clock.now + self.acknowledge[n]
-        if self.model.rules.answers_in_order:
-            answer_ns = max(answer_ns, self.last_answer_ns)
-        self.last_answer_ns = answer_ns
-        yield clock.at(answer_ns, Phase.end)
-        self.unanswered -= 1
-        self.failures = 0
-        self.client.answered(request)
-
-    def _alone(self, n: int, request: Request) -> Process:
-        yield request.visible
-        self.model.clock.process(self._answer(n, request))
-
-    def take_out(self, partition: Partition) -> list[Request]:
-        """Drop what is not finished of a partition and return it."""
-        out = [request for request in [self.current, *self.queue] if request and request.partition is partition]
-        self.queue = deque(request for request in self.queue if request not in out)
-        self.unanswered -= len(out) if self.client.settings.acks != "0" else 0
-        if self.current in out:
-            self.current = None
-            self.broken.give()
-        return out
-
-    def break_off(self) -> list[Request]:
-        """Drop what is not finished and return it, oldest first."""
-        unfinished = ([self.current] if self.current else []) + list(self.queue)
-        self.unanswered -= len(unfinished) if self.client.settings.acks != "0" else 0
-        self.current = None
-        self.queue.clear()
-        self.broken.give()
-        return unfinished
-
-
 class Client:
     """A producer's process: hands events over, batches them per partition, sends them, hears the answers."""
 
     def __init__(self, model: "Model", name: str, code: int, events: list[int]) -> None:
         self.model, self.code, self.events = model, code, events
         producer, _number = name.rsplit("/", 1)
+        self.is_java = model.plan.scenario.producers[producer].client == "java"
         self.settings = producer_settings(model.plan.scenario, producer)
         self.linger_ns = self.settings.linger_ns if model.rules.linger else 0
         self.partitions = model.partitions[model.plan.scenario.producers[producer].topic]
@@ -145,28 +35,72 @@ class Client:
         self.retry_ns = dict.fromkeys(self.partitions, 0)
         self.retries = 0
         self.connections = {broker: Connection(self, broker) for broker in model.brokers}
-        self.changed = {partition: Signal(model.clock) for partition in self.partitions}
-        for partition in self.partitions:
+        self.news, self.freed = Signal(model.clock), Signal(model.clock)
+        self.held_events, self.held_bytes = 0, 0
+        for partition in [] if self.is_java else self.partitions:
             model.clock.process(self._batcher(partition))
+        for broker in model.brokers if self.is_java else []:
+            model.clock.process(self._sender(broker))
         model.clock.process(self._hand_over())
+
+    # ---- events come in ----------------------------------------------------------------------------------------------
 
     def _hand_over(self) -> Process:
         clock, plan = self.model.clock, self.model.plan
-        send, sticky = self.model.draws.send(self.code), self.model.draws.sticky(self.code, len(self.partitions))
-        chosen, choices, until_ns = 0, 0, -1
+        send, choose = self.model.draws.send(self.code), self._sticky()
         for n, event in enumerate(self.events):
             yield clock.at(int(plan.intended_ns[event]) + send[n], Phase.hand_over, self.code)
+            self.model.called[event] = clock.now
             number = int(plan.partition[event])
+            yield from self._wait_for_room(event)
+            if not self._has_room(event):
+                self.model.fired[
+                    "refused at once" if self.settings.max_block_ns is None else "refused after a wait"
+                ] += 1
+                self.model.refused(self.code, event, self.partitions[0].topic, number)
+                continue
             if number == CLIENT_CHOOSES:
-                if clock.now >= until_ns:
-                    chosen, choices, until_ns = sticky[choices], choices + 1, clock.now + 2 * self.settings.linger_ns
-                    self.model.fired["partition chosen"] += 1
-                number = chosen
+                number = choose(self._size(event))
             partition = self.partitions[number]
+            self.held_events += 1
+            self.held_bytes += self._size(event)
             self.model.handed[event] = (clock.now, partition)
             self.queues[partition].append((event, event, clock.now))
-            self.changed[partition].give()
+            self.news.give()
             clock.process(self._expire(event, partition))
+
+    def _wait_for_room(self, event: int) -> Process:
+        """Block as long as the buffer is full, and no longer than max.block.ms; librdkafka does not."""
+        clock, longest_ns = self.model.clock, self.settings.max_block_ns
+        if longest_ns is None or self._has_room(event):
+            return
+        self.model.fired["blocked"] += 1
+        timer = clock.at(clock.now + longest_ns, Phase.hand_over, self.code)
+        while not self._has_room(event) and not timer.processed:
+            yield timer | self.freed.wait()
+            yield clock.at(clock.now, Phase.hand_over, self.code)
+
+    def _has_room(self, event: int) -> bool:
+        if not self.model.rules.buffer_limit:
+            return True
+        fits = self.held_bytes + self._size(event) <= self.settings.buffer_bytes
+        return fits and self.held_events < self.settings.buffer_events
+
+    def _sticky(self) -> Callable[[int], int]:
+        """Return what chooses partitions for events without keys: librdkafka by time, Java by bytes."""
+        sticky, clock = self.model.draws.sticky(self.code, len(self.partitions)), self.model.clock
+        chosen, choices, until_ns, left_bytes = 0, 0, -1, 0
+
+        def choose(size: int) -> int:
+            nonlocal chosen, choices, until_ns, left_bytes
+            if left_bytes <= 0 if self.is_java else clock.now >= until_ns:
+                chosen, choices, until_ns = sticky[choices], choices + 1, clock.now + 2 * self.settings.linger_ns
+                left_bytes = self.settings.batch_bytes
+                self.model.fired["partition chosen"] += 1
+            left_bytes -= size
+            return chosen
+
+        return choose
 
     def _expire(self, event: int, partition: Partition) -> Process:
         clock = self.model.clock
@@ -175,77 +109,142 @@ class Client:
             self.model.fired["delivery timeout"] += 1
             self.model.given_up(self.code, event, partition)
             self.queues[partition] = deque(queued for queued in self.queues[partition] if queued[0] != event)
+            self._release(event)
+
+    def _release(self, event: int) -> None:
+        self.held_events -= 1
+        self.held_bytes -= self._size(event)
+        self.freed.give()
+
+    # ---- batches go out ----------------------------------------------------------------------------------------------
 
     def _batcher(self, partition: Partition) -> Process:
-        clock, changed = self.model.clock, self.changed[partition]
+        """librdkafka: each partition's batches go alone."""
+        clock = self.model.clock
         while True:
-            queue = self.queues[partition]
-            timers = [clock.at(queue[0][2] + self.linger_ns, Phase.hand_over)] if self._is_waiting(queue) else []
-            if self.retry_ns[partition] > clock.now:
-                timers.append(clock.at(self.retry_ns[partition], Phase.hand_over))
-            yield simpy.AnyOf(clock, [changed.wait(), *timers])
+            yield simpy.AnyOf(clock, [self.news.wait(), *self._timers(partition)])
             yield clock.at(clock.now, Phase.batch, self.code, partition.number)
-            while self._is_ready(partition):
-                self._send_batch(partition)
+            while self._is_ready(partition) and not self._is_full(partition):
+                self._send([self._batch(partition)])
+
+    def _sender(self, broker: int) -> Process:
+        """Java: when one partition of a broker is ready, the oldest batch of each goes along."""
+        clock = self.model.clock
+        first = 0
+        while True:
+            timers = [timer for partition in self.partitions for timer in self._timers(partition)]
+            yield simpy.AnyOf(clock, [self.news.wait(), *timers])
+            yield clock.at(clock.now, Phase.batch, self.code, self.partitions[0].number)
+            while ready := [p for p in self._led_by(broker) if self._is_ready(p) and not self._is_full(p)]:
+                several = self._led_by(broker) if self.model.rules.one_batch_of_each else ready[:1]
+                first = self._drain(several, first)
+
+    def _drain(self, partitions: list[Partition], first: int) -> int:
+        """Send the oldest batch of each partition, up to max.request.size; return where to begin the next time."""
+        batches, size = [], 0
+        for partition in sorted(partitions, key=lambda p: (p.number - first) % len(self.partitions)):
+            if self._keeps_back(partition) or not self.queues[partition]:
+                continue
+            more = sum(map(self._queued_size, self._oldest(partition)))
+            if batches and size + more > self.settings.request_bytes and self.model.rules.request_limit:
+                self.model.fired["request full"] += 1
+                first = partition.number
+                break
+            self.model.fired["went along"] += not self._is_ready(partition)
+            batches.append(self._batch(partition))
+            size += more
+        self._send(batches)
+        return first
+
+    def _led_by(self, broker: int) -> list[Partition]:
+        return [partition for partition in self.partitions if self.model.known[self.code, partition] == broker]
+
+    def _timers(self, partition: Partition) -> list[simpy.Event]:
+        """Return when a partition may become ready by itself."""
+        clock, queue = self.model.clock, self.queues[partition]
+        timers = [clock.at(queue[0][2] + self.linger_ns, Phase.hand_over)] if self._is_waiting(queue) else []
+        if self.retry_ns[partition] > clock.now:
+            timers.append(clock.at(self.retry_ns[partition], Phase.hand_over))
+        return timers
 
     def _is_waiting(self, queue: deque[tuple[int, Hashable, int]]) -> bool:
         return bool(queue) and queue[0][2] + self.linger_ns > self.model.clock.now
 
     def _is_ready(self, partition: Partition) -> bool:
         queue, rules, settings = self.queues[partition], self.model.rules, self.settings
-        if not queue or not self.model.knows(self.code, partition):
+        if not queue or not self.model.knows(self.code, partition) or self._keeps_back(partition):
             return False
         full_by_events = rules.full_by_events and len(queue) >= settings.batch_events
-        full_by_bytes = rules.full_by_bytes and sum(map(self._size, queue)) >= settings.batch_bytes
-        ready = full_by_events or full_by_bytes or not self._is_waiting(queue)
-        if ready and self._must_wait(partition):
-            return False
+        full_by_bytes = rules.full_by_bytes and sum(map(self._queued_size, queue)) >= settings.batch_bytes
         self.model.fired["batch full by events"] += full_by_events and self._is_waiting(queue)
         self.model.fired["batch full by bytes"] += full_by_bytes and self._is_waiting(queue)
-        return ready
+        return full_by_events or full_by_bytes or not self._is_waiting(queue)
 
-    def _must_wait(self, partition: Partition) -> bool:
-        """Whether the client keeps back what is ready: after an error, or as long as too much is unanswered."""
-        rules, limit = self.model.rules, self.settings.in_flight
+    def _keeps_back(self, partition: Partition) -> bool:
+        """Whether the client sends nothing of a partition for a while after an error."""
+        rules = self.model.rules
         if rules.retry_backoff and self.retry_ns[partition] > self.model.clock.now:
             return True
-        under_way = self.unanswered[partition]
-        if rules.one_at_a_time_after_errors and self.settings.idempotence and self.failures[partition] and under_way:
-            self.model.fired["one at a time after an error"] += 1
-            return True
-        if limit is None or not rules.in_flight_limit:
+        alone = self.settings.idempotence and self.failures[partition] > 0 and self.unanswered[partition] > 0
+        self.model.fired["one at a time after an error"] += alone
+        return rules.one_at_a_time_after_errors and alone
+
+    def _is_full(self, partition: Partition) -> bool:
+        """Whether too much is unanswered: of the partition (idempotent librdkafka) or of the connection."""
+        limit = self.settings.in_flight
+        if limit is None or not self.model.rules.in_flight_limit:
             return False
-        if not self.settings.idempotence:
-            assert partition.leader is not None
-            under_way = self.connections[partition.leader].unanswered
+        of_connection = self.is_java or not self.settings.idempotence
+        broker = self.model.known[self.code, partition]
+        assert broker is not None
+        under_way = self.connections[broker].unanswered if of_connection else self.unanswered[partition]
         self.model.fired["in-flight limit"] += under_way >= limit
-        self.model.fired["in-flight limit of a connection"] += under_way >= limit and not self.settings.idempotence
+        self.model.fired["in-flight limit of a connection"] += under_way >= limit and of_connection
         return under_way >= limit
 
-    def _size(self, queued: tuple[int, Hashable, int]) -> int:
-        return int(self.model.plan.size_bytes[queued[0]])
+    def _size(self, event: int) -> int:
+        return int(self.model.plan.size_bytes[event])
 
-    def _send_batch(self, partition: Partition) -> None:
-        queue, settings = self.queues[partition], self.settings
-        batch, size = [queue.popleft()], 0
-        size = self._size(batch[0])
-        while queue and len(batch) < settings.batch_events and size + self._size(queue[0]) <= settings.batch_bytes:
-            size += self._size(queue[0])
-            batch.append(queue.popleft())
-        request = Request(self.code, partition, batch, settings.idempotence, simpy.Event(self.model.clock))
+    def _queued_size(self, queued: tuple[int, Hashable, int]) -> int:
+        return self._size(queued[0])
+
+    def _oldest(self, partition: Partition) -> list[tuple[int, Hashable, int]]:
+        """Return what goes into a partition's next batch."""
+        batch: list[tuple[int, Hashable, int]] = []
+        size = 0
+        for queued in self.queues[partition]:
+            size += self._queued_size(queued)
+            if batch and (len(batch) >= self.settings.batch_events or size > self.settings.batch_bytes):
+                break
+            batch.append(queued)
+        return batch
+
+    def _batch(self, partition: Partition) -> Request:
+        batch = self._oldest(partition)
+        for _ in batch:
+            self.queues[partition].popleft()
         self.unanswered[partition] += 1
-        if settings.acks == "0":
-            self.answered(request)
-        assert partition.leader is not None
-        self.connections[partition.leader].take(request)
+        return Request(self.code, partition, batch, self.settings.idempotence, simpy.Event(self.model.clock))
+
+    def _send(self, batches: list[Request]) -> None:
+        broker = self.model.known[self.code, batches[0].partition]
+        assert broker is not None
+        if self.settings.acks == "0":
+            for batch in batches:
+                self.answered(batch)
+        self.connections[broker].take(batches)
+
+    # ---- answers, or none --------------------------------------------------------------------------------------------
 
     def answered(self, request: Request) -> None:
         """Hear that a request is in the log (or believe it, with acks=0)."""
         self.unanswered[request.partition] -= 1
         self.failures[request.partition] = 0
-        self._look_again()
+        self.news.give()
         for event, token, _ in request.events:
             offset = NONE if self.settings.acks == "0" else request.offsets[token]
+            if self.model.is_open(event):
+                self._release(event)
             self.model.acknowledged(self.code, event, request.partition, offset)
 
     def lost_broker(self, broker: int) -> None:
@@ -258,6 +257,7 @@ class Client:
 
     def refused(self, broker: int, partition: Partition) -> None:
         """Queue again what a broker that no longer leads the partition had not finished of it."""
+        self.news.give()
         for request in self.connections[broker].take_out(partition):
             if self.settings.acks != "0":
                 self._take_back(request)
@@ -267,8 +267,8 @@ class Client:
         connection = self.connections[broker]
         for request in connection.break_off():
             self._take_back(request)
-        forgotten = [p for p in self.partitions if p.leader == broker and self.model.knows(self.code, p)]
-        self.model.unknowing |= {(self.code, partition) for partition in forgotten}
+        for partition in self._led_by(broker):
+            self.model.known[self.code, partition] = None
         self.model.clock.process(self._refresh(self._backoff_ns(connection.failures)))
         connection.failures += 1
 
@@ -276,18 +276,17 @@ class Client:
         clock = self.model.clock
         yield clock.at(clock.now + wait_ns, Phase.timeout, self.code)
         for partition in self.partitions:
-            if partition.leader is not None and not self.model.knows(self.code, partition):
-                self.model.unknowing.discard((self.code, partition))
-        self._look_again()
+            if not self.model.knows(self.code, partition):
+                self.model.known[self.code, partition] = partition.leader
+        self.news.give()
 
     def failed(self, request: Request) -> None:
         """Hear from the broker that a request failed: it is sent again after a while."""
         partition = request.partition
-        self.connections[request.broker].unanswered -= 1
         self._take_back(request)
         self.retry_ns[partition] = self.model.clock.now + self._backoff_ns(self.failures[partition])
         self.failures[partition] += 1
-        self._look_again()
+        self.news.give()
 
     def _backoff_ns(self, failures: int) -> int:
         n, self.retries = self.retries, self.retries + 1
@@ -303,10 +302,6 @@ class Client:
             self.queues[request.partition] = deque(sorted([*again, *queue]))
         self.model.fired["resent"] += 1
 
-    def _look_again(self) -> None:
-        for changed in self.changed.values():
-            changed.give()
-
-    def learned(self, partition: Partition) -> None:
-        """Send to the partition's new leader."""
-        self.changed[partition].give()
+    def learned(self) -> None:
+        """Send to a new leader."""
+        self.news.give()

@@ -107,6 +107,7 @@ def _topic(choose: random.Random, nodes: int) -> dict[str, Any]:
 
 def _producer(choose: random.Random, topic: str, length_ms: int) -> dict[str, Any]:
     acks = choose.choice(["all", "all", "all", "1", "0"])
+    java = choose.random() < 0.3
     settings: dict[str, Any] = {"acks": acks, "linger.ms": choose.choice([0, 0, 5, 10, 30])}
     if acks == "all":
         settings["enable.idempotence"] = choose.random() < 0.6
@@ -117,12 +118,14 @@ def _producer(choose: random.Random, topic: str, length_ms: int) -> dict[str, An
     if choose.random() < 0.3:
         settings["batch.size"] = choose.choice([150, 400, 1000])
     _add_timeouts(choose, settings)
+    _add_buffer(choose, settings, java)
     events = choose.choice([20, 60, 120])
     rate = f"{events * 1000 / length_ms:.3f}/s"
     spacing = choose.choice(["poisson", "poisson", "even", {"bursts": choose.choice([3, 10])}])
     key = choose.choice(["none", "sequence", {"uniform": 5}, {"zipf": {"values": 20, "exponent": 1.1}}])
     return {
         "topic": topic,
+        **({"client": "java"} if java else {}),
         "count": choose.choice([1, 1, 2, 3]),
         "share": "arrivals" if key == "none" else choose.choice(["keys", "arrivals"]),
         "settings": settings,
@@ -142,6 +145,22 @@ def _add_timeouts(choose: random.Random, settings: dict[str, Any]) -> None:
         settings["delivery.timeout.ms"] = choose.choice([60, 150, 500])
     if choose.random() < 0.5:
         settings |= {"retry.backoff.ms": choose.choice([1, 10, 30]), "retry.backoff.max.ms": 50}
+
+
+def _add_buffer(choose: random.Random, settings: dict[str, Any], java: bool) -> None:
+    """Leave out what the Java client does not know, and let buffers be small."""
+    if java:
+        for name in ("batch.num.messages", "socket.timeout.ms"):
+            settings.pop(name, None)
+        if "delivery.timeout.ms" in settings:
+            settings["request.timeout.ms"] = choose.choice([10, 30])
+        if choose.random() < 0.5:
+            settings["max.request.size"] = choose.choice([400, 700])
+    if choose.random() < 0.3:
+        if java:
+            settings |= {"buffer.memory": choose.choice([500, 2000]), "max.block.ms": choose.choice([0, 20, 100])}
+        else:
+            settings["queue.buffering.max.messages"] = choose.choice([3, 10])
 
 
 def _group(choose: random.Random, topics: list[str]) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """What producers do when nothing answers, in both models: cases worked out by hand."""
 
+from typing import Any
+
 from both_models import Run, in_both_models
 from by_hand import constant, ms
 from rundata.rows import Kind, Outcome
@@ -74,3 +76,73 @@ def test_one_request_in_flight_is_a_limit_per_connection_without_idempotence(run
     sends = data.operations[data.operations["kind"] == Kind.send]
     assert sends["partition"].tolist() == [1, 0, 0, 1]
     assert ms(data, Kind.send) == [10.5, 20.5, 20.5, 30.5]
+
+
+# ---- the Java client -----------------------------------------------------------------------------------------------
+
+FOUR_MS = [{"for": "4ms", "rate": "1000/s", "spacing": "even"}, {"for": "996ms", "rate": "0/s"}]
+
+
+def java(**more: Any) -> dict[str, Any]:
+    """Return a Java producer of four events, 1 ms apart, from 0.5 ms on."""
+    return {"topic": "a", "client": "java", "share": "arrivals", "key": "sequence", "arrivals": FOUR_MS, **more}
+
+
+@in_both_models
+def test_a_java_request_takes_the_oldest_batch_of_each_partition_of_its_broker(run: Run) -> None:
+    """Partitions 4, 3, 0 and 1: the first event's linger of 5 ms is over at 5.5, and all go in one request of 10 ms."""
+    data = run(
+        Profile(profile="slow", produce=constant(10), produce_leader=constant(10), phases="aligned"),
+        brokers={"kind": "kafka", "nodes": 1},
+        topics__a={"partitions": 6, "replication": 1},
+        producers__p=java(),
+    )
+
+    assert len(set(data.operations["partition"][data.operations["kind"] == Kind.send].tolist())) > 1
+    assert ms(data, Kind.send) == [15.5] * 4
+
+
+@in_both_models
+def test_a_java_call_waits_for_room_and_then_fails(run: Run) -> None:
+    """A buffer of two events of 100 B and requests of 200 ms: the third call of 2.5 ms waits 150 ms in vain, and the fourth until 205.5."""
+    settings = {"buffer.memory": 200, "max.block.ms": 150, "max.request.size": 200}
+    data = run(
+        Profile(profile="slow", produce=constant(200), produce_leader=constant(200), phases="aligned"),
+        brokers={"kind": "kafka", "nodes": 1},
+        topics__a={"partitions": 1, "replication": 1},
+        producers__p=java(settings=settings),
+    )
+
+    assert ms(data, Kind.send, "started_ns") == [0.5, 1.5, 2.5, 152.5]
+    assert ms(data, Kind.send) == [205.5, 205.5, 152.5, 410.5]
+    assert ms(data, Kind.send, outcome=Outcome.failed) == [152.5]
+    assert data.log["event_id"].tolist() == [0, 1, 3]
+
+
+@in_both_models
+def test_librdkafka_refuses_at_once_what_does_not_fit_into_its_queue(run: Run) -> None:
+    """Room for two: the others are refused at 2.5 and 3.5 ms."""
+    settings = {"queue.buffering.max.messages": 2}
+    data = run(topics__a={"partitions": 1, "replication": 1}, producers__p=java(client="librdkafka", settings=settings))
+
+    assert ms(data, Kind.send) == [5.5, 5.5, 2.5, 3.5]
+    assert ms(data, Kind.send, outcome=Outcome.failed) == [2.5, 3.5]
+
+
+@in_both_models
+def test_java_before_4_0_does_not_linger(run: Run) -> None:
+    """Each event goes alone."""
+    data = run(topics__a={"partitions": 1, "replication": 1}, producers__p=java(version="3.9"))
+
+    assert ms(data, Kind.send) == [0.5, 1.5, 2.5, 3.5]
+
+
+@in_both_models
+def test_java_stays_on_a_partition_for_a_batch_of_bytes(run: Run) -> None:
+    """Without keys and with batches of 200 B: two events of 100 B each go to one partition, then the next is drawn."""
+    producer = java(key="none", settings={"batch.size": 200}, arrivals={"rate": "100/s", "spacing": "even"})
+    data = run(topics__a={"partitions": 50, "replication": 1}, producers__p=producer)
+
+    partitions = data.operations["partition"][data.operations["kind"] == Kind.send].tolist()
+    assert partitions[::2] == partitions[1::2]
+    assert len(set(partitions)) > 20

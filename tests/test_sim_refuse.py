@@ -24,7 +24,6 @@ def test_nothing_is_refused_of_a_scenario_that_can_be_simulated():
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("    topic: orders\n", "    topic: orders\n    client: java\n", "producers.shop.client is java; the simulator models librdkafka"),
         ("    members: 3\n", "    members: 3\n    client: java\n", "groups.fulfilment.client is java; the simulator models librdkafka"),
         ("nodes: 3}", "nodes: 3, controllers: combined}", "brokers.controllers is combined; the simulator models separate controllers"),
         ("nodes: 3}", "nodes: 3, version: '3.6'}", "brokers.version is 3.6; the simulator models 3.7 and later"),
@@ -52,17 +51,17 @@ def test_what_is_not_modelled_is_refused_where_it_stands(old: str, new: str, sai
 
 
 def test_all_of_a_scenarios_problems_are_told_at_once():
-    """Two clients and a fault: three lines."""
+    """A client, the controllers and a fault: three lines."""
     refused = cannot(
         small(
-            ("    topic: orders\n", "    topic: orders\n    client: java\n"),
+            ("nodes: 3}", "nodes: 3, controllers: combined}"),
             ("    members: 3\n", "    members: 3\n    client: java\n"),
             ("broker: leader of orders/0", "broker: controller"),
         )
     )
 
     assert [line.split(" is ")[0] for line in refused] == [
-        "producers.shop.client",
         "groups.fulfilment.client",
+        "brokers.controllers",
         "faults[0].broker",
     ]

@@ -34,7 +34,9 @@ from sim.world import (
     R_DUE,
     R_END,
     R_HEAD,
+    R_LEAD,
     R_LEFT,
+    R_MATE,
     R_NEXT,
     R_PART,
     R_REPLICATED,
@@ -64,6 +66,8 @@ def new_request(w: World, sender: int, b: int, p: int, head: int, count: int, si
     row[R_AFTER] = NONE
     row[R_BEFORE] = NONE
     row[R_DEAD] = NONE
+    row[R_MATE] = NONE
+    row[R_LEAD] = r
     return r
 
 

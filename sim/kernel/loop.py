@@ -2,9 +2,10 @@
 
 from sim.compiled import compiled, entry
 from sim.kernel.commits import commit_timed
+from sim.kernel.connections import free_connection, serve, time_out
 from sim.kernel.fetches import arrived, fetched, turned
 from sim.kernel.polls import late, poll
-from sim.kernel.producers import answered, expire, free_connection, hand_over, make_batches, refreshed, serve, time_out
+from sim.kernel.producers import all_answered, expire, hand_over, make_batches, refreshed
 from sim.kernel.visibility import timed
 from sim.kernel.work import begin_batch, begin_try, handled, recorded, send_dead_letter, tried
 from sim.world import (
@@ -14,8 +15,10 @@ from sim.world import (
     DEAD_LETTERS,
     DL_PART,
     FETCHED,
+    FIRST_PART,
     HEAP,
     ITEMS,
+    JAVA,
     LIFE,
     LOG_LEN,
     MOST,
@@ -44,8 +47,10 @@ from sim.world import (
     ON_TURNED,
     ON_VISIBLE,
     OPEN,
+    PARTS,
     Q_COUNT,
     R_COUNT,
+    R_MATE,
     R_PART,
     REACHED,
     REQUESTS,
@@ -89,7 +94,7 @@ def short_of(w: World) -> int:
     """Return which random input, log or queue the next thing would exhaust, or 0."""
     what, a, b = w.heap[0, 3], w.heap[0, 4], w.heap[0, 5]
     if what == ON_BATCH:
-        count = w.queue[a, b, Q_COUNT]
+        count = queued(w, a, b)
         if w.scalars[REQUESTS] + count + 64 > w.request.shape[0]:
             return 2
         if w.scalars[HEAP] + count + 64 > w.heap.shape[0]:
@@ -98,8 +103,10 @@ def short_of(w: World) -> int:
         if w.conn[a, b, C_SERVED] >= w.produce.shape[2]:
             return 6
         r = w.conn[a, b, C_HEAD]
-        if r != NONE and w.part[w.request[r, R_PART], LOG_LEN] + w.request[r, R_COUNT] > w.log.shape[1]:
-            return 7
+        while r != NONE:
+            if w.part[w.request[r, R_PART], LOG_LEN] + w.request[r, R_COUNT] > w.log.shape[1]:
+                return 7
+            r = w.request[r, R_MATE]
     elif what == ON_DEAD_LETTER:
         if w.part[w.worker[a, DL_PART], LOG_LEN] + 1 > w.log.shape[1]:
             return 7
@@ -120,13 +127,24 @@ def short_of(w: World) -> int:
         w.member[b, TRIES] >= w.overshoot.shape[1] or w.member[b, DEAD_LETTERS] >= w.dead_letter.shape[1]
     ):
         return 11
-    elif what == ON_TIMEOUT and w.proc[a, RETRIES] >= w.retry.shape[1]:
+    elif what == ON_TIMEOUT and w.proc[a, RETRIES] + w.proc[a, PARTS] >= w.retry.shape[1]:
         return 30
     if ON_POLL <= what < ON_EXPIRY and what != ON_COMMITTED:
         m = a if what == ON_POLL else b
         if w.member[m, N_COMMITS] + 2 >= w.commit_time.shape[1]:
             return 12
     return 0
+
+
+@compiled
+def queued(w: World, i: int, p: int) -> int:
+    """Return how many events a look at a queue may put into requests: of all of the process's queues with the Java client."""
+    if not w.proc[i, JAVA]:
+        return w.queue[i, p, Q_COUNT]
+    count = w.proc[i, PARTS]
+    for other in range(w.proc[i, FIRST_PART], w.proc[i, FIRST_PART] + w.proc[i, PARTS]):
+        count += w.queue[i, other, Q_COUNT]
+    return count
 
 
 @compiled
@@ -137,7 +155,7 @@ def step(w: World) -> None:
     what, a, b, c = heap[0, 3], heap[0, 4], heap[0, 5], heap[0, 6]
     pop(w)
     if what == ON_HAND_OVER:
-        hand_over(w, a)
+        hand_over(w, a, b)
     elif what == ON_BATCH:
         make_batches(w, a, b)
     elif what == ON_SERVICE:
@@ -147,7 +165,7 @@ def step(w: World) -> None:
     elif what == ON_VISIBLE:
         timed(w, a, b)
     elif what == ON_ANSWER:
-        answered(w, a)
+        all_answered(w, a)
     elif what == ON_FETCH:
         fetched(w, a, b)
     elif what == ON_ARRIVAL:

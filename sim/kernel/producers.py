@@ -1,41 +1,45 @@
-"""Producers' processes: queues, batches, connections, answers."""
-
-import numpy as np
+"""Producers' processes: the events that come in, their queues, and the batches that go out."""
 
 from sim import world as at
-from sim.compiled import compiled, entry
-from sim.kernel.logs import append, new_request
+from sim.compiled import compiled
+from sim.kernel.logs import new_request
 from sim.world import (
     ACKS,
     ACKS_0,
-    ACKS_ALL,
-    ACKS_NS,
     BACKOFF_NS,
     BATCH,
     BATCH_BYTES,
     BATCH_EVENTS,
+    BLOCKED_UNTIL,
+    BUFFER_BYTES,
+    BUFFER_EVENTS,
     C_CURRENT,
+    C_DRAIN,
     C_FAILURES,
     C_HEAD,
-    C_LAST_ANSWER,
-    C_SERVED,
     C_TAIL,
     C_TIMEOUT,
     C_UNANSWERED,
+    CALLED_NS,
     CHOICES,
     CHOSEN,
     DELIVERY_NS,
-    END,
+    EXPIRED,
     EXPIRES,
+    EXPIRY_SET,
     FIRST_PART,
     GIVEN_UP,
     HAND_OVER,
     HANDED,
+    HELD_BYTES,
+    HELD_EVENTS,
     IDEMPOTENT,
     IN_FLIGHT,
+    JAVA,
     LAST_EVENT,
     LEADER,
     LINGER,
+    MAX_BLOCK_NS,
     MOST_BACKOFF_NS,
     NEVER,
     NEXT,
@@ -43,33 +47,32 @@ from sim.world import (
     NONE,
     NOW,
     OFFSET,
-    ON_ANSWER,
-    ON_APPENDED,
     ON_BATCH,
     ON_EXPIRY,
     ON_HAND_OVER,
-    ON_REFRESHED,
     ON_SERVICE,
     ON_TIMEOUT,
     OPEN,
     PART,
+    PARTS,
     Q_BYTES,
     Q_COUNT,
     Q_FAILURES,
     Q_HEAD,
     Q_RETRY_NS,
     Q_TAIL,
-    R_APPENDED,
-    R_BEGUN,
     R_BROKER,
-    R_BYTES,
     R_COUNT,
+    R_GONE,
     R_HEAD,
+    R_LEAD,
     R_MADE,
-    R_N,
+    R_MATE,
     R_NEXT,
     R_PART,
     R_SENDER,
+    REFUSED,
+    REQUEST_BYTES,
     REQUEST_NS,
     RETRIES,
     SENT_ENDED,
@@ -77,6 +80,7 @@ from sim.world import (
     SENT_PART,
     SERVICE,
     SIZE,
+    STICKY_BYTES,
     TIMEOUT,
     UNANSWERED,
     UNTIL,
@@ -86,96 +90,239 @@ from sim.world import (
 
 
 @compiled
-def hand_over(w: World, i: int) -> None:
-    """Let an event reach the client, and the process's next one be expected."""
-    s, proc, event = w.scalars, w.proc, w.event
-    n = proc[i, NEXT_EVENT]
+def hand_over(w: World, i: int, n: int) -> None:
+    """Let a process's n-th event reach the client, if there is room for it, and its next one be expected."""
+    s, proc, event = w.scalars, w.proc[i], w.event
+    if proc[NEXT_EVENT] != n:
+        return
     e = w.proc_events[n]
-    proc[i, NEXT_EVENT] = n + 1
-    if n == proc[i, at.FIRST_EVENT]:
-        push(w, s[NOW] + proc[i, DELIVERY_NS], TIMEOUT, i, 0, ON_EXPIRY, i, 0, 0)
-    if n + 1 < proc[i, LAST_EVENT]:
-        push(w, event[w.proc_events[n + 1], HANDED], HAND_OVER, i, 0, ON_HAND_OVER, i, 0, 0)
+    if event[e, CALLED_NS] == NONE:
+        event[e, CALLED_NS] = s[NOW]
+        proc[BLOCKED_UNTIL] = NONE
+    if not has_room(w, i, e):
+        if proc[MAX_BLOCK_NS] == NONE or proc[BLOCKED_UNTIL] == s[NOW]:
+            event[e, SENT_ENDED] = s[NOW]
+            event[e, GIVEN_UP] = REFUSED
+            event[e, SENT_PART] = event[e, PART]
+            s[OPEN] -= 1
+            expect_next(w, i, n + 1)
+        elif proc[BLOCKED_UNTIL] == NONE:
+            proc[BLOCKED_UNTIL] = s[NOW] + proc[MAX_BLOCK_NS]
+            push(w, proc[BLOCKED_UNTIL], HAND_OVER, i, 0, ON_HAND_OVER, i, n, 0)
+        return
+    event[e, HANDED] = s[NOW]
+    proc[HELD_EVENTS] += 1
+    proc[HELD_BYTES] += event[e, SIZE]
+    expect_next(w, i, n + 1)
+    if not proc[EXPIRY_SET]:
+        proc[EXPIRY_SET] = 1
+        push(w, s[NOW] + proc[DELIVERY_NS], TIMEOUT, i, 0, ON_EXPIRY, i, 0, 0)
+    enqueue(w, i, e)
+
+
+@compiled
+def expect_next(w: World, i: int, n: int) -> None:
+    """Expect a process's next event, at the earliest now."""
+    w.proc[i, NEXT_EVENT] = n
+    w.proc[i, BLOCKED_UNTIL] = NONE
+    if n < w.proc[i, LAST_EVENT]:
+        push(w, w.event[w.proc_events[n], HANDED], HAND_OVER, i, 0, ON_HAND_OVER, i, n, 0)
+
+
+@compiled
+def has_room(w: World, i: int, e: int) -> bool:
+    """Whether the client's buffer takes an event."""
+    proc = w.proc[i]
+    return proc[HELD_EVENTS] < proc[BUFFER_EVENTS] and proc[HELD_BYTES] + w.event[e, SIZE] <= proc[BUFFER_BYTES]
+
+
+@compiled
+def release(w: World, i: int, e: int) -> None:
+    """Take an event out of the client's buffer; a call that waits for room goes on."""
+    proc = w.proc[i]
+    proc[HELD_EVENTS] -= 1
+    proc[HELD_BYTES] -= w.event[e, SIZE]
+    n = proc[NEXT_EVENT]
+    if proc[BLOCKED_UNTIL] != NONE and has_room(w, i, w.proc_events[n]):
+        push(w, w.scalars[NOW], HAND_OVER, i, 0, ON_HAND_OVER, i, n, 0)
+
+
+@compiled
+def enqueue(w: World, i: int, e: int) -> None:
+    """Put an event at the end of its partition's queue."""
+    s, proc, event = w.scalars, w.proc[i], w.event
     p = event[e, PART]
     if p == NONE:
-        if s[NOW] >= proc[i, UNTIL]:
-            proc[i, CHOSEN] = w.sticky[proc[i, at.FIRST_EVENT] + proc[i, CHOICES]]
-            proc[i, CHOICES] += 1
-            proc[i, UNTIL] = s[NOW] + 2 * proc[i, LINGER]
-        p = proc[i, FIRST_PART] + proc[i, CHOSEN]
+        p = chosen(w, i, event[e, SIZE])
     event[e, SENT_PART] = p
     q = w.queue[i, p]
     event[e, NEXT] = NONE
     if q[Q_COUNT] == 0:
         q[Q_HEAD] = e
-        push(w, s[NOW] + proc[i, LINGER], BATCH, i, p, ON_BATCH, i, p, 0)
+        push(w, s[NOW] + proc[LINGER], BATCH, i, p, ON_BATCH, i, p, 0)
     else:
         event[q[Q_TAIL], NEXT] = e
     q[Q_TAIL] = e
     q[Q_COUNT] += 1
     q[Q_BYTES] += event[e, SIZE]
-    if q[Q_COUNT] >= proc[i, BATCH_EVENTS] or q[Q_BYTES] >= proc[i, BATCH_BYTES]:
+    if q[Q_COUNT] >= proc[BATCH_EVENTS] or q[Q_BYTES] >= proc[BATCH_BYTES]:
         push(w, s[NOW], BATCH, i, p, ON_BATCH, i, p, 0)
+
+
+@compiled
+def chosen(w: World, i: int, size: int) -> int:
+    """Return the partition of an event without a key: librdkafka changes it by time, Java by bytes."""
+    s, proc = w.scalars, w.proc[i]
+    if proc[STICKY_BYTES] <= 0 if proc[JAVA] else s[NOW] >= proc[UNTIL]:
+        proc[CHOSEN] = w.sticky[proc[at.FIRST_EVENT] + proc[CHOICES]]
+        proc[CHOICES] += 1
+        proc[UNTIL] = s[NOW] + 2 * proc[LINGER]
+        proc[STICKY_BYTES] = proc[BATCH_BYTES]
+    proc[STICKY_BYTES] -= size
+    return proc[FIRST_PART] + proc[CHOSEN]
+
+
+# ---- batches that go out -------------------------------------------------------------------------------------------
 
 
 @compiled
 def make_batches(w: World, i: int, p: int) -> None:
     """Turn what is ready in a queue into requests; see again to what is still to linger."""
-    s, proc, q = w.scalars, w.proc[i], w.queue[i, p]
-    while q[Q_COUNT] > 0 and w.knows[i, p]:
-        ripe_ns = w.event[q[Q_HEAD], HANDED] + proc[LINGER]
-        full = q[Q_COUNT] >= proc[BATCH_EVENTS] or q[Q_BYTES] >= proc[BATCH_BYTES]
-        if ripe_ns > s[NOW] and not full:
-            push(w, ripe_ns, BATCH, i, p, ON_BATCH, i, p, 0)
-            return
-        if must_wait(w, i, p):
-            return
-        send_batch(w, i, p)
+    if w.knows[i, p] == 0:
+        return
+    if w.proc[i, JAVA]:
+        drain(w, i, w.knows[i, p])
+        return
+    while is_ready(w, i, p) and not is_full(w, i, p):
+        b = w.knows[i, p]
+        send(w, i, b, batch_of(w, i, b, p))
+    see_again(w, i, p)
 
 
 @compiled
-def must_wait(w: World, i: int, p: int) -> bool:
-    """Whether the client keeps back what is ready: after an error, or as long as too much is unanswered."""
+def see_again(w: World, i: int, p: int) -> None:
+    """Look at a queue when its oldest event has waited long enough."""
+    q = w.queue[i, p]
+    if q[Q_COUNT] > 0:
+        ripe_ns = w.event[q[Q_HEAD], HANDED] + w.proc[i, LINGER]
+        if ripe_ns > w.scalars[NOW]:
+            push(w, ripe_ns, BATCH, i, p, ON_BATCH, i, p, 0)
+
+
+@compiled
+def is_ready(w: World, i: int, p: int) -> bool:
+    """Whether a queue has a batch that is full or has waited long enough."""
     s, proc, q = w.scalars, w.proc[i], w.queue[i, p]
-    if q[Q_RETRY_NS] > s[NOW]:
-        return True
-    if proc[IDEMPOTENT] and q[Q_FAILURES] > 0 and q[UNANSWERED] > 0:
-        return True
+    if q[Q_COUNT] == 0 or keeps_back(w, i, p):
+        return False
+    full = q[Q_COUNT] >= proc[BATCH_EVENTS] or q[Q_BYTES] >= proc[BATCH_BYTES]
+    return full or w.event[q[Q_HEAD], HANDED] + proc[LINGER] <= s[NOW]
+
+
+@compiled
+def keeps_back(w: World, i: int, p: int) -> bool:
+    """Whether the client sends nothing of a partition for a while after an error."""
+    q = w.queue[i, p]
+    alone = w.proc[i, IDEMPOTENT] and q[Q_FAILURES] > 0 and q[UNANSWERED] > 0
+    return alone or q[Q_RETRY_NS] > w.scalars[NOW]
+
+
+@compiled
+def is_full(w: World, i: int, p: int) -> bool:
+    """Whether too much is unanswered: of the partition (idempotent librdkafka) or of the connection."""
+    proc = w.proc[i]
     if proc[IN_FLIGHT] == NONE:
         return False
-    under_way = q[UNANSWERED] if proc[IDEMPOTENT] else w.conn[i, w.part[p, LEADER], C_UNANSWERED]
+    of_partition = proc[IDEMPOTENT] and not proc[JAVA]
+    under_way = w.queue[i, p, UNANSWERED] if of_partition else w.conn[i, w.knows[i, p], C_UNANSWERED]
     return under_way >= proc[IN_FLIGHT]
 
 
 @compiled
-def send_batch(w: World, i: int, p: int) -> None:
-    """Put the oldest events of a queue into a request and hand it to the leader's connection."""
-    s, proc, event, q = w.scalars, w.proc[i], w.event, w.queue[i, p]
-    head = q[Q_HEAD]
-    count, size, last = 1, event[head, SIZE], head
-    while (
-        count < q[Q_COUNT] and count < proc[BATCH_EVENTS] and size + event[event[last, NEXT], SIZE] <= proc[BATCH_BYTES]
-    ):
+def drain(w: World, i: int, b: int) -> None:
+    """Java: when one partition of a broker is ready, the oldest batch of each goes along, up to max.request.size."""
+    proc, c = w.proc[i], w.conn[i, b]
+    begin, end = proc[FIRST_PART], proc[FIRST_PART] + proc[PARTS]
+    ready = True
+    while ready:
+        ready = False
+        for p in range(begin, end):
+            if w.knows[i, p] == b and is_ready(w, i, p) and not is_full(w, i, p):
+                ready = True
+                break
+        if not ready:
+            break
+        first = max(c[C_DRAIN], begin)
+        head, last, size = NONE, NONE, 0
+        for n in range(end - begin):
+            p = first + n if first + n < end else first + n - (end - begin)
+            if w.knows[i, p] != b or w.queue[i, p, Q_COUNT] == 0 or keeps_back(w, i, p):
+                continue
+            more = oldest_bytes(w, i, p)
+            if head != NONE and size + more > proc[REQUEST_BYTES]:
+                c[C_DRAIN] = p
+                break
+            size += more
+            r = batch_of(w, i, b, p)
+            if head == NONE:
+                head = r
+            else:
+                w.request[last, R_MATE] = r
+            w.request[r, R_LEAD] = head
+            last = r
+        send(w, i, b, head)
+    for p in range(begin, end):
+        if w.knows[i, p] == b:
+            see_again(w, i, p)
+
+
+@compiled
+def oldest_bytes(w: World, i: int, p: int) -> int:
+    """Return the size of what goes into a queue's next batch."""
+    proc, event, q = w.proc[i], w.event, w.queue[i, p]
+    e = q[Q_HEAD]
+    count, size = 1, event[e, SIZE]
+    while count < q[Q_COUNT] and count < proc[BATCH_EVENTS] and size + event[event[e, NEXT], SIZE] <= proc[BATCH_BYTES]:
+        e = event[e, NEXT]
+        size += event[e, SIZE]
+        count += 1
+    return size
+
+
+@compiled
+def batch_of(w: World, i: int, b: int, p: int) -> int:
+    """Put the oldest events of a queue into a request of their own."""
+    event, q = w.event, w.queue[i, p]
+    head, size = q[Q_HEAD], oldest_bytes(w, i, p)
+    count, last, left = 1, head, size - event[head, SIZE]
+    while left > 0:
         last = event[last, NEXT]
-        size += event[last, SIZE]
+        left -= event[last, SIZE]
         count += 1
     q[Q_HEAD] = event[last, NEXT]
     event[last, NEXT] = NONE
     q[Q_COUNT] -= count
     q[Q_BYTES] -= size
+    q[UNANSWERED] += 1
     if q[Q_COUNT] == 0:
         q[Q_HEAD] = NONE
         q[Q_TAIL] = NONE
-    b = w.part[p, LEADER]
-    r = new_request(w, i, b, p, head, count, size)
-    q[UNANSWERED] += 1
-    c = w.conn[i, b]
-    w.request[r, R_MADE] = s[NOW]
-    if proc[ACKS] == ACKS_0:
-        answered(w, r)
-    else:
+    return new_request(w, i, b, p, head, count, size)
+
+
+@compiled
+def send(w: World, i: int, b: int, r: int) -> None:
+    """Hand a request to the leader's connection."""
+    s, c = w.scalars, w.conn[i, b]
+    mate = r
+    while mate != NONE:
+        w.request[mate, R_MADE] = s[NOW]
+        if w.proc[i, ACKS] == ACKS_0:
+            answered(w, mate)
+        mate = w.request[mate, R_MATE]
+    if w.proc[i, ACKS] != ACKS_0:
         c[C_UNANSWERED] += 1
-        expect_answer(w, i, b, s[NOW] + proc[REQUEST_NS])
+        expect_answer(w, i, b, s[NOW] + w.proc[i, REQUEST_NS])
     if c[C_HEAD] == NONE:
         c[C_HEAD] = r
     else:
@@ -185,86 +332,47 @@ def send_batch(w: World, i: int, p: int) -> None:
         push(w, s[NOW], SERVICE, i, b, ON_SERVICE, i, b, 0)
 
 
-@compiled
-def serve(w: World, i: int, b: int) -> None:
-    """Begin the next request of an idle connection."""
-    c = w.conn[i, b]
-    r = c[C_HEAD]
-    if c[C_CURRENT] != NONE or r == NONE:
-        return
-    request = w.request[r]
-    c[C_HEAD] = request[R_NEXT]
-    request[R_NEXT] = NONE
-    if c[C_HEAD] == NONE:
-        c[C_TAIL] = NONE
-    c[C_CURRENT] = r
-    request[R_BEGUN] = w.scalars[NOW]
-    n = c[C_SERVED]
-    c[C_SERVED] = n + 1
-    request[R_N] = n
-    per_size_us = w.costs[0] * request[R_BYTES] / 1024 + w.costs[1] * request[R_COUNT]
-    duration = w.produce[i, b, n] + np.int64(np.rint(1000 * per_size_us))
-    append(w, r, min(w.leader[i, b, n], duration), duration, w.proc[i, IDEMPOTENT] == 1)
-    if w.proc[i, ACKS] != ACKS_ALL:
-        push(w, request[R_APPENDED], END, 0, 0, ON_APPENDED, r, 0, 0)
-    else:
-        expect_answer(w, i, b, w.scalars[NOW] + w.proc[i, ACKS_NS])
+# ---- answers, or none ----------------------------------------------------------------------------------------------
 
 
 @compiled
-def free_connection(w: World, r: int) -> None:
-    """Let a connection answer its request and take the next."""
-    s, request = w.scalars, w.request[r]
-    i, b = request[R_SENDER], request[R_BROKER]
-    c = w.conn[i, b]
-    if c[C_CURRENT] != r:
-        return
-    c[C_CURRENT] = NONE
-    if w.proc[i, ACKS] != ACKS_0:
-        answer_ns = max(s[NOW] + w.acknowledge[i, b, request[R_N]], c[C_LAST_ANSWER])
-        c[C_LAST_ANSWER] = answer_ns
-        push(w, answer_ns, END, 0, 0, ON_ANSWER, r, 0, 0)
-    if c[C_HEAD] != NONE:
-        push(w, s[NOW], SERVICE, i, b, ON_SERVICE, i, b, 0)
+def all_answered(w: World, r: int) -> None:
+    """Tell a process what became of a produce request."""
+    i = w.request[r, R_SENDER]
+    c = w.conn[i, w.request[r, R_BROKER]]
+    c[C_UNANSWERED] -= 1
+    c[C_FAILURES] = 0
+    while r != NONE:
+        if not w.request[r, R_GONE]:
+            answered(w, r)
+        r = w.request[r, R_MATE]
+    look_again(w, i)
 
 
 @compiled
 def answered(w: World, r: int) -> None:
-    """Tell a process what became of a request's events."""
+    """Tell a process what became of a batch's events."""
     s, request, event = w.scalars, w.request[r], w.event
-    i, p = request[R_SENDER], request[R_PART]
-    q = w.queue[i, p]
+    i = request[R_SENDER]
+    q = w.queue[i, request[R_PART]]
     q[UNANSWERED] -= 1
     q[Q_FAILURES] = 0
-    acks_0 = w.proc[i, ACKS] == ACKS_0
-    if not acks_0:
-        c = w.conn[i, request[R_BROKER]]
-        c[C_UNANSWERED] -= 1
-        c[C_FAILURES] = 0
     e = request[R_HEAD]
     for _ in range(request[R_COUNT]):
         if event[e, SENT_ENDED] == NEVER:
             event[e, SENT_ENDED] = s[NOW]
-            event[e, SENT_OFFSET] = NONE if acks_0 else event[e, OFFSET]
+            event[e, SENT_OFFSET] = NONE if w.proc[i, ACKS] == ACKS_0 else event[e, OFFSET]
             s[OPEN] -= 1
+            release(w, i, e)
         e = event[e, NEXT]
-    if acks_0:
-        return
-    if w.proc[i, IN_FLIGHT] != NONE and not w.proc[i, IDEMPOTENT]:
-        look_again(w, i)
-    elif q[Q_COUNT] > 0:
-        push(w, s[NOW], BATCH, i, p, ON_BATCH, i, p, 0)
 
 
 @compiled
 def look_again(w: World, i: int) -> None:
     """See which of a process's queues may send now."""
-    for p in range(w.queue.shape[1]):
+    for p in range(w.proc[i, FIRST_PART], w.proc[i, FIRST_PART] + w.proc[i, PARTS]):
         if w.queue[i, p, Q_COUNT] > 0:
             push(w, w.scalars[NOW], BATCH, i, p, ON_BATCH, i, p, 0)
-
-
-# ---- what is not answered ------------------------------------------------------------------------------------------
 
 
 @compiled
@@ -280,9 +388,7 @@ def expire(w: World, i: int) -> None:
                 return
             give_up(w, i, e)
         proc[EXPIRES] += 1
-    if proc[EXPIRES] < proc[LAST_EVENT]:
-        due_ns = event[w.proc_events[proc[EXPIRES]], HANDED] + proc[DELIVERY_NS]
-        push(w, due_ns, TIMEOUT, i, 0, ON_EXPIRY, i, 0, 0)
+    proc[EXPIRY_SET] = 0
 
 
 @compiled
@@ -290,7 +396,7 @@ def give_up(w: World, i: int, e: int) -> None:
     """End a send without an answer; where the event is queued, it is the oldest of its queue."""
     event = w.event
     event[e, SENT_ENDED] = w.scalars[NOW]
-    event[e, GIVEN_UP] = 1
+    event[e, GIVEN_UP] = EXPIRED
     w.scalars[OPEN] -= 1
     q = w.queue[i, event[e, SENT_PART]]
     if q[Q_HEAD] == e:
@@ -299,6 +405,7 @@ def give_up(w: World, i: int, e: int) -> None:
         q[Q_BYTES] -= event[e, SIZE]
         if q[Q_COUNT] == 0:
             q[Q_TAIL] = NONE
+    release(w, i, e)
 
 
 @compiled
@@ -311,61 +418,11 @@ def expect_answer(w: World, i: int, b: int, by_ns: int) -> None:
 
 
 @compiled
-def time_out(w: World, i: int, b: int) -> None:
-    """Give up on a connection whose oldest request is unanswered for too long, or let the broker answer one with an error."""
-    s, proc, c = w.scalars, w.proc[i], w.conn[i, b]
-    if c[C_TIMEOUT] != s[NOW]:
-        return
-    c[C_TIMEOUT] = NEVER
-    oldest = c[C_CURRENT] if c[C_CURRENT] != NONE else c[C_HEAD]
-    if oldest != NONE and w.request[oldest, R_MADE] + proc[REQUEST_NS] <= s[NOW]:
-        disconnect(w, i, b)
-        return
-    waits = c[C_CURRENT] != NONE and proc[ACKS] == ACKS_ALL
-    if waits and w.request[c[C_CURRENT], R_BEGUN] + proc[ACKS_NS] <= s[NOW]:
-        fail(w, c[C_CURRENT])
-    elif waits:
-        expect_answer(w, i, b, w.request[c[C_CURRENT], R_BEGUN] + proc[ACKS_NS])
-    oldest = c[C_CURRENT] if c[C_CURRENT] != NONE else c[C_HEAD]
-    if oldest != NONE:
-        expect_answer(w, i, b, w.request[oldest, R_MADE] + proc[REQUEST_NS])
-
-
-@compiled
-def disconnect(w: World, i: int, b: int) -> None:
-    """Give up on a silent broker: everything is sent again, when the client has asked who leads what it led."""
-    s, c = w.scalars, w.conn[i, b]
-    break_connection(w, i, b)
-    for p in range(w.queue.shape[1]):
-        if w.part[p, LEADER] == b:
-            w.knows[i, p] = 0
-    push(w, s[NOW] + backoff(w, i, c[C_FAILURES]), TIMEOUT, i, 0, ON_REFRESHED, i, 0, 0)
-    c[C_FAILURES] += 1
-
-
-@compiled
 def refreshed(w: World, i: int) -> None:
     """Let a process know every leader that there is."""
     for p in range(w.queue.shape[1]):
-        if w.part[p, LEADER] != NONE:
-            w.knows[i, p] = 1
-    look_again(w, i)
-
-
-@compiled
-def fail(w: World, r: int) -> None:
-    """Answer the request in service with an error: it is sent again after a while."""
-    s, request = w.scalars, w.request[r]
-    i, b, p = request[R_SENDER], request[R_BROKER], request[R_PART]
-    c, q = w.conn[i, b], w.queue[i, p]
-    c[C_CURRENT] = NONE
-    c[C_UNANSWERED] -= 1
-    if c[C_HEAD] != NONE:
-        push(w, s[NOW], SERVICE, i, b, ON_SERVICE, i, b, 0)
-    queue_again(w, r)
-    q[Q_RETRY_NS] = s[NOW] + backoff(w, i, q[Q_FAILURES])
-    q[Q_FAILURES] += 1
-    push(w, q[Q_RETRY_NS], BATCH, i, p, ON_BATCH, i, p, 0)
+        if w.knows[i, p] == 0 and w.part[p, LEADER] != NONE:
+            w.knows[i, p] = w.part[p, LEADER]
     look_again(w, i)
 
 
@@ -377,68 +434,6 @@ def backoff(w: World, i: int, failures: int) -> int:
     proc[RETRIES] = n + 1
     longest_ns = min(proc[BACKOFF_NS] << min(failures, 20), proc[MOST_BACKOFF_NS])
     return longest_ns * w.retry[i, n] // 1_000_000
-
-
-@entry
-def take_out(w: World, b: int, p: int) -> None:
-    """Give every process back what a broker that no longer leads a partition had not finished of it."""
-    for i in range(w.proc.shape[0]):
-        c = w.conn[i, b]
-        current = c[C_CURRENT]
-        kept_last, r = NONE, c[C_HEAD]
-        while r != NONE:
-            following = w.request[r, R_NEXT]
-            if w.request[r, R_PART] == p:
-                if kept_last == NONE:
-                    c[C_HEAD] = following
-                else:
-                    w.request[kept_last, R_NEXT] = following
-                w.request[r, R_NEXT] = NONE
-                take_back(w, r)
-            else:
-                kept_last = r
-            r = following
-        c[C_TAIL] = kept_last
-        if current != NONE and w.request[current, R_PART] == p:
-            c[C_CURRENT] = NONE
-            take_back(w, current)
-            if c[C_HEAD] != NONE:
-                push(w, w.scalars[NOW], SERVICE, i, b, ON_SERVICE, i, b, 0)
-
-
-@compiled
-def take_back(w: World, r: int) -> None:
-    """Queue a request that its broker had not finished again; with acks=0 the process does not know about it."""
-    i = w.request[r, R_SENDER]
-    if w.proc[i, ACKS] != ACKS_0:
-        w.conn[i, w.request[r, R_BROKER], C_UNANSWERED] -= 1
-        queue_again(w, r)
-
-
-@entry
-def break_connections(w: World, b: int) -> None:
-    """Give every process back what a lost broker had not finished."""
-    for i in range(w.proc.shape[0]):
-        break_connection(w, i, b)
-
-
-@compiled
-def break_connection(w: World, i: int, b: int) -> None:
-    """Give a process back what a broker had not finished; with acks=0 it does not know about it."""
-    c = w.conn[i, b]
-    r = c[C_CURRENT]
-    if r != NONE:
-        w.request[r, R_NEXT] = c[C_HEAD]
-    else:
-        r = c[C_HEAD]
-    c[C_CURRENT] = NONE
-    c[C_HEAD] = NONE
-    c[C_TAIL] = NONE
-    while r != NONE:
-        following = w.request[r, R_NEXT]
-        w.request[r, R_NEXT] = NONE
-        take_back(w, r)
-        r = following
 
 
 @compiled

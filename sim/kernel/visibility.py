@@ -1,12 +1,10 @@
 """What the high watermark lets through, and who knows where a partition's leader is."""
 
 from sim.compiled import compiled, entry
+from sim.kernel.connections import all_visible
 from sim.kernel.fetches import wake_fetch
-from sim.kernel.producers import free_connection
 from sim.kernel.work import dead_letter_arrived
 from sim.world import (
-    ACKS,
-    ACKS_ALL,
     BATCH,
     CM_DONE,
     CM_LENGTH,
@@ -22,6 +20,7 @@ from sim.world import (
     END,
     FIRST_WORKER,
     GROUP,
+    LEADER,
     LIFE,
     NONE,
     NOW,
@@ -37,7 +36,6 @@ from sim.world import (
     R_END,
     R_PART,
     R_SEEN_NS,
-    R_SENDER,
     R_TIMED,
     R_VERSION,
     R_VISIBLE,
@@ -85,8 +83,8 @@ def make_visible(w: World, r: int) -> None:
     if dead != NONE:
         if w.worker[dead, WK_STATE] == DL_SENT and w.worker[dead, DL_REQUEST] == r:
             dead_letter_arrived(w, dead)
-    elif w.proc[request[R_SENDER], ACKS] == ACKS_ALL:
-        free_connection(w, r)
+    else:
+        all_visible(w, r)
 
 
 @entry
@@ -111,7 +109,7 @@ def forget_leader(w: World, p: int) -> None:
 def learned(w: World, code: int, p: int) -> None:
     """Let a process or member know a partition's new leader."""
     s = w.scalars
-    w.knows[code, p] = 1
+    w.knows[code, p] = w.part[p, LEADER]
     processes = w.proc.shape[0]
     if code < processes:
         if p < w.queue.shape[1] and w.queue[code, p, Q_COUNT] > 0:
