@@ -95,6 +95,13 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
 
     They inherit the blocked signal; one that comes meanwhile waits here until the end, and is not lost.
     """
+    from multiprocessing import resource_tracker
+
+    from joblib.externals.loky.backend import resource_tracker as loky_tracker
+
+    # Those start with the first process, and Python's own unblocks the signal then, whoever has blocked it.
+    loky_tracker.ensure_running()
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -1,7 +1,11 @@
 """The processes that share out work: recycled, in order, and on a Dask and a Ray cluster with the results of this machine."""
 
 import os
+import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +35,19 @@ def test_a_process_gives_back_what_it_took_and_stays():
 
 def _square(number: int) -> int:
     return number * number
+
+
+def blocked(_number: int) -> list[str]:
+    return [signal.Signals(each).name for each in signal.pthread_sigmask(signal.SIG_BLOCK, ())]
+
+
+def test_a_process_is_deaf_to_ctrl_c_from_its_first_instant():
+    """The first crew of a process, and who started it hears again: that one ends them."""
+    code = "from test_sim_crew import *; print(*Crew(2).each(blocked, range(3)), blocked(0))"
+    command = [sys.executable, "-c", code]
+
+    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    assert done.stdout == "['SIGINT'] ['SIGINT'] ['SIGINT'] []\n"
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
