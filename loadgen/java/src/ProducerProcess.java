@@ -230,6 +230,7 @@ final class ProducerProcess {
 
     /** Send every event of this process at its instant. */
     private void sendAll() {
+        blocked.forget();
         for (int i = 0; i < events.length; i++) {
             int event = (int) events.get(i);
             long due = startNs + intended.get(event);
