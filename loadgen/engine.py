@@ -391,16 +391,17 @@ class _Run:
                 "spin_ns": self.crew.spin_ns,
                 "warm_up": asdict(self.warmed) if self.warmed else None,
                 "member_late_p99_ns": late,
-                "thread_cpu_s": self._thread_cpu_s(),
+                "thread_cpu_s": self._said_at_the_end("run_cpu_s"),
+                "process_cpu_s": self._said_at_the_end("cpu_s"),
                 "java": self.crew.clients.versions(),
                 **asdict(limits(self.plan, operations, blocks)),
             },
         }
 
-    def _thread_cpu_s(self) -> dict[str, float]:
-        """Return what each process's Python thread spent from time 0 to the end of its work."""
+    def _said_at_the_end(self, figure: str) -> dict[str, float]:
+        """Return what processes said of themselves: CPU of the thread that works from time 0 to its end, or of the process from its start."""
         said = {worker.name: worker.said.get("bye", {}) for worker in self.crew.all()}
-        return {name: round(bye["run_cpu_s"], 6) for name, bye in said.items() if "run_cpu_s" in bye}
+        return {name: round(bye[figure], 6) for name, bye in said.items() if figure in bye}
 
     def close(self) -> None:
         """End whatever still runs, and remove what only the run needed."""

@@ -24,7 +24,7 @@ from loadgen.records import encode
 from loadgen.refuse import cannot
 from loadgen.run_clock import clock
 from loadgen.validity import invalid_reasons, limits
-from rundata.row_log import read_rows
+from rundata.row_log import Events, read_rows
 from rundata.rows import NONE, OPERATION, UNTIMED, Kind, Outcome, new_operations
 from rundata.tables import Gauge
 from runs import Build, ns, scenario_with
@@ -105,6 +105,19 @@ def test_rows_are_those_that_the_driver_reads_over_all_segments(ask: Ask, tmp_pa
     for name, value in values.items():
         wanted[name] = value
     assert rows[0].tolist()[:-1] == wanted[0].tolist()[:-1]
+
+
+def test_sends_are_completed_by_the_plan(ask: Ask, tmp_path: Path):
+    ask("sends", path=str(tmp_path / "shop-1.rows"))
+    events = Events(key=np.array([7, 8, 4]), intended_ns=np.array([0, 1, 9]))
+
+    (row,) = read_rows(tmp_path / "shop-1.rows", 0, events)
+    wanted = new_operations(1)
+    values = {"event_id": 2, "root_id": 2, "key": 4, "intended_ns": 9, "started_ns": 10, "ended_ns": 11, "offset": 5}
+    values |= {"partition": 13, "error": -192, "outcome": Outcome.unknown, "kind": Kind.send, "attempt": 1}
+    for name, value in {**values, "process": 18, "topic": 20, "event_type": 17}.items():
+        wanted[name] = value
+    assert row.tolist()[:-1] == wanted[0].tolist()[:-1]
 
 
 @pytest.mark.parametrize(

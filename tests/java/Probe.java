@@ -37,6 +37,7 @@ final class Probe {
                     request.number("seed"), request.list("words").stream().mapToLong(each -> (Long) each).toArray());
             case "column" -> column(Column.read(Path.of(request.text("path"))));
             case "rows" -> rows(Path.of(request.text("path")), request.integer("count"), request.integer("capacity"));
+            case "sends" -> sends(Path.of(request.text("path")));
             case "outcomes" -> outcomes();
             case "lateness" -> {
                 Lateness late = new Lateness();
@@ -65,7 +66,7 @@ final class Probe {
     }
 
     private static Object rows(Path path, int count, int capacity) throws Exception {
-        RowLog log = new RowLog(path, capacity);
+        RowLog log = RowLog.ofRows(path, capacity);
         for (int i = 0; i < count; i++) {
             Row row = new Row(i % 2 == 0 ? Row.Kind.SEND : Row.Kind.COMMIT);
             row.event = 1_000_000_000_000L + i;
@@ -87,6 +88,12 @@ final class Probe {
             row.outcome = Row.Outcome.UNKNOWN;
             log.append(row);
         }
+        return "done";
+    }
+
+    private static Object sends(Path path) throws Exception {
+        RowLog log = RowLog.ofSends(path, 10, 18, 20, 17);
+        log.append(new Send(2, 10, 11, 5, 13, -192, Row.Outcome.UNKNOWN));
         return "done";
     }
 

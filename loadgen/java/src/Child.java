@@ -114,12 +114,15 @@ final class Child {
         }
     }
 
-    /** Return CPU seconds of this process and of the calling thread. */
-    static Object[] spent() {
+    /** Return CPU seconds of this process since its start. */
+    static double processCpuS() {
         var system = (com.sun.management.OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean();
-        double process = system.getProcessCpuTime() / 1e9;
-        double thread = ManagementFactory.getThreadMXBean().getCurrentThreadCpuTime() / 1e9;
-        return new Object[] {process, thread};
+        return system.getProcessCpuTime() / 1e9;
+    }
+
+    /** Return CPU seconds of the calling thread since its start. */
+    static double threadCpuS() {
+        return ManagementFactory.getThreadMXBean().getCurrentThreadCpuTime() / 1e9;
     }
 
     /** Map one of the plan's arrays. */

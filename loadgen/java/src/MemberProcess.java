@@ -38,6 +38,8 @@ final class MemberProcess implements ConsumerRebalanceListener {
     private long poll;
     private long startNs;
     private long deliveredAt;
+    /** What the thread had spent at time 0. */
+    private double beganCpuS;
     private WarmReader warmReader;
 
     private MemberProcess(Child child) throws IOException {
@@ -84,10 +86,10 @@ final class MemberProcess implements ConsumerRebalanceListener {
         child.say("ready", "at", System.nanoTime());
         boolean stopped = member.run();
         member.leave();
-        Object[] spent = Child.spent();
         child.say(
                 "bye", "at", System.nanoTime(), "stopped", stopped, "late_p50_ns", member.handler.late.quantile(0.5),
-                "late_p99_ns", member.handler.late.quantile(0.99), "cpu_s", spent[0], "thread_cpu_s", spent[1]);
+                "late_p99_ns", member.handler.late.quantile(0.99), "cpu_s", Child.processCpuS(), "thread_cpu_s", Child.threadCpuS(),
+                "run_cpu_s", Child.threadCpuS() - member.beganCpuS);
         Runtime.getRuntime().halt(0); // all is said, and the clients' threads hold nothing any more
     }
 
@@ -95,6 +97,7 @@ final class MemberProcess implements ConsumerRebalanceListener {
         startNs = at;
         handler.startNs = at;
         commits.begin(at, System.nanoTime());
+        beganCpuS = Child.threadCpuS();
     }
 
     // ---- assignments -----------------------------------------------------------------------------------------------

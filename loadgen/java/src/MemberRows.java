@@ -18,7 +18,7 @@ final class MemberRows {
 
     MemberRows(Child child) throws IOException {
         Spec codes = child.spec.part("codes");
-        log = new RowLog(Path.of(child.spec.text("rows")), child.spec.integer("capacity"));
+        log = RowLog.ofRows(Path.of(child.spec.text("rows")), child.spec.integer("capacity"));
         process = codes.integer("process");
         group = codes.integer("group");
         codes.part("topics").values().forEach((topic, code) -> topics.put(topic, ((Long) code).intValue()));

@@ -22,6 +22,8 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
 final class ProducerProcess {
     private static final long CONNECT_WITHIN_NS = 30_000_000_000L;
     private static final long WINDOW_NS = 5_000_000_000L;
+    /** Shorter sleeps cost more than they are worth: at high rates events go out in groups, and at most so late. */
+    private static final long LEAST_NAP_NS = 100_000L;
 
     private final Child child;
     private final Spec spec;
@@ -32,6 +34,7 @@ final class ProducerProcess {
     private final String topic;
     private final long runId;
     private final long spinNs;
+    private final long leastNapNs;
     private final Column events;
     private final Column intended;
     private final Column size;
@@ -40,9 +43,6 @@ final class ProducerProcess {
     private final Column started;
     private final byte[] keyPrefix;
     private final byte[] filler;
-    private final int process;
-    private final int topicCode;
-    private final int eventType;
     private final AtomicLong answered = new AtomicLong();
     private final Latencies warmLatencies = new Latencies();
     private long handed;
@@ -51,6 +51,8 @@ final class ProducerProcess {
     private boolean ended;
     private boolean halted;
     private boolean warming;
+    /** What the thread spent from time 0 until all was acknowledged. */
+    private double runCpuS;
 
     private ProducerProcess(Child child) throws IOException {
         this.child = child;
@@ -61,6 +63,7 @@ final class ProducerProcess {
         this.topic = spec.text("topic");
         this.runId = spec.number("run_id");
         this.spinNs = spec.number("spin_ns");
+        this.leastNapNs = spinNs > 0 ? 0 : LEAST_NAP_NS;
         this.events = child.column("events");
         this.intended = child.column("intended_ns");
         this.size = child.column("size_bytes");
@@ -69,11 +72,10 @@ final class ProducerProcess {
         this.started = Column.write(Path.of(spec.part("arrays").text("started_ns")));
         this.keyPrefix = spec.has("key_prefix") ? spec.text("key_prefix").getBytes() : null;
         this.filler = Files.readAllBytes(Path.of(spec.text("filler")));
-        this.rows = new RowLog(Path.of(spec.text("rows")), spec.integer("capacity"));
         Spec codes = spec.part("codes");
-        this.process = codes.integer("process");
-        this.topicCode = codes.integer("topic");
-        this.eventType = codes.integer("event_type");
+        this.rows = RowLog.ofSends(
+                Path.of(spec.text("rows")), spec.integer("capacity"), codes.integer("process"), codes.integer("topic"),
+                codes.integer("event_type"));
     }
 
     public static void main(String[] arguments) throws Exception {
@@ -82,8 +84,8 @@ final class ProducerProcess {
         process.connect();
         child.say("ready", "at", System.nanoTime());
         process.serve();
-        Object[] spent = Child.spent();
-        child.say("bye", "buffer_errors", 0, "cpu_s", spent[0], "thread_cpu_s", spent[1]);
+        child.say(
+                "bye", "buffer_errors", 0, "cpu_s", Child.processCpuS(), "thread_cpu_s", Child.threadCpuS(), "run_cpu_s", process.runCpuS);
         Runtime.getRuntime().halt(0); // all is said, and the client's threads hold nothing any more
     }
 
@@ -105,26 +107,11 @@ final class ProducerProcess {
     }
 
     private void record(int event, long now, RecordMetadata where, Exception error, boolean taken) {
-        Row row = new Row(Row.Kind.SEND);
-        row.event = event;
-        row.root = event;
-        row.key = key.get(event);
-        row.intended = intended.get(event);
-        row.started = started.get(event);
-        row.ended = now - startNs;
-        row.attempt = 1;
-        row.eventType = eventType;
-        row.process = process;
-        row.topic = topicCode;
-        if (where != null) {
-            row.partition = where.partition();
-            row.offset = error == null && where.hasOffset() ? where.offset() : Row.NONE;
-        }
-        if (error != null) {
-            row.error = Outcomes.ofSend(error, taken);
-            row.outcome = Outcomes.outcome(row.error, taken);
-        }
-        rows.append(row);
+        int code = error == null ? 0 : Outcomes.ofSend(error, taken);
+        Row.Outcome outcome = error == null ? Row.Outcome.OK : Outcomes.outcome(code, taken);
+        long offset = where != null && error == null && where.hasOffset() ? where.offset() : Row.NONE;
+        int partition = where == null ? (int) Row.NONE : where.partition();
+        rows.append(new Send(event, started.get(event), now - startNs, offset, partition, code, outcome));
         answered.incrementAndGet();
     }
 
@@ -213,6 +200,7 @@ final class ProducerProcess {
     }
 
     private void run() throws InterruptedException {
+        double began = Child.threadCpuS();
         sendAll();
         blocked.tell();
         child.say("sent");
@@ -220,6 +208,7 @@ final class ProducerProcess {
         while (!ended && !child.leaving) {
             if (!told && answered.get() == handed) {
                 told = true;
+                runCpuS = Child.threadCpuS() - began;
                 child.say("finished");
             }
             Thread.sleep(told ? 20 : 2);
@@ -284,7 +273,7 @@ final class ProducerProcess {
     private void waitUntil(long due) {
         long remaining = due - System.nanoTime();
         while (remaining > spinNs) {
-            LockSupport.parkNanos(Math.min(remaining - spinNs, 50_000_000L));
+            LockSupport.parkNanos(Math.min(Math.max(remaining - spinNs, leastNapNs), 50_000_000L));
             listen();
             if (ended || halted || child.leaving) {
                 return;

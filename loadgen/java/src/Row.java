@@ -3,7 +3,7 @@ package eventdrill;
 import java.nio.ByteBuffer;
 
 /** One row of `operations`: the driver's layout, field by field, each at its empty value until it is set. */
-final class Row {
+final class Row implements RowLog.Writable {
     static final long NONE = -1;
     static final long NEVER = Long.MAX_VALUE;
     static final long UNTIMED = Long.MIN_VALUE;
@@ -38,7 +38,8 @@ final class Row {
         this.kind = kind;
     }
 
-    void write(ByteBuffer to, int at) {
+    @Override
+    public void write(ByteBuffer to, int at) {
         to.putLong(at, event).putLong(at + 8, root).putLong(at + 16, NONE).putLong(at + 24, key);
         to.putLong(at + 32, offset).putLong(at + 40, poll).putLong(at + 48, NONE).putLong(at + 56, retryDue);
         to.putLong(at + 64, intended).putLong(at + 72, started).putLong(at + 80, ended);
