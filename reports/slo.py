@@ -229,19 +229,19 @@ def _spent_by(run: RunData, objective: Objective, events: JudgedEvents, budget: 
     incident of the ten seconds before.
     """
     incidents = _incidents(run)
-    owners = [*_labels(run.faults), *dict.fromkeys(_incident_label(one) for one in incidents), GIVEN_UP, NO_FAULT]
+    owners = [*fault_labels(run.faults), *dict.fromkeys(_incident_label(one) for one in incidents), GIVEN_UP, NO_FAULT]
     given = events.given_up
     owner = np.where(given, len(owners) - 2, len(owners) - 1)
     late = events.intended_ns + int(min(limit_ns(objective), SECOND))  # already under way when the fault began
     for incident in incidents:
         touched = (late >= incident.time_ns) & (events.intended_ns < incident.time_ns + TOUCHED_NS) & ~given
         owner[touched] = owners.index(_incident_label(incident))
-    for number, (fault, drained) in enumerate(zip(run.faults, _drained(run, objective.of), strict=True)):
+    for number, (fault, drained) in enumerate(zip(run.faults, drained_ns(run, objective.of), strict=True)):
         during = (late >= fault.began_ns) & (events.intended_ns < drained)
         owner[during & (~given | (fault.kind in _MAKES_EVENTS_FAIL))] = number
     counts = (np.bincount(owner, weights=events.bad_share, minlength=len(owners)) * events.unit).tolist()
     spent = [Spent(name, count, _share(count, budget)) for name, count in zip(owners, counts, strict=True)]
-    always = {*_labels(run.faults), GIVEN_UP, NO_FAULT}
+    always = {*fault_labels(run.faults), GIVEN_UP, NO_FAULT}
     return tuple(one for one in spent if one.bad or one.fault in always)
 
 
@@ -262,7 +262,8 @@ def _share(bad: float, budget: float) -> float:
     return bad / budget if budget else (math.inf if bad else 0.0)
 
 
-def _labels(faults: Sequence[FaultRecord]) -> list[str]:
+def fault_labels(faults: Sequence[FaultRecord]) -> list[str]:
+    """Return the faults' names; those that several have with their times."""
     labels = [fault.label for fault in faults]
     return [
         f"{label} at {format_duration(fault.planned_begin_ns)}" if labels.count(label) > 1 else label
@@ -270,7 +271,7 @@ def _labels(faults: Sequence[FaultRecord]) -> list[str]:
     ]
 
 
-def _drained(run: RunData, of: str | None) -> list[int]:
+def drained_ns(run: RunData, of: str | None) -> list[int]:
     """Return by fault the first time after its end from which lag stays at or below its base for a second."""
     books = Books.of(run)
     groups = [of] if of in run.plan.scenario.groups else list(run.plan.scenario.groups)

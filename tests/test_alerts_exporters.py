@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from reports.alerts.exporters import chained, metrics
+from reports.alerts.exporters import metrics
+from reports.alerts.months import chained, placed
 from reports.alerts.series import AlertError, Series, Store
 from rundata.tables import FaultRecord
 from runs import Build, ns
@@ -175,17 +176,49 @@ def piece(name: str, *found: float, label: str = "a") -> Series:
     return Series.of(name, {"l": label}, np.arange(len(found), dtype=np.int64) * 1000, np.asarray(found, np.float64))
 
 
-def test_days_are_chained_counters_go_on_and_gauges_do_not():
-    days = [Store([piece("c_total", 0, 5), piece("lag", 1, 2)]), Store([piece("c_total", 0, 7), piece("lag", 0, 0)])]
-    store = chained(days, 2000)
+def test_pieces_are_chained_counters_go_on_and_gauges_do_not():
+    """Two seconds each; the third sample closes the piece: the counter had 6 there, and the lag's is not shown."""
+    first, second = (
+        Store([piece("c_total", 0, 5, 6), piece("lag", 1, 2, 9)]),
+        Store([piece("c_total", 0, 7, 7), piece("lag", 0, 0, 0)]),
+    )
+    store = chained([first, second, first], 2000)
 
-    assert store.named("c_total")[0].values.tolist() == [0, 5, 5, 12]
-    assert store.named("lag")[0].values.tolist() == [1, 2, 0, 0]
-    assert store.named("lag")[0].times_ms.tolist() == [0, 1000, 2000, 3000]
+    assert store.named("c_total")[0].values.tolist() == [0, 5, 6, 13, 13, 18]
+    assert store.named("lag")[0].values.tolist() == [1, 2, 0, 0, 1, 2]
+    assert store.named("lag")[0].times_ms.tolist() == [0, 1000, 2000, 3000, 4000, 5000]
 
 
-def test_a_series_that_a_day_does_not_have_ends_with_a_stale_mark():
+def test_a_piece_that_comes_again_and_again_is_the_same_as_many():
+    quiet = Store([piece("c_total", 0, 5, 6)])
+    again = Store([piece("c_total", 0, 5, 6)])
+
+    assert chained([quiet] * 5, 2000).named("c_total")[0].values.tolist() == [0, 5, 6, 11, 12, 17, 18, 23, 24, 29]
+    assert (
+        chained([quiet] * 4, 2000).named("c_total")[0].values.tolist()
+        == chained([quiet, again, quiet, again], 2000).named("c_total")[0].values.tolist()
+    )
+
+
+def test_a_counter_that_is_reset_within_a_piece_falls_to_zero_not_to_where_it_began():
+    reset = Store([piece("c_total", 4, 1, 3)])
+    store = chained([Store([piece("c_total", 0, 5, 6)]), reset, reset], 2000)
+
+    assert store.named("c_total")[0].values.tolist() == [0, 5, 10, 1, 7, 1]
+
+
+def test_a_series_that_a_piece_does_not_have_ends_with_a_stale_mark():
     store = chained([Store([piece("lag", 1, 2)]), Store([piece("up", 1, 1)])], 2000)
 
     assert store.named("lag")[0].times_ms.tolist() == [0, 1000, 2000]
     assert store.named("lag")[0].stale.tolist() == [False, False, True]
+    assert store.named("up")[0].times_ms.tolist() == [2000, 3000]
+
+
+def test_faults_are_placed_at_random_the_same_for_a_seed_and_apart():
+    places = placed(1000, 20, seed=3, apart=5)
+
+    assert places == placed(1000, 20, seed=3, apart=5) != placed(1000, 20, seed=4, apart=5)
+    assert len(places) == 20 and min(np.diff(places)) > 5 and max(places) < 1000
+    with pytest.raises(AlertError, match="20 faults do not fit into 30 stretches"):
+        placed(30, 20, seed=0)

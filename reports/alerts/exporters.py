@@ -5,12 +5,12 @@ there is no offset and so no lag; without members, or without an answer from the
 that hangs lets the whole scrape time out; and whoever starts again counts from zero.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from reports.alerts.scrapes import MILLISECOND_NS, Target, counter
+from reports.alerts.scrapes import MILLISECOND_NS, Scraping, Target, counter
 from reports.alerts.series import AlertError, Bools, Floats, Series, Store
 from reports.alerts.service import service_series
 from reports.alerts.system import Nanos, System, inside
@@ -70,28 +70,33 @@ EXPORTERS: Mapping[str, Names] = {"kafka_exporter": KAFKA_EXPORTER, "kminion": K
 
 
 def metrics(
-    run: RunData, exporter: str = "kafka_exporter", *, every_ms: int = EVERY_MS, commits_at_start: bool = True
+    run: RunData,
+    exporter: str = "kafka_exporter",
+    *,
+    every_ms: int = EVERY_MS,
+    closing_ms: int | None = None,
+    commits_at_start: bool = True,
 ) -> Store:
     """Return what Prometheus would hold of a run: the exporter's metrics, those of the service, and `up` of each target."""
     if exporter not in EXPORTERS:
         raise AlertError(f"{exporter!r} is no exporter that is modelled; there is {', '.join(EXPORTERS)}")
-    system = System(run)
-    found = list(_Lag(EXPORTERS[exporter], system, every_ms, commits_at_start=commits_at_start).series())
+    system, scraping = System(run), Scraping(run.end_ns, every_ms, closing_ms)
+    found = list(_Lag(EXPORTERS[exporter], system, scraping, commits_at_start=commits_at_start).series())
     if exporter == "strimzi":
-        found += _jmx(system, every_ms)
-    found += service_series(system, every_ms)
+        found += _jmx(system, scraping)
+    found += service_series(system, scraping)
     return Store(found)
 
 
 class _Lag:
     """The exporter that talks to the brokers: one target for the whole cluster."""
 
-    def __init__(self, names: Names, system: System, every_ms: int, *, commits_at_start: bool) -> None:
+    def __init__(self, names: Names, system: System, scraping: Scraping, *, commits_at_start: bool) -> None:
         self.names, self.system, self.books = names, system, Books.of(system.run)
         self.commits_at_start = commits_at_start
         nodes = range(1, self.books.scenario.brokers.nodes + 1)
         hangs = [span for broker in nodes for span in system.broker_silent(broker)]
-        self.target = Target.of({"job": names.job, "instance": f"{names.job}:9308"}, system.run.end_ns, every_ms, hangs)
+        self.target = Target.of({"job": names.job, "instance": f"{names.job}:9308"}, scraping, hangs)
         self.nodes = nodes
 
     def series(self) -> Iterator[Series]:
@@ -154,14 +159,14 @@ class _Lag:
 # ---- JMX in each broker ----------------------------------------------------------------------------------------------
 
 
-def _jmx(system: System, every_ms: int) -> Iterator[Series]:
+def _jmx(system: System, scraping: Scraping) -> Iterator[Series]:
     """Yield what Strimzi's JMX exporter shows: each broker is a target that vanishes with it and counts from zero after."""
     books = Books.of(system.run)
     appended = _appends(books)
     for broker in range(1, books.scenario.brokers.nodes + 1):
         down = system.broker_down(broker)
         labels = {"job": "kafka", "pod": f"kafka-{broker}", "instance": f"kafka-{broker}:9404"}
-        target = Target.of(labels, system.run.end_ns, every_ms, [*down, *system.broker_silent(broker)])
+        target = Target.of(labels, scraping, [*down, *system.broker_silent(broker)])
         yield target.up()
         offline, short = _led_badly(system, broker, target.at_ns)
         yield from target.series("kafka_server_replicamanager_underreplicatedpartitions", {}, short)
@@ -198,47 +203,3 @@ def _led_badly(system: System, broker: int, at_ns: Nanos) -> tuple[Floats, Float
             too_few = system.in_sync(topic, partition, at_ns) < system.run.plan.scenario.replication_of(topic)
             short += (leader == broker) & too_few
     return offline, short
-
-
-# ---- longer than a run -----------------------------------------------------------------------------------------------
-
-_COUNTS = ("_total", "_count", "_sum", "_bucket", "_offset", "_high_water_mark")
-
-
-def is_counter(name: str) -> bool:
-    """Whether a metric only grows while its process lives, as its name tells."""
-    return name.endswith(_COUNTS)
-
-
-def chained(stores: Sequence[Store], length_ms: int, counts: Callable[[str], bool] = is_counter) -> Store:
-    """Return stores one after the other, each so long: counters go on from where they were, a series that is missing ends."""
-    pieces: dict[tuple[tuple[str, str], ...], list[tuple[int, Series]]] = {}
-    for number, store in enumerate(stores):
-        for series in store.named(None):
-            pieces.setdefault(series.labels, []).append((number, series))
-    return Store(_chained(labels, found, length_ms, counts, len(stores)) for labels, found in pieces.items())
-
-
-def _chained(
-    labels: tuple[tuple[str, str], ...],
-    found: Sequence[tuple[int, Series]],
-    length_ms: int,
-    counts: Callable[[str], bool],
-    stores: int,
-) -> Series:
-    grows = counts(dict(labels)["__name__"])
-    times, values, stale, base = [], [], [], 0.0
-    for place, (number, series) in enumerate(found):
-        inside_day = series.times_ms < length_ms
-        day, mark = series.values[inside_day], series.stale[inside_day]
-        times.append(series.times_ms[inside_day] + number * length_ms)
-        values.append(day + base)
-        stale.append(mark)
-        if grows and (~mark).any():
-            base += float(day[~mark][-1])
-        followed = number + 1 == stores or (place + 1 < len(found) and found[place + 1][0] == number + 1)
-        if not followed:
-            times.append(np.asarray([(number + 1) * length_ms], np.int64))
-            values.append(np.zeros(1))
-            stale.append(np.ones(1, np.bool_))
-    return Series(labels, np.concatenate(times), np.concatenate(values), np.concatenate(stale))

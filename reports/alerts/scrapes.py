@@ -12,6 +12,22 @@ from reports.alerts.system import Nanos, Spans, inside
 MILLISECOND_NS = 1_000_000
 
 
+@dataclass(frozen=True)
+class Scraping:
+    """How often targets are scraped, and until when; `closing_ms` is one more instant, at which counters are read to go on from."""
+
+    end_ns: int
+    every_ms: int = 15_000
+    closing_ms: int | None = None
+
+    def times_ms(self, phase_ms: int) -> Millis:
+        """Return the scrapes of a target with a phase."""
+        times = np.arange(phase_ms, self.end_ns // MILLISECOND_NS + 1, self.every_ms, dtype=np.int64)
+        if self.closing_ms is None:
+            return times
+        return np.append(times[times < self.closing_ms], self.closing_ms)
+
+
 @dataclass(frozen=True, eq=False)
 class Target:
     """A process that is scraped: its labels, when, and when it does not answer."""
@@ -21,10 +37,10 @@ class Target:
     fails: Bools
 
     @classmethod
-    def of(cls, labels: Mapping[str, str], end_ns: int, every_ms: int, down: Spans) -> "Target":
+    def of(cls, labels: Mapping[str, str], scraping: Scraping, down: Spans) -> "Target":
         """Return a target whose phase follows from its labels, so that it is the same in every run."""
-        phase = zlib.crc32(repr(sorted(labels.items())).encode()) % every_ms
-        times = np.arange(phase, end_ns // MILLISECOND_NS + 1, every_ms, dtype=np.int64)
+        phase = zlib.crc32(repr(sorted(labels.items())).encode()) % scraping.every_ms
+        times = scraping.times_ms(phase)
         return cls(labels, times, inside(down, times * MILLISECOND_NS))
 
     @property

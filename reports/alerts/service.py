@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from reports.alerts.scrapes import Target, counter
+from reports.alerts.scrapes import Scraping, Target, counter
 from reports.alerts.series import Bools, Series
 from reports.alerts.system import Nanos, Spans, System
 from reports.slo_events import judged_events
@@ -21,19 +21,19 @@ BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """The default of Prometheus' clients, which ends at 10 s: what is later than that is all alike."""
 
 
-def service_series(system: System, every_ms: int) -> Iterator[Series]:
+def service_series(system: System, scraping: Scraping) -> Iterator[Series]:
     """Yield the series of producers and members, each process a target of its own, and of the objectives."""
     books = Books.of(system.run)
     for number, process in enumerate(system.run.names.processes):
         name = process.rpartition("/")[0]
         down = system.process_down(process)
-        target = Target.of({"job": name, "instance": process}, system.run.end_ns, every_ms, down)
+        target = Target.of({"job": name, "instance": process}, scraping, down)
         yield target.up()
         if name in books.scenario.groups:
             yield from _member(books, target, number, name, down)
         else:
             yield from _producer(books, target, number, books.scenario.producers[name].topic, down)
-    yield from _objectives(system, every_ms)
+    yield from _objectives(system, scraping)
 
 
 def _member(books: Books, target: Target, process: int, group: str, down: Spans) -> Iterator[Series]:
@@ -74,11 +74,11 @@ def _producer(books: Books, target: Target, process: int, topic: str, down: Span
         yield from target.series(name, labels, counted)
 
 
-def _objectives(system: System, every_ms: int) -> Iterator[Series]:
+def _objectives(system: System, scraping: Scraping) -> Iterator[Series]:
     run = system.run
     if not run.plan.scenario.objectives:
         return
-    target = Target.of({"job": "objectives", "instance": "objectives"}, run.end_ns, every_ms, [])
+    target = Target.of({"job": "objectives", "instance": "objectives"}, scraping, [])
     yield target.up()
     for name, objective in run.plan.scenario.objectives.items():
         events = judged_events(run, objective)

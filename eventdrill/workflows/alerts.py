@@ -1,0 +1,188 @@
+"""Back-tests and suggestions of alert rules: over runs that were written before, or over months made from a scenario's simulated runs."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from eventdrill.errors import WrongInputError
+
+if TYPE_CHECKING:
+    from reports.alerts.backtest import Backtest, Case, Judged
+    from reports.alerts.months import Piece
+    from reports.alerts.notifications import Routing
+    from reports.alerts.rules import RuleFile
+    from reports.alerts.windows import Release
+    from rundata.tables import RunData
+    from scenarios.schema import Scenario
+
+DAY_MS = 86_400_000
+MILLISECOND_NS = 1_000_000
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Scraped:
+    """How runs become series."""
+
+    exporter: str = "kafka_exporter"
+    every_ms: int = 15_000
+    interval_ms: int = 60_000
+    release: "Release" = 2
+    page_from: float = 0.02
+    """A trouble that spends this share of an objective's budget is worth a page."""
+
+
+@dataclass(frozen=True)
+class Months:
+    """What a month made from a scenario is like."""
+
+    days: int = 30
+    faults: int = 20
+    months: int = 1
+    runs: int = 3
+    """Simulated runs of each fault, with plans of their own."""
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What rules are judged on."""
+
+    scenario: "Scenario"
+    cases: "tuple[Case, ...]"
+    rates_hz: dict[str, float]
+    """By objective: events per second that count for it."""
+
+
+def from_runs(folders: Sequence[Path], scraped: Scraped, names: "set[str] | None" = None) -> Material:
+    """Return runs as cases; each is one."""
+    from reports.alerts.backtest import Case
+    from reports.alerts.exporters import metrics
+    from reports.alerts.months import chained
+    from reports.alerts.truth import troubles
+    from rundata.dataset import open_run
+
+    runs = [open_run(folder) for folder in folders]
+    for folder, run in zip(folders, runs, strict=True):
+        if not run.keeps_operations:
+            raise WrongInputError(
+                f"{folder}: keeps no operations, so no metrics can be made of it; simulate it with --operations all"
+            )
+    cases = []
+    for folder, run in zip(folders, runs, strict=True):
+        store, end_ms = (
+            metrics(run.data, scraped.exporter, every_ms=scraped.every_ms),
+            run.data.end_ns // MILLISECOND_NS,
+        )
+        kept = store if names is None else chained([store], end_ms, names)
+        cases.append(Case(str(folder), kept, troubles(run.data, scraped.page_from), end_ms))
+    return Material(runs[0].data.plan.scenario, tuple(cases), _rates(runs[0].data))
+
+
+def from_scenario(
+    file: str,
+    scraped: Scraped,
+    months: Months,
+    names: "set[str] | None" = None,
+    *,
+    settings: Sequence[str] = (),
+    seed: int | None = None,
+    profile: str | None = None,
+    progress: Progress = lambda _done: None,
+) -> Material:
+    """Return months of a scenario: its quiet run again and again, and each of its faults, in turn, at random times."""
+    from eventdrill.workflows.simulate import prepare
+    from reports.alerts.months import month
+
+    work = prepare(file, seed=seed, settings=settings, profile=profile)
+    scenario, first_seed = work.loaded.scenario, work.plan.seed
+    if not scenario.faults:
+        raise WrongInputError(
+            f"{file} has no faults, so there is nothing that an alert could see; add some under `faults`"
+        )
+    done = iter(range(1, 10**6))
+    runs = _Runs(work.profile, scraped, lambda: progress(next(done)))
+    quiet = runs.quiet(scenario, first_seed)
+    faulty = [runs.piece(each, first_seed + number) for number in range(months.runs) for each in _one_by_one(scenario)]
+    cases = [
+        month(
+            f"{scenario.scenario}, month {number + 1}", quiet, faulty, piece_ms=scenario.duration // MILLISECOND_NS,
+            length_ms=months.days * DAY_MS, faults=months.faults, seed=first_seed + number, names=names or runs.names,
+        )
+        for number in range(months.months)
+    ]  # fmt: skip
+    return Material(scenario, tuple(cases), runs.rates_hz)
+
+
+def simulations(scenario: "Scenario", months: Months) -> int:
+    """Return how many runs `from_scenario` simulates."""
+    return 1 + months.runs * len(scenario.faults)
+
+
+def _one_by_one(scenario: "Scenario") -> "Iterator[Scenario]":
+    """Yield the scenario with each of its faults alone."""
+    for fault in scenario.faults:
+        yield scenario.model_copy(update={"faults": (fault,)})
+
+
+class _Runs:
+    """Simulates, and keeps of each run its series and its truth."""
+
+    def __init__(self, profile: object, scraped: Scraped, tell: Callable[[], None]) -> None:
+        self.profile, self.scraped, self.tell = profile, scraped, tell
+        self.names: set[str] = set()
+        self.rates_hz: dict[str, float] = {}
+
+    def quiet(self, scenario: "Scenario", seed: int) -> "Piece":
+        """Return the scenario without its faults."""
+        calm = scenario.model_copy(update={"faults": ()})
+        return replace(self.piece(calm, seed), troubles=())
+
+    def piece(self, scenario: "Scenario", seed: int) -> "Piece":
+        """Simulate one run."""
+        from reports.alerts.exporters import metrics
+        from reports.alerts.months import Piece
+        from reports.alerts.truth import troubles
+        from scenarios.plan import make_plan
+        from sim.engine import simulate
+
+        run = simulate(make_plan(scenario, seed), self.profile)  # type: ignore[arg-type]  # imported late
+        length_ms = scenario.duration // MILLISECOND_NS
+        store = metrics(run, self.scraped.exporter, every_ms=self.scraped.every_ms, closing_ms=length_ms)
+        self.names |= set(store.names)
+        self.rates_hz = self.rates_hz or _rates(run)
+        found = tuple(replace(one, end_ms=min(one.end_ms, length_ms)) for one in troubles(run, self.scraped.page_from))
+        self.tell()
+        return Piece(store, found)
+
+
+def _rates(run: "RunData") -> dict[str, float]:
+    from reports.slo_events import judged_events
+    from scenarios.quantities import SECOND
+
+    scenario = run.plan.scenario
+    return {
+        name: len(judged_events(run, objective).intended_ns) / (scenario.measured_ns / SECOND)
+        for name, objective in scenario.objectives.items()
+    }
+
+
+def judge_all(
+    file: "RuleFile", material: Material, scraped: Scraped, routing: "Routing | None" = None
+) -> "tuple[Backtest, list[Judged]]":
+    """Run rules over all cases and score them."""
+    from reports.alerts.backtest import backtest, judge
+
+    judged = [
+        judge(file, case, routing=routing, interval_ms=scraped.interval_ms, release=scraped.release)
+        for case in material.cases
+    ]
+    return backtest(file, judged), judged
+
+
+def names_read(file: "RuleFile") -> set[str] | None:
+    """Return the metrics that rules read; None where a selector names none, and may read any."""
+    from reports.alerts.promql import selectors
+
+    names = {selector.name for rule in file.rules for selector in selectors(rule.tree)}
+    return None if None in names else names
