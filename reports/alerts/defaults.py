@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from reports.alerts.burn import BurnWindow, burn_group
 from reports.alerts.exporters import EXPORTERS, Names
 from reports.alerts.rules import Rule, RuleFile, RuleGroup
+from scenarios.around import Owned
+from scenarios.load import peak_rate_hz
 from scenarios.quantities import SECOND
-from scenarios.schema import Owned, Scenario
+from scenarios.schema import Scenario
 
 LEAST_LAG = 1000
 """Events of lag below which nobody is woken, whatever the rate."""
@@ -44,12 +46,6 @@ def _carried(scenario: Scenario, of: str | None) -> dict[str, str]:
     return {key: value for key, value in found.items() if value}
 
 
-def _rate_hz(scenario: Scenario, topic: str) -> float:
-    """Return the largest planned rate of a topic's producers."""
-    producers = [each for each in scenario.producers.values() if each.topic == topic]
-    return sum(max(max(part.rate) for part in producer.arrivals) for producer in producers)
-
-
 def felt_lag(scenario: Scenario, group: str) -> int:
     """Return the lag at which an event waits longer than the tightest latency objective allows, at the largest planned rate."""
     limits = [
@@ -57,7 +53,7 @@ def felt_lag(scenario: Scenario, group: str) -> int:
         for objective in scenario.objectives.values()
         if objective.below is not None and objective.of in (group, None) and objective.indicator != "ack_latency"
     ]
-    rate = sum(_rate_hz(scenario, topic) for topic in scenario.groups[group].topics)
+    rate = peak_rate_hz(scenario, scenario.groups[group].topics)
     return max(LEAST_LAG, round(rate * max(min(limits, default=FELT_S), 1.0)))
 
 
