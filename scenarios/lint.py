@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 
+from scenarios import lint_chains, lint_upkeep
 from scenarios.clients import BROKER_DEFAULTS, as_int, consumer_settings, producer_settings, topic_setting
 from scenarios.errors import Path, Problem, close_word, format_path
 from scenarios.expectations import IndicatorName
@@ -244,7 +245,7 @@ def _too_slow(scenario: Scenario) -> Iterator[Finding]:
     for name, group in scenario.groups.items():
         place: Path = ("groups", name, "members")
         partitions = sum(scenario.topics[topic].partitions for topic in group.topics)
-        if group.members > partitions:
+        if group.members > partitions and not group.share_group:
             message = (
                 f"is {group.members}, and there are {partitions} partitions to read: "
                 f"{group.members - partitions} would be idle; raise partitions, or use {partitions}"
@@ -252,18 +253,25 @@ def _too_slow(scenario: Scenario) -> Iterator[Finding]:
             yield Finding(place, message)
         needed_ns = handling_ns(scenario, name)
         mean_hz = expected_events(scenario, group.topics) * SECOND / scenario.duration
-        working = min(group.members, partitions)
+        members = group.autoscaler.max if group.autoscaler is not None else group.members
+        working = members if group.share_group else min(members, partitions)
+        at_once, who = working * group.workers, "members" if group.workers == 1 else "workers"
+        if group.ordered_by == "partition" and not group.share_group:
+            at_once = min(at_once, partitions)
         busy, peak = mean_hz * needed_ns / SECOND, peak_rate_hz(scenario, group.topics) * needed_ns / SECOND
-        if busy >= working:
+        if busy >= at_once:
             message = (
-                f"is {group.members}: {mean_hz:.4g} events/s of {format_duration(needed_ns)} each keep {busy:.3g} members busy, "
-                f"so the group never keeps up; it needs more than {int(busy)}"
+                f"is {group.members}: {mean_hz:.4g} events/s of {format_duration(needed_ns)} each keep {busy:.3g} {who} busy, "
+                f"so the group never keeps up; it needs more than {int(busy / group.workers)}"
                 + (" and as many partitions" if busy >= partitions else "")
             )
             yield Finding(place, message)
             continue
-        if peak >= working:
-            message = f"is {group.members}: at the peak {peak:.3g} members would be busy, so lag grows until the load falls; use {int(peak) + 1}"
+        if peak >= at_once:
+            message = (
+                f"is {group.members}: at the peak {peak:.3g} {who} would be busy, so lag grows until the load falls; "
+                f"use {int(peak / group.workers) + 1}"
+            )
             yield Finding(place, message)
             continue
         hottest = busiest_partition(scenario, name)
@@ -281,8 +289,8 @@ def _poll_interval(scenario: Scenario) -> Iterator[Finding]:
         limit = format_duration(resolved.max_poll_interval_ns)
         retry = group.failures.retry if group.failures else None
         tries = retry.attempts if retry else 1
-        waits = waits_ns(retry, tries - 1) if retry else 0.0
-        longest = tries * group.work.mean + waits
+        waits = waits_ns(retry, tries - 1) if retry and retry.where == "in_place" else 0.0
+        longest = (tries if retry and retry.where == "in_place" else 1) * group.work.mean + waits
         if retry and longest > resolved.max_poll_interval_ns:
             message = (
                 f"keeps a failing event for {_for_ever(longest)} in place, longer than max.poll.interval.ms ({limit}): "
@@ -351,20 +359,10 @@ def _size_of_plan(scenario: Scenario) -> Iterator[Finding]:
         yield Finding(("duration",), message)
 
 
-def _unread_dead_letters(scenario: Scenario) -> Iterator[Finding]:
-    read = {topic for group in scenario.groups.values() for topic in group.topics}
-    for name, group in scenario.groups.items():
-        topic = group.topic_of_dead_letters
-        if topic is not None and topic not in read:
-            yield Finding(
-                ("groups", name, "failures", "dead_letter"),
-                f"is {topic!r}, which no group reads: who looks at what lands there?",
-            )
-
-
 def _unread_topics(scenario: Scenario) -> Iterator[Finding]:
     used = {topic for group in scenario.groups.values() for topic in (*group.topics, group.topic_of_dead_letters)}
     used |= {producer.topic for producer in scenario.producers.values()}
+    used |= {emits.topic for group in scenario.groups.values() for emits in group.emits}
     for name in scenario.topics:
         if name not in used:
             yield Finding(("topics", name), "is used by no producer and no group")
@@ -407,5 +405,33 @@ _WARNINGS: tuple[Rule, ...] = (
     _fault_times,
     _statements,
     _size_of_plan,
+    lint_chains.repeats,
+    lint_chains.emitted_twice,
+    lint_chains.order_of_keys,
+    lint_chains.schema_order,
+    lint_chains.validated_first,
+    lint_chains.dead_letter_loops,
+    lint_chains.dead_letters_by_hand,
+    lint_chains.no_way_back,
+    lint_chains.unguarded_calls,
+    lint_chains.offsets_past_data,
+    lint_chains.commits_without_a_pause,
+    lint_chains.rebalances_on_deploy,
+    lint_upkeep.kept_for_nothing,
+    lint_upkeep.missed_from_the_start,
+    lint_upkeep.unwatched_archives,
+    lint_upkeep.slow_scaling,
+    lint_upkeep.too_many_series,
+    lint_upkeep.secrets_in_files,
+    lint_upkeep.personal_data,
+    lint_upkeep.retention_that_comes_late,
+    lint_upkeep.unused_lengths,
 )
-_NOTES: tuple[Rule, ...] = (_unread_dead_letters, _unread_topics, _eager_rebalances, _long_gap)
+_NOTES: tuple[Rule, ...] = (
+    lint_chains.undrained_dead_letters,
+    _unread_topics,
+    _eager_rebalances,
+    _long_gap,
+    lint_upkeep.sweeps_aside,
+    lint_upkeep.long_polls,
+)

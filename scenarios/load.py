@@ -1,5 +1,6 @@
 """How much work a scenario means on average, without drawing a plan: events, rates, and the busiest partition."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -10,9 +11,11 @@ from scenarios.faults import Poison
 from scenarios.partitioners import java_partition, librdkafka_partition
 from scenarios.quantities import SECOND
 from scenarios.recordings import recorded_times_ns
-from scenarios.schema import HotKeys, Producer, Recorded, Retry, Scenario, UniformKeys, ZipfKeys
+from scenarios.schema import Group, HotKeys, Producer, Recorded, Retry, Scenario, UniformKeys, ZipfKeys
 
 _MILLENNIUM_NS = 3.2e19
+_MOST_HOPS = 50
+_LEAST_AMOUNT = 1e-6
 _COUNTED_KEYS = 20_000
 """Keys whose partition is computed one by one; the rest are taken as spread evenly."""
 
@@ -30,9 +33,34 @@ class BusyPartition:
 
 
 def expected_events(scenario: Scenario, topics: tuple[str, ...]) -> float:
-    """Return how many events are planned on average for some topics, surges apart."""
-    feeding = [name for name, producer in scenario.producers.items() if producer.topic in topics]
-    return sum(expected_events_of(scenario, name) for name in feeding)
+    """Return how many events come to some topics on average, emitted ones included, surges apart."""
+    return sum(
+        expected_events_of(scenario, name) * sum(amounts.get(topic, 0.0) for topic in topics)
+        for name, amounts in arriving(scenario).items()
+    )
+
+
+def arriving(scenario: Scenario) -> Mapping[str, Mapping[str, float]]:
+    """Return by producer how many events come to each topic for one that it sends: itself, and what its effects emit."""
+    return {name: _following(scenario, producer.topic) for name, producer in scenario.producers.items()}
+
+
+def _following(scenario: Scenario, topic: str) -> dict[str, float]:
+    total, wave = {topic: 1.0}, {topic: 1.0}
+    for hop in range(_MOST_HOPS):
+        following = dict[str, float]()
+        for group in scenario.groups.values():
+            reads = sum(wave.get(read, 0.0) for read in group.topics)
+            for emits in group.emits:
+                if reads and (emits.hops is None or hop < emits.hops):
+                    amount = reads * emits.per_event * emits.share
+                    following[emits.topic] = following.get(emits.topic, 0.0) + amount
+        wave = {topic: amount for topic, amount in following.items() if amount > _LEAST_AMOUNT}
+        for each, amount in wave.items():
+            total[each] = total.get(each, 0.0) + amount
+        if not wave:
+            break
+    return total
 
 
 def expected_events_of(scenario: Scenario, producer: str) -> float:
@@ -45,8 +73,12 @@ def expected_events_of(scenario: Scenario, producer: str) -> float:
 
 
 def peak_rate_hz(scenario: Scenario, topics: tuple[str, ...]) -> float:
-    """Return the highest rate of some topics together, surges apart."""
-    rates = [_rates(scenario, p) for p in scenario.producers.values() if p.topic in topics]
+    """Return the highest rate of some topics together, emitted events included, surges apart."""
+    rates = []
+    for name, amounts in arriving(scenario).items():
+        factor = sum(amounts.get(topic, 0.0) for topic in topics)
+        parts = _rates(scenario, scenario.producers[name])
+        rates.append([(begin, end, low * factor, high * factor) for begin, end, low, high in parts])
     edges = sorted({edge for parts in rates for begin, end, _, _ in parts for edge in (begin, end)})
     peak = 0.0
     for begin, end in pairwise(edges):
@@ -91,25 +123,44 @@ def poisoned(scenario: Scenario, group: str) -> bool:
     topics = scenario.groups[group].topics
     feeding = [name for name, producer in scenario.producers.items() if producer.topic in topics]
     by_fault = {fault.producer for fault in scenario.faults if isinstance(fault, Poison)}
-    return any(scenario.producers[name].poison > 0 or name in by_fault for name in feeding)
+    return poison_share(scenario, group) > 0 or any(name in by_fault for name in feeding)
 
 
 def handling_ns(scenario: Scenario, group: str) -> float:
-    """Return a member's mean time per event: the work, and in-place retries of what fails."""
+    """Return a worker's mean time per event: the work, calls, and in-place retries of what fails."""
     what = scenario.groups[group]
-    work = float(what.work.mean)
+    work = try_ns(scenario, group)
     if what.failures is None:
         return work
     retry, transient = what.failures.retry, what.failures.transient
+    waits = retry.where == "in_place"
+    extra = poison_share(scenario, group) * (
+        (retry.attempts - 1) * work + (waits_ns(retry, retry.attempts - 1) if waits else 0.0)
+    )
+    if transient is not None:
+        again = min(transient.attempts, retry.attempts - 1)
+        extra += transient.chance * (again * work + (waits_ns(retry, again) if waits else 0.0))
+    return work + extra
+
+
+def try_ns(scenario: Scenario, group: str) -> float:
+    """Return the mean time of one try: the work, and the calls that it makes, queueing apart."""
+    what = scenario.groups[group]
+    called = [scenario.dependencies[call.dependency] for call in what.calls if call.dependency in scenario.dependencies]
+    return float(what.work.mean) + sum(float(each.takes.mean) for each in called)
+
+
+def poison_share(scenario: Scenario, group: str) -> float:
+    """Return the share of a group's events that no handler can ever process, faults apart."""
+    what = scenario.groups[group]
     events = expected_events(scenario, what.topics)
     feeding = [name for name, producer in scenario.producers.items() if producer.topic in what.topics]
     poison = sum(scenario.producers[name].poison * expected_events_of(scenario, name) for name in feeding)
-    share = poison / events if events else 0.0
-    extra = share * ((retry.attempts - 1) * work + waits_ns(retry, retry.attempts - 1))
-    if transient is not None:
-        again = min(transient.attempts, retry.attempts - 1)
-        extra += transient.chance * (again * work + waits_ns(retry, again))
-    return work + extra
+    for other in scenario.groups.values():
+        for emits in other.emits:
+            if emits.topic in what.topics:
+                poison += emits.poison * emits.per_event * emits.share * expected_events(scenario, other.topics)
+    return min(1.0, poison / events) if events else 0.0
 
 
 def waits_ns(retry: Retry, count: int) -> float:
@@ -121,6 +172,11 @@ def waits_ns(retry: Retry, count: int) -> float:
         if total > _MILLENNIUM_NS:
             return float("inf")
     return total
+
+
+def _at_once(group: Group) -> int:
+    """Return how many events of one partition a member works on at a time."""
+    return 1 if group.ordered_by == "partition" else group.workers
 
 
 def busiest_partition(scenario: Scenario, group: str) -> BusyPartition | None:
@@ -137,7 +193,7 @@ def busiest_partition(scenario: Scenario, group: str) -> BusyPartition | None:
         if not events.sum():
             continue
         hottest = int(events.argmax())
-        busy = float(events[hottest]) * needed / scenario.duration
+        busy = float(events[hottest]) * needed / scenario.duration / _at_once(what)
         if best is None or busy > best.share_of_member:
             best = BusyPartition(topic, hottest, float(events[hottest] / events.sum()), busy)
     return best
