@@ -99,7 +99,6 @@ def test_no_verb_has_an_option_without_a_word_about_it(run: Run) -> None:
         (["report", "full", "full"], "named twice"),
         (["report"], "DIR"),
         (["check"], "FILE"),
-        (["calibrate"], "--quick"),
         (["calibrate", "--quick", "--out", "small.yaml"], "ever overwritten"),
         (["calibrate", "--quick", "--out", "no/folder.yaml"], "no folder"),
         (["init", "small"], "ever overwritten"),

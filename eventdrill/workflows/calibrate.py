@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -127,12 +127,11 @@ def residuals(run: RunData, begin_ns: int = 0, end_ns: int = NEVER) -> Residuals
     rows = run.operations
     rows = rows[(rows["started_ns"] >= begin_ns) & (rows["ended_ns"] <= end_ns)]
     sends = rows[(rows["kind"] == Kind.send) & (rows["outcome"] == Outcome.ok)]
-    first, _ = _batches(sends, _linger_ns(run))
-    answer = sends["ended_ns"][first] - sends["started_ns"][first] - _linger_ns(run)
+    found = batches(run, sends)
     return Residuals(
         send=np.maximum(sends["started_ns"] - sends["intended_ns"], 0),
-        answer=answer,
-        answer_at=sends["started_ns"][first],
+        answer=found.answer_ns,
+        answer_at=found.at_ns,
         delivery=_idle_deliveries(rows, sends),
         overshoot=_overshoot(run, rows),
         commit=_durations(rows[rows["kind"] == Kind.commit]),
@@ -143,18 +142,44 @@ def _linger_ns(run: RunData) -> int:
     return producer_settings(run.plan.scenario, run.plan.producers[0]).linger_ns
 
 
-def _batches(sends: NDArray[np.void], linger_ns: int) -> tuple[Ints, Ints]:
-    """Return the rows that opened a batch, and how many events each took, by the linger rule."""
+def answers(run: RunData, begin_ns: int = 0, end_ns: int = NEVER) -> Ints:
+    """Return what the requests took whose first events were sent between two instants, in ns."""
+    rows = run.operations
+    inside = (rows["started_ns"] >= begin_ns) & (rows["started_ns"] < end_ns)
+    return batches(run, rows[inside & (rows["kind"] == Kind.send) & (rows["outcome"] == Outcome.ok)]).answer_ns
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Sends grouped into the requests that carried them, by the linger rule."""
+
+    order: Ints
+    """The sends by process, partition and time."""
+    begins: Ints
+    """Where in that order each batch begins."""
+    counts: Ints
+    """How many events each took."""
+    at_ns: Ints
+    """When its first event was handed over."""
+    answer_ns: Ints
+    """From ready (that, and the linger) to the acknowledgement."""
+
+
+def batches(run: RunData, sends: NDArray[np.void]) -> Batches:
+    """Return the batches of some sends."""
+    linger_ns = _linger_ns(run)
     order = np.lexsort((sends["started_ns"], sends["partition"], sends["process"]))
     started, process, partition = (sends[name][order] for name in ("started_ns", "process", "partition"))
-    firsts: list[int] = []
+    begins: list[int] = []
     closes, owner = 0, (-1, -1)
     for row in range(len(order)):
         if (process[row], partition[row]) != owner or started[row] > closes:
             owner, closes = (process[row], partition[row]), int(started[row]) + linger_ns
-            firsts.append(row)
-    counts = np.diff(np.append(firsts, len(order)))
-    return order[np.asarray(firsts, np.int64)], counts
+            begins.append(row)
+    starts = np.asarray(begins, np.int64)
+    first = sends[order[starts]]
+    answer_ns = first["ended_ns"] - first["started_ns"] - linger_ns
+    return Batches(order, starts, np.diff(np.append(starts, len(order))), first["started_ns"], answer_ns)
 
 
 def _idle_deliveries(rows: NDArray[np.void], sends: NDArray[np.void]) -> Ints:
@@ -201,11 +226,11 @@ def fit(run: RunData, base: Profile) -> Profile:
     """Return a profile from a calibration run: samples as they are, to be corrected for queueing by `corrected`."""
     parts = residuals(run, run.plan.scenario.warm_up)
     slope, base_hz = _load(parts, run)
-    return _fitted(parts, base, _scale_sd(parts, run)).model_copy(
+    return fit_parts(parts, base, _scale_sd(parts, run)).model_copy(
         update={
             "profile": "calibrated",
             "about": "Measured on the brokers at hand, seconds before they were used.",
-            "measured_on": _circumstances(run),
+            "measured_on": circumstances(run),
             "load_slope": slope,
             "load_base_hz": base_hz,
         }
@@ -218,11 +243,12 @@ def fit_as_seen(run: RunData, base: Profile) -> Profile | None:
     parts = residuals(run, begin_ns, end_ns)
     if min(len(parts.answer), len(parts.delivery)) < _ENOUGH_ANSWERS:
         return None
-    profile = _fitted(parts, base, base.produce.scale_sd).model_copy(update={"profile": "as seen", "load_slope": 0.0})
+    profile = fit_parts(parts, base, base.produce.scale_sd).model_copy(update={"profile": "as seen", "load_slope": 0.0})
     return corrected(run, profile, end_ns=end_ns)
 
 
-def _fitted(parts: Residuals, base: Profile, scale_sd: float) -> Profile:
+def fit_parts(parts: Residuals, base: Profile, scale_sd: float) -> Profile:
+    """Return a profile with the times of these parts; what they do not show is the base's."""
     acknowledge = _acknowledge_ns(parts, base)
     produce = measured(np.maximum(parts.answer - acknowledge, 50_000), scale_sd=scale_sd)
     leader_share = base.produce_leader.median_us / base.produce.median_us if base.produce.median_us else 0.0
@@ -258,10 +284,15 @@ def _load(parts: Residuals, run: RunData) -> tuple[float, float]:
     """Return how much the answers slow per further 100 requests/s, and the request rate at which they were measured."""
     steps = [parts.answer[chosen] for chosen in _steps(parts, run)]
     rates_hz = [len(step) / _STEP_S for step in steps]
-    slow, middle_hz = [float(np.median(step)) for step in steps], sum(rates_hz) / 2
-    relative = (slow[1] - slow[0]) / ((slow[0] + slow[1]) / 2)
-    slope = relative / (rates_hz[1] - rates_hz[0]) * 100
-    return float(np.clip(round(slope, 4), 0.0, _MOST_SLOPE)), round(middle_hz, 1)
+    return relative_slope([(rate_hz, float(np.median(step))) for rate_hz, step in zip(rates_hz, steps, strict=True)])
+
+
+def relative_slope(steps: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Return how much times grow per further 100 requests/s, over their mean, and the mean rate: a straight line through the steps."""
+    rates_hz, took = np.asarray(steps, np.float64).T
+    apart = rates_hz - rates_hz.mean()
+    slope = float((apart * (took - took.mean())).sum() / (apart**2).sum()) if apart.any() else 0.0
+    return float(np.clip(round(slope / took.mean() * 100, 4), 0.0, _MOST_SLOPE)), round(float(rates_hz.mean()), 1)
 
 
 def _steps(parts: Residuals, run: RunData) -> list[NDArray[np.bool_]]:
@@ -281,7 +312,8 @@ def _scale_sd(parts: Residuals, run: RunData) -> float:
     return round(max(_LEAST_SCALE_SD, float(np.sqrt(np.sum(np.square(apart)) / freedom))), 4)
 
 
-def _circumstances(run: RunData) -> dict[str, str | int | float]:
+def circumstances(run: RunData) -> dict[str, str | int | float]:
+    """Return when, where and on what a calibration was made."""
     brokers = run.about.get("brokers", {})
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -304,8 +336,15 @@ def host_drift(run: RunData, profile: Profile) -> float | None:
     return float(np.median(pace_s)) / float(measured_s) - 1 if pace_s and measured_s else None
 
 
-def corrected(run: RunData, profile: Profile, *, rounds: int = 2, end_ns: int = NEVER) -> Profile:
-    """Return the profile with which the simulated calibration shows the same residuals as the driven one.
+def corrected(
+    run: RunData,
+    profile: Profile,
+    *,
+    rounds: int = 2,
+    end_ns: int = NEVER,
+    part: Callable[[RunData], RunData] = lambda run: run,
+) -> Profile:
+    """Return the profile with which the simulated calibration shows the same residuals as the driven one, in `part` of both.
 
     The samples hold queueing that the simulator adds by itself; each round divides every quantile of a part by
     what its simulation shows too much.
@@ -313,9 +352,9 @@ def corrected(run: RunData, profile: Profile, *, rounds: int = 2, end_ns: int = 
     from sim.engine import simulate
 
     begin_ns = run.plan.scenario.warm_up
-    seen = residuals(run, begin_ns, end_ns)
+    seen = residuals(part(run), begin_ns, end_ns)
     for _ in range(rounds):
-        shown = residuals(simulate(run.plan, profile), begin_ns, end_ns)
+        shown = residuals(part(simulate(run.plan, profile)), begin_ns, end_ns)
         profile = profile.model_copy(
             update={
                 "produce": _rescaled(profile.produce, seen.answer, shown.answer),

@@ -1,0 +1,356 @@
+"""The whole calibration, some four minutes: sizes, acks, rising load up to saturation, two crashes, and a check on a run held back.
+
+Three runs on topics of their own, whose plans no scenario shares, and a fourth that the finished profile has to predict.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eventdrill.errors import SaysNothingError
+from eventdrill.workflows.calibrate import (
+    Ints,
+    answers,
+    batches,
+    circumstances,
+    corrected,
+    fit_parts,
+    relative_slope,
+    residuals,
+)
+from rundata.indicators import measure
+from rundata.rows import NEVER, Kind, Outcome
+from rundata.tables import RunData
+from scenarios.files import LoadedScenario, load_text
+from scenarios.plan import make_plan
+from scenarios.profiles import KNOTS, Measured, Profile, measured
+from scenarios.quantities import SECOND
+from sim.engine import simulate
+from sim.observed import Observed
+
+if TYPE_CHECKING:
+    from loadgen.clusters.model import Cluster
+    from loadgen.recorder import Progress
+
+SEEDS = {"steady": 30_011, "rising": 30_013, "failing": 30_029, "held back": 30_047}
+"""Apart from any scenario's default, so that no calibration sees a plan that it will be judged on."""
+STEADY_HZ, STEADY_WARM_UP_S, STEADY_STEP_S = (100, 300, 800), 10, 12
+RISING_HZ, RISING_STEP_S = (1500, 3000, 6000), 5
+_SETTLE_S = 1
+"""Of each step, left out: what the step before left behind."""
+_SATURATED = 5.0
+"""A step whose answers take so many times those of the lowest rate is beyond what the brokers bear."""
+_BASE_WEIGHT = 10
+"""Failovers of the base count as at most so many samples beside those that were measured."""
+HELD_BACK = ("latency.p50", "latency.p95", "latency.p99")
+
+
+def _arrivals(steps: Sequence[tuple[int, int]]) -> str:
+    return "[" + ", ".join(f"{{for: {seconds}s, rate: {rate}/s}}" for seconds, rate in steps) + "]"
+
+
+_TOPIC = "{partitions: 6, replication: 3, settings: {min.insync.replicas: 2}}"
+_SAFE = "settings: {acks: all, enable.idempotence: true, linger.ms: 5}"
+_STEADY_S = STEADY_WARM_UP_S + STEADY_STEP_S * len(STEADY_HZ)
+_SCENARIOS = {
+    "steady": f"""
+scenario: calibration-steady
+about: Three rates, sizes from small to large, and a slow stream with acks 1 that shows the leader's part alone.
+duration: {_STEADY_S}s
+warm_up: {STEADY_WARM_UP_S}s
+drain: 5s
+brokers: {{kind: kafka, nodes: 3}}
+topics: {{steady: {_TOPIC}, steady-acks-1: {_TOPIC}}}
+producers:
+  source:
+    topic: steady
+    count: 3
+    {_SAFE}
+    arrivals: {_arrivals([(STEADY_WARM_UP_S, STEADY_HZ[1]), *((STEADY_STEP_S, rate) for rate in STEADY_HZ)])}
+    key: {{uniform: 5000}}
+    size: {{lognormal: {{mean: 1KiB, cv: 1.5}}}}
+  leader:
+    topic: steady-acks-1
+    settings: {{acks: 1, linger.ms: 5, max.in.flight.requests.per.connection: 5}}
+    arrivals: 60/s
+    key: {{uniform: 5000}}
+    size: 300B
+groups:
+  first: {{topics: [steady], members: 3, work: 500us, commit: {{every: 1s}}}}
+  second: {{topics: [steady-acks-1], members: 2, work: 500us, commit: after_batch}}
+""",
+    "rising": f"""
+scenario: calibration-rising
+about: Load that rises until the brokers take several times as long as when they are calm.
+duration: {len(RISING_HZ) * RISING_STEP_S}s
+drain: 10s
+brokers: {{kind: kafka, nodes: 3}}
+topics: {{rising: {_TOPIC}}}
+producers:
+  source:
+    topic: rising
+    count: 3
+    {_SAFE}
+    arrivals: {_arrivals([(RISING_STEP_S, rate) for rate in RISING_HZ])}
+    key: {{uniform: 5000}}
+    size: 300B
+groups:
+  first: {{topics: [rising], members: 3, work: 1us, commit: {{every: 1s}}}}
+""",
+    "failing": f"""
+scenario: calibration-failing
+about: Two brokers die one after the other, so that clients have to find new leaders twice.
+duration: 58s
+drain: 15s
+brokers: {{kind: kafka, nodes: 3}}
+topics: {{failing: {_TOPIC}}}
+producers:
+  source: {{topic: failing, count: 3, {_SAFE}, arrivals: 250/s, key: {{uniform: 5000}}, size: 300B}}
+groups:
+  first: {{topics: [failing], members: 3, work: 500us, commit: {{every: 1s}}}}
+  second: {{topics: [failing], members: 3, work: 500us, commit: {{every: 1s}}}}
+faults:
+  - {{fault: broker_crash, broker: leader of failing/0, at: 6s, for: 12s}}
+  - {{fault: broker_crash, broker: leader of failing/1, at: 32s, for: 12s}}
+""",
+    "held back": f"""
+scenario: calibration-held-back
+about: A run that the fit never saw, to tell how well the profile predicts.
+duration: 18s
+warm_up: 3s
+drain: 5s
+brokers: {{kind: kafka, nodes: 3}}
+topics: {{held-back: {_TOPIC}}}
+producers:
+  source: {{topic: held-back, count: 3, {_SAFE}, arrivals: 450/s, key: {{zipf: {{values: 1000, exponent: 0.8}}}}, size: 500B}}
+groups:
+  first: {{topics: [held-back], members: 3, work: {{exponential: 1ms}}, commit: {{every: 1s}}}}
+""",
+}
+
+
+def scenario(name: str) -> LoadedScenario:
+    """Return one of the calibration's scenarios: steady, rising, failing, held back."""
+    return load_text(_SCENARIOS[name], f"the calibration's {name} scenario")
+
+
+def calibrate_fully(
+    cluster: "Cluster",
+    folder: Path,
+    *,
+    base: Profile,
+    progress: Callable[[str], None],
+    watch: "Callable[[Progress], None]" = lambda _state: None,
+) -> Profile:
+    """Drive the calibration's scenarios on a cluster, fit a profile to them and return it, its errors on the held-back run included."""
+    from loadgen.engine import drive
+    from rundata.dataset import RunWriter
+
+    runs: dict[str, RunData] = {}
+    for name, seed in SEEDS.items():
+        loaded = scenario(name)
+        plan = make_plan(loaded.scenario, seed)
+        progress(f"measuring the brokers, {name}: {loaded.scenario.duration // SECOND} s")
+        writer = RunWriter(folder / name.replace(" ", "-"), plan, text=loaded.text)
+        run = drive(loaded, plan, cluster, writer, progress=watch, warm=name == "steady")
+        if run.about["incomplete"]:
+            raise SaysNothingError(f"the calibration ({name}) came to nothing: {'; '.join(run.about['incomplete'])}")
+        runs[name] = run
+    progress("fitting a profile to what was measured")
+    return fit_fully(runs, base)
+
+
+def fit_fully(runs: Mapping[str, RunData], base: Profile) -> Profile:
+    """Return the profile that the calibration's runs show; its `measured_on` tells its errors on the run that was held back."""
+    steady, rising = runs["steady"], runs["rising"]
+    profile, about = fit_steady(steady, rising, base)
+    profile = profile.model_copy(update=failover(runs["failing"], base))
+    about |= {**circumstances(steady), "rates": ", ".join(map(str, (*STEADY_HZ, *RISING_HZ))) + " events/s"}
+    about |= held_back(runs["held back"], profile)
+    return profile.model_copy(
+        update={
+            "profile": "calibrated",
+            "about": "Measured on the brokers at hand: sizes, acks, rising load, two crashes.",
+            "measured_on": about,
+        }
+    )
+
+
+# ---- service times -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A stretch of a run with one rate."""
+
+    begin_ns: int
+    end_ns: int
+
+
+def _steps(warm_up_s: int, length_s: int, count: int) -> list[_Step]:
+    begins = [warm_up_s + number * length_s for number in range(count)]
+    return [_Step((begin + _SETTLE_S) * SECOND, (begin + length_s) * SECOND) for begin in begins]
+
+
+_STEADY_STEPS = _steps(STEADY_WARM_UP_S, STEADY_STEP_S, len(STEADY_HZ))
+_RISING_STEPS = _steps(0, RISING_STEP_S, len(RISING_HZ))
+
+
+def fit_steady(steady: RunData, rising: RunData, base: Profile) -> tuple[Profile, dict[str, str | int | float]]:
+    """Return service times with their dependence on size and load, and where the brokers were saturated."""
+    own = _only(steady, "steady")
+    parts = residuals(own, steady.plan.scenario.warm_up)
+    slope, base_hz, about = load_of([*_medians(own, _STEADY_STEPS), *_medians(rising, _RISING_STEPS)])
+    per_kib = size_cost(own, _STEADY_STEPS[:2])
+    profile = fit_parts(parts, base, _scale_sd(own))
+    without = np.maximum(parts.answer - round(profile.acknowledge.median_us * 1e3) - _of_size(own, per_kib), 50_000)
+    commits = _durations(_only(steady, "steady-acks-1"), Kind.commit)
+    update: dict[str, object] = {
+        "produce": measured(without, scale_sd=profile.produce.scale_sd),
+        "produce_us_per_kib": per_kib,
+        "load_slope": slope,
+        "load_base_hz": base_hz,
+    }
+    if len(commits) >= len(KNOTS):
+        update["commit"] = measured(commits)
+    profile = profile.model_copy(update=update)
+    leader = answers(_only(steady, "steady-acks-1"), steady.plan.scenario.warm_up)
+    leader_ns = np.maximum(leader - round(profile.acknowledge.median_us * 1e3), 20_000)
+    ceiling = np.asarray(profile.produce.quantiles_us)
+    below = np.minimum(np.asarray(measured(leader_ns).quantiles_us), ceiling)
+    profile = profile.model_copy(
+        update={"produce_leader": Measured(quantiles_us=tuple(below.tolist()), samples=len(leader_ns))}
+    )
+    return corrected(steady, profile, part=lambda run: _only(run, "steady")), about
+
+
+def _only(run: RunData, topic: str) -> RunData:
+    """Return the run with the operations of one topic."""
+    rows = run.operations
+    return replace(run, operations=rows[rows["topic"] == run.names.topics.index(topic)])
+
+
+def _medians(run: RunData, steps: Sequence[_Step]) -> Iterator[tuple[float, float]]:
+    """Yield the requests/s of each step and the median of its answers in ns."""
+    for step in steps:
+        took = answers(run, step.begin_ns, step.end_ns)
+        if len(took):
+            yield len(took) / ((step.end_ns - step.begin_ns) / SECOND), float(np.median(took))
+
+
+def load_of(steps: Sequence[tuple[float, float]]) -> tuple[float, float, dict[str, str | int | float]]:
+    """Return how much answers slow per further 100 requests/s, the rate to which that is relative, and where saturation began."""
+    calm_ns = min(steps)[1]
+    borne = [(rate, took) for rate, took in steps if took <= _SATURATED * calm_ns]
+    beyond = sorted(rate for rate, took in steps if took > _SATURATED * calm_ns)
+    slope, base_hz = relative_slope(borne)
+    return slope, base_hz, ({"saturated_requests_hz": round(beyond[0], 1)} if beyond else {})
+
+
+def size_cost(run: RunData, steps: Sequence[_Step]) -> float:
+    """Return what a request takes longer for each KiB, in us, from steps so calm that hardly any waits for another; 0 if that is not sure.
+
+    Least squares with a level for each step, over all but each step's slowest twentieth. Requests of one record each do not
+    tell what a record costs; that is left to the base.
+    """
+    apart_kib, apart_us = [], []
+    for step in steps:
+        took, kib = _requests(run, step.begin_ns, step.end_ns)
+        usual = took <= np.quantile(took, 0.95)
+        apart_kib.append(kib[usual] - kib[usual].mean())
+        apart_us.append((took[usual] - took[usual].mean()) / 1e3)
+    x, y = np.concatenate(apart_kib), np.concatenate(apart_us)
+    slope = float((x * y).sum() / (x**2).sum())
+    error = float(np.sqrt(((y - slope * x) ** 2).sum() / (len(x) - len(steps) - 1) / (x**2).sum()))
+    return round(slope, 3) if slope > 2 * error else 0.0
+
+
+def _requests(run: RunData, begin_ns: int, end_ns: int = NEVER) -> tuple[Ints, NDArray[np.float64]]:
+    """Return what each request took, and its KiB."""
+    rows = run.operations
+    inside = (rows["started_ns"] >= begin_ns) & (rows["started_ns"] < end_ns)
+    sends = rows[inside & (rows["kind"] == Kind.send) & (rows["outcome"] == Outcome.ok)]
+    found = batches(run, sends)
+    sizes = run.plan.size_bytes[sends["event_id"]].astype(np.float64)
+    return found.answer_ns, np.add.reduceat(sizes[found.order], found.begins) / 1024
+
+
+def _of_size(run: RunData, per_kib: float) -> Ints:
+    _, kib = _requests(run, run.plan.scenario.warm_up)
+    return np.rint(1e3 * per_kib * kib).astype(np.int64)
+
+
+def _durations(run: RunData, kind: Kind) -> Ints:
+    rows = run.operations
+    rows = rows[(rows["kind"] == kind) & (rows["ended_ns"] != NEVER)]
+    return np.asarray(rows["ended_ns"] - rows["started_ns"], np.int64)
+
+
+def _scale_sd(run: RunData) -> float:
+    """Return the relative spread of medians of 2 s within each step: how far the system drifts from itself."""
+    apart: list[float] = []
+    for step in _STEADY_STEPS:
+        edges = range(step.begin_ns, step.end_ns, 2 * SECOND)
+        medians = [float(np.median(took)) for at in edges if len(took := answers(run, at, at + 2 * SECOND))]
+        if medians:
+            apart += (np.log(medians) - np.mean(np.log(medians))).tolist()
+    freedom = max(1, len(apart) - len(_STEADY_STEPS))
+    return round(max(0.05, float(np.sqrt(np.sum(np.square(apart)) / freedom))), 4)
+
+
+# ---- failover ------------------------------------------------------------------------------------------------------
+
+
+def failover(run: RunData, base: Profile) -> dict[str, Measured]:
+    """Return what two crashes showed of elections, discoveries, restarts and catching up, beside what the base knows of them."""
+    seen = Observed.from_run(run)
+    crashes = range(len(run.plan.faults))
+    election = [seen.elected_ns[n] - seen.fence_ns[n] for n in crashes if n in seen.elected_ns and n in seen.fence_ns]
+    catch_up = [
+        seen.back_in_sync_ns[n] - seen.registered_ns[n]
+        for n in crashes
+        if n in seen.back_in_sync_ns and n in seen.registered_ns
+    ]
+    first: dict[tuple[int, str], int] = {}
+    for (fault, who, _partition), at_ns in seen.discovered_ns.items():
+        first[fault, who] = min(at_ns, first.get((fault, who), NEVER))
+    took = {key: at_ns - seen.elected_ns[key[0]] for key, at_ns in first.items()}
+    producers = [ns for (_, who), ns in took.items() if who.rpartition("/")[0] in run.plan.scenario.producers]
+    members = [ns for (_, who), ns in took.items() if who.rpartition("/")[0] in run.plan.scenario.groups]
+    return {
+        "election": pooled(base.election, election),
+        "discovery": pooled(base.discovery, producers),
+        "member_discovery": pooled(base.member_discovery, members),
+        "catch_up": pooled(base.catch_up, catch_up),
+    }
+
+
+def pooled(base: Measured, samples_ns: Sequence[int]) -> Measured:
+    """Return a distribution of the base's quantiles and new samples, the base counting as at most ten."""
+    if not samples_ns:
+        return base
+    weight = min(base.samples, _BASE_WEIGHT)
+    known = base.quantile_ns((np.arange(weight) + 0.5) / weight) if weight else np.zeros(0, np.int64)
+    together = np.sort(np.concatenate([known, np.asarray(samples_ns, np.int64)]))
+    return measured(np.maximum(together, 0)).model_copy(update={"samples": len(samples_ns) + weight})
+
+
+# ---- the check -----------------------------------------------------------------------------------------------------
+
+
+def held_back(run: RunData, profile: Profile) -> dict[str, str | int | float]:
+    """Return the relative errors of the profile's prediction of a run that it was not fitted to."""
+    shown = [measure(simulate(run.plan, profile, chance=chance)) for chance in range(5)]
+    seen = measure(run)
+    errors: dict[str, str | int | float] = {}
+    for name in HELD_BACK:
+        values = [one[name].value for one in shown]
+        observed = seen[name].value
+        if observed and None not in values:
+            predicted = float(np.median([value for value in values if value is not None]))
+            errors[f"held_back_error_{name.rpartition('.')[2]}"] = round(predicted / observed - 1, 4)
+    return errors

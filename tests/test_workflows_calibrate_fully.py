@@ -1,0 +1,129 @@
+"""The whole calibration, on simulated runs of a system whose figures are known: the fit finds them again, and says how well it predicts."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from eventdrill.workflows.calibrate_fully import (
+    SEEDS,
+    _only,
+    _Step,
+    failover,
+    fit_fully,
+    held_back,
+    load_of,
+    pooled,
+    scenario,
+    size_cost,
+)
+from rundata.tables import RunData
+from scenarios.plan import make_plan
+from scenarios.profiles import KNOTS, Measured, Profile, load_profile
+from sim.engine import simulate
+
+BASE = load_profile("local-kafka")
+
+
+def scaled(part: Measured, factor: float) -> Measured:
+    return part.model_copy(update={"quantiles_us": tuple(factor * q for q in part.quantiles_us)})
+
+
+TRUE = BASE.model_copy(
+    update={
+        "produce": scaled(BASE.produce, 1.5),
+        "produce_leader": scaled(BASE.produce_leader, 0.8),
+        "fetch": scaled(BASE.fetch, 0.7),
+        "commit": scaled(BASE.commit, 0.5),
+        "produce_us_per_kib": 60.0,
+        "load_slope": 0.02,
+        "load_base_hz": 100.0,
+        "member_discovery": scaled(BASE.member_discovery, 0.3),
+    }
+)
+"""A system that is unlike the shipped profile in every part that the calibration measures."""
+
+
+def driven(name: str, profile: Profile = TRUE) -> RunData:
+    run = simulate(make_plan(scenario(name).scenario, SEEDS[name]), profile)
+    return dataclasses.replace(run, engine="driven")
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Profile:
+    return fit_fully({name: driven(name) for name in SEEDS}, BASE)
+
+
+def test_the_fit_finds_the_system_that_was_measured(fitted: Profile):
+    """Each part within a tenth of what it is, at most a fifth where a client sees it only through others."""
+    both = {
+        name: (getattr(fitted, name).median_us, getattr(TRUE, name).median_us) for name in ("produce_leader", "commit")
+    }
+    answer = fitted.produce.median_us + fitted.acknowledge.median_us
+    fetch = fitted.fetch.median_us - fitted.acknowledge.median_us
+
+    assert answer == pytest.approx(TRUE.produce.median_us + TRUE.acknowledge.median_us, rel=0.15)
+    assert fetch == pytest.approx(TRUE.fetch.median_us - TRUE.acknowledge.median_us, abs=150)
+    assert both["produce_leader"][0] == pytest.approx(both["produce_leader"][1], rel=0.2)
+    assert both["commit"][0] == pytest.approx(both["commit"][1], rel=0.2)
+
+
+def test_the_profile_says_how_well_it_predicts_a_run_that_it_was_not_fitted_to(fitted: Profile):
+    """Median within 5 %, p95 within 10 %, p99 within 15 %; and a wrong profile is told by the same errors."""
+    errors = {name: abs(float(fitted.measured_on[f"held_back_error_{name}"])) for name in ("p50", "p95", "p99")}
+    wrong = held_back(driven("held back"), fitted.model_copy(update={"produce": scaled(fitted.produce, 2.0)}))
+
+    assert errors["p50"] < 0.05
+    assert errors["p95"] < 0.10
+    assert errors["p99"] < 0.15
+    assert float(wrong["held_back_error_p50"]) > 0.1
+
+
+def test_what_a_request_takes_longer_for_its_size_is_found():
+    """60 us for each KiB, of requests from some 100 B to many KiB; where size costs nothing, nothing is found."""
+    steps = [_Step(11_000_000_000, 22_000_000_000), _Step(23_000_000_000, 34_000_000_000)]
+
+    assert size_cost(_only(driven("steady"), "steady"), steps) == pytest.approx(60.0, rel=0.5)
+    assert size_cost(_only(driven("steady", BASE), "steady"), steps) == 0.0
+
+
+def test_load_is_a_line_through_the_steps_that_the_brokers_bear():
+    """Answers of 1.0, 1.2 and 1.4 ms at 100, 200 and 300 requests/s; at 900 it took 9 ms, which is beyond them."""
+    slope, base_hz, about = load_of([(100, 1.0e6), (200, 1.2e6), (300, 1.4e6), (900, 9.0e6)])
+
+    assert (slope, base_hz) == (pytest.approx(0.2 / 1.2, abs=1e-4), 200.0)
+    assert about == {"saturated_requests_hz": 900.0}
+
+
+def test_load_without_saturation_says_nothing_of_it():
+    """Two calm steps."""
+    assert load_of([(100, 1.0e6), (300, 1.0e6)]) == (0.0, 200.0, {})
+
+
+def test_crashes_tell_how_long_clients_look_for_new_leaders():
+    """Members of the system find them in a third of the base's time; with the base's samples in the pool, in less than that."""
+    found = failover(driven("failing"), BASE)
+
+    assert found["member_discovery"].median_us < 0.75 * BASE.member_discovery.median_us
+    assert found["discovery"].samples > BASE.discovery.samples
+    assert {"election", "discovery", "member_discovery", "catch_up"} == found.keys()
+
+
+def test_new_samples_join_those_of_the_base():
+    """The base's ten count as ten; three new ones beside them."""
+    base = Measured(quantiles_us=(1000.0,) * len(KNOTS), samples=40)
+
+    together = pooled(base, [5_000_000] * 10)
+
+    assert together.samples == 20
+    assert together.quantile_ns(np.asarray([0.2, 0.8])).tolist() == [1_000_000, 5_000_000]
+    assert pooled(base, []) is base
+
+
+def test_a_calibrations_plans_are_its_own():
+    """Topics and seeds that no scenario shares; together some three minutes."""
+    loaded = {name: scenario(name).scenario for name in SEEDS}
+
+    assert sum(one.duration for one in loaded.values()) / 1e9 == 137
+    assert len(set(SEEDS.values())) == len(SEEDS)
+    assert not {"orders", "calibration"} & {topic for one in loaded.values() for topic in one.topics}
