@@ -9,7 +9,20 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from eventdrill.errors import INTERRUPTED, SAYS_NOTHING, WRONG_INPUT, exit_code_of
-from eventdrill.verbs import calibrate, check, cluster, demo, drive, explain, init, report, schema, simulate, verify
+from eventdrill.verbs import (
+    calibrate,
+    check,
+    cluster,
+    demo,
+    drive,
+    explain,
+    init,
+    report,
+    schema,
+    simulate,
+    slo,
+    verify,
+)
 from eventdrill.verbs import list as list_verb
 
 
@@ -82,7 +95,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-_VERBS: tuple[Any, ...] = (demo, init, list_verb, check, schema, simulate, drive, verify, calibrate, report, explain)
+_VERBS: tuple[Any, ...] = (
+    demo,
+    init,
+    list_verb,
+    check,
+    schema,
+    simulate,
+    drive,
+    verify,
+    calibrate,
+    report,
+    explain,
+    slo,
+)
 for _module in _VERBS:
     _add(app, _module.NAME, _module.verb, _module.EXAMPLE)
 _cluster = typer.Typer(

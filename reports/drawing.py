@@ -172,6 +172,19 @@ def time_axis(axis: Axes, canvas: Canvas, end_ns: int) -> None:
     axis.tick_params(length=0)
 
 
+_LONG_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+
+
+def long_time_axis(axis: Axes, canvas: Canvas, end_s: float) -> None:
+    """Put time from the start on the x axis in the largest unit of which there are several: seconds up to days."""
+    scale, unit = next(((size, word) for size, word in _LONG_UNITS if end_s >= 3 * size), (1, "s"))
+    axis.set_xlim(0, end_s)
+    ticks = MaxNLocator(canvas.ticks, steps=[1, 2, 5, 10], integer=True).tick_values(0, end_s / scale)
+    axis.set_xticks([tick * scale for tick in ticks if 0 <= tick * scale <= end_s])
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x / scale:g} {unit}"))
+    axis.tick_params(length=0)
+
+
 def duration_axis(axis: Any) -> None:
     """Make an axis logarithmic, with times in words: 1 ms, 10 ms, 1 s."""
     axis.set_major_locator(LogLocator(base=10, numticks=12))

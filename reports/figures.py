@@ -6,13 +6,25 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from reports.drawing import LIMIT, PREDICTED, RUNS, Canvas, Drawing, Key, count_axis, draw, mark_faults, time_axis
+from reports.drawing import (
+    LIMIT,
+    MUTED,
+    PREDICTED,
+    RUNS,
+    Canvas,
+    Drawing,
+    Key,
+    count_axis,
+    draw,
+    mark_faults,
+    time_axis,
+)
 from reports.figure_parts import Line, Panel, during, end_ns, fault_keys, joined, lines_of, time_words
 from reports.latency_figures import latency_distribution, latency_over_time, shows_seconds
 from reports.slo import ObjectiveReport
 from reports.traces import LAG_STEP_NS, Band, Trace
 from reports.words import count_text, percent
-from rundata.tables import FaultRecord
+from rundata.tables import FaultRecord, Incident
 from scenarios.quantities import SECOND
 from scenarios.schema import Scenario
 
@@ -223,6 +235,7 @@ def budget_burn(
     scenario: Scenario,
     *,
     predicted: bool,
+    incidents: Sequence[Incident] = (),
 ) -> Drawing | None:
     """Draw how many times faster than allowed each objective's budget burned; None where nothing ever did."""
     names = [name for name in scenario.objectives if any(_burns(reports.get(name)) for _, reports in runs)]
@@ -242,9 +255,12 @@ def budget_burn(
             time_axis(axis, canvas, scenario.duration)
             count_axis(axis)
             mark_faults(axis, faults)
+            for second in sorted({incident.time_ns // SECOND for incident in incidents}):
+                axis.axvline(second, ymax=0.06, color=MUTED, linewidth=1)
 
         return draw_panel
 
+    happened = [Key("incident", MUTED, "thin")] if incidents else []
     keys = [
         Key(label, colours[number % len(colours)], "dashed" if predicted and number == 0 else "line")
         for number, (label, _) in enumerate(runs)
@@ -259,7 +275,7 @@ def budget_burn(
         alt="How many times faster than allowed the error budget burned, every 5 seconds, by " + joined(names) + ".",
         caption=f"At 1 a budget lasts exactly its period. The fastest 5 seconds ({label}, {worst}) burned {burn:.3g} times that; "
         "a burn that high is harmless only because it ends.",
-        legend=[*keys, Key("allowed", LIMIT, "dotted"), *fault_keys(faults)],
+        legend=[*keys, Key("allowed", LIMIT, "dotted"), *fault_keys(faults), *happened],
         height=0.85,
         share_y=False,
     )

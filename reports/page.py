@@ -1,12 +1,8 @@
 """Writes the page that people read: one HTML file without outside references, from runs and what was made of them."""
 
-import importlib.metadata
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from reports.agreement import Verdict
 from reports.capacity import Capacity
@@ -14,6 +10,7 @@ from reports.contents import Contents, contents
 from reports.figures import all_figures, budget_burn, lines_of
 from reports.incidents import story
 from reports.record import Coverage, coverage_rows, record_sentence
+from reports.rendering import environment, version
 from reports.sections import badges, costs, head, held, judged, made_of, ran, tried
 from reports.sources import sources_sentence
 from reports.traces import Band
@@ -60,18 +57,7 @@ def write_page(
 
 def render(contents: Contents) -> str:
     """Return the page as HTML."""
-    return _environment().get_template("page.html").render(_context(contents))
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("reports", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    return environment().get_template("page.html").render(_context(contents))
 
 
 def _context(contents: Contents) -> dict[str, Any]:
@@ -116,7 +102,7 @@ def _context(contents: Contents) -> dict[str, Any]:
         "profile_name": contents.profile.profile if contents.profile else "",
         "scenario_text": scenario_text(contents.scenario),
         "limits": ran.limits(contents),
-        "version": _version(),
+        "version": version(),
     }
     return {**context, "sections": _sections(context)}
 
@@ -163,10 +149,3 @@ def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("limits", "Limits", True),
     ]
     return [(id_, name) for id_, name, shown in named if shown]
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("eventdrill")
-    except importlib.metadata.PackageNotFoundError:
-        return "(not installed)"

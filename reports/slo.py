@@ -228,7 +228,7 @@ def _spent_by(run: RunData, objective: Objective, events: JudgedEvents, budget: 
     What a group gave up is set apart, unless the fault is the one that made events fail. What no fault explains goes to the latest
     incident of the ten seconds before.
     """
-    incidents = _incidents(run)
+    incidents = costly_incidents(run)
     owners = [*fault_labels(run.faults), *dict.fromkeys(_incident_label(one) for one in incidents), GIVEN_UP, NO_FAULT]
     given = events.given_up
     owner = np.where(given, len(owners) - 2, len(owners) - 1)
@@ -245,7 +245,7 @@ def _spent_by(run: RunData, objective: Objective, events: JudgedEvents, budget: 
     return tuple(one for one in spent if one.bad or one.fault in always)
 
 
-def _incidents(run: RunData) -> list[Incident]:
+def costly_incidents(run: RunData) -> list[Incident]:
     """Return the incidents that can cost something, in the order of time; those before the load's begin are part of the start."""
     found = [one for one in run.incidents if one.kind in _OWNING_INCIDENTS and one.time_ns > 0]
     return sorted(found, key=lambda one: one.time_ns)

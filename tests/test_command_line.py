@@ -23,7 +23,7 @@ producers: {shop: {topic: orders, arrivals: 50/s, key: {uniform: 20}}}
 groups: {fulfilment: {topics: [orders], work: 1ms}}
 expect: [lost == 0]
 """
-VERBS = ("demo", "init", "list", "check", "schema", "simulate", "drive", "verify", "calibrate", "report")
+VERBS = ("demo", "init", "list", "check", "schema", "simulate", "drive", "verify", "calibrate", "report", "slo")
 
 Ran = Any  # typer hides the type of its runner's result
 Run = Callable[..., Ran]
