@@ -88,7 +88,12 @@ class Names:
             processes=tuple(f"{name}/{number}" for name, count in entities for number in range(1, count + 1)),
             groups=tuple(scenario.groups),
             topics=tuple(scenario.topics),
-            event_types=tuple(dict.fromkeys(p.event or name for name, p in scenario.producers.items())),
+            event_types=tuple(
+                dict.fromkeys(
+                    [p.event or name for name, p in scenario.producers.items()]
+                    + [e.event or e.topic for group in scenario.groups.values() for e in group.emits]
+                )
+            ),
         )
 
 

@@ -188,7 +188,19 @@ def consumer_defaults(group: Group) -> dict[str, Value]:
 
 def producer_settings(scenario: Scenario, producer: str) -> ProducerSettings:
     """Return how a producer's client sends, with its own defaults filled in."""
-    what = scenario.producers[producer]
+    return _sending(scenario.producers[producer])
+
+
+def settings_of_emits(scenario: Scenario, group: str, emit: int) -> ProducerSettings:
+    """Return how the members of a group send what they emit: with the group's own client."""
+    what, emits = scenario.groups[group], scenario.groups[group].emits[emit]
+    sends = Producer.model_construct(
+        topic=emits.topic, arrivals=(), client=what.client, version=what.version, settings=emits.settings
+    )
+    return _sending(sends)
+
+
+def _sending(what: Producer) -> ProducerSettings:
     given = common_names(what.settings)
     all_settings = {**producer_defaults(what), **given}
     acks = acks_of(all_settings["acks"])

@@ -1,19 +1,21 @@
 """Builds the world of a run from its plan and random inputs, and lets its arrays grow when the kernel runs short."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rundata.tables import Names
-from scenarios.clients import consumer_settings, producer_settings
+from scenarios.clients import ProducerSettings, consumer_settings, producer_settings
+from scenarios.derived import Derived
 from scenarios.faults import FailingWork, SlowWork
 from scenarios.partitioners import librdkafka_partition
 from scenarios.plan import CLIENT_CHOOSES, Plan
 from scenarios.schema import CollectReads, EveryCommit, Failures
 from sim import world as at
 from sim.draws import Draws, Values
+from sim.emitters import Emitter, emitters
 from sim.world import NEVER, NONE, Ints, World
 
 _FIRST_DRAWS = 1024
@@ -31,24 +33,26 @@ _ACKS = {"0": at.ACKS_0, "1": at.ACKS_1, "all": at.ACKS_ALL}
 class Supply:
     """The random inputs as the kernel takes them: arrays that are drawn further when they run out."""
 
-    def __init__(self, draws: Draws, processes: int, members: int, brokers: int) -> None:
+    def __init__(self, draws: Draws, processes: int, members: int, brokers: int, emitters: tuple[Emitter, ...]) -> None:
         codes = range(processes, processes + members)
+        senders = [*range(processes), *([*codes, *(emitter.code for emitter in emitters)] if emitters else [])]
         self._draws, self._brokers = draws, range(1, brokers + 1)
-        self._processes, self._members = range(processes), codes
         self._sources: dict[str, list[list[Values]]] = {
-            "produce": self._per_broker(self._processes, draws.produce),
-            "leader": self._per_broker(self._processes, draws.leader),
-            "acknowledge": self._per_broker(self._processes, draws.acknowledge),
-            "retry": [[draws.retry(code)] for code in self._processes],
+            "produce": self._per_broker(senders, draws.produce),
+            "leader": self._per_broker(senders, draws.leader),
+            "acknowledge": self._per_broker(senders, draws.acknowledge),
+            "retry": [[draws.retry(code)] for code in senders],
             "fetch": self._per_broker(codes, draws.fetch),
             "turnaround": self._per_broker(codes, draws.turnaround),
             "wake": [[draws.wake(code)] for code in codes],
             "overshoot": [[draws.overshoot(code)] for code in codes],
             "commit_time": [[draws.commit(code)] for code in codes],
             "dead_letter": [[draws.dead_letter(code)] for code in codes],
+            "emit_send": [[draws.send(emitter.code)] for emitter in emitters],
+            "emit_sticky": [[draws.sticky(emitter.code, draws.partitions_of(emitter.topic))] for emitter in emitters],
         }
 
-    def _per_broker(self, codes: range, of: Callable[[int, int], Values]) -> list[list[Values]]:
+    def _per_broker(self, codes: Sequence[int], of: Callable[[int, int], Values]) -> list[list[Values]]:
         return [[of(code, broker) for broker in self._brokers] for code in codes]
 
     def array(self, name: str, count: int) -> Ints:
@@ -73,7 +77,8 @@ class Builder:
         self.users = sum(topic.partitions for topic in plan.scenario.topics.values())
         self.processes = sum(producer.count for producer in plan.scenario.producers.values())
         self.members = sum(group.members for group in plan.scenario.groups.values())
-        self.supply = Supply(draws, self.processes, self.members, self.brokers)
+        self.emitters, self.derived = emitters(plan.scenario), Derived(plan)
+        self.supply = Supply(draws, self.processes, self.members, self.brokers, self.emitters)
         first_of_topic = [places[f"{topic}/0"] for topic in plan.topics]
         self.first_place = np.asarray(first_of_topic, np.int64)
         self.partition = self._partitions()
@@ -89,19 +94,27 @@ class Builder:
         proc, proc_events, sticky, handed = self._producers()
         event = np.full((count, at.N_EVENT), NONE, np.int64)
         event[:, at.HANDED], event[:, at.SIZE], event[:, at.PART] = handed, plan.size_bytes, self.partition
-        event[:, at.SENT_ENDED], event[:, at.GIVEN_UP] = NEVER, 0
+        event[:, at.SENT_ENDED], event[:, at.GIVEN_UP], event[:, at.IDENTITY] = NEVER, 0, np.arange(count)
+        identity = np.zeros((count, at.N_IDENTITY), np.int64)
+        identity[:, at.V_ID], identity[:, at.V_SIZE], identity[:, at.V_PART] = (
+            np.arange(count),
+            plan.size_bytes,
+            self.partition,
+        )
         capacity = self._log_capacity()
         scalars = np.zeros(at.N_SCALARS, np.int64)
         scalars[[at.CHANCE, at.SEED, at.OPEN]] = self.chance, plan.seed, count
+        scalars[[at.SENDINGS, at.PRODUCERS, at.FIRST_EMITTING]] = count, self.processes, self.processes + self.members
         group, backoff = self._groups()
         largest = int(max([*group[:, at.MAX_POLL], *group[:, at.COLLECT_EVENTS]], default=1))
         scalars[at.MOST] = largest
         part = np.zeros((parts, at.N_PART), np.int64)
         part[:, [at.LAST_REQ, at.PENDING]] = NONE
-        conn = np.full((self.processes, self.brokers + 1, at.N_CONN), NONE, np.int64)
+        senders = len(proc)
+        conn = np.full((senders, self.brokers + 1, at.N_CONN), NONE, np.int64)
         conn[:, :, [at.C_SERVED, at.C_LAST_ANSWER, at.C_UNANSWERED, at.C_FAILURES, at.C_DRAIN]] = 0
         conn[:, :, at.C_TIMEOUT] = NEVER
-        queue = np.zeros((self.processes, self.users, at.N_QUEUE), np.int64)
+        queue = np.zeros((senders, self.users, at.N_QUEUE), np.int64)
         queue[:, :, [at.Q_HEAD, at.Q_TAIL]] = NONE
         slow, factor = self._intervals(SlowWork)
         fail, share = self._intervals(FailingWork)
@@ -118,16 +131,21 @@ class Builder:
             request=np.zeros((max(1024, count), at.N_REQ), np.int64),
             part=part,
             log=np.zeros((self.users, capacity, at.N_LOG), np.int64),
-            knows=np.zeros((self.processes + self.members, parts), np.int64),
+            knows=np.zeros((self.processes + self.members + len(self.emitters), parts), np.int64),
             group=group,
             reads=self._reads(parts),
             committed=np.zeros((groups, self.users), np.int64),
+            latest=np.zeros((groups, self.users), np.int64),
+            left=np.zeros((groups, self.users, capacity), np.int16),
+            identity=identity,
+            child_first=np.full((groups, count), NONE, np.int64),
+            child_count=np.zeros((groups, count), np.int64),
             closed=np.zeros((groups, self.users, capacity), np.uint8),
             deliveries=np.zeros((groups, count), np.int64),
             work=self._of_groups(plan.work_ns, np.dtype(np.int64)),
             failing=self._failing(),
             backoff=backoff,
-            dead_letter_part=self._dead_letter_parts(),
+            dead_letter_part=self._dead_letter_parts_of(list(range(count))),
             slow=slow,
             slow_factor=factor,
             fail=fail,
@@ -173,23 +191,38 @@ class Builder:
                     choices.append(np.zeros(len(own), np.int64))
                 own_events.append(own)
                 row = proc[process]
-                row[at.LINGER], row[at.BATCH_BYTES] = settings.linger_ns, settings.batch_bytes
-                row[at.BATCH_EVENTS] = settings.batch_events
-                row[at.DELIVERY_NS], row[at.REQUEST_NS] = settings.delivery_timeout_ns, settings.request_timeout_ns
-                row[at.JAVA], row[at.REQUEST_BYTES] = producer.client == "java", settings.request_bytes
-                row[at.BUFFER_EVENTS], row[at.BUFFER_BYTES] = settings.buffer_events, settings.buffer_bytes
-                row[at.MAX_BLOCK_NS] = NONE if settings.max_block_ns is None else settings.max_block_ns
-                row[at.BLOCKED_UNTIL] = NONE
-                row[at.ACKS_NS] = settings.acks_timeout_ns
-                row[at.BACKOFF_NS], row[at.MOST_BACKOFF_NS] = settings.retry_backoff_ns, settings.retry_backoff_max_ns
-                row[at.IN_FLIGHT] = NONE if settings.in_flight is None else settings.in_flight
-                row[at.ACKS], row[at.IDEMPOTENT] = _ACKS[settings.acks], settings.idempotence
-                row[at.FIRST_PART], row[at.PARTS] = self.places[f"{producer.topic}/0"], partitions
+                self._set_client(row, settings, producer.topic, producer.client)
                 row[at.FIRST_EVENT] = row[at.NEXT_EVENT] = row[at.EXPIRES] = first
                 row[at.LAST_EVENT] = first = first + len(own)
-                row[at.UNTIL] = -1
                 process += 1
+        if self.emitters:
+            proc = np.concatenate([proc, np.zeros((self.members, at.N_PROC), np.int64), self._emitting()])
         return proc, np.concatenate(own_events), np.concatenate(choices), handed
+
+    def _set_client(self, row: Ints, settings: ProducerSettings, topic: str, client: str) -> None:
+        """Set how a client sends."""
+        row[at.JAVA], row[at.REQUEST_BYTES] = client == "java", settings.request_bytes
+        row[at.BUFFER_EVENTS], row[at.BUFFER_BYTES] = settings.buffer_events, settings.buffer_bytes
+        row[at.MAX_BLOCK_NS] = NONE if settings.max_block_ns is None else settings.max_block_ns
+        row[at.BLOCKED_UNTIL] = NONE
+        row[at.LINGER], row[at.BATCH_BYTES] = settings.linger_ns, settings.batch_bytes
+        row[at.BATCH_EVENTS] = settings.batch_events
+        row[at.DELIVERY_NS], row[at.REQUEST_NS] = settings.delivery_timeout_ns, settings.request_timeout_ns
+        row[at.ACKS_NS] = settings.acks_timeout_ns
+        row[at.BACKOFF_NS], row[at.MOST_BACKOFF_NS] = settings.retry_backoff_ns, settings.retry_backoff_max_ns
+        row[at.IN_FLIGHT] = NONE if settings.in_flight is None else settings.in_flight
+        row[at.ACKS], row[at.IDEMPOTENT] = _ACKS[settings.acks], settings.idempotence
+        row[at.FIRST_PART], row[at.PARTS] = self.places[f"{topic}/0"], self.draws.partitions_of(topic)
+        row[at.UNTIL] = -1
+
+    def _emitting(self) -> Ints:
+        """Return the rows of the clients with which members send what they emit."""
+        rows = np.zeros((len(self.emitters), at.N_PROC), np.int64)
+        for row, emitter in zip(rows, self.emitters, strict=True):
+            self._set_client(row, emitter.settings, emitter.topic, self.plan.scenario.groups[emitter.group].client)
+            row[at.P_MEMBER], row[at.P_EMIT] = emitter.member - self.processes, emitter.emit
+            row[at.FIRST_EVENT] = len(self.plan)
+        return rows
 
     def _log_capacity(self) -> int:
         """Return room for all events of the fullest partition, and some that come twice; the kernel asks for more."""
@@ -206,6 +239,7 @@ class Builder:
             settings, row = consumer_settings(scenario, name), group[code]
             row[at.MAX_POLL], row[at.COORDINATOR] = settings.max_poll_records, self.coordinators[code]
             row[at.POLL_INTERVAL] = settings.max_poll_interval_ns
+            row[at.EMITS] = len(what.emits)
             match what.commit:
                 case EveryCommit(every=interval_ns):
                     row[at.MODE], row[at.INTERVAL] = at.EVERY, interval_ns
@@ -243,14 +277,18 @@ class Builder:
         return np.array(rows, dtype).reshape(len(rows), len(self.plan)).astype(np.int64)
 
     def _failing(self) -> NDArray[np.int16]:
-        failing = self._of_groups(self.plan.failing_tries, np.dtype(np.int16)).astype(np.int16)
-        failing[:, self.plan.poison] = _ALWAYS_FAILS
+        return self._failing_of(np.arange(len(self.plan), dtype=np.int64))
+
+    def _failing_of(self, ids: Ints) -> NDArray[np.int16]:
+        rows = [self.derived.failing_tries(name, ids) for name in self.names.groups]
+        failing = np.array(rows, np.int16).reshape(len(rows), len(ids))
+        failing[:, self.derived.poison(ids)] = _ALWAYS_FAILS
         return failing
 
-    def _dead_letter_parts(self) -> NDArray[np.int32]:
+    def _dead_letter_parts_of(self, ids: list[int]) -> NDArray[np.int32]:
         """Return where each group's dead letter of each event goes: by key as librdkafka does, else by event."""
         plan = self.plan
-        found = np.zeros((len(self.names.groups), len(plan)), np.int32)
+        found = np.zeros((len(self.names.groups), len(ids)), np.int32)
         for code, what in enumerate(plan.scenario.groups.values()):
             topic = what.topic_of_dead_letters
             if topic is None:
@@ -259,10 +297,10 @@ class Builder:
             if partitions == 1:
                 found[code] = first
                 continue
-            keys = [plan.key_text(event) for event in range(len(plan))]
+            keys = [(event, self.derived.key_text(event)) for event in ids]
             found[code] = [
                 first + (event % partitions if key is None else librdkafka_partition(key.encode(), partitions))
-                for event, key in enumerate(keys)
+                for event, key in keys
             ]
         return found
 
@@ -285,6 +323,8 @@ class Builder:
         rows[:, [at.POLL_AT, at.LATE_AT, at.LATE_TIMER]] = NEVER
         rows[:, at.LAST_COMMIT] = NONE
         rows[:, at.FIRST_WORKER] = np.arange(self.members)
+        for emitter in reversed(self.emitters):
+            rows[emitter.member - self.processes, at.FIRST_EMITTER] = emitter.code
         return rows
 
     def _worker_rows(self) -> Ints:
@@ -311,7 +351,9 @@ class Builder:
             case 6:
                 return self._supplied(world, "produce", "leader", "acknowledge")
             case 7:
-                return world._replace(log=_doubled(world.log, 1), closed=_doubled(world.closed, 2))
+                return world._replace(
+                    log=_doubled(world.log, 1), closed=_doubled(world.closed, 2), left=_doubled(world.left, 2)
+                )
             case 8:
                 return self._supplied(world, "fetch", "turnaround")
             case 9:
@@ -324,10 +366,53 @@ class Builder:
                 return self._supplied(world, "commit_time")
             case 13:
                 return world._replace(hand=_doubled(world.hand, 1))
+            case 14:
+                return self._supplied(world, "emit_send")
+            case 15:
+                return self._with_children(world)
+            case 16:
+                return world._replace(event=_doubled(world.event))
+            case 17:
+                return self._supplied(world, "emit_sticky")
             case 30:
                 return self._supplied(world, "retry")
             case other:
                 raise AssertionError(f"the kernel wants {other}, which nothing provides")
+
+    def _with_children(self, world: World) -> World:
+        """Return the world with all events that effects of those known so far can emit."""
+        known, derived, groups = world.identity[:, at.V_ID], self.derived, self.plan.scenario.groups
+        first, count = world.child_first.copy(), world.child_count.copy()
+        children: list[list[int]] = []
+        total = len(known)
+        for code, (name, what) in enumerate(groups.items()):
+            for v in np.flatnonzero(first[code] == NONE).tolist() if what.emits else ():
+                own = derived.children(int(known[v]), name)
+                first[code, v], count[code, v] = total, len(own)
+                total += len(own)
+                children.append(own)
+        ids = np.array([child for own in children for child in own], np.int64)
+        more = np.zeros((len(ids), at.N_IDENTITY), np.int64)
+        more[:, at.V_ID], more[:, at.V_SIZE] = ids, derived.size_bytes(ids)
+        more[:, at.V_EMIT] = np.array([place.emit for place in derived.places], np.int64)[derived.place_of(ids)]
+        more[:, at.V_PART] = [self._partition_of_emitted(child) for child in ids.tolist()]
+        return world._replace(
+            identity=np.concatenate([world.identity, more]),
+            child_first=_wider(first, len(ids), NONE),
+            child_count=_wider(count, len(ids), 0),
+            deliveries=_wider(world.deliveries, len(ids), 0),
+            work=np.concatenate([world.work, [derived.work_ns(name, ids) for name in groups]], axis=1),
+            failing=np.concatenate([world.failing, self._failing_of(ids)], axis=1),
+            dead_letter_part=np.concatenate([world.dead_letter_part, self._dead_letter_parts_of(ids.tolist())], axis=1),
+        )
+
+    def _partition_of_emitted(self, child: int) -> int:
+        topic = self.plan.topics[int(self.derived.topic_of(np.array([child]))[0])]
+        partitions, first = self.draws.partitions_of(topic), self.places[f"{topic}/0"]
+        key = self.derived.key_text(child)
+        if key is None:
+            return first if partitions == 1 else NONE
+        return first + librdkafka_partition(key.encode(), partitions)
 
     def _supplied(self, world: World, *names: str) -> World:
         more: dict[str, Any] = {name: self.supply.array(name, 2 * getattr(world, name).shape[-1]) for name in names}
@@ -336,12 +421,17 @@ class Builder:
 
 _SUPPLIED = (
     "produce", "leader", "acknowledge", "retry", "fetch", "turnaround", "wake", "overshoot", "commit_time", "dead_letter",
+    "emit_send", "emit_sticky",
 )  # fmt: skip
 
 
 def kernel_push(world: World, time_ns: int, process: int, number: int) -> None:
     """Expect a process's first event."""
     at.push(world, time_ns, at.HAND_OVER, process, 0, at.ON_HAND_OVER, process, number, 0)
+
+
+def _wider(array: NDArray[Any], more: int, value: int) -> NDArray[Any]:
+    return np.concatenate([array, np.full((len(array), more), value, array.dtype)], axis=1)
 
 
 def _doubled(array: NDArray[Any], axis: int = 0) -> NDArray[Any]:

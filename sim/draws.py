@@ -13,6 +13,7 @@ from scenarios.plan import Plan
 from scenarios.profiles import Measured, Profile
 from scenarios.quantities import MILLISECOND, SECOND
 from scenarios.streams import hashed_uniforms, stream, uniforms
+from sim.emitters import emitters
 from sim.observed import NOTHING_OBSERVED, Observed
 
 Ints = NDArray[np.int64]
@@ -112,6 +113,8 @@ class Draws:
         self._seed = seed
         self._chance = chance
         self._names = Names.of(plan.scenario)
+        self._entities = (*self._names.processes, *(emitter.name for emitter in emitters(plan.scenario)))
+        """Processes, members, and members' emitting clients."""
         self._row = cache(self._make_row)
         self._discovered: dict[tuple[int, str], dict[str, int]] = {}
         for (fault, name, partition), at_ns in observed.discovered_ns.items():
@@ -124,7 +127,7 @@ class Draws:
 
     def send(self, process: int) -> Values:
         """Intended time to the client's call, by the process's events."""
-        name = self._names.processes[process]
+        name = self._entities[process]
         given = self.observed.send_ns.get(name)
         return (
             Values(None, self.profile.send.quantile_ns, given=given)
@@ -134,19 +137,21 @@ class Draws:
 
     def produce(self, process: int, broker: int) -> Values:
         """How long a request occupies the connection before scaling, by the connection's requests."""
-        return self._row(
-            self._names.processes[process], f"produce at broker {broker}", self._loaded(self.profile.produce)
-        )
+        return self._row(self._entities[process], f"produce at broker {broker}", self._loaded(self.profile.produce))
 
     def leader(self, process: int, broker: int) -> Values:
         """The part of it until the leader has appended."""
         return self._row(
-            self._names.processes[process], f"leader at broker {broker}", self._loaded(self.profile.produce_leader)
+            self._entities[process], f"leader at broker {broker}", self._loaded(self.profile.produce_leader)
         )
 
     def acknowledge(self, process: int, broker: int) -> Values:
         """Response on the broker to the acknowledgement in the client."""
-        return self._row(self._names.processes[process], f"acknowledge at broker {broker}", self.profile.acknowledge)
+        return self._row(self._entities[process], f"acknowledge at broker {broker}", self.profile.acknowledge)
+
+    def partitions_of(self, topic: str) -> int:
+        """Return how many partitions a topic has."""
+        return self.plan.scenario.topics[topic].partitions
 
     def sticky(self, process: int, partitions: int) -> Values:
         """Partitions that the client chooses for events without keys, one after another."""
@@ -154,12 +159,12 @@ class Draws:
         def invert(u: Floats) -> Ints:
             return np.minimum((u * partitions).astype(np.int64), partitions - 1)
 
-        name = self._names.processes[process]
+        name = self._entities[process]
         return Values(lambda: self._stream("entity", name, "sticky partition"), invert)
 
     def retry(self, process: int) -> Values:
         """Length of a wait before a retry, in millionths of the nominal one, by the waits of the process."""
-        name = self._names.processes[process]
+        name = self._entities[process]
         fresh = (lambda: self._stream("entity", name, "retry")) if self._random_phases else None
         return Values(fresh, lambda u: _whole(u, *RETRY_JITTER), 1_000_000)
 
@@ -167,31 +172,31 @@ class Draws:
 
     def fetch(self, member: int, broker: int) -> Values:
         """Visible at the broker to the member's queue, by the fetches of that member there."""
-        return self._row(self._names.processes[member], f"fetch at broker {broker}", self._loaded(self.profile.fetch))
+        return self._row(self._entities[member], f"fetch at broker {broker}", self._loaded(self.profile.fetch))
 
     def turnaround(self, member: int, broker: int) -> Values:
         """Records in the queue to the next fetch parked at the broker, by the fetches of that member there."""
-        return self._row(self._names.processes[member], f"turnaround at broker {broker}", self.profile.fetch_turnaround)
+        return self._row(self._entities[member], f"turnaround at broker {broker}", self.profile.fetch_turnaround)
 
     def wake(self, member: int) -> Values:
         """Record in the queue to the poll's return, by the times that the idle member woke."""
-        return self._row(self._names.processes[member], "wake", self.profile.wake)
+        return self._row(self._entities[member], "wake", self.profile.wake)
 
     def overshoot(self, member: int) -> Values:
         """Planned end of a try to its recorded end, by the member's tries."""
-        return self._row(self._names.processes[member], "overshoot", self.profile.overshoot)
+        return self._row(self._entities[member], "overshoot", self.profile.overshoot)
 
     def commit(self, member: int) -> Values:
         """Length of an offset commit, by the member's commits."""
-        return self._row(self._names.processes[member], "commit", self.profile.commit)
+        return self._row(self._entities[member], "commit", self.profile.commit)
 
     def dead_letter(self, member: int) -> Values:
         """Length of a dead letter's produce request, acknowledgement included, by the member's dead letters."""
-        return self._row(self._names.processes[member], "dead letter", self._loaded(self.profile.produce))
+        return self._row(self._entities[member], "dead letter", self._loaded(self.profile.produce))
 
     def learn(self, member: int, interval_ns: int) -> Values:
         """Begin of a rebalance to the member's next heartbeat, which tells it, by the rebalances of its group."""
-        name = self._names.processes[member]
+        name = self._entities[member]
         fresh = (lambda: self._stream("entity", name, "learn")) if self._random_phases else None
         return Values(fresh, lambda u: _whole(u, 0, interval_ns))
 
@@ -242,7 +247,7 @@ class Draws:
 
     def discovered_ns(self, entity: int, fault: int, partition: str) -> int:
         """When a process or member turns to the new leader of a partition; drawn, it is one instant for all of them."""
-        name = self._names.processes[entity]
+        name = self._entities[entity]
         given = self._discovered.get((fault, name))
         if given:
             return max(given.get(partition, min(given.values())), self.elected_ns(fault))
@@ -260,7 +265,7 @@ class Draws:
 
     def moved_ns(self, entity: int, check: int) -> int:
         """How long a process or member takes to turn to the preferred leaders of the n-th check."""
-        return self._refused_ns(self._names.processes[entity], f"discovery after leader check {check}")
+        return self._refused_ns(self._entities[entity], f"discovery after leader check {check}")
 
     def _refused_ns(self, name: str, purpose: str) -> int:
         """How long a client takes from a leader's refusal to the new leader."""
@@ -290,7 +295,7 @@ class Draws:
 
     def session_expired_ns(self, member: int, fault: int, session_ns: int, heartbeat_ns: int) -> int:
         """When the coordinator gives a crashed member up: a session after its last heartbeat."""
-        name = self._names.processes[member]
+        name = self._entities[member]
         given = self.observed.session_expired_ns.get((fault, name))
         if given is not None:
             return given

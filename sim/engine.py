@@ -3,7 +3,7 @@
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, cached_property
 from typing import Literal
 
 import numpy as np
@@ -240,54 +240,79 @@ class _Run:
         return rows.take(order, axis=0).view(OPERATION)[:, 0]
 
     def _sends(self, end_ns: int) -> NDArray[np.void]:
-        plan, event = self.plan, self.system.world.event
-        events = np.flatnonzero(event[:, at.CALLED_NS] != NONE)
-        rows = new_operations(len(events))
-        own = event[events]
-        processes = [
-            self.system.names.processes.index(f"{name}/{number}")
-            for name, producer in plan.scenario.producers.items()
-            for number in range(1, producer.count + 1)
-        ]
-        first_process = np.concatenate([[0], np.cumsum([p.count for p in plan.scenario.producers.values()])])
-        code = np.asarray(processes, np.int64)[first_process[plan.producer[events]] + plan.process[events] - 1]
-        types = [
-            self.system.names.event_types.index(producer.event or name)
-            for name, producer in plan.scenario.producers.items()
-        ]
+        world = self.system.world
+        event = world.event[: int(world.scalars[at.SENDINGS])]
+        own = event[event[:, at.CALLED_NS] != NONE]
+        rows = new_operations(len(own))
         part = np.where(own[:, at.SENT_PART] == NONE, own[:, at.PART], own[:, at.SENT_PART])
-        topic, number = plan.topic[events], self._topic_and_number(part)[1]
+        topic, number = self._topic_and_number(part)
+        unsent = topic == NONE
+        topic[unsent] = self.plan.topic[own[unsent, at.IDENTITY]]
         answered = own[:, at.SENT_ENDED] != NEVER
-        rows["kind"], rows["event_id"], rows["root_id"] = Kind.send, events, events
-        rows["key"], rows["intended_ns"] = plan.key[events], plan.intended_ns[events]
+        rows["kind"] = Kind.send
+        self._tell_events(rows, own[:, at.IDENTITY])
         rows["started_ns"], rows["ended_ns"] = own[:, at.CALLED_NS], own[:, at.SENT_ENDED]
         rows["offset"], rows["topic"], rows["partition"] = own[:, at.SENT_OFFSET], topic, number
-        rows["process"], rows["attempt"] = code, 1
-        rows["event_type"] = np.asarray(types, np.int16)[plan.producer[events]]
+        rows["process"], rows["attempt"] = self._senders(own), 1
+        emitted = own[:, at.INTENDED] != NONE
+        rows["intended_ns"][emitted] = own[emitted, at.INTENDED]
         ok = answered & (own[:, at.GIVEN_UP] == 0)
         refused = own[:, at.GIVEN_UP] == at.REFUSED
         rows["outcome"] = np.select([ok, refused], [Outcome.ok, Outcome.failed], Outcome.unknown)
         return rows
 
+    def _senders(self, sendings: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the code of whoever sent: a producer's process, or a member."""
+        plan, code = self.plan, sendings[:, at.E_MEMBER] + self.builder.processes
+        planned = sendings[:, at.E_MEMBER] == NONE
+        first = np.concatenate([[0], np.cumsum([p.count for p in plan.scenario.producers.values()])])
+        events = sendings[planned, at.IDENTITY]
+        code[planned] = first[plan.producer[events]] + plan.process[events] - 1
+        return code
+
+    def _tell_events(self, rows: NDArray[np.void], identities: NDArray[np.int64]) -> None:
+        """Fill in what follows from the event of each row."""
+        for name, values in self._events.items():
+            rows[name] = values[identities]
+
+    @cached_property
+    def _events(self) -> dict[str, NDArray[np.int64]]:
+        """Columns of operations by event: planned ones first, then those that could be emitted."""
+        plan, world, derived = self.plan, self.system.world, self.builder.derived
+        scenario, types = plan.scenario, self.system.names.event_types
+        ids, planned = world.identity[:, at.V_ID], len(plan)
+        intended = np.concatenate([plan.intended_ns, np.full(len(ids) - planned, NEVER)])
+        emitted = world.event[planned : int(world.scalars[at.SENDINGS])]
+        np.minimum.at(intended, emitted[:, at.IDENTITY], emitted[:, at.INTENDED])
+        of_producer = np.array([types.index(p.event or name) for name, p in scenario.producers.items()], np.int64)
+        emits = [scenario.groups[place.group].emits[place.emit] for place in derived.places]
+        of_place = np.array([types.index(what.event or what.topic) for what in emits], np.int64)
+        return {
+            "event_id": ids,
+            "root_id": derived.root_of(ids),
+            "cause_id": derived.cause_of(ids),
+            "key": derived.key_of(ids),
+            "intended_ns": intended,
+            "event_type": np.concatenate([of_producer[plan.producer], of_place[derived.place_of(ids[planned:])]]),
+        }
+
     def _members_rows(self) -> NDArray[np.void]:
-        plan, world = self.plan, self.system.world
+        world = self.system.world
         found = world.rows[: int(world.scalars[at.ROWS])]
         found = found[found[:, at.O_VALID] == 1]
         rows = new_operations(len(found))
         event = found[:, at.O_EVENT]
         topic, number = self._topic_and_number(found[:, at.O_PART])
         rows["kind"], rows["process"], rows["group"] = found[:, at.O_KIND], found[:, at.O_PROCESS], found[:, at.O_GROUP]
-        rows["event_id"], rows["root_id"] = event, event
         rows["topic"], rows["partition"], rows["offset"] = topic, number, found[:, at.O_OFFSET]
         rows["started_ns"], rows["ended_ns"] = found[:, at.O_STARTED], found[:, at.O_ENDED]
         rows["attempt"], rows["poll_id"] = np.minimum(found[:, at.O_ATTEMPT], MOST_ATTEMPTS), found[:, at.O_POLL]
         rows["retry_due_ns"], rows["outcome"] = found[:, at.O_RETRY], found[:, at.O_OUTCOME]
         known = event != NONE
-        types = [self.system.names.event_types.index(p.event or name) for name, p in plan.scenario.producers.items()]
         rows["delivery_number"][known] = found[known, at.O_NUMBER]
-        rows["key"][known] = plan.key[event[known]]
-        rows["intended_ns"][known] = plan.intended_ns[event[known]]
-        rows["event_type"][known] = np.asarray(types, np.int16)[plan.producer[event[known]]]
+        told = rows[known]
+        self._tell_events(told, event[known])
+        rows[known] = told
         return rows
 
     def _instants(self) -> NDArray[np.void]:
@@ -316,7 +341,7 @@ class _Run:
         there = world.request[records[:, at.L_REQUEST], at.R_APPENDED] <= end_ns
         rows = np.zeros(int(np.count_nonzero(there)), LOG_RECORD)
         topic, number = self._topic_and_number(np.asarray([place]))
-        rows["offset"], rows["event_id"] = np.flatnonzero(there), records[there, at.L_EVENT]
+        rows["offset"], rows["event_id"] = np.flatnonzero(there), world.identity[records[there, at.L_EVENT], at.V_ID]
         rows["time_ns"], rows["leader_epoch"] = records[there, at.L_TIME], records[there, at.L_EPOCH]
         rows["topic"], rows["partition"] = topic[0], number[0]
         return rows

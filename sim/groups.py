@@ -17,9 +17,11 @@ from sim.world import (
     AT_WORK,
     BATCH_LEFT,
     DUE,
+    EMITTING,
     EPOCH,
     FENCED,
     FINISHED,
+    FIRST_EMITTER,
     FIRST_WORKER,
     GENERATION,
     GIVEN,
@@ -145,7 +147,7 @@ class Member:
         w = self.system.at_now()
         self.group.ownerships += 1
         mp = w.mp[self.index, partition]
-        mp[OWNED] = self.group.ownerships
+        mp[OWNED] = w.latest[self.group.code, partition] = self.group.ownerships
         for progress in (POSITION, GIVEN, FINISHED, ASKED):
             mp[progress] = from_offset
         kernel.wake_fetch(w, self.index, partition)
@@ -208,6 +210,8 @@ class Member:
     def do_duty(self) -> None:
         """Commit what is done, and turn to the duty when that has ended (`settled`)."""
         w = self.system.at_now()
+        if kernel.wait_for_emitted(w, self.index, TO_DUTY):
+            return
         if w.group[self.group.code, INTERVAL] > 0:
             kernel.commit_what_is_done(w, self.index)
         if kernel.has_commit_under_way(w, self.index):
@@ -305,6 +309,9 @@ class Member:
         row = self.system.world.member[self.index]
         row[STATE] = IDLE
         row[LIFE] += 1
+        row[EMITTING] = 0
+        for emit in range(self.group.emits):
+            kernel.abandon(self.system.world, int(row[FIRST_EMITTER]) + emit)
         self.alive = self.is_back = self.seat.is_live = False
 
 
@@ -320,6 +327,7 @@ class Group:
         self.assignor, self.is_static = assignor(scenario, name), is_static(scenario, name)
         self.is_cooperative = self.settings.protocol == "classic" and self.assignor == "cooperative-sticky"
         self.coordinator = system.coordinator_of(name)
+        self.emits = len(what.emits)
         self.topics = [
             [system.places[f"{topic}/{number}"] for number in range(scenario.topics[topic].partitions)]
             for topic in what.topics

@@ -26,6 +26,7 @@ CAN = frozenset(
         "failing_work",
         "poison",
         "surge",
+        "emits",
     }
 )
 """What the simulator can do, by the names of `scenarios.features`."""

@@ -27,6 +27,7 @@ from scenarios.targets import BrokerTarget
 from sim import kernel
 from sim.clock import Clock, Control, Signal
 from sim.draws import Draws
+from sim.emitters import emitters
 from sim.groups import Group
 from sim.world import EPOCH, HALTED, LEADER, NONE, NOW, World
 
@@ -51,6 +52,8 @@ class System:
 
     def __init__(self, plan: Plan, draws: Draws) -> None:
         self.plan, self.draws, self.clock, self.names = plan, draws, Clock(), Names.of(plan.scenario)
+        self.knowers = [*range(len(self.names.processes)), *(emitter.member for emitter in emitters(plan.scenario))]
+        """Whoever knows leaders, by code: processes, members, and members' emitting clients, which know when the member does."""
         self.incidents: list[Incident] = []
         self.proofs: dict[int, str] = {}
         self.targets: dict[int, str] = {}
@@ -148,7 +151,7 @@ class System:
                     and preferred in partition.in_sync
                     and preferred not in self.unavailable
                 ):
-                    takes_ns = [self.draws.moved_ns(code, check) for code in range(len(self.names.processes))]
+                    takes_ns = [self.draws.moved_ns(entity, check) for entity in self.knowers]
                     self._move(partition, preferred, "preferred replica", takes_ns)
 
     def _move(self, partition: Replicas, broker: int, cause: str, takes_ns: list[int]) -> None:
@@ -254,8 +257,8 @@ class System:
         self.news.give()
         if partition.is_users:
             self.incident("election", partition.name, f"leader {broker}", self.plan.faults[index].label)
-        for code in range(len(self.names.processes)):
-            discovery_ns = self.draws.discovered_ns(code, index, partition.name) - self.draws.elected_ns(index)
+        for code, entity in enumerate(self.knowers):
+            discovery_ns = self.draws.discovered_ns(entity, index, partition.name) - self.draws.elected_ns(index)
             self.clock.process(self._discover(code, partition.number, int(part[EPOCH]), elected_ns + discovery_ns))
 
     def _discover(self, code: int, number: int, epoch: int, at_ns: int) -> Process:

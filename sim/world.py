@@ -36,7 +36,9 @@ EVICTION = 6
     ON_DEAD_LETTER,  # a: worker, b: member, c: life
     ON_COMMITTED,  # a: commit, b: version of its timer
     ON_LATE,  # a: member, b: member
-) = range(18)
+    ON_FLUSHED,  # a: member, b: member, c: life
+    ON_EMITTED,  # a: process, b: sending, c: life of its member
+) = range(20)
 # The same, of producers and brokers.
 (
     ON_EXPIRY,  # a: process
@@ -48,18 +50,23 @@ EVICTION = 6
 REACHED, DUTY, SETTLED, STOPPED, SHORT, LATE = range(6)
 
 # scalars
-(NOW, SEQ, HEAP, REQUESTS, ROWS, COMMITS, ITEMS, OPEN, WHY, WHO, CHANCE, SEED, MOST, WANT, N_SCALARS) = range(15)
+(NOW, SEQ, HEAP, REQUESTS, ROWS, COMMITS, ITEMS, OPEN, WHY, WHO, CHANCE, SEED, MOST, WANT, SENDINGS,
+ FIRST_EMITTING, PRODUCERS, N_SCALARS) = range(18)  # fmt: skip
 
 # per producer process
 (LINGER, BATCH_BYTES, BATCH_EVENTS, IN_FLIGHT, ACKS, IDEMPOTENT, FIRST_PART, PARTS, FIRST_EVENT, LAST_EVENT, NEXT_EVENT,
  CHOSEN, CHOICES, UNTIL, DELIVERY_NS, REQUEST_NS, ACKS_NS, BACKOFF_NS, MOST_BACKOFF_NS, EXPIRES, RETRIES,
  JAVA, STICKY_BYTES, REQUEST_BYTES, BUFFER_EVENTS, BUFFER_BYTES, HELD_EVENTS, HELD_BYTES, MAX_BLOCK_NS, BLOCKED_UNTIL, EXPIRY_SET,
- N_PROC) = range(32)  # fmt: skip
+ LAST_NS, P_MEMBER, P_EMIT, LIVES, N_PROC) = range(36)  # fmt: skip
 ACKS_0, ACKS_1, ACKS_ALL = range(3)
 
-# per event
-(HANDED, SIZE, PART, NEXT, OFFSET, SENT_ENDED, SENT_OFFSET, SENT_PART, GIVEN_UP, CALLED_NS, N_EVENT) = range(11)
-EXPIRED, REFUSED = 1, 2
+# per sending of an event
+(HANDED, SIZE, PART, NEXT, OFFSET, SENT_ENDED, SENT_OFFSET, SENT_PART, GIVEN_UP, CALLED_NS, IDENTITY, INTENDED, E_MEMBER,
+ E_LIFE, E_PART, E_OFFSET, E_OWNERSHIP, N_EVENT) = range(18)  # fmt: skip
+EXPIRED, REFUSED, ABANDONED = 1, 2, 3
+
+# per event that there is or may come to be: planned ones first, each its own sending
+(V_ID, V_EMIT, V_SIZE, V_PART, N_IDENTITY) = range(5)
 
 # per process and partition
 (Q_HEAD, Q_TAIL, Q_COUNT, Q_BYTES, UNANSWERED, Q_FAILURES, Q_RETRY_NS, N_QUEUE) = range(8)
@@ -69,23 +76,23 @@ EXPIRED, REFUSED = 1, 2
 
 # per request
 (R_SENDER, R_BROKER, R_PART, R_HEAD, R_COUNT, R_BYTES, R_APPENDED, R_REPLICATED, R_VISIBLE, R_CUT, R_NEXT, R_AFTER, R_BEFORE,
- R_LEFT, R_DUE, R_VERSION, R_TIMED, R_N, R_END, R_DEAD, R_MADE, R_BEGUN, R_SEEN_NS, R_MATE, R_LEAD, R_WAITS, R_GONE, N_REQ) = range(28)  # fmt: skip
+ R_LEFT, R_DUE, R_VERSION, R_TIMED, R_N, R_END, R_DEAD, R_MADE, R_BEGUN, R_SEEN_NS, R_MATE, R_LEAD, R_WAITS, R_GONE,
+ R_LIFE, N_REQ) = range(29)  # fmt: skip
 
 # per partition (those of the offsets topic come last)
 (LEADER, HALTED, EPOCH, VISIBLE_END, LAST_REQ, PENDING, LOG_LEN, N_PART) = range(8)
 
 # per group
-(MODE, INTERVAL, COLLECT_EVENTS, COLLECT_TIMEOUT, MAX_POLL, ATTEMPTS, THEN, COORDINATOR, POLL_INTERVAL, N_GROUP) = (
-    range(10)
-)
+(MODE, INTERVAL, COLLECT_EVENTS, COLLECT_TIMEOUT, MAX_POLL, ATTEMPTS, THEN, COORDINATOR, POLL_INTERVAL, EMITS,
+ N_GROUP) = range(11)  # fmt: skip
 AFTER_BATCH, BEFORE_WORK, AFTER_EVENT, EVERY, AUTO = range(5)
 FOREVER, DEAD_LETTER, SKIP, STOP = range(4)
 
 # per member
 (GROUP, CODE, STATE, LIFE, GENERATION, HAS_DUTY, CALLED, RETURNS, DUE, POLL_AT, POLLS, WAKES, TRIES, N_COMMITS, DEAD_LETTERS,
  LAST_COMMIT, GOES_ON, BATCH_LEFT, FIRST_WORKER, RING_HEAD, RING_COUNT, RING_EVENTS, RECORDED_NS, LATE_AT, LATE_TIMER,
- SEAT, FENCED, N_MEMBER) = range(28)  # fmt: skip
-IDLE, POLLING, WORKING, COMMITTING, SETTLING, WAITING = range(6)
+ SEAT, FENCED, EMITTING, FIRST_EMITTER, N_MEMBER) = range(30)  # fmt: skip
+IDLE, POLLING, WORKING, COMMITTING, SETTLING, WAITING, FLUSHING = range(7)
 TO_FIRST_TRY, TO_NEXT_EVENT, TO_POLL, TO_DUTY = range(4)
 
 # per event in a member's hands: those of a batch, in order
@@ -118,7 +125,7 @@ AT_WORK, DL_UNKNOWN, DL_SENT = range(3)
  O_VALID, O_CAME_NS, N_ROW) = range(16)  # fmt: skip
 
 # per record in a log
-(L_EVENT, L_TIME, L_EPOCH, L_REQUEST, N_LOG) = range(5)
+(L_EVENT, L_TIME, L_EPOCH, L_REQUEST, L_SENDING, N_LOG) = range(6)
 
 # per slow_work or failing_work fault
 (S_GROUP, S_BEGIN, S_END, S_PLUS, N_SLOW) = range(5)
@@ -133,6 +140,12 @@ class World(NamedTuple):
     proc_events: Ints
     sticky: Ints
     event: Ints
+    identity: Ints
+    child_first: Ints
+    """By group and event: the first event that an effect emits; NONE where that is not worked out yet."""
+    child_count: Ints
+    left: NDArray[np.int16]
+    """By group, partition and offset: what of the last delivery is not done, its own end and what it emitted."""
     queue: Ints
     conn: Ints
     request: Ints
@@ -143,6 +156,8 @@ class World(NamedTuple):
     group: Ints
     reads: NDArray[np.uint8]
     committed: Ints
+    latest: Ints
+    """By group and partition: the latest ownership, as in OWNED."""
     closed: NDArray[np.uint8]
     deliveries: Ints
     """By group and event: how often it was delivered."""
@@ -175,6 +190,8 @@ class World(NamedTuple):
     overshoot: Ints
     commit_time: Ints
     dead_letter: Ints
+    emit_send: Ints
+    emit_sticky: Ints
     # figures of the profile
     costs: NDArray[np.float64]
     """us per KiB and per record of a request."""

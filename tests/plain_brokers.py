@@ -42,6 +42,8 @@ class Request:
     offsets: dict[Hashable, int] = field(default_factory=dict)
     """Where each token stands in the log."""
     cut: bool = False
+    abandoned: bool = False
+    """Its sender died before it heard the answer."""
 
 
 class Partition:
@@ -75,7 +77,7 @@ class Partition:
             self.model.fired["resent and known"] += known != NONE
             if known == NONE:
                 known = len(self.log)
-                self.log.append(Record(event, token, handed_ns, self.epoch, request))
+                self.log.append(Record(self.model.event_of(event), token, handed_ns, self.epoch, request))
                 self.model.open.add(("record", self, known))
             request.offsets[token] = known
         self.model.clock.process(self._become_visible(request, before, duration_ns, len(self.log)))

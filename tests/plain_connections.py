@@ -106,18 +106,20 @@ class Connection:
             yield timer | self.broken.wait()
 
     def _duration_ns(self, n: int, sending: Sending) -> int:
-        sizes = [int(self.model.plan.size_bytes[event]) for batch in sending.batches for event, _, _ in batch.events]
+        sizes = [self.model.size_of(event) for batch in sending.batches for event, _, _ in batch.events]
         profile = self.model.profile
         per_size_us = profile.produce_us_per_kib * sum(sizes) / 1024 + profile.produce_us_per_record * len(sizes)
         return self.produce[n] + int(np.rint(1000 * per_size_us))
 
     def _answer(self, n: int, sending: Sending) -> Process:
-        clock = self.model.clock
+        clock, life = self.model.clock, self.client.life
         answer_ns = clock.now + self.acknowledge[n]
         if self.model.rules.answers_in_order:
             answer_ns = max(answer_ns, self.last_answer_ns)
         self.last_answer_ns = answer_ns
         yield clock.at(answer_ns, Phase.end)
+        if self.client.life != life:
+            return
         self.unanswered -= 1
         self.failures = 0
         for batch in sending.batches:

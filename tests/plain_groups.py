@@ -79,6 +79,7 @@ class Group:
         self.commit_word = "every" if isinstance(what.commit, EveryCommit) else what.commit
         self.interval_ns = self._interval_ns()
         reads = what.reads
+        self.emit_count, self.emits = len(what.emits), bool(what.emits)
         self.collect = (reads.collect.events, reads.collect.timeout) if isinstance(reads, CollectReads) else None
         self.topics = [model.partitions[topic] for topic in what.topics]
         self.partitions = sorted((p for partitions in self.topics for p in partitions), key=self.place)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import simpy
 
 from plain_clock import Control, Phase, Signal
@@ -42,12 +43,14 @@ class Read:
 
 @dataclass
 class Delivery:
-    """A record handed to the application."""
+    """A record handed to the application; it is finished when it has ended and what it emitted is there."""
 
     read: Read
     poll: int
     number: int
     """Counts the deliveries of the event to the group."""
+    left: int = 1
+    """Its own end, and what it emitted and is not answered."""
 
 
 class Member:
@@ -74,6 +77,7 @@ class Member:
         self.leaves_by = 0
         """The fault that makes it leave."""
         self.duty, self.arrived, self.assigned = Signal(self.clock), Signal(self.clock), Signal(self.clock)
+        self.flushed = Signal(self.clock)
         self.owned: dict[Partition, int] = {}
         """Its partitions, and the ownership under which it has each."""
         self.forget()
@@ -90,6 +94,9 @@ class Member:
         self.must_leave = self.must_rejoin = self.is_back = False
         self.must_give_up: set[Partition] = set()
         self.evicted = self.has_batch = self.waits = False
+        self.emitting = 0
+        """Effects that are not recorded yet, and emitted events that are not answered."""
+        self.unfinished: dict[Partition, dict[int, Delivery]] = {}
 
     def start(self, *, assigned: bool, seat: Seat | None = None) -> None:
         """Begin to live, with an assignment or waiting for one."""
@@ -105,6 +112,7 @@ class Member:
         """Read a partition from an offset on."""
         self.group.ownerships += 1
         self.owned[partition] = self.group.ownerships
+        self.unfinished[partition] = {}
         for progress in (self.positions, self.handed_over, self.finished, self.asked):
             progress[partition] = from_offset
         self.model.news.give()
@@ -224,12 +232,13 @@ class Member:
                 self.must_leave = True
                 yield from self._leave()
                 return
-            self.finished[delivery.read.partition] = delivery.read.offset + 1
             yield clock.at(clock.now, Phase.work, self.code)
             if commit == "after_event":
+                yield from self._flush()
                 yield from self._commit(self.finished)
             self._commit_if_due()
         if commit == "after_batch":
+            yield from self._flush()
             yield from self._commit(self.finished)
         self.has_batch = False
 
@@ -255,9 +264,49 @@ class Member:
         self.group.deliveries[read.event] = number = self.group.deliveries.get(read.event, 0) + 1
         self.handed_over[read.partition] = read.offset + 1
         delivery = Delivery(read, self.polls, number)
+        self.unfinished[read.partition][read.offset] = delivery
         self.model.fired["delivered again"] += number > 1
         self._row(Kind.delivery, delivery, started_ns=self.clock.now, ended_ns=self.clock.now)
         return delivery
+
+    def heard_of(self, delivery: Delivery) -> None:
+        """Learn that one of the events that a delivery emitted is there."""
+        self.emitting -= 1
+        self._part_done(delivery)
+        self.flushed.give()
+
+    def _part_done(self, delivery: Delivery) -> None:
+        """Note a part of a delivery as done; offsets are finished as far as nothing before them is left."""
+        delivery.left -= 1
+        read = delivery.read
+        if delivery.left or self.owned.get(read.partition) != read.ownership:
+            return
+        there = self.unfinished[read.partition]
+        there.pop(read.offset, None)
+        done = min(there, default=self.handed_over[read.partition])
+        self.finished[read.partition] = done
+
+    def _flush(self) -> Process:
+        """Wait until everything that was emitted is answered."""
+        waits = self.emitting > 0 and self.model.rules.emitted_before_commit
+        self.model.fired["waits for emitted events"] += waits
+        while self.emitting > 0 and self.model.rules.emitted_before_commit:
+            yield self.flushed.wait()
+        if waits:
+            yield self.clock.at(self.clock.now, Phase.work, self.code)
+
+    def _emit(self, delivery: Delivery) -> None:
+        """Send what follows from an effect that is recorded now."""
+        children = self.model.derived.children(delivery.read.event, self.group.name)
+        for child in children:
+            place = self.model.derived.places[int(self.model.derived.place_of(np.array([child]))[0])]
+            delivery.left += 1
+            self.emitting += 1
+            self.model.fired["emitted"] += 1
+            self.model.emitting[self.code, place.emit].emit(child, self, delivery)
+        self.emitting -= 1
+        self._part_done(delivery)
+        self.flushed.give()
 
     def _handle(self, delivery: Delivery) -> Process:
         """Try an event until it works or the policy gives it up."""
@@ -269,7 +318,10 @@ class Member:
             self.recorded_ns = max(clock.now + self.overshoot[self.tries], self.recorded_ns)
             late_ns, self.tries = self.recorded_ns - clock.now, self.tries + 1
             if not self._fails(delivery, attempt, begin_ns):
+                self.emitting += self.group.emits
                 self._note_try(delivery, attempt, begin_ns, late_ns, ok=True)
+                if not self.group.emits:
+                    self._part_done(delivery)
                 yield from self._overshoot(late_ns)
                 return
             last = failures is not None and attempt >= failures.retry.attempts
@@ -290,6 +342,7 @@ class Member:
             case "skip":
                 self._row(Kind.skip, delivery, started_ns=clock.now, ended_ns=clock.now)
                 self._ended(delivery)
+                self._part_done(delivery)
             case "stop":
                 self.stopped = True
 
@@ -299,7 +352,7 @@ class Member:
             yield self.clock.at(self.clock.now + late_ns, Phase.end)
 
     def _work_ns(self, event: int) -> int:
-        work_ns, now = int(self.model.plan.work_ns[self.group.name][event]), self.clock.now
+        work_ns, now = int(self.model.derived.work_ns(self.group.name, np.array([event]))[0]), self.clock.now
         for planned, fault in self.group.slow_work:
             if planned.begin_ns <= now < planned.end_ns and self.model.rules.slow_work:
                 work_ns = round(work_ns * fault.factor) + fault.plus
@@ -308,7 +361,10 @@ class Member:
 
     def _fails(self, delivery: Delivery, attempt: int, begin_ns: int) -> bool:
         model, event = self.model, delivery.read.event
-        if model.plan.poison[event] or attempt <= model.plan.failing_tries[self.group.name][event]:
+        if (
+            model.derived.poison(np.array([event]))[0]
+            or attempt <= model.derived.failing_tries(self.group.name, np.array([event]))[0]
+        ):
             return True
         for planned, fault in self.group.failing_work:
             if not planned.begin_ns <= begin_ns < planned.end_ns or not model.rules.failing_work:
@@ -332,6 +388,8 @@ class Member:
             self._row(Kind.try_, delivery, None, **fields)
             if fields["outcome"] == Outcome.ok:
                 self._ended(delivery)
+                if self.group.emits:
+                    self._emit(delivery)
 
     def _row(self, kind: Kind, delivery: Delivery, sent_to: "Partition | None" = None, **fields: int) -> None:
         read = delivery.read
@@ -346,7 +404,7 @@ class Member:
         assert self.group.failures is not None and self.group.failures.dead_letter is not None
         model, clock, event = self.model, self.clock, delivery.read.event
         partitions = model.partitions[self.group.failures.dead_letter]
-        key = model.plan.key_text(event)
+        key = model.derived.key_text(event)
         number = event % len(partitions) if key is None else librdkafka_partition(key.encode(), len(partitions))
         partition, started_ns = partitions[number], clock.now
         length_ns, self.dead_letters = self.dead_letter_time[self.dead_letters], self.dead_letters + 1
@@ -366,6 +424,7 @@ class Member:
         times = {"started_ns": started_ns, "ended_ns": clock.now, "offset": request.offsets[token]}
         self._row(Kind.dead_letter, delivery, partition, **times)
         self._ended(delivery)
+        self._part_done(delivery)
 
     def _until_known(self, partition: "Partition") -> Process:
         while not self.model.knows(self.code, partition):
@@ -463,6 +522,7 @@ class Member:
             self.group.gave_all_up()
 
     def _settle_commits(self) -> Process:
+        yield from self._flush()
         if self.group.interval_ns:
             self._begin_commit(self._what_is_done())
         while self.last_commit is not None and not self.last_commit.processed:
@@ -533,5 +593,7 @@ class Member:
         self.alive = self.is_back = self.seat.is_live = False
         self.life += 1
         self.generation += 1
+        for emit in range(self.group.emit_count):
+            self.model.emitting[self.code, emit].crash()
         self.process.interrupt()
         self.model.news.give()

@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 from plain_brokers import OFFSETS, OFFSETS_PARTITIONS, Partition, Request
 from plain_clock import Clock, Control, Phase, Signal
+from plain_emits import FIRST_SENDING, Emitting
 from plain_groups import Group
-from plain_members import Member
+from plain_members import Delivery, Member
 from plain_producers import Client
 from rundata.rows import LOG_RECORD, NEVER, Kind, Outcome, new_operations
 from rundata.tables import Incident, Names, RunData
 from scenarios.clients import broker_setting, topic_setting
+from scenarios.derived import Derived
 from scenarios.faults import BrokerCrash, BrokerStop, MemberCrash, MemberLeave
 from scenarios.partitioners import coordinator_partition
 from scenarios.plan import Plan, replica_assignment
@@ -29,6 +31,7 @@ from scenarios.profiles import Profile
 from scenarios.quantities import SECOND
 from scenarios.targets import BrokerTarget
 from sim.draws import Draws
+from sim.emitters import emitters
 
 Process = Generator[simpy.Event, Any, None]
 
@@ -72,6 +75,7 @@ class Rules:
     stickiness: bool = True
     coordinator_failover: bool = True
     static_members: bool = True
+    emitted_before_commit: bool = True
 
 
 class Model:
@@ -93,15 +97,27 @@ class Model:
         self.down: set[int] = set()
         self.called: dict[int, int] = {}
         """When the application called its client with an event, which may then have blocked."""
+        self.derived = Derived(plan)
+        self.sendings: list[tuple[int, int]] = []
+        """Each sending of an emitted event: which, and when it was intended."""
+        self.waiting_for: dict[int, tuple[Member, int, Delivery]] = {}
+        """By sending: whose member, and life, and delivery waits for its answer."""
+        self.unheard: set[int] = set()
+        """Sendings whose member died."""
         self.brokers = list(range(1, plan.scenario.brokers.nodes + 1))
         self.partitions = {topic: self._partitions_of(topic) for topic in plan.topics}
         self.offsets = self._offsets_partitions()
         self.all_partitions = [p for several in self.partitions.values() for p in several] + self.offsets
-        codes = range(len(self.names.processes))
-        self.known = {(code, partition): partition.leader for code in codes for partition in self.all_partitions}
+        self.knowers = range(len(self.names.processes) + len(emitters(plan.scenario)))
+        """Codes of everyone who knows leaders: processes, members, and members' emitting clients."""
+        everybody = [(code, partition) for code in self.knowers for partition in self.all_partitions]
+        self.known = {(code, partition): partition.leader for code, partition in everybody}
         """Whom clients and members take for a partition's leader."""
         self.clients = self._clients()
         self.groups = {name: Group(self, name) for name in plan.scenario.groups}
+        emitting = [Emitting(self, what) for what in emitters(plan.scenario)]
+        self.emitting = {(client.what.member, client.what.emit): client for client in emitting}
+        self.clients += emitting
         if broker_setting(plan.scenario, "auto.leader.rebalance.enable") and rules.preferred_leader:
             self.clock.process(self._check_leaders())
         for index, planned in enumerate(plan.faults):
@@ -130,6 +146,19 @@ class Model:
                 own = (self.plan.producer == index) & (self.plan.process == int(number))
                 clients.append(Client(self, name, code, [int(event) for event in np.flatnonzero(own)]))
         return clients
+
+    def entity(self, code: int) -> int:
+        """Return the process that a code belongs to."""
+        client = next((client for client in self.emitting.values() if client.code == code), None)
+        return code if client is None else client.what.member
+
+    def event_of(self, sending: int) -> int:
+        """Return the event that is sent: a planned one is its own sending."""
+        return self.sendings[sending - FIRST_SENDING][0] if sending >= FIRST_SENDING else sending
+
+    def size_of(self, sending: int) -> int:
+        """Return the size of an event's value."""
+        return int(self.derived.size_bytes(np.array([self.event_of(sending)]))[0])
 
     def dead_letter_request(self, code: int, partition: Partition, event: int, token: Hashable, at_ns: int) -> Request:
         """Return the request that brings one event to a dead-letter topic."""
@@ -160,7 +189,7 @@ class Model:
                 self._move(
                     partition,
                     preferred,
-                    [self.draws.moved_ns(code, check) for code in range(len(self.names.processes))],
+                    [self.draws.moved_ns(self.entity(code), check) for code in self.knowers],
                 )
 
     def _move(self, partition: Partition, broker: int, takes_ns: list[int]) -> None:
@@ -258,8 +287,10 @@ class Model:
         self.news.give()
         if partition.topic != OFFSETS:
             self.incident("election", str(partition), f"leader {broker}")
-        for code in range(len(self.names.processes)):
-            discovery_ns = self.draws.discovered_ns(code, index, str(partition)) - self.draws.elected_ns(index)
+        for code in self.knowers:
+            discovery_ns = self.draws.discovered_ns(self.entity(code), index, str(partition)) - self.draws.elected_ns(
+                index
+            )
             self.clock.process(self._discover(code, partition, partition.epoch, elected_ns + discovery_ns))
 
     def _discover(self, code: int, partition: Partition, epoch: int, at_ns: int) -> Process:
@@ -277,7 +308,7 @@ class Model:
         return self.known[code, partition] is not None
 
     def _forget(self, partition: Partition) -> None:
-        for code in range(len(self.names.processes)):
+        for code in self.knowers:
             self.known[code, partition] = None
 
     def _restart(self, index: int, broker: int, elected_ns: int) -> Process:
@@ -317,7 +348,8 @@ class Model:
         if self.is_open(event):
             self.open.discard(("send", event))
             times = {"started_ns": self.called[event], "ended_ns": self.clock.now}
-            self.row(Kind.send, process, partition, event_id=event, offset=offset, attempt=1, **times)
+            event_id = self.event_of(event)
+            self.row(Kind.send, self.entity(process), partition, event_id=event_id, offset=offset, attempt=1, **times)
 
     def is_open(self, event: int) -> bool:
         """Whether a send has neither been answered nor given up."""
@@ -383,12 +415,12 @@ class Model:
 
     def _operations(self) -> NDArray[np.void]:
         unanswered = [
-            {"kind": Kind.send, "process": client.code, "event_id": event, "attempt": 1, "outcome": Outcome.unknown}
+            {"kind": Kind.send, "process": self.entity(client.code), "event_id": self.event_of(event), "attempt": 1}
             | {"topic": self.names.topics.index(client.partitions[0].topic), "partition": self._chosen_for(event)}
-            | {"started_ns": self.called[event], "ended_ns": NEVER}
+            | {"started_ns": self.called[event], "ended_ns": NEVER, "outcome": Outcome.unknown}
             for client in self.clients
             for event in client.events
-            if event in self.called and self.is_open(event)
+            if event in self.called and (event in self.unheard or self.is_open(event))
         ]
         rows = self.rows + unanswered
         operations = new_operations(len(rows))

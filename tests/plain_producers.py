@@ -10,7 +10,7 @@ from plain_brokers import Partition, Request
 from plain_clock import Phase, Signal
 from plain_connections import Connection
 from rundata.rows import NONE
-from scenarios.clients import producer_settings
+from scenarios.clients import ProducerSettings, producer_settings
 from scenarios.plan import CLIENT_CHOOSES
 
 if TYPE_CHECKING:
@@ -23,12 +23,25 @@ class Client:
     """A producer's process: hands events over, batches them per partition, sends them, hears the answers."""
 
     def __init__(self, model: "Model", name: str, code: int, events: list[int]) -> None:
+        producer = name.rsplit("/", 1)[0]
+        what = model.plan.scenario.producers[producer]
+        settings = producer_settings(model.plan.scenario, producer)
+        self._begin(model, code, events, settings, what.client == "java", model.partitions[what.topic])
+
+    def _begin(
+        self,
+        model: "Model",
+        code: int,
+        events: list[int],
+        settings: ProducerSettings,
+        is_java: bool,
+        partitions: list[Partition],
+    ) -> None:
         self.model, self.code, self.events = model, code, events
-        producer, _number = name.rsplit("/", 1)
-        self.is_java = model.plan.scenario.producers[producer].client == "java"
-        self.settings = producer_settings(model.plan.scenario, producer)
+        self.settings, self.is_java, self.partitions = settings, is_java, partitions
+        self.life = 0
+        """Grows when the process dies, so that answers to what it sent before are not heard."""
         self.linger_ns = self.settings.linger_ns if model.rules.linger else 0
-        self.partitions = model.partitions[model.plan.scenario.producers[producer].topic]
         self.queues: dict[Partition, deque[tuple[int, Hashable, int]]] = {p: deque() for p in self.partitions}
         self.unanswered = dict.fromkeys(self.partitions, 0)
         self.failures = dict.fromkeys(self.partitions, 0)
@@ -100,6 +113,11 @@ class Client:
             left_bytes -= size
             return chosen
 
+        def forget() -> None:
+            nonlocal chosen, until_ns, left_bytes
+            chosen, until_ns, left_bytes = 0, -1, 0
+
+        self.forget_choice = forget
         return choose
 
     def _expire(self, event: int, partition: Partition) -> Process:
@@ -203,7 +221,7 @@ class Client:
         return under_way >= limit
 
     def _size(self, event: int) -> int:
-        return int(self.model.plan.size_bytes[event])
+        return self.model.size_of(event)
 
     def _queued_size(self, queued: tuple[int, Hashable, int]) -> int:
         return self._size(queued[0])

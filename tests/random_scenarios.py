@@ -42,6 +42,8 @@ def _ms(choose: random.Random, low: int, high: int, grid: int = 10) -> str:
 def _scenario(choose: random.Random, number: int) -> dict[str, Any]:
     nodes = choose.choice([1, 2, 3, 3, 3, 4])
     topics: dict[str, Any] = {name: _topic(choose, nodes) for name in ["a", "b"][: choose.choice([1, 1, 2])]}
+    if choose.random() < 0.5:
+        topics["out"] = _topic(choose, nodes)
     topics["dead"] = {**_topic(choose, nodes), "partitions": choose.choice([1, 2])}
     length_ms = choose.choice([300, 600, 1200])
     producers = {
@@ -196,7 +198,24 @@ def _group(choose: random.Random, topics: list[str]) -> dict[str, Any]:
         "work": work,
         "commit": commit,
     }
+    if "out" in topics and choose.random() < 0.6:
+        group["emits"] = [_emits(choose, topics) for _ in range(choose.choice([1, 1, 2]))]
     return {**group, "failures": failures} if failures else group
+
+
+def _emits(choose: random.Random, topics: list[str]) -> dict[str, Any]:
+    emits: dict[str, Any] = {
+        "topic": choose.choice(["out", "out", "a"]),
+        "per_event": choose.choice([1, 1, 2]),
+        "share": choose.choice(["100%", "50%"]),
+        "hops": choose.choice([1, 1, 2]),
+        "size": choose.choice(["100B", {"uniform": ["50B", "300B"]}]),
+        "poison": choose.choice(["0%", "5%"]),
+    }
+    settings: dict[str, Any] = {"acks": choose.choice(["all", "all", "1", "0"]), "linger.ms": choose.choice([0, 5, 20])}
+    if settings["acks"] == "all":
+        settings["enable.idempotence"] = choose.random() < 0.6
+    return {**emits, "settings": settings}
 
 
 def _failures(choose: random.Random) -> dict[str, Any] | None:

@@ -113,7 +113,7 @@ def test_results_do_not_depend_on_the_first_sizes_of_arrays(monkeypatch: pytest.
     monkeypatch.setattr(building.Builder, "grown", noted)
 
     assert digest(FEW, simulate_in_tight_arrays) == digest(FEW)
-    assert wanted == {*range(1, 14), 30}
+    assert wanted >= {*range(1, 17), 30}
 
 
 # ---- what happens --------------------------------------------------------------------------------------------------
@@ -215,3 +215,55 @@ def test_a_java_member_is_refused_where_it_stands():
 
     assert cannot(by_hand()) == []
     assert [line.split(";")[0] for line in cannot(java)] == ["groups.g.client is java"]
+
+
+# ---- chains --------------------------------------------------------------------------------------------------------
+
+
+def chain(**changes: Any) -> RunData:
+    """Return ten events, each of which makes `g` emit one to `b`, which `h` reads."""
+    return run(
+        topics__b={"partitions": 1, "replication": 3},
+        groups={"g": {"topics": ["a"], "work": "10ms", "emits": {"topic": "b", "event": "Done"}}, "h": {"topics": ["b"], "work": "1ms"}},
+        **changes,
+    )  # fmt: skip
+
+
+def test_an_effect_emits_an_event_that_tells_where_it_comes_from():
+    """Event 0 takes effect at 65 ms; event 10, emitted then, lingers 5 ms and takes effect at 71 ms."""
+    data = chain()
+    rows = data.operations[data.operations["event_id"] == 10]
+
+    assert [(r["kind"], r["started_ns"] / 1e6, r["ended_ns"] / 1e6) for r in rows] == [
+        (Kind.send, 65.0, 70.0), (Kind.delivery, 70.0, 70.0), (Kind.try_, 70.0, 71.0),
+    ]  # fmt: skip
+    assert {(r["root_id"], r["cause_id"], r["intended_ns"]) for r in rows} == {(0, 0, 65 * MILLISECOND)}
+    assert {data.names.event_types[r["event_type"]] for r in rows} == {"Done"}
+    assert data.names.processes[rows[0]["process"]] == "g/1"
+    assert data.log["event_id"].tolist() == [*range(10), *range(10, 20)]
+
+
+def test_nothing_is_committed_before_what_it_emitted_is_there():
+    """The effect is at 65 ms, its event answered at 70: so is the commit; `before_work` committed at 55 already."""
+    assert ms(chain(), Kind.commit, group=0)[0] == 70.0
+    assert ms(chain(groups__g__commit="before_work"), Kind.commit, group=0)[0] == 55.0
+
+
+def test_what_a_member_had_not_sent_dies_with_it_and_is_emitted_again():
+    """It dies at 67 ms, before the linger of event 10 is over; a session later event 0 is handled and event 10 sent again."""
+    crash = {"fault": "member_crash", "member": "g/1", "at": "67ms", "for": "1s"}
+    data = chain(faults=[crash], drain="100s")
+    sends = data.operations[(data.operations["kind"] == Kind.send) & (data.operations["event_id"] == 10)]
+
+    assert [(r["started_ns"] / 1e6, int(r["outcome"])) for r in sends] == [
+        (65.0, Outcome.unknown),
+        (45_077.0, Outcome.ok),
+    ]
+    assert len(data.log) == 20
+
+
+def test_a_circle_of_events_goes_round_as_often_as_it_may():
+    """Each event of `a` emits one to `a`, up to two emissions behind one another: 10 planned, 20 emitted."""
+    data = run(groups={"g": {"topics": ["a"], "work": "1ms", "emits": {"topic": "a", "hops": 2}}})
+
+    assert sorted(data.log["event_id"].tolist()) == list(range(30))

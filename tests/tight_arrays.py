@@ -15,6 +15,7 @@ from sim.engine import simulate
 
 _DRAWN = (
     "produce", "leader", "acknowledge", "retry", "fetch", "turnaround", "wake", "overshoot", "commit_time", "dead_letter",
+    "emit_send", "emit_sticky",
 )  # fmt: skip
 _full_world = Builder.world
 
@@ -35,6 +36,7 @@ def _tight_world(builder: Builder) -> at.World:
         request=_first(world.request, 0),
         log=_first(world.log, 1),
         closed=_first(world.closed, 2),
+        left=_first(world.left, 2),
         ring=_first(world.ring, 1),
         hand=_first(world.hand, 1),
         commit=_first(world.commit, 0),

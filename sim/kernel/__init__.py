@@ -6,12 +6,14 @@ Each module holds one subject; here is what control calls.
 
 from sim.kernel.commits import commit_what_is_done, has_commit_under_way, note_commit, wait_for_commit
 from sim.kernel.connections import break_connections, take_out
+from sim.kernel.emits import abandon, wait_for_emitted
 from sim.kernel.fetches import enter_poll_loop, poll_at, wake_fetch, wake_fetches
 from sim.kernel.logs import cut_back, set_halted
 from sim.kernel.loop import advance
 from sim.kernel.visibility import forget_leader, learned
 
 __all__ = [
+    "abandon",
     "advance",
     "break_connections",
     "commit_what_is_done",
@@ -25,6 +27,7 @@ __all__ = [
     "set_halted",
     "take_out",
     "wait_for_commit",
+    "wait_for_emitted",
     "wake_fetch",
     "wake_fetches",
 ]

@@ -1,5 +1,6 @@
 """Partitions' logs: requests that are appended, replicated and timed; what is lost with a leader."""
 
+from sim import world as at
 from sim.compiled import compiled, entry
 from sim.world import (
     DL_BEGAN,
@@ -98,7 +99,8 @@ def append(w: World, r: int, leader_ns: int, duration: int, idempotent: bool) ->
         if known == NONE:
             offset = part[LOG_LEN]
             record = w.log[p, offset]
-            record[L_EVENT] = e
+            record[L_EVENT] = e if dead != NONE else event[e, at.IDENTITY]
+            record[at.L_SENDING] = e
             record[L_TIME] = w.worker[dead, DL_BEGAN] if dead != NONE else event[e, HANDED]
             record[L_EPOCH] = part[EPOCH]
             record[L_REQUEST] = r
@@ -161,6 +163,6 @@ def cut_back(w: World, p: int) -> None:
         dead = request[R_DEAD]
         if dead == NONE:
             if w.proc[request[R_SENDER], IDEMPOTENT]:
-                w.event[record[L_EVENT], OFFSET] = NONE
+                w.event[record[at.L_SENDING], OFFSET] = NONE
         elif w.worker[dead, DL_PART] == p and w.worker[dead, DL_OFFSET] == part[LOG_LEN]:
             w.worker[dead, DL_OFFSET] = NONE

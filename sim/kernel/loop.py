@@ -1,13 +1,15 @@
 """The loop over the heap of what happens next."""
 
+from sim import world as at
 from sim.compiled import compiled, entry
 from sim.kernel.commits import commit_timed
 from sim.kernel.connections import free_connection, serve, time_out
+from sim.kernel.emits import emitted
 from sim.kernel.fetches import arrived, fetched, turned
 from sim.kernel.polls import late, poll
 from sim.kernel.producers import all_answered, expire, hand_over, make_batches, refreshed
 from sim.kernel.visibility import timed
-from sim.kernel.work import begin_batch, begin_try, handled, recorded, send_dead_letter, tried
+from sim.kernel.work import begin_batch, begin_try, flushed, handled, recorded, send_dead_letter, tried
 from sim.world import (
     C_HEAD,
     C_SERVED,
@@ -129,6 +131,12 @@ def short_of(w: World) -> int:
         return 11
     elif what == ON_TIMEOUT and w.proc[a, RETRIES] + w.proc[a, PARTS] >= w.retry.shape[1]:
         return 30
+    elif what == ON_RECORDED:
+        wanted = short_of_emits(w, a, b)
+        if wanted:
+            return wanted
+    elif what == at.ON_EMITTED:
+        return 17 if w.proc[a, at.CHOICES] >= w.emit_sticky.shape[1] else 0
     if ON_POLL <= what < ON_EXPIRY and what != ON_COMMITTED:
         m = a if what == ON_POLL else b
         if w.member[m, N_COMMITS] + 2 >= w.commit_time.shape[1]:
@@ -145,6 +153,27 @@ def queued(w: World, i: int, p: int) -> int:
     for other in range(w.proc[i, FIRST_PART], w.proc[i, FIRST_PART] + w.proc[i, PARTS]):
         count += w.queue[i, other, Q_COUNT]
     return count
+
+
+@compiled
+def short_of_emits(w: World, row_number: int, m: int) -> int:
+    """Return what a recorded effect that emits would exhaust, or 0."""
+    s, row = w.scalars, w.rows[row_number]
+    g, v = row[at.O_GROUP], row[at.O_EVENT]
+    if row[at.O_OUTCOME] or not w.group[g, at.EMITS]:
+        return 0
+    if w.child_first[g, v] == NONE:
+        return 15
+    count = w.child_count[g, v]
+    if s[at.SENDINGS] + count > w.event.shape[0]:
+        return 16
+    if s[HEAP] + count + 64 > w.heap.shape[0]:
+        return 1
+    for child in range(w.child_first[g, v], w.child_first[g, v] + count):
+        i = w.member[m, at.FIRST_EMITTER] + w.identity[child, at.V_EMIT]
+        if w.proc[i, at.NEXT_EVENT] + count > w.emit_send.shape[1]:
+            return 14
+    return 0
 
 
 @compiled
@@ -180,6 +209,8 @@ def step(w: World) -> None:
         commit_timed(w, a, b)
     elif what == ON_LATE:
         late(w, a)
+    elif what == at.ON_EMITTED:
+        emitted(w, a, b, c)
     elif what == ON_EXPIRY:
         expire(w, a)
     elif what == ON_TIMEOUT:
@@ -195,6 +226,8 @@ def step(w: World) -> None:
             tried(w, a)
         elif what == ON_HANDLED:
             handled(w, a)
+        elif what == at.ON_FLUSHED:
+            flushed(w, a)
         else:
             send_dead_letter(w, a)
 

@@ -156,6 +156,7 @@ def deliver(w: World, m: int, count: int) -> None:
             held[H_PART] = p
             held[H_OFFSET] = offset
             held[H_NUMBER] = w.deliveries[g, e]
+            w.left[g, p, offset] = 1
             taken += 1
             row = w.rows[new_row(w, m, KIND_DELIVERY, e, p, offset)]
             row[O_NUMBER] = held[H_NUMBER]

@@ -2,6 +2,7 @@
 
 from sim import world as at
 from sim.compiled import compiled
+from sim.kernel.finishing import heard_of
 from sim.kernel.logs import new_request
 from sim.world import (
     ACKS,
@@ -174,7 +175,10 @@ def chosen(w: World, i: int, size: int) -> int:
     """Return the partition of an event without a key: librdkafka changes it by time, Java by bytes."""
     s, proc = w.scalars, w.proc[i]
     if proc[STICKY_BYTES] <= 0 if proc[JAVA] else s[NOW] >= proc[UNTIL]:
-        proc[CHOSEN] = w.sticky[proc[at.FIRST_EVENT] + proc[CHOICES]]
+        if i < s[at.FIRST_EMITTING]:
+            proc[CHOSEN] = w.sticky[proc[at.FIRST_EVENT] + proc[CHOICES]]
+        else:
+            proc[CHOSEN] = w.emit_sticky[i - s[at.FIRST_EMITTING], proc[CHOICES]]
         proc[CHOICES] += 1
         proc[UNTIL] = s[NOW] + 2 * proc[LINGER]
         proc[STICKY_BYTES] = proc[BATCH_BYTES]
@@ -317,6 +321,7 @@ def send(w: World, i: int, b: int, r: int) -> None:
     mate = r
     while mate != NONE:
         w.request[mate, R_MADE] = s[NOW]
+        w.request[mate, at.R_LIFE] = w.proc[i, at.LIVES]
         if w.proc[i, ACKS] == ACKS_0:
             answered(w, mate)
         mate = w.request[mate, R_MATE]
@@ -339,6 +344,8 @@ def send(w: World, i: int, b: int, r: int) -> None:
 def all_answered(w: World, r: int) -> None:
     """Tell a process what became of a produce request."""
     i = w.request[r, R_SENDER]
+    if w.request[r, at.R_LIFE] != w.proc[i, at.LIVES]:
+        return
     c = w.conn[i, w.request[r, R_BROKER]]
     c[C_UNANSWERED] -= 1
     c[C_FAILURES] = 0
@@ -364,6 +371,7 @@ def answered(w: World, r: int) -> None:
             event[e, SENT_OFFSET] = NONE if w.proc[i, ACKS] == ACKS_0 else event[e, OFFSET]
             s[OPEN] -= 1
             release(w, i, e)
+            heard_of(w, e)
         e = event[e, NEXT]
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from sim import world as at
 from sim.compiled import compiled
 from sim.world import (
     CHANCE,
@@ -74,7 +75,10 @@ def fails(w: World, g: int, e: int, attempt: int, number: int, began: int) -> bo
         return True
     for f in range(w.fail.shape[0]):
         hit = w.fail[f, S_GROUP] == g and w.fail[f, S_BEGIN] <= began < w.fail[f, S_END]
-        if hit and hashed(w.scalars[SEED], w.scalars[CHANCE], g, e, attempt, number) < w.fail_share[f]:
+        if (
+            hit
+            and hashed(w.scalars[SEED], w.scalars[CHANCE], g, w.identity[e, at.V_ID], attempt, number) < w.fail_share[f]
+        ):
             return True
     return False
 

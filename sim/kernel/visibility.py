@@ -1,5 +1,6 @@
 """What the high watermark lets through, and who knows where a partition's leader is."""
 
+from sim import world as at
 from sim.compiled import compiled, entry
 from sim.kernel.connections import all_visible
 from sim.kernel.fetches import wake_fetch
@@ -110,8 +111,8 @@ def learned(w: World, code: int, p: int) -> None:
     """Let a process or member know a partition's new leader."""
     s = w.scalars
     w.knows[code, p] = w.part[p, LEADER]
-    processes = w.proc.shape[0]
-    if code < processes:
+    processes, members = s[at.PRODUCERS], w.member.shape[0]
+    if code < processes or code >= processes + members:
         if p < w.queue.shape[1] and w.queue[code, p, Q_COUNT] > 0:
             push(w, s[NOW], BATCH, code, p, ON_BATCH, code, p, 0)
         return

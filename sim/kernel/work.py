@@ -5,7 +5,9 @@ import numpy as np
 from sim import world as at
 from sim.compiled import compiled
 from sim.kernel.commits import begin_commit, commit_if_due, wait_for_commit
+from sim.kernel.emits import emit, wait_for_emitted
 from sim.kernel.fetches import enter_poll_loop
+from sim.kernel.finishing import part_done
 from sim.kernel.logs import append, new_request
 from sim.kernel.rows import KIND_DEAD_LETTER, KIND_SKIP, KIND_TRY, close, fails, new_row
 from sim.world import (
@@ -63,7 +65,6 @@ from sim.world import (
     S_GROUP,
     S_PLUS,
     SERVICE,
-    SIZE,
     SKIP,
     STATE,
     STOPPED,
@@ -148,7 +149,11 @@ def tried(w: World, k: int) -> None:
         row[O_RETRY] = now + backoff
     push(w, ended, END, 0, 0, ON_RECORDED, s[ROWS] - 1, m, member[LIFE])
     if not failed:
-        event_done(w, k)
+        if group[at.EMITS]:
+            member[at.EMITTING] += 1
+            next_comes(w, k)
+        else:
+            event_done(w, k)
     elif not last:
         worker[ATTEMPT] = attempt + 1
         push(w, now + backoff, WORK, member[CODE], k - member[FIRST_WORKER], ON_TRY, k, m, member[LIFE])
@@ -183,6 +188,8 @@ def recorded(w: World, row_number: int, m: int, life: int) -> None:
     row[O_VALID] = 1
     if row[O_OUTCOME] == 0:
         close(w, row[O_GROUP], row[O_PART], row[O_OFFSET])
+        if w.group[row[O_GROUP], at.EMITS]:
+            emit(w, m, row_number)
 
 
 @compiled
@@ -195,7 +202,7 @@ def send_dead_letter(w: World, k: int) -> None:
         return
     held = w.hand[m, worker[WK_HAND]]
     e = w.log[held[H_PART], held[H_OFFSET], L_EVENT]
-    r = new_request(w, code, NONE, worker[DL_PART], e, 1, w.event[e, SIZE])
+    r = new_request(w, code, NONE, worker[DL_PART], e, 1, w.identity[e, at.V_SIZE])
     w.request[r, R_DEAD] = k
     worker[DL_REQUEST] = r
     worker[WK_STATE] = DL_SENT
@@ -221,11 +228,18 @@ def dead_letter_arrived(w: World, k: int) -> None:
 
 @compiled
 def event_done(w: World, k: int) -> None:
-    """Note an event as finished; what follows, follows in the order of work."""
-    worker = w.worker[k]
-    m = worker[WK_MEMBER]
-    member, held = w.member[m], w.hand[m, worker[WK_HAND]]
-    w.mp[m, held[H_PART], FINISHED] = held[H_OFFSET] + 1
+    """Note an event as finished, and go on."""
+    m = w.worker[k, WK_MEMBER]
+    held = w.hand[m, w.worker[k, WK_HAND]]
+    part_done(w, m, held[H_PART], held[H_OFFSET])
+    next_comes(w, k)
+
+
+@compiled
+def next_comes(w: World, k: int) -> None:
+    """Let what follows an event follow in the order of work."""
+    m = w.worker[k, WK_MEMBER]
+    member = w.member[m]
     member[BATCH_LEFT] -= 1
     push(w, w.scalars[NOW], WORK, member[CODE], k - member[FIRST_WORKER], ON_HANDLED, k, m, member[LIFE])
 
@@ -236,11 +250,26 @@ def handled(w: World, k: int) -> None:
     m = w.worker[k, WK_MEMBER]
     w.worker[k, WK_HAND] += 1
     if w.group[w.member[m, GROUP], MODE] == AFTER_EVENT:
-        begin_commit(w, m, FINISHED)
-        wait_for_commit(w, m, TO_NEXT_EVENT)
+        if not wait_for_emitted(w, m, TO_NEXT_EVENT):
+            begin_commit(w, m, FINISHED)
+            wait_for_commit(w, m, TO_NEXT_EVENT)
         return
     commit_if_due(w, m)
     next_event(w, m)
+
+
+@compiled
+def flushed(w: World, m: int) -> None:
+    """Go on with what waited until everything emitted is there: a commit, or a duty, which is control's."""
+    s, member = w.scalars, w.member[m]
+    if member[STATE] != at.FLUSHING or member[at.EMITTING] > 0:
+        return
+    if member[at.GOES_ON] == at.TO_DUTY:
+        s[WHY] = at.DUTY
+        s[WHO] = m
+        return
+    begin_commit(w, m, FINISHED)
+    wait_for_commit(w, m, member[at.GOES_ON])
 
 
 @compiled
@@ -251,7 +280,8 @@ def next_event(w: World, m: int) -> None:
         member[STATE] = WORKING
         begin_event(w, member[FIRST_WORKER])
     elif w.group[member[GROUP], MODE] == AFTER_BATCH:
-        begin_commit(w, m, FINISHED)
-        wait_for_commit(w, m, TO_POLL)
+        if not wait_for_emitted(w, m, TO_POLL):
+            begin_commit(w, m, FINISHED)
+            wait_for_commit(w, m, TO_POLL)
     else:
         enter_poll_loop(w, m)

@@ -1,0 +1,107 @@
+"""What effects emit: handed to the member's own client, sent like anything else, and what waits until it is there."""
+
+from sim import world as at
+from sim.compiled import compiled, entry
+from sim.kernel.finishing import counts, flushed_if_all, part_done
+from sim.kernel.producers import enqueue
+from sim.world import World, push
+
+
+@compiled
+def emit(w: World, m: int, row_number: int) -> None:
+    """Send what follows from an effect that is recorded now."""
+    s, row, member = w.scalars, w.rows[row_number], w.member[m]
+    g, v, p, offset = row[at.O_GROUP], row[at.O_EVENT], row[at.O_PART], row[at.O_OFFSET]
+    first = w.child_first[g, v]
+    for child in range(first, first + w.child_count[g, v]):
+        i = member[at.FIRST_EMITTER] + w.identity[child, at.V_EMIT]
+        proc = w.proc[i]
+        e = s[at.SENDINGS]
+        s[at.SENDINGS] = e + 1
+        n = proc[at.NEXT_EVENT]
+        proc[at.NEXT_EVENT] = n + 1
+        proc[at.LAST_NS] = max(s[at.NOW] + w.emit_send[i - s[at.FIRST_EMITTING], n], proc[at.LAST_NS])
+        sending = w.event[e]
+        sending[:] = at.NONE
+        sending[at.HANDED] = proc[at.LAST_NS]
+        sending[at.INTENDED] = s[at.NOW]
+        sending[at.SIZE] = w.identity[child, at.V_SIZE]
+        sending[at.PART] = w.identity[child, at.V_PART]
+        sending[at.SENT_ENDED] = at.NEVER
+        sending[at.GIVEN_UP] = 0
+        sending[at.IDENTITY] = child
+        sending[at.E_MEMBER] = m
+        sending[at.E_LIFE] = member[at.LIFE]
+        sending[at.E_PART] = p
+        sending[at.E_OFFSET] = offset
+        sending[at.E_OWNERSHIP] = w.mp[m, p, at.OWNED]
+        s[at.OPEN] += 1
+        member[at.EMITTING] += 1
+        if counts(w, m, p):
+            w.left[g, p, offset] += 1
+        push(w, proc[at.LAST_NS], at.HAND_OVER, i, 0, at.ON_EMITTED, i, e, member[at.LIFE])
+    member[at.EMITTING] -= 1
+    part_done(w, m, p, offset)
+    flushed_if_all(w, m)
+
+
+@compiled
+def emitted(w: World, i: int, e: int, life: int) -> None:
+    """Let an emitted event reach the member's client, unless that died."""
+    if w.member[w.event[e, at.E_MEMBER], at.LIFE] == life:
+        proc = w.proc[i]
+        w.event[e, at.CALLED_NS] = w.scalars[at.NOW]
+        proc[at.HELD_EVENTS] += 1
+        proc[at.HELD_BYTES] += w.event[e, at.SIZE]
+        enqueue(w, i, e)
+    else:
+        w.scalars[at.OPEN] -= 1
+
+
+@entry
+def wait_for_emitted(w: World, m: int, goes_on: int) -> bool:
+    """Whether a member must wait for what it emitted before it commits; it goes on so."""
+    member = w.member[m]
+    if member[at.EMITTING] == 0:
+        return False
+    member[at.STATE] = at.FLUSHING
+    member[at.GOES_ON] = goes_on
+    return True
+
+
+@entry
+def abandon(w: World, i: int) -> None:
+    """Let a member's client die: what was not sent is gone, and nobody hears what becomes of the rest."""
+    for b in range(w.conn.shape[1]):
+        c = w.conn[i, b]
+        c[at.C_HEAD] = at.NONE
+        c[at.C_TAIL] = at.NONE
+        c[at.C_CURRENT] = at.NONE
+        c[at.C_UNANSWERED] = 0
+        c[at.C_FAILURES] = 0
+        c[at.C_DRAIN] = 0
+    for p in range(w.queue.shape[1]):
+        q = w.queue[i, p]
+        q[:] = 0
+        q[at.Q_HEAD] = at.NONE
+        q[at.Q_TAIL] = at.NONE
+    proc = w.proc[i]
+    proc[at.UNTIL] = -1
+    proc[at.CHOSEN] = 0
+    proc[at.STICKY_BYTES] = 0
+    proc[at.HELD_EVENTS] = 0
+    proc[at.HELD_BYTES] = 0
+    proc[at.LIVES] += 1
+    for e in range(proc[at.FIRST_EVENT], w.scalars[at.SENDINGS]):
+        sending = w.event[e]
+        mine = (
+            sending[at.E_MEMBER] == proc[at.P_MEMBER] and w.identity[sending[at.IDENTITY], at.V_EMIT] == proc[at.P_EMIT]
+        )
+        if (
+            mine
+            and sending[at.SENT_PART] != at.NONE
+            and sending[at.SENT_ENDED] == at.NEVER
+            and not sending[at.GIVEN_UP]
+        ):
+            sending[at.GIVEN_UP] = at.ABANDONED
+            w.scalars[at.OPEN] -= 1

@@ -1,0 +1,44 @@
+"""What is finished: as far as records have ended and what they brought about is there."""
+
+from sim import world as at
+from sim.compiled import compiled
+from sim.world import World, push
+
+
+@compiled
+def heard_of(w: World, e: int) -> None:
+    """Let a member know that an event that it emitted is there."""
+    sending = w.event[e]
+    m = sending[at.E_MEMBER]
+    if m == at.NONE or w.member[m, at.LIFE] != sending[at.E_LIFE]:
+        return
+    w.member[m, at.EMITTING] -= 1
+    if w.mp[m, sending[at.E_PART], at.OWNED] == sending[at.E_OWNERSHIP]:
+        part_done(w, m, sending[at.E_PART], sending[at.E_OFFSET])
+    flushed_if_all(w, m)
+
+
+@compiled
+def counts(w: World, m: int, p: int) -> bool:
+    """Whether a partition is the member's; where somebody else has it now, that one counts anew."""
+    owned = w.mp[m, p, at.OWNED]
+    return owned != 0 and owned == w.latest[w.member[m, at.GROUP], p]
+
+
+@compiled
+def part_done(w: World, m: int, p: int, offset: int) -> None:
+    """Note a part of what a record brought as done; offsets are finished as far as nothing before them is left."""
+    g, mp = w.member[m, at.GROUP], w.mp[m, p]
+    if not counts(w, m, p):
+        return
+    w.left[g, p, offset] -= 1
+    while mp[at.FINISHED] < mp[at.GIVEN] and w.left[g, p, mp[at.FINISHED]] == 0:
+        mp[at.FINISHED] += 1
+
+
+@compiled
+def flushed_if_all(w: World, m: int) -> None:
+    """Let a member that waits for what it emitted go on when all is there."""
+    member = w.member[m]
+    if member[at.EMITTING] == 0 and member[at.STATE] == at.FLUSHING:
+        push(w, w.scalars[at.NOW], at.WORK, member[at.CODE], 0, at.ON_FLUSHED, m, m, member[at.LIFE])
