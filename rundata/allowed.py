@@ -5,8 +5,8 @@ from functools import cached_property
 import numpy as np
 
 from rundata.books import Books
+from rundata.chains import sending_settings
 from rundata.rows import NONE, Kind
-from scenarios.clients import producer_settings
 from scenarios.schema import EveryCommit, Group
 
 MOVES = ("assignment", "revocation", "rebalance", "session expired", "eviction", "restart")
@@ -26,7 +26,7 @@ class Allowed:
         return tuple(self._loses(name) for name in self._books.plan.producers)
 
     def _loses(self, name: str) -> str:
-        match producer_settings(self._scenario, name).acks:
+        match sending_settings(self._scenario, name).acks:
             case "1":
                 return f"{name} has acks=1: what the followers do not have yet is lost with its leader"
             case "0":
@@ -39,7 +39,7 @@ class Allowed:
         """Why each producer may append an event twice."""
         return tuple(
             ""
-            if producer_settings(self._scenario, name).idempotence
+            if sending_settings(self._scenario, name).idempotence
             else f"{name} is not idempotent: a batch whose answer was lost is sent and appended again"
             for name in self._books.plan.producers
         )
@@ -50,7 +50,7 @@ class Allowed:
         return tuple(self._reorders(name) for name in self._books.plan.producers)
 
     def _reorders(self, name: str) -> str:
-        settings = producer_settings(self._scenario, name)
+        settings = sending_settings(self._scenario, name)
         if settings.idempotence or settings.in_flight == 1:
             return ""
         return f"{name} is not idempotent and has several requests in flight: one that is sent again overtakes none, but is overtaken"

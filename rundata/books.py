@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from rundata.chains import with_emitted
 from rundata.operations import arranged, in_order
 from rundata.pairs import NO_END, Block, HandlingTally, Rows, SendTally
 from rundata.rows import NEVER, NONE
@@ -51,6 +52,7 @@ class Books:
     """What became of each event and pair of a run."""
 
     def __init__(self, run: RunData) -> None:
+        run = with_emitted(run)
         self.run = run
         self.plan: Plan = run.plan
         self.scenario: Scenario = run.plan.scenario

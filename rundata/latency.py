@@ -4,10 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rundata.books import Books, End
+from rundata.chains import sending_settings
 from rundata.measurement import Ints, Measurement, missing, time_statistics
 from rundata.rows import NEVER
 from rundata.scopes import Scope, measured_events, measured_pairs
-from scenarios.clients import producer_settings
 from scenarios.expectations import QUANTILES
 
 Found = dict[str, Measurement]
@@ -48,7 +48,7 @@ def ack_latency(books: Books, scope: Scope) -> Found:
 
 def waits_for_acks(books: Books) -> NDArray[np.bool_]:
     """Return which events come from a producer that asks for acknowledgements."""
-    asks = [producer_settings(books.scenario, name).acks != "0" for name in books.plan.producers]
+    asks = [sending_settings(books.scenario, name).acks != "0" for name in books.plan.producers]
     return np.asarray(asks, np.bool_)[books.plan.producer]
 
 

@@ -54,7 +54,7 @@ def _place(books: Books, where: str | None) -> Scope:
     places: dict[str, Scope] = {}
     for number, topic in enumerate(books.plan.topics):
         places[topic] = Scope("topic", number, topic)
-    for number, producer in enumerate(books.plan.producers):
+    for number, producer in enumerate(books.scenario.producers):
         places[producer] = Scope("producer", number, producer)
     for number, group in enumerate(books.groups):
         places[group] = Scope("group", number, group)
@@ -77,7 +77,7 @@ def scopes_of(books: Books, kind: str) -> list[Scope]:
     if "topic" in allowed:
         found += [Scope("topic", n, t) for n, t in enumerate(books.plan.topics) if _applies(books, kind, t)]
     if "producer" in allowed:
-        found += [Scope("producer", n, p) for n, p in enumerate(books.plan.producers)]
+        found += [Scope("producer", n, p) for n, p in enumerate(books.scenario.producers)]
     if "group" in allowed:
         found += [Scope("group", n, g) for n, g in enumerate(books.groups)]
     return found
@@ -88,6 +88,7 @@ def _applies(books: Books, kind: str, topic: str) -> bool:
     if kind == "unexpected":
         return True
     sent = any(producer.topic == topic for producer in books.scenario.producers.values())
+    sent |= any(emits.topic == topic for group in books.scenario.groups.values() for emits in group.emits)
     read = any(topic in group.topics for group in books.scenario.groups.values())
     return sent and (read or "group" not in INDICATORS[kind].scopes)
 

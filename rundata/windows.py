@@ -21,6 +21,7 @@ WINDOW_NS = SECOND
 def windows_table(run: RunData) -> pa.Table:
     """Return the windows of a run; a window holds what was acknowledged or took effect in it."""
     books = Books.of(run)
+    run = books.run
     acked = np.flatnonzero(books.acked & (books.partition >= 0))
     ack_ns = books.sends.acked_ns[acked]
     ack_table = _stage(

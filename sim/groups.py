@@ -234,6 +234,7 @@ class Member:
             self._join_again()
         elif self.must_rejoin and self.group.is_cooperative:
             self.must_rejoin, self.is_back = False, True
+            w.member[self.index, HAS_DUTY] = bool(self.must_give_up)
             self.group.changed.give()
             kernel.enter_poll_loop(w, self.index)
         elif self.must_rejoin:

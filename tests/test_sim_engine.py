@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -267,3 +268,18 @@ def test_a_circle_of_events_goes_round_as_often_as_it_may():
     data = run(groups={"g": {"topics": ["a"], "work": "1ms", "emits": {"topic": "a", "hops": 2}}})
 
     assert sorted(data.log["event_id"].tolist()) == list(range(30))
+
+
+def test_emitted_events_are_counted_like_planned_ones():
+    """Effect of the first group 15 ms after the plan, of the second 6 ms after that; what is missing in the log is lost."""
+    data = chain()
+
+    assert measure_one(data, "latency[h].p50").value == 0.006
+    assert measure_one(data, "chain_latency[h].p50").value == 0.021
+    assert measure_one(data, "produced[b]").value == 10.0
+    assert [measure_one(data, name).value for name in ("lost", "unexpected", "pending", "inversions")] == [0, 0, 0, 0]
+    cut = replace(data, log=data.log[data.log["event_id"] != 13])
+    assert [measure_one(cut, name).value for name in ("lost", "lost[a]", "lost[b]")] == [1, 0, 1]
+    forged = data.log.copy()
+    forged["event_id"][-1] = 10_000
+    assert measure_one(replace(data, log=forged), "unexpected").value == 1
