@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from confluent_kafka import Message
 from numpy.typing import NDArray
+from scenarios.headers import HEADER_ATTEMPT, HEADER_DUE, HEADER_ORIGIN
 
 from loadgen.member_rows import Event
 from loadgen.records import HEADER, POISON
@@ -49,6 +50,7 @@ class Batch:
     def event(self, number: int) -> Event:
         """Return one of them by itself."""
         message = self.messages[number]
+        attempt, due_ns, origin = _of_copy(message)
         return Event(
             int(self.event_id[number]),
             int(self.root_id[number]),
@@ -58,7 +60,16 @@ class Batch:
             int(self.offset[number]),
             message.key(),
             self.values[number],
+            attempt,
+            due_ns,
+            origin,
         )
+
+    def firsts(self) -> dict[tuple[int, int], int]:
+        """Return the first offset of each topic's code and partition."""
+        place = self.topic * (1 << 32) + self.partition
+        places, first = np.unique(place, return_index=True)
+        return {divmod(p, 1 << 32): o for p, o in zip(places.tolist(), self.offset[first].tolist(), strict=True)}
 
     def ends(self, first: int, end: int) -> dict[tuple[int, int], int]:
         """Return the offset to go on from after some of them, by topic's code and partition."""
@@ -67,3 +78,16 @@ class Batch:
         places, last = np.unique(place[::-1], return_index=True)
         offsets = self.offset[first:end][::-1][last] + 1
         return {divmod(p, 1 << 32): offset for p, offset in zip(places.tolist(), offsets.tolist(), strict=True)}
+
+
+def _of_copy(message: Message) -> tuple[int, int, str]:
+    """Return try, due time and origin of a copy in a retry topic; of any other record what they are without one."""
+    found = message.headers()
+    if not found:
+        return 1, 0, ""
+    headers = {name: value for name, value in found if isinstance(value, bytes)}
+    return (
+        int(headers.get(HEADER_ATTEMPT, b"1")),
+        int(headers.get(HEADER_DUE, b"0")),
+        headers.get(HEADER_ORIGIN, b"").decode(),
+    )

@@ -21,7 +21,13 @@ class Commits:
     """The offsets that are finished and those that are committed; `mode` is the scenario's word."""
 
     def __init__(
-        self, consumer: Consumer, mode: str, every_ns: int, rows: MemberRows, give_up: Callable[[], bool]
+        self,
+        consumer: Consumer,
+        mode: str,
+        every_ns: int,
+        rows: MemberRows,
+        give_up: Callable[[], bool],
+        settle: Callable[[], None] = lambda: None,
     ) -> None:
         self.consumer = consumer
         self.mode = mode
@@ -29,6 +35,8 @@ class Commits:
         self.rows = rows
         self.give_up = give_up
         """Whether the member is leaving, so that it no longer waits for a coordinator that is away."""
+        self.settle = settle
+        """Waits until what follows from the finished events is in its topics."""
         self.start_ns = 0
         self.due_ns = 0
         """When `every` is due next, on the clock."""
@@ -76,8 +84,21 @@ class Commits:
         if self.mode != "every" or (now := clock()) < self.due_ns:
             return
         self.due_ns = now + self.every_ns
+        self.soon()
+
+    def of_pool(self, places: Mapping[Place, int]) -> None:
+        """Note what several workers have finished, by the offset to go on from, and commit in the background where that is due."""
+        if self.mode != "before_work":
+            self.finished.update(places)
+        if self.mode in ("after_event", "after_batch") and places:
+            self.soon()
+        self.at_boundary()
+
+    def soon(self) -> None:
+        """Commit what is finished without waiting for the answer."""
         if offsets := self._new():
-            self._under_way.append(now)
+            self.settle()
+            self._under_way.append(clock())
             self.asked.update(self._places(offsets))
             self.consumer.commit(offsets=offsets, asynchronous=True)
 
@@ -103,6 +124,7 @@ class Commits:
         offsets = self._new()
         if not offsets:
             return
+        self.settle()
         began = clock()
         while True:
             try:
@@ -114,6 +136,12 @@ class Commits:
             time.sleep(_AGAIN_S)
         self.asked.update(self._places(offsets))
         self._record(began, clock(), answer or [], code)
+
+    def take_new(self) -> dict[Place, int]:
+        """Return what is finished and not committed yet, for a transaction that commits it."""
+        offsets = self._places(self._new())
+        self.asked.update(offsets)
+        return offsets
 
     def _new(self) -> list[TopicPartition]:
         return [

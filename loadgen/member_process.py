@@ -5,20 +5,31 @@ SIGTERM makes it finish its event, commit by its mode and leave; SIGKILL is a cr
 
 import contextlib
 import time
+from pathlib import Path
 
 import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from loadgen.child import Child, DriverGone, freeze
 from loadgen.member_batch import Batch
+from loadgen.member_calls import Calls
 from loadgen.member_commits import Commits
-from loadgen.member_rows import MemberRows
+from loadgen.member_dedupe import Memory, OwnMemory, SharedMemory
+from loadgen.member_held import Held
+from loadgen.member_letters import Letters
+from loadgen.member_lookup import Lookup
+from loadgen.member_pool import Pool
+from loadgen.member_rows import Event, MemberRows
+from loadgen.member_sends import Clients, Emitter, Forwarder
+from loadgen.member_transactions import Transactions
 from loadgen.member_work import Handler, Leaving, Stopped
 
 clock = time.perf_counter_ns
 
 _IDLE_WAIT_NS = 100_000_000
 """Longest wait of one poll, so that requests of the driver are heard."""
+_COARSE_NS = 1_200_000
+"""Longer waits can be the client's `poll`, which counts whole milliseconds."""
 
 
 class MemberProcess:
@@ -31,7 +42,8 @@ class MemberProcess:
         self.reads: dict[str, int] = spec["reads"]
         self.most: int = spec["max_poll_records"]
         self.poll_id: int = spec["first_poll_id"] - 1
-        self.rows = MemberRows(child)
+        self.lookup = Lookup(child)
+        self.rows = MemberRows(child, self.lookup)
         codes: dict[str, int] = spec["codes"]["topics"]
         self.topics = {topic: codes[topic] for topic in spec["topics"]}
         self.topic_names = {code: topic for topic, code in codes.items()}
@@ -47,14 +59,43 @@ class MemberProcess:
                 "on_commit": self._committed,
             }
         )
-        self.commits: Commits = Commits(self.consumer, mode, spec["every_ns"], self.rows, lambda: self.child.leaving)
-        self.handler = Handler(child, self.rows)
+        self.clients = Clients(child)
+        self.commits: Commits = Commits(
+            self.consumer, mode, spec["every_ns"], self.rows, self._leaving, lambda: self.clients.settle(self._leaving)
+        )
+        self.calls = Calls(child) if spec.get("calls") else None
+        self.handler = Handler(
+            child,
+            self.rows,
+            self.lookup,
+            letters=self._letters(),
+            calls=self.calls,
+            memory=_memory(child),
+            emit=Emitter(child, self.rows, self.lookup, self.clients).emit if spec.get("emits") else None,
+        )
+        self.held = Held(self.consumer)
+        workers: int = spec.get("workers", 1)
+        self.in_hand: int = spec.get("in_hand", 1)
+        self.pool = Pool(child, self.handler, workers, spec["ordered_by"]) if workers > 1 else None
+        self.transactions: Transactions | None = None
+        if self.clients.transactional is not None:
+            first = spec["codes"]["process"] * (1 << 40) + spec["incarnation"] * (1 << 32)
+            self.transactions = Transactions(self.clients.transactional, self.consumer, self.rows, first)
         self.start_ns = 0
         self.began_cpu_s = 0.0
         """What the thread had spent at time 0."""
         if spec["start_ns"] is not None:
             self._start(spec["start_ns"])
         self.consumer.subscribe(spec["topics"], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
+
+    def _letters(self) -> Letters | None:
+        policy = self.child.spec["failures"]
+        if policy is None or (policy["dead_letter"] is None and policy["retry"]["where"] != "topic"):
+            return None
+        return Letters(self.child, self.rows, Forwarder(self.clients))
+
+    def _leaving(self) -> bool:
+        return self.child.leaving
 
     def _start(self, start_ns: int) -> None:
         self.began_cpu_s = time.thread_time()
@@ -81,6 +122,9 @@ class MemberProcess:
         places = {(each.topic, each.partition) for each in partitions}
         self.owned -= places
         self.commits.forget(places)
+        self.held.drop(places)
+        if self.pool is not None:
+            self.pool.drop(places)
         self._say_owned(what)
 
     def _say_owned(self, event: str) -> None:
@@ -93,9 +137,76 @@ class MemberProcess:
         freeze()
         while not self.child.leaving:
             self._listen()
+            if (stalled := self.handler.stalled_until(clock())) is not None:
+                self.handler.sleep_until(stalled)
+            if self.pool is not None:
+                self._feed(self.pool)
+                continue
+            if self.held:
+                self._work_on_held()
             messages = self._collect() if self.reads else self._poll()
             if messages:
                 self._batch(messages)
+
+    def _feed(self, pool: Pool) -> None:
+        """Let the workers go on, and fetch more for them while they have room for it."""
+        self._hand_over_held(pool)
+        self.commits.of_pool(pool.advance())
+        self.clients.serve()
+        room = self.in_hand - pool.in_hand
+        wait_ns = self._pool_wait_ns(pool)
+        first = None
+        if room > 0:
+            first = self.consumer.poll(wait_ns / 1e9 if wait_ns > _COARSE_NS else 0)
+        elif wait_ns > 0:
+            time.sleep(min(wait_ns, 1_000_000) / 1e9)
+        if first is None:
+            if room > 0 and 0 < wait_ns <= _COARSE_NS:
+                time.sleep(wait_ns / 1e9)
+            return
+        more = min(room, self.most) - 1
+        messages = [first, *(self.consumer.consume(more, 0) if more > 0 else ())]
+        self.delivered_at = clock()
+        batch = self._delivered_batch(messages)
+        if batch is not None:
+            pool.take(self._new_events(batch), self.poll_id, self.delivered_at)
+
+    def _pool_wait_ns(self, pool: Pool) -> int:
+        now, wait_ns = clock(), round(self._idle_wait_s() * 1e9)
+        if pool.waits_for_answers or self.clients.waiting():
+            wait_ns = min(wait_ns, 500_000)
+        if (due_ns := self.held.next_due_ns()) is not None:
+            wait_ns = min(wait_ns, due_ns + self.start_ns - now)
+        if (next_at := pool.next_at()) is not None:
+            # Up to the last 0.2 ms in the client's poll, which may wake late.
+            left = next_at - now
+            wait_ns = min(wait_ns, left - 200_000 if left > _COARSE_NS else left)
+        return max(0, wait_ns)
+
+    def _hand_over_held(self, pool: Pool) -> None:
+        for event, poll_id in self.held.due(clock() - self.start_ns):
+            pool.take([event], poll_id, event.due_ns + self.start_ns)
+
+    def _new_events(self, batch: Batch) -> list[Event]:
+        """Return the events of a batch that are to be worked on now; others wait until they are due, or have had their effect."""
+        found, now_ns = list[Event](), clock() - self.start_ns
+        for number in range(len(batch)):
+            event = batch.event(number)
+            if self.held.must_wait(event, now_ns):
+                self.held.hold(event, self.poll_id)
+            else:
+                found.append(event)
+        return found
+
+    def _work_on_held(self) -> None:
+        """Work on copies in retry topics that are due now."""
+        for event, poll_id in self.held.due(clock() - self.start_ns):
+            self.handler.worker.busy_until = max(self.handler.worker.busy_until, event.due_ns + self.start_ns)
+            self._in_transaction({(event.topic, event.partition): event.offset})
+            self._handle(event, poll_id, event.due_ns + self.start_ns)
+            self._batch_done()
+            if self.child.leaving:
+                return
 
     def _listen(self) -> None:
         while request := self.child.hear():
@@ -103,6 +214,8 @@ class MemberProcess:
                 case "start":
                     self._start(request["at_ns"])
                 case "wind up":
+                    if self.pool is not None:
+                        self.commits.of_pool(self.pool.advance())
                     self.commits.handing_over()
                     self.child.say("wound up")
                 case other:
@@ -134,30 +247,57 @@ class MemberProcess:
     def _delivered(self, idle: bool) -> None:
         self.delivered_at = clock()
         if idle:
-            self.handler.busy_until = self.delivered_at
+            self.handler.worker.busy_until = self.delivered_at
 
     def _idle_wait_s(self) -> float:
         wait_ns = _IDLE_WAIT_NS
         if self.commits.mode == "every":
             wait_ns = min(wait_ns, max(0, self.commits.due_ns - clock()) + 1_000_000)  # poll counts whole milliseconds
+        if (due_ns := self.held.next_due_ns()) is not None:
+            wait_ns = min(wait_ns, max(0, due_ns + self.start_ns - clock()))
         return wait_ns / 1e9
 
     def _batch(self, messages: list[Message]) -> None:
+        batch = self._delivered_batch(messages)
+        if batch is None:
+            return
+        if self.commits.mode == "before_work":
+            self.handler.worker.busy_until = clock()
+        self._in_transaction(self._places(batch.firsts()))
+        self._work(batch)
+        self._batch_done()
+
+    def _delivered_batch(self, messages: list[Message]) -> Batch | None:
+        """Return what a poll handed over, recorded as delivered; None where nothing of this run is in it."""
         batch = Batch([each for each in messages if self._sound(each)], self.run_id, self.topics)
         if not len(batch):
-            return
+            return None
+        self.lookup.prepare(batch.event_id)
         self.poll_id += 1
         self.rows.deliveries(batch, self.poll_id, self.delivered_at - self.start_ns)
-        self.commits.before_work(self._places(batch, 0, len(batch)))
-        if self.commits.mode == "before_work":
-            self.handler.busy_until = clock()
-        self._work(batch)
-        if self.commits.batch_done():
-            self.handler.busy_until = max(self.handler.busy_until, clock())
+        self.commits.before_work(self._places(batch.ends(0, len(batch))))
+        return batch
+
+    def _batch_done(self) -> None:
+        if self.transactions is not None and self.transactions.under_way:
+            ends = self.commits.take_new()
+            if not self.transactions.commit(ends, self.start_ns):
+                self.commits.forget(ends)
+        elif not self.commits.batch_done():
+            return
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Let the next try begin no earlier than now: what came before took time of the handler."""
+        self.handler.worker.busy_until = max(self.handler.worker.busy_until, clock())
+
+    def _in_transaction(self, firsts: dict[tuple[str, int], int]) -> None:
+        if self.transactions is not None and not self.transactions.under_way:
+            self.transactions.begin(firsts)
 
     def _work(self, batch: Batch) -> None:
         """Work on each event in turn; on stretches that need no time and cannot fail, on all at once."""
-        instant = self.handler.instant(batch) if self.commits.mode != "after_event" else None
+        instant = self.handler.instant(batch) if self.commits.mode != "after_event" and not self.held else None
         at = 0
         while at < len(batch) and not self.child.leaving:
             if instant is not None and instant[at]:
@@ -166,20 +306,26 @@ class MemberProcess:
                 at = end
                 continue
             event = batch.event(at)
-            self.handler.handle(event, self.poll_id, self.delivered_at)
-            if self.commits.event_done(event.topic, event.partition, event.offset):
-                self.handler.busy_until = max(self.handler.busy_until, clock())
+            if self.held.must_wait(event, clock() - self.start_ns):
+                self.held.hold(event, self.poll_id)
+            else:
+                self._handle(event, self.poll_id, self.delivered_at)
             at += 1
+
+    def _handle(self, event: Event, poll_id: int, delivered_at: int) -> None:
+        if not self.handler.knows(event):
+            self.handler.handle(event, poll_id, delivered_at)
+        if self.commits.event_done(event.topic, event.partition, event.offset):
+            self._catch_up()
 
     def _effects(self, batch: Batch, first: int, end: int) -> None:
         now = clock()
         self.rows.effects(batch, first, end, self.poll_id, now - self.start_ns)
-        self.handler.busy_until = max(self.handler.busy_until, self.delivered_at)
-        self.commits.events_done(self._places(batch, first, end))
+        self.handler.worker.busy_until = max(self.handler.worker.busy_until, self.delivered_at)
+        self.commits.events_done(self._places(batch.ends(first, end)))
 
-    def _places(self, batch: Batch, first: int, end: int) -> dict[tuple[str, int], int]:
-        ends = batch.ends(first, end)
-        return {(self.topic_names[topic], partition): offset for (topic, partition), offset in ends.items()}
+    def _places(self, offsets: dict[tuple[int, int], int]) -> dict[tuple[str, int], int]:
+        return {(self.topic_names[topic], partition): offset for (topic, partition), offset in offsets.items()}
 
     def _sound(self, message: Message) -> bool:
         """Whether a message is a record; of errors the driver is told."""
@@ -190,9 +336,24 @@ class MemberProcess:
 
     def leave(self) -> None:
         """Commit what is finished, by the mode, and leave the group."""
+        if self.transactions is not None:
+            self.transactions.abort()
         with contextlib.suppress(KafkaException):
             self.commits.handing_over()
+        self.clients.settle(lambda: False)
         self.consumer.close()
+        if self.calls is not None:
+            self.calls.close()
+
+
+def _memory(child: Child) -> Memory | None:
+    """Return the group's memory of event ids, or the member's own."""
+    dedupe = child.spec.get("dedupe")
+    if not dedupe:
+        return None
+    if dedupe["store"] == "member":
+        return OwnMemory(dedupe["window_ns"])
+    return SharedMemory(Path(dedupe["file"]), dedupe["window_ns"])
 
 
 def main() -> None:

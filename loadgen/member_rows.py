@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadgen.child import Child
+from loadgen.member_lookup import Lookup
 from rundata.row_log import RowLog
 from rundata.rows import MOST_ATTEMPTS, NONE, OPERATION, UNTIMED, Kind, Outcome, new_operations
 
@@ -26,12 +27,28 @@ class Event:
     offset: int
     key: bytes | None
     value: bytes
+    attempt: int = 1
+    """The number of its next try: that of a copy in a retry topic goes on counting."""
+    due_ns: int = 0
+    """When that try is due, from the start of the run."""
+    copy_of: str = ""
+    """Of a copy in a retry topic: topic/partition/offset where the event was first read."""
+
+    @property
+    def origin(self) -> str:
+        """Topic/partition/offset where the event was first read."""
+        return self.copy_of or f"{self.topic}/{self.partition}/{self.offset}"
+
+    @property
+    def first_topic(self) -> str:
+        """The topic where the event was first read."""
+        return self.origin.rsplit("/", 2)[0]
 
 
 class MemberRows:
     """Appends rows; times are instants from the start of the run."""
 
-    def __init__(self, child: Child) -> None:
+    def __init__(self, child: Child, lookup: Lookup) -> None:
         spec = child.spec
         codes = spec["codes"]
         log = RowLog.create(spec["rows"], spec["capacity"])
@@ -39,12 +56,9 @@ class MemberRows:
         self._process: int = codes["process"]
         self._group: int = codes["group"]
         self._topics: dict[str, int] = codes["topics"]
-        self._types: list[int] = codes["event_type_of_producer"]
-        self._key = child.array("key")
-        self._producer = child.array("producer")
-        self._keys = np.asarray(self._key)
-        self._type_of_event = np.asarray(self._producer)
-        self._types_of_producers = np.asarray(self._types, np.int16)
+        self._lookup = lookup
+        self.transaction = NONE
+        """The transaction under way, which tries, sends and commits belong to."""
         self._empty = new_operations(1)
         self._empty["process"], self._empty["group"] = self._process, self._group
 
@@ -58,7 +72,7 @@ class MemberRows:
     def effects(self, batch: "Batch", first: int, end: int, poll_id: int, at_ns: int) -> None:
         """Record that first tries of some of these events, which need no time, worked."""
         rows = self._rows(batch, slice(first, end), poll_id)
-        rows["kind"], rows["attempt"] = Kind.try_, 1
+        rows["kind"], rows["attempt"], rows["transaction_id"] = Kind.try_, 1, self.transaction
         rows["started_ns"] = rows["ended_ns"] = at_ns
         self._extend(rows)
 
@@ -67,13 +81,13 @@ class MemberRows:
         rows: NDArray[np.void] = np.empty(len(event), OPERATION)
         rows[:] = self._empty
         rows["event_id"], rows["root_id"] = event, batch.root_id[chosen]
-        rows["key"], rows["intended_ns"] = self._keys[event], batch.intended_ns[chosen]
+        rows["key"], rows["intended_ns"] = self._lookup.keys(event), batch.intended_ns[chosen]
         rows["offset"], rows["partition"], rows["topic"] = (
             batch.offset[chosen],
             batch.partition[chosen],
             batch.topic[chosen],
         )
-        rows["event_type"] = self._types_of_producers[self._type_of_event[event]]
+        rows["event_type"] = self._lookup.types(event)
         rows["poll_id"] = poll_id
         return rows
 
@@ -93,28 +107,40 @@ class MemberRows:
     def _event(
         self, event: Event, poll_id: int, attempt: int, began_ns: int, ended_ns: int, kind: Kind, outcome: Outcome, due_ns: int = UNTIMED
     ) -> None:  # fmt: skip
-        number = event.event_id
+        facts = self._lookup.facts(event.event_id)
+        transaction = self.transaction if kind == Kind.try_ else NONE
         self._append(
-            number, event.root_id, NONE, self._key[number], event.offset, poll_id, NONE, due_ns, event.intended_ns, began_ns, ended_ns,
-            NONE, event.partition, attempt, 0, 1, self._types[self._producer[number]], self._process, self._group, self._topics[event.topic],
+            event.event_id, event.root_id, NONE, facts.key, event.offset, poll_id, transaction, due_ns, event.intended_ns, began_ns, ended_ns,
+            NONE, event.partition, attempt, 0, 1, facts.event_type, self._process, self._group, self._topics[event.topic],
             0, kind, outcome,
+        )  # fmt: skip
+
+    def sent(
+        self, child: int, cause: Event, topic: str, partition: int, offset: int, intended_ns: int, began_ns: int, ended_ns: int,
+        transaction: int, error: int, outcome: Outcome,
+    ) -> None:  # fmt: skip
+        """Record an event that an effect emitted, and what became of its send."""
+        facts = self._lookup.facts(child)
+        self._append(
+            child, cause.root_id, cause.event_id, facts.key, offset, NONE, transaction, UNTIMED, intended_ns, began_ns, ended_ns,
+            NONE, partition, 1, 0, 1, facts.event_type, self._process, self._group, self._topics[topic], error, Kind.send, outcome,
         )  # fmt: skip
 
     def dead_lettered(
         self, event: Event, poll_id: int, attempt: int, began_ns: int, ended_ns: int, where: tuple[str, int, int], error: int, outcome: Outcome
     ) -> None:  # fmt: skip
         """Record a dead letter with its own topic, partition and offset."""
-        number = event.event_id
+        facts = self._lookup.facts(event.event_id)
         topic, partition, offset = where
         self._append(
-            number, event.root_id, NONE, self._key[number], offset, poll_id, NONE, UNTIMED, event.intended_ns, began_ns, ended_ns, NONE,
-            partition, attempt, 0, 1, self._types[self._producer[number]], self._process, self._group, self._topics[topic], error,
+            event.event_id, event.root_id, NONE, facts.key, offset, poll_id, NONE, UNTIMED, event.intended_ns, began_ns, ended_ns, NONE,
+            partition, attempt, 0, 1, facts.event_type, self._process, self._group, self._topics[topic], error,
             Kind.dead_letter, outcome,
         )  # fmt: skip
 
     def committed(self, topic: str, partition: int, offset: int, began_ns: int, ended_ns: int, error: int) -> None:
         """Record the commit of a partition's offset."""
         self._append(
-            NONE, NONE, NONE, NONE, offset, NONE, NONE, UNTIMED, 0, began_ns, ended_ns, NONE, partition, 0, 0, 1, 0,
+            NONE, NONE, NONE, NONE, offset, NONE, self.transaction, UNTIMED, 0, began_ns, ended_ns, NONE, partition, 0, 0, 1, 0,
             self._process, self._group, self._topics[topic], error, Kind.commit, Outcome.failed if error else Outcome.ok,
         )  # fmt: skip

@@ -1,18 +1,20 @@
 """A member's handler: how long it works on an event, when a try fails, and what becomes of events that it gives up."""
 
 import time
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from confluent_kafka import KafkaError, Message, Producer
 from numpy.typing import NDArray
 
 from loadgen.child import Child
+from loadgen.member_calls import Asked, Calls
+from loadgen.member_dedupe import Memory
+from loadgen.member_letters import Letters
+from loadgen.member_lookup import Facts, Lookup
 from loadgen.member_rows import Event, MemberRows
-from loadgen.outcomes import outcome_of
 from loadgen.records import PoisonError, decode
-from rundata.rows import NONE, Outcome
 from scenarios.streams import hashed_uniforms
 
 if TYPE_CHECKING:
@@ -69,108 +71,226 @@ class Lateness:
         return 0
 
 
-class Handler:
-    """Works on events one after another. `busy_until` is the planned end of the last try: the next one begins there, however late the
-    sleep woke, so that overshoot never adds to the load."""
+@dataclass(frozen=True)
+class Until:
+    """Wait until an instant; `burn` with the CPU, `work` also when the member shall leave."""
 
-    def __init__(self, child: Child, rows: MemberRows) -> None:
+    at: int
+    burn: bool = False
+    work: bool = False
+
+
+Wait = Until | Asked
+"""What a handler waits for: an instant, or the answer of a dependency."""
+Steps = Generator[Wait, bool, None]
+"""One event's way through a handler; it is sent whether a call went well, and ends when the event is done."""
+
+
+@dataclass
+class Worker:
+    """One pair of hands. `busy_until` is the planned end of the last try: the next one begins there, however late the sleep woke, so
+    that overshoot never adds to the load."""
+
+    busy_until: int = 0
+
+
+class Handler:
+    """Works on events; what it waits for meanwhile is up to whoever takes its steps."""
+
+    def __init__(
+        self,
+        child: Child,
+        rows: MemberRows,
+        lookup: Lookup,
+        *,
+        letters: Letters | None = None,
+        calls: Calls | None = None,
+        memory: Memory | None = None,
+        emit: Callable[[Event, int, int], None] | None = None,
+    ) -> None:
         spec = child.spec
         self.child = child
         self.rows = rows
+        self.lookup = lookup
+        self.letters = letters
+        self.calls = calls
+        self.memory = memory
+        self.emit = emit
         self.start_ns = 0
-        self.busy_until = 0
+        self.worker = Worker()
+        """The hands of a member that has one pair."""
         self.late = Lateness()
         self.busy: bool = spec["busy"]
-        self.work = child.array("work_ns")
-        self.failing_tries = child.array("failing_tries")
-        self._works_ns, self._failing = np.asarray(self.work), np.asarray(self.failing_tries)
         self.slow = [Interval(**each) for each in spec["slow"]]
         self.failing = [Interval(**each) for each in spec["failing"]]
+        self.stalls = [Interval(**each) for each in spec.get("stalls", ())]
+        self.decodes: int | None = spec.get("decodes")
+        """The latest schema version that this version of the handler can decode; None where it is as the plan says."""
         self.policy: dict[str, Any] | None = spec["failures"]
-        self.dead_letters = DeadLetters(child, rows) if self.policy and self.policy["then"] == "dead_letter" else None
         self._seed: int = spec["seed"]
         self._group: int = spec["codes"]["group"]
+
+    # ---- what needs no steps
 
     def instant(self, batch: "Batch") -> NDArray[np.bool_] | None:
         """Return which events need no time and cannot fail just now; None where none is so for certain."""
         now = clock() - self.start_ns
-        if any(each.holds(now) for each in (*self.slow, *self.failing)):
+        if (
+            self.calls
+            or self.emit
+            or self.memory
+            or any(i.holds(now) for i in (*self.slow, *self.failing, *self.stalls))
+        ):
             return None
-        event = batch.event_id
-        found: NDArray[np.bool_] = (self._works_ns[event] == 0) & (self._failing[event] == 0) & ~batch.poison
-        return found
+        return self.lookup.never_fails_at_once(batch.event_id) & ~batch.poison
+
+    def knows(self, event: Event) -> bool:
+        """Whether the event has had its effect already, so that it is passed over."""
+        return self.memory is not None and self.memory.knows(event.event_id, clock() - self.start_ns)
+
+    def stalled_until(self, now: int) -> int | None:
+        """Return when a stall of the handler is over, None where there is none."""
+        ends = [each.end_ns for each in self.stalls if each.holds(now - self.start_ns)]
+        return self.start_ns + max(ends) if ends else None
+
+    # ---- one event
 
     def handle(self, event: Event, poll_id: int, delivered_at: int) -> None:
-        """Try until it works or the policy gives the event up; raise Stopped or Leaving where the event stays unfinished."""
-        attempt = 0
+        """Take all steps of an event, waiting in between; raise Stopped or Leaving where it stays unfinished."""
+        steps = self.steps(event, poll_id, delivered_at, self.worker)
+        answer: bool | None = None
         while True:
-            attempt += 1
-            begin = self.busy_until
-            self._work(begin, event.event_id)
-            ended = clock()
-            began_ns = max(begin, delivered_at) - self.start_ns
-            if self._works(event, attempt, begin - self.start_ns):
-                self.rows.tried(event, poll_id, attempt, began_ns, ended - self.start_ns, None, ok=True)
+            try:
+                wait = next(steps) if answer is None else steps.send(answer)
+            except StopIteration:
                 return
-            due = self._next_try(attempt)
-            due_ns = None if due is None else due - self.start_ns
-            self.rows.tried(event, poll_id, attempt, began_ns, ended - self.start_ns, due_ns, ok=False)
-            if due is None:
-                self._give_up(event, poll_id, attempt)
-                return
-            self.sleep_until(due)
-            self.busy_until = due
+            answer = self._wait(wait)
+
+    def _wait(self, wait: Wait) -> bool | None:
+        if isinstance(wait, Asked):
+            return self._wait_for_answer(wait)
+        if wait.burn:
+            while clock() < wait.at:
+                pass
+        elif wait.work:
+            if (remaining := wait.at - clock()) > 0:
+                time.sleep(remaining / 1e9)
+        else:
+            self.sleep_until(wait.at)
+        return None
+
+    def _wait_for_answer(self, asked: Asked) -> bool:
+        assert self.calls is not None
+        while (ok := self.calls.answer(asked, clock())) is None:
+            self.calls.wait(asked.until_ns)
             if self.child.leaving:
                 raise Leaving
-
-    def _work(self, begin: int, event_id: int) -> None:
-        work: int = self.work[event_id]
-        for slow in self.slow:
-            if slow.holds(begin - self.start_ns):
-                work = round(work * slow.factor) + slow.plus_ns
-        due = begin + work
-        now = clock()
-        if now < due:
-            if self.busy:
-                while clock() < due:
-                    pass
-            else:
-                time.sleep((due - now) / 1e9)
-            now = clock()
-        if work:  # without work there is no planned end to be late for
-            self.late.add(now - due)
-        self.busy_until = due
+        return ok
 
     def sleep_until(self, due: int) -> None:
         """Sleep in short stretches, so that a member that shall leave does not wait for a long backoff."""
         while (remaining := due - clock()) > 0 and not self.child.leaving:
             time.sleep(min(remaining, 100_000_000) / 1e9)
 
-    def _works(self, event: Event, attempt: int, began_ns: int) -> bool:
-        try:
-            decode(event.value)
-        except PoisonError:
-            return False
-        if attempt <= self.failing_tries[event.event_id]:
+    def steps(self, event: Event, poll_id: int, delivered_at: int, worker: Worker) -> Steps:
+        """Try until it works or the policy gives the event up; raise Stopped or Leaving where the event stays unfinished."""
+        facts = self.lookup.facts(event.event_id)
+        attempt = event.attempt - 1
+        while True:
+            attempt += 1
+            if (stalled := self.stalled_until(max(clock(), worker.busy_until))) is not None:
+                yield Until(stalled)
+                worker.busy_until = max(worker.busy_until, stalled)
+            begin = worker.busy_until
+            due = begin + self._work_ns(facts, begin)
+            if due > begin:
+                yield Until(due, burn=self.busy, work=True)
+                self.late.add(clock() - due)  # without work there is no planned end to be late for
+            worker.busy_until = due
+            called = True
+            if self.calls:
+                called = yield from self._call_all(event, attempt)
+                worker.busy_until = max(due, clock())
+            ended = clock()
+            began_ns = max(begin, delivered_at) - self.start_ns
+            if called and self._works(event, facts, attempt, begin - self.start_ns):
+                self._took_effect(event, poll_id, attempt, began_ns, ended - self.start_ns)
+                return
+            next_try = self._next_try(attempt, worker)
+            due_ns = None if next_try is None else next_try - self.start_ns
+            self.rows.tried(event, poll_id, attempt, began_ns, ended - self.start_ns, due_ns, ok=False)
+            if next_try is None:
+                self._give_up(event, poll_id, attempt, worker)
+                return
+            assert due_ns is not None
+            if self.policy is not None and self.policy["retry"]["where"] == "topic":
+                assert self.letters is not None
+                self.letters.retry(event, attempt, due_ns)
+                worker.busy_until = clock()
+                return
+            yield Until(next_try)
+            worker.busy_until = next_try
+            if self.child.leaving:
+                raise Leaving
+
+    def _took_effect(self, event: Event, poll_id: int, attempt: int, began_ns: int, ended_ns: int) -> None:
+        if self.memory is not None:
+            self.memory.remember(event.event_id, ended_ns)
+        self.rows.tried(event, poll_id, attempt, began_ns, ended_ns, None, ok=True)
+        if self.emit is not None:
+            self.emit(event, ended_ns, self.start_ns)
+
+    def _call_all(self, event: Event, attempt: int) -> Generator[Wait, bool, bool]:
+        """Call each dependency in turn; tell whether all went well."""
+        assert self.calls is not None
+        for call in range(len(self.calls)):
+            while (until := self.calls.held_until(call, clock())) is not None:
+                yield Until(until)
+                if self.child.leaving:
+                    raise Leaving
+            asked = self.calls.ask(call, event.event_id, attempt, clock())
+            if asked is None or not (yield asked):
+                return False
+        return True
+
+    def _work_ns(self, facts: Facts, begin: int) -> int:
+        work = facts.work_ns
+        for slow in self.slow:
+            if slow.holds(begin - self.start_ns):
+                work = round(work * slow.factor) + slow.plus_ns
+        return work
+
+    def _works(self, event: Event, facts: Facts, attempt: int, began_ns: int) -> bool:
+        if self._is_broken(event, facts) or attempt <= facts.failing_tries:
             return False
         shares = [each.share for each in self.failing if each.holds(began_ns)]
         return not shares or self._draw(event.event_id, attempt) >= max(shares)
+
+    def _is_broken(self, event: Event, facts: Facts) -> bool:
+        """Whether no try of this handler can ever decode the event."""
+        if facts.undecodable and self.decodes is None:
+            return True
+        try:
+            decode(event.value)
+        except PoisonError:
+            return True
+        return False
 
     def _draw(self, event_id: int, attempt: int) -> float:
         """Return the number that decides over one try, the same as the simulator's for a first delivery."""
         words = (0, self._group, np.asarray([event_id]), np.asarray([attempt]), np.asarray([1]))
         return float(hashed_uniforms(self._seed, *words)[0])
 
-    def _next_try(self, attempt: int) -> int | None:
+    def _next_try(self, attempt: int, worker: Worker) -> int | None:
         """Return when a failed try is due again, None where it was the last one."""
         if self.policy is None:
-            return self.busy_until  # no error handling: again at once, without end
-        retry: dict[str, int | float] = self.policy["retry"]
+            return worker.busy_until  # no error handling: again at once, without end
+        retry: dict[str, Any] = self.policy["retry"]
         if attempt >= retry["attempts"]:
             return None
-        return self.busy_until + round(int(retry["backoff_ns"]) * float(retry["factor"]) ** (attempt - 1))
+        return worker.busy_until + round(int(retry["backoff_ns"]) * float(retry["factor"]) ** (attempt - 1))
 
-    def _give_up(self, event: Event, poll_id: int, attempt: int) -> None:
+    def _give_up(self, event: Event, poll_id: int, attempt: int, worker: Worker) -> None:
         assert self.policy is not None
         match self.policy["then"]:
             case "skip":
@@ -178,65 +298,6 @@ class Handler:
             case "stop":
                 raise Stopped
             case _:
-                assert self.dead_letters is not None
-                self.dead_letters.send(event, poll_id, attempt, self.start_ns)
-                self.busy_until = clock()
-
-
-class DeadLetters:
-    """Sends what a group gives up to its dead-letter topic and waits for the answer."""
-
-    def __init__(self, child: Child, rows: MemberRows) -> None:
-        spec = child.spec
-        self.topic: str = spec["failures"]["dead_letter"]
-        self.group: str = spec["group"]
-        self.rows = rows
-        self.client = Producer({**spec["connection"], "acks": "all", "enable.idempotence": True, "linger.ms": 0})
-        self.client.list_topics(self.topic, timeout=10)  # so that the first one finds the leader known
-        self._answer: tuple[int, int, int] | None = None
-
-    def send(self, event: Event, poll_id: int, attempt: int, start_ns: int) -> None:
-        """Send one and wait; where the outcome is no success it is recorded, and the event counts as given up all the same."""
-        self._answer = None
-        began = clock()
-        self.client.produce(
-            self.topic, event.value, event.key, headers=self._headers(event, attempt), on_delivery=self._delivered
-        )
-        while self._answer is None:
-            self.client.poll(1.0)
-        code, partition, offset = self._answer
-        outcome = Outcome.ok if code == 0 else outcome_of(code)
-        where = (self.topic, partition, offset)
-        self.rows.dead_lettered(event, poll_id, attempt, began - start_ns, clock() - start_ns, where, code, outcome)
-
-    def _delivered(self, error: KafkaError | None, message: Message) -> None:
-        partition, offset = message.partition(), message.offset()
-        self._answer = (
-            0 if error is None else error.code(),
-            NONE if partition is None else partition,
-            NONE if error is not None or offset is None or offset < 0 else offset,
-        )
-
-    def _headers(self, event: Event, attempt: int) -> list[tuple[str, str | bytes | None]]:
-        """Return the headers that Kafka Connect writes, so that tools made for those read ours."""
-        reason = "the value is no event" if self._is_poison(event) else "the handler failed"
-        return [
-            ("__connect.errors.topic", event.topic),
-            ("__connect.errors.partition", str(event.partition)),
-            ("__connect.errors.offset", str(event.offset)),
-            ("__connect.errors.connector.name", self.group),
-            ("__connect.errors.task.id", "0"),
-            ("__connect.errors.stage", "VALUE_CONVERTER" if self._is_poison(event) else "TASK_PUT"),
-            ("__connect.errors.class.name", "loadgen.member_work.Handler"),
-            ("__connect.errors.exception.class.name", "PoisonError" if self._is_poison(event) else "HandlerError"),
-            ("__connect.errors.exception.message", f"{reason}, {attempt} of {attempt} tries"),
-            ("__connect.errors.exception.stacktrace", ""),
-        ]
-
-    @staticmethod
-    def _is_poison(event: Event) -> bool:
-        try:
-            decode(event.value)
-        except PoisonError:
-            return True
-        return False
+                assert self.letters is not None
+                self.letters.dead(event, poll_id, attempt, self.start_ns)
+                worker.busy_until = clock()

@@ -1,0 +1,159 @@
+"""What a member sends: emitted events, retry copies and dead letters, through one client for each set of settings."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from confluent_kafka import KafkaError, Message, Producer
+
+from loadgen.child import Child
+from loadgen.member_lookup import Lookup
+from loadgen.member_rows import Event, MemberRows
+from loadgen.outcomes import outcome_of
+from loadgen.records import encode, filler
+from rundata.rows import NONE, Outcome
+
+clock = time.perf_counter_ns
+
+Header = tuple[str, str | bytes | None]
+Answer = tuple[int, int, int]
+"""Error code, partition and offset."""
+
+
+class Clients:
+    """The producers of a member, by their settings; with transactions there is one for everything."""
+
+    def __init__(self, child: Child) -> None:
+        spec = child.spec
+        self._connection: dict[str, Any] = spec["connection"]
+        self._by_settings: dict[str, Producer] = {}
+        self.transactional: Producer | None = None
+        if spec["commit"] == "transaction":
+            settings = {name: value for each in spec.get("emits", ()) for name, value in each["settings"].items()}
+            self.transactional = Producer(
+                {**self._connection, **settings, "transactional.id": spec["name"].replace("/", "-")}
+            )
+
+    def of(self, settings: dict[str, Any]) -> Producer:
+        """Return the client with these settings."""
+        if self.transactional is not None:
+            return self.transactional
+        known = repr(sorted(settings.items()))
+        if known not in self._by_settings:
+            self._by_settings[known] = Producer({**self._connection, **settings})
+        return self._by_settings[known]
+
+    def waiting(self) -> int:
+        """Return how many sends have no answer yet."""
+        return sum(len(client) for client in self._all())
+
+    def serve(self, timeout_s: float = 0.0) -> None:
+        """Take in answers."""
+        for client in self._all():
+            client.poll(timeout_s)
+
+    def settle(self, give_up: Callable[[], bool]) -> None:
+        """Wait until everything is answered, so that a commit never runs ahead of what follows from its events."""
+        while self.waiting() and not give_up():
+            self.serve(0.01)
+
+    def _all(self) -> list[Producer]:
+        return [*self._by_settings.values(), *([self.transactional] if self.transactional is not None else ())]
+
+
+def answer_of(error: KafkaError | None, message: Message) -> Answer:
+    """Return what the client learned of a send."""
+    partition, offset = message.partition(), message.offset()
+    return (
+        0 if error is None else error.code(),
+        NONE if partition is None else partition,
+        NONE if error is not None or offset is None or offset < 0 else offset,
+    )
+
+
+class Emitter:
+    """Sends what follows from an effect; the same ids again when the effect is repeated."""
+
+    def __init__(self, child: Child, rows: MemberRows, lookup: Lookup, clients: Clients) -> None:
+        spec = child.spec
+        self._rows = rows
+        self._lookup = lookup
+        self._clients = clients
+        self._group: str = spec["group"]
+        self._run_id: int = spec["run_id"]
+        self._emits: list[dict[str, Any]] = spec["emits"]
+        self._filler = filler(1 << 16)
+        for each in self._emits:  # so that the first one finds the leaders known
+            clients.of(each["settings"]).list_topics(each["topic"], timeout=10)
+
+    def emit(self, event: Event, effect_ns: int, start_ns: int) -> None:
+        """Send the events that an effect emits; their intended time is the effect."""
+        derived = self._lookup.derived
+        assert derived is not None
+        children = derived.children(event.event_id, self._group)
+        if not children:
+            return
+        ids = np.asarray(children, np.int64)
+        self._lookup.prepare(ids)
+        sizes, poison = derived.size_bytes(ids).tolist(), derived.poison(ids).tolist()
+        for child, size, poisoned in zip(children, sizes, poison, strict=True):
+            what = self._emits[derived.places[int(derived.place_of(np.asarray([child]))[0])].emit]
+            body = self._filler[: size - 32] if size - 32 <= len(self._filler) else filler(size)[: size - 32]
+            value = encode(self._run_id, child, event.root_id, effect_ns, body, poison=poisoned)
+            self._send(event, child, what, value, effect_ns, start_ns)
+        self._clients.serve()
+
+    def _send(
+        self, event: Event, child: int, what: dict[str, Any], value: bytes, intended_ns: int, start_ns: int
+    ) -> None:
+        client, began_ns, transaction = (
+            self._clients.of(what["settings"]),
+            clock() - start_ns,
+            self._rows.transaction,
+        )
+        rows = self._rows
+
+        def answered(error: KafkaError | None, message: Message) -> None:
+            code, partition, offset = answer_of(error, message)
+            outcome = Outcome.ok if code == 0 else outcome_of(code)
+            ended_ns = clock() - start_ns
+            rows.sent(
+                child, event, what["topic"], partition, offset, intended_ns, began_ns, ended_ns, transaction, code, outcome
+            )  # fmt: skip
+
+        while True:
+            try:
+                client.produce(what["topic"], value, event.key, on_delivery=answered)
+                return
+            except BufferError:
+                client.poll(0.1)
+
+
+class Forwarder:
+    """Hands events on to other topics and waits for each answer: retry copies and dead letters."""
+
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+        self._settings = {"acks": "all", "enable.idempotence": True, "linger.ms": 0}
+
+    def connect(self, topic: str) -> None:
+        """Learn the topic's leaders, so that the first send is not the slow one."""
+        self._clients.of(self._settings).list_topics(topic, timeout=10)
+
+    def send(self, topic: str, event: Event, headers: list[Header], partition: int | None = None) -> Answer:
+        """Send an event's own bytes with more headers, and return what became of it."""
+        answers: list[Answer] = []
+        client = self._clients.of(self._settings)
+        where = {} if partition is None else {"partition": partition}
+        client.produce(
+            topic,
+            event.value,
+            event.key,
+            headers=headers,
+            on_delivery=lambda error, message: answers.append(answer_of(error, message)),
+            **where,
+        )
+        while not answers:
+            client.poll(1.0)
+        return answers[0]
