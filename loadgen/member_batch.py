@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from confluent_kafka import Message
 from numpy.typing import NDArray
-from scenarios.headers import HEADER_ATTEMPT, HEADER_DUE, HEADER_ORIGIN
 
 from loadgen.member_rows import Event
 from loadgen.records import HEADER, POISON
+from scenarios.headers import HEADER_ATTEMPT, HEADER_DUE, HEADER_ORIGIN
 
 _FOREIGN = bytes(HEADER.size)
 """In place of a value that is too short for ids: the run id NO_RUN, which is nobody's."""

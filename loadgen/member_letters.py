@@ -4,14 +4,13 @@ import struct
 import time
 from typing import Any
 
-from scenarios.headers import HEADER_ATTEMPT, HEADER_DUE, HEADER_ORIGIN
-
 from loadgen.child import Child
 from loadgen.member_rows import Event, MemberRows
 from loadgen.member_sends import Forwarder, Header
 from loadgen.outcomes import outcome_of
 from loadgen.records import PoisonError, decode
 from rundata.rows import Outcome
+from scenarios.headers import HEADER_ATTEMPT, HEADER_DUE, HEADER_ORIGIN
 
 clock = time.perf_counter_ns
 

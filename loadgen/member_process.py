@@ -313,8 +313,7 @@ class MemberProcess:
             at += 1
 
     def _handle(self, event: Event, poll_id: int, delivered_at: int) -> None:
-        if not self.handler.knows(event):
-            self.handler.handle(event, poll_id, delivered_at)
+        self.handler.handle(event, poll_id, delivered_at)
         if self.commits.event_done(event.topic, event.partition, event.offset):
             self._catch_up()
 

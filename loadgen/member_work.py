@@ -194,6 +194,8 @@ class Handler:
 
     def steps(self, event: Event, poll_id: int, delivered_at: int, worker: Worker) -> Steps:
         """Try until it works or the policy gives the event up; raise Stopped or Leaving where the event stays unfinished."""
+        if self.knows(event):
+            return
         facts = self.lookup.facts(event.event_id)
         attempt = event.attempt - 1
         while True:

@@ -12,6 +12,7 @@ from loadgen import member_commits
 from loadgen.crew import _intervals
 from loadgen.member_batch import Batch
 from loadgen.member_commits import Commits
+from loadgen.member_lookup import Lookup
 from loadgen.member_rows import Event, MemberRows
 from loadgen.member_work import Handler, Interval, Lateness, Stopped, clock
 from loadgen.records import encode
@@ -33,8 +34,17 @@ ARRAYS = {
 def child_of(folder: Path, **spec: Any) -> Any:
     """Stand for the process: its specification and its arrays."""
     codes = {"process": 3, "group": 0, "topics": {"orders": 0, "orders.dlq": 1}, "event_type_of_producer": [0]}
-    full = {"busy": False, "slow": [], "failing": [], "failures": None, "seed": 1, "codes": codes, **spec}
-    full |= {"rows": str(folder / "work-1.rows"), "capacity": 1000}
+    full = {
+        "busy": False,
+        "slow": [],
+        "failing": [],
+        "failures": None,
+        "seed": 1,
+        "codes": codes,
+        "group": "work",
+        **spec,
+    }
+    full |= {"rows": str(folder / "work-1.rows"), "capacity": 1000, "arrays": {}}
     return SimpleNamespace(spec=full, leaving=False, array=lambda name: ARRAYS[name].data)
 
 
@@ -44,9 +54,14 @@ def event(number: int, *, poison: bool = False, offset: int | None = None) -> Ev
 
 
 def handler_of(child: Any) -> Handler:
-    handler = Handler(child, MemberRows(child))
-    handler.start_ns = handler.busy_until = clock()
+    lookup = Lookup(child)
+    handler = Handler(child, MemberRows(child, lookup), lookup)
+    handler.start_ns = handler.worker.busy_until = clock()
     return handler
+
+
+def rows_of(child: Any) -> MemberRows:
+    return MemberRows(child, Lookup(child))
 
 
 def rows(folder: Path) -> np.ndarray:
@@ -61,7 +76,7 @@ def test_late_wake_ups_do_not_add_to_the_load(tmp_path: Path):
     for number in range(100):
         handler.handle(event(number), 0, handler.start_ns)
 
-    assert handler.busy_until - handler.start_ns == 100 * MS
+    assert handler.worker.busy_until - handler.start_ns == 100 * MS
     ended = rows(tmp_path)["ended_ns"]
     assert (ended >= np.arange(1, 101) * MS).all()
     assert np.median(ended - np.arange(1, 101) * MS) < MS
@@ -88,14 +103,18 @@ def test_slow_work_stretches_the_tries_that_begin_in_its_interval(tmp_path: Path
 
     for number in range(6):
         handler.handle(event(number), 0, handler.start_ns)
-        ends.append((handler.busy_until - handler.start_ns) // MS)
+        ends.append((handler.worker.busy_until - handler.start_ns) // MS)
 
     assert ends == [1, 2, 6, 10, 14, 15]
 
 
 @pytest.mark.live
 def test_a_poison_event_is_given_up_after_its_last_try(tmp_path: Path):
-    policy = {"retry": {"attempts": 3, "backoff_ns": 2 * MS, "factor": 2.0}, "then": "skip", "dead_letter": None}
+    policy = {
+        "retry": {"attempts": 3, "backoff_ns": 2 * MS, "factor": 2.0, "where": "in_place"},
+        "then": "skip",
+        "dead_letter": None,
+    }
     handler = handler_of(child_of(tmp_path, failures=policy))
 
     handler.handle(event(5, poison=True), 4, handler.start_ns)
@@ -106,13 +125,17 @@ def test_a_poison_event_is_given_up_after_its_last_try(tmp_path: Path):
     assert found["outcome"].tolist() == [Outcome.failed] * 3 + [Outcome.ok]
     # 1 ms of work, 2 ms of backoff, 1, 4, 1: all planned, nothing measured.
     assert found["retry_due_ns"][:2].tolist() == [3 * MS, 8 * MS]
-    assert handler.busy_until - handler.start_ns == 9 * MS
+    assert handler.worker.busy_until - handler.start_ns == 9 * MS
     assert set(found["poll_id"].tolist()) == {4}
 
 
 @pytest.mark.live
 def test_the_policy_can_end_the_member(tmp_path: Path):
-    policy = {"retry": {"attempts": 1, "backoff_ns": 0, "factor": 1.0}, "then": "stop", "dead_letter": None}
+    policy = {
+        "retry": {"attempts": 1, "backoff_ns": 0, "factor": 1.0, "where": "in_place"},
+        "then": "stop",
+        "dead_letter": None,
+    }
     handler = handler_of(child_of(tmp_path, failures=policy))
 
     with pytest.raises(Stopped):
@@ -176,7 +199,7 @@ class Coordinator:
 
 
 def commits_of(folder: Path, mode: str, client: Coordinator, every_ns: int = 0, leaving: bool = False) -> Commits:
-    commits = Commits(client, mode, every_ns, MemberRows(child_of(folder)), lambda: leaving)  # type: ignore[arg-type]
+    commits = Commits(client, mode, every_ns, rows_of(child_of(folder)), lambda: leaving)  # type: ignore[arg-type]
     commits.begin(clock(), clock())
     return commits
 
@@ -284,6 +307,9 @@ class Record:
     def key(self) -> bytes:
         return b"k"
 
+    def headers(self) -> None:
+        return None
+
 
 def batch_of(*records: Record, topics: dict[str, int] | None = None) -> Batch:
     return Batch(records, 7, topics or {"orders": 0})  # type: ignore[arg-type]  # what it asks of a message
@@ -316,7 +342,7 @@ def test_a_batch_knows_poison_topics_and_where_to_go_on():
 def test_rows_of_a_batch_are_those_of_its_events(tmp_path: Path):
     """Deliveries and effects that are written together hold what single ones hold."""
     child = child_of(tmp_path)
-    own = MemberRows(child)
+    own = rows_of(child)
     batch = batch_of(Record(5), Record(6, partition=2))
 
     own.deliveries(batch, 3, 100)
