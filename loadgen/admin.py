@@ -16,6 +16,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported wi
 
 from loadgen.clusters.model import Cluster
 from scenarios.plan import Plan, replica_assignment
+from scenarios.retries import all_topics, retry_topics
 
 OFFSETS_TOPIC = "__consumer_offsets"
 SCRATCH_TOPIC = "eventdrill.warm-up"
@@ -69,23 +70,23 @@ class Admin:
 
     def prepare(self) -> None:
         """Create the offsets topic, the scenario's topics and the scratch topic, and wait until all have their leaders."""
-        scenario = self.plan.scenario
-        nodes = scenario.brokers.nodes
+        topics = all_topics(self.plan.scenario)
+        nodes = self.plan.scenario.brokers.nodes
         scratch = replica_assignment(self.scratch_partitions, min(3, nodes), nodes)
         if self.cluster.implementation == EMBEDDED:
             self._prepare_embedded(scratch)
         else:
             self._prepare_offsets_topic()
-            self._remove([topic for topic in (*scenario.topics, SCRATCH_TOPIC) if topic in self._topics()])
+            self._remove([topic for topic in (*topics, SCRATCH_TOPIC) if topic in self._topics()])
             self._create(SCRATCH_TOPIC, scratch, {"min.insync.replicas": min(2, nodes)})
-            for name, topic in scenario.topics.items():
+            for name, topic in topics.items():
                 self._create(name, self.plan.replicas(name), topic.settings)
-        self.wait_leaders([*scenario.topics, SCRATCH_TOPIC])
+        self.wait_leaders([*topics, SCRATCH_TOPIC])
 
     def _prepare_embedded(self, scratch: list[list[int]]) -> None:
         embedded: _CreatesTopics = self.cluster  # type: ignore[assignment]  # the embedded one has no admin API for this
         present = self._topics()
-        for name in self.plan.scenario.topics:
+        for name in all_topics(self.plan.scenario):
             if name in present:
                 raise AdminError(
                     f"the embedded cluster has a topic {name} already and cannot remove it; start a new one"
@@ -185,7 +186,7 @@ class Admin:
         """Let every partition be led as planned, whatever an earlier run or a broker that was late with a heartbeat has moved."""
         if self.cluster.implementation == EMBEDDED:
             return
-        names = [*self.plan.scenario.topics, OFFSETS_TOPIC]
+        names = [*all_topics(self.plan.scenario), OFFSETS_TOPIC]
         self.wait_leaders(names)
         until = time.monotonic() + _WITHIN_S
         while self._led_by_others(names):
@@ -206,11 +207,12 @@ class Admin:
 
     def commit_start_offsets(self) -> None:
         """Commit offset 0 of every partition for every group, before it has members."""
+        topics = all_topics(self.plan.scenario)
         for name, group in self.plan.scenario.groups.items():
             places = [
                 TopicPartition(topic, partition, 0)
-                for topic in group.topics
-                for partition in range(self.plan.scenario.topics[topic].partitions)
+                for topic in (*group.topics, *retry_topics(self.plan.scenario, name))
+                for partition in range(topics[topic].partitions)
             ]
             self._forget_group(name)
             self._commit(name, places)

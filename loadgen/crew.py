@@ -1,9 +1,10 @@
 """The run's child processes as one crew: what each is told, who is assigned what, and who has died."""
 
+import pickle
 import signal
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,22 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from loadgen.admin import SCRATCH_TOPIC
-from loadgen.children import ChildError, Worker, file_name, wait_until
+from loadgen.children import ChildError, Worker, file_name, python_module, wait_until
 from loadgen.clients import Clients
 from loadgen.clusters.model import Cluster
+from loadgen.group_spec import behaviour, dedupe, intervals, of_member, services
 from loadgen.java.jvms import Jvms
-from loadgen.member_work import Interval
+from loadgen.member_dedupe import SharedMemory
 from loadgen.recorder import event_types
 from rundata.rows import NONE
 from rundata.tables import Names
-from scenarios import faults
-from scenarios.clients import Value, consumer_settings, producer_settings
+from scenarios.clients import consumer_settings, producer_settings
+from scenarios.derived import Derived
+from scenarios.disturbances import NOT_AGAIN
 from scenarios.plan import NO_KEY, Plan
 from scenarios.quantities import format_duration
-from scenarios.schema import CollectReads, EveryCommit, Group
+from scenarios.retries import all_topics, retry_topics
+from scenarios.schema import Dedupe, Group
 
 READY_WITHIN_S = 60.0
 ASSIGNED_WITHIN_S = 90.0
@@ -61,8 +65,13 @@ class Crew:
         """Who had which id from the coordinator, as the brokers' logs name members."""
         self.ended_by_policy: set[str] = set()
         self._incarnations: dict[str, int] = {}
+        self.dependencies: Worker | None = None
+        """The process of the services that groups call."""
+        self._sockets: tempfile.TemporaryDirectory[str] | None = None
         folder.mkdir()
         self._arrays = self._save_arrays()
+        self._derived = self._save_derived()
+        self._save_memories()
 
     # ---- what each is told -----------------------------------------------------------------------------------------
 
@@ -79,11 +88,31 @@ class Crew:
         for group in plan.scenario.groups:
             arrays[f"work_ns.{group}"] = plan.work_ns[group]
             arrays[f"failing_tries.{group}"] = plan.failing_tries[group]
+            if plan.undecodable[group].any():
+                arrays[f"undecodable.{group}"] = plan.undecodable[group]
         for index, name in enumerate(plan.producers):
             for number in range(1, plan.scenario.producers[name].count + 1):
-                own = np.flatnonzero((plan.producer == index) & (plan.process == number))
-                arrays[f"events.{name}/{number}"] = own.astype(np.int64)
+                own = np.flatnonzero((plan.producer == index) & (plan.process == number)).astype(np.int64)
+                arrays |= {f"{key}.{name}/{number}": array for key, array in _schedule(plan, own).items()}
         return {name: self._save(name, array) for name, array in arrays.items()}
+
+    def _save_derived(self) -> str | None:
+        """Write what tells of emitted events; None where there are none."""
+        if not any(group.emits for group in self.plan.scenario.groups.values()):
+            return None
+        path = self.folder / "derived.pickle"
+        path.write_bytes(pickle.dumps(Derived(self.plan)))
+        return str(path)
+
+    def _save_memories(self) -> None:
+        """Make the memory of event ids of each group whose members share one."""
+        most = len(self.plan) * (1 + len(Derived(self.plan).places))
+        for name, group in self.plan.scenario.groups.items():
+            if isinstance(group.dedupe, Dedupe) and group.dedupe.store == "shared":
+                SharedMemory.create(self._memory(name), most)
+
+    def _memory(self, group: str) -> Path:
+        return self.folder / f"{file_name(group)}.ids"
 
     def _save(self, name: str, array: NDArray[Any]) -> str:
         path = self.folder / f"{file_name(name)}.npy"
@@ -104,6 +133,7 @@ class Crew:
             "run_id": self.run_id,
             "rows": str(self.folder.parent / f"{file_name(name)}{suffix}.rows"),
             "capacity": _ROWS_PER_SEGMENT,
+            "incarnation": number,
             "connection": self.clients.connection(name),
             "scratch_topic": SCRATCH_TOPIC,
             "scratch_partitions": self.scratch_partitions,
@@ -129,7 +159,11 @@ class Crew:
             "spin_ns": self.spin_ns,
             "scratch_bytes": max(0, min(1000, int(producer.size.mean) - 32)),
             "arrays": {
-                "events": self._arrays[f"events.{name}"],
+                **{
+                    key: self._arrays[f"{key}.{name}"]
+                    for key in ("events", "due_ns", "again")
+                    if f"{key}.{name}" in self._arrays
+                },
                 **{key: self._arrays[key] for key in ("intended_ns", "size_bytes", "key", "poison", "started_ns")},
             },
             "codes": {
@@ -145,19 +179,24 @@ class Crew:
         settings = consumer_settings(self.plan.scenario, group_name)
         return {
             **self._common(name),
-            "settings": {**self.clients.connection(name), **_of_member(settings.native, name), "group.id": group_name},
+            **behaviour(self.plan.scenario, group_name),
+            **intervals(self.plan, name),
+            "settings": {**self.clients.connection(name), **of_member(settings.native, name), "group.id": group_name},
             "group": group_name,
-            "topics": list(group.topics),
             "protocol": settings.protocol,
             "max_poll_records": settings.max_poll_records,
             "first_poll_id": first_poll_id,
             "start_ns": self.start_ns,
             "seed": self.plan.seed,
-            **_behaviour(group),
-            **_intervals(self.plan, group_name),
+            "dedupe": dedupe(group, str(self._memory(group_name))),
+            "derived": self._derived,
+            "dependencies": self._socket() if group.calls else None,
             "arrays": {
-                "work_ns": self._arrays[f"work_ns.{group_name}"],
-                "failing_tries": self._arrays[f"failing_tries.{group_name}"],
+                **{
+                    name: self._arrays[f"{name}.{group_name}"]
+                    for name in ("work_ns", "failing_tries", "undecodable")
+                    if f"{name}.{group_name}" in self._arrays
+                },
                 "key": self._arrays["key"],
                 "producer": self._arrays["producer"],
             },
@@ -166,13 +205,24 @@ class Crew:
                 "group": self.names.groups.index(group_name),
                 "topics": {topic: code for code, topic in enumerate(self.names.topics)},
                 "event_type_of_producer": [int(code) for code in event_types(self.plan)],
+                "event_type_of_place": self._types_of_places(),
             },
         }
+
+    def _types_of_places(self) -> list[int]:
+        """Return the code of the type of what each place emits."""
+        types, groups = self.names.event_types, self.plan.scenario.groups
+        return [
+            types.index(groups[place.group].emits[place.emit].event or place.group)
+            for place in Derived(self.plan).places
+        ]
 
     # ---- starting --------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Start all processes and wait until the clients are connected."""
+        if self.plan.scenario.dependencies:
+            self._start_dependencies()
         for name in self.names.processes:
             group = name.rpartition("/")[0]
             if group in self.plan.scenario.producers:
@@ -183,6 +233,19 @@ class Crew:
             lambda: all("ready" in worker.said for worker in self.all()), READY_WITHIN_S, "connecting the clients"
         )
 
+    def _start_dependencies(self) -> None:
+        path = self.folder / "dependencies.pickle"
+        path.write_bytes(pickle.dumps(services(self.plan)))
+        spec = {"socket": self._socket(), "services": str(path), "arrays": {}}
+        command = python_module("loadgen.dependency_process")
+        self.dependencies = Worker("dependencies", command, spec, self.folder)
+
+    def _socket(self) -> str:
+        """Return the path of the dependencies' socket: in a folder of its own, because such paths must be short."""
+        if self._sockets is None:
+            self._sockets = tempfile.TemporaryDirectory(prefix="eventdrill-")
+        return f"{self._sockets.name}/calls"
+
     def start_member(self, name: str, first_poll_id: int) -> None:
         """Start a member, for the first time or again."""
         self.owned[name] = set()
@@ -190,7 +253,8 @@ class Crew:
 
     def all(self) -> list[Worker]:
         """Return the processes that are part of the run now."""
-        return [*self.producers.values(), *self.members.values()]
+        others = [self.dependencies] if self.dependencies is not None else []
+        return [*others, *self.producers.values(), *self.members.values()]
 
     def warming(self) -> list[Worker]:
         """Return the processes that warm up: all producers, and the members whose program is compiled as it runs."""
@@ -209,7 +273,11 @@ class Crew:
         return all(self._assigned(name, group) for name, group in self.plan.scenario.groups.items())
 
     def _assigned(self, name: str, group: Group) -> bool:
-        wanted = sorted((t, p) for t in group.topics for p in range(self.plan.scenario.topics[t].partitions))
+        topics = {
+            topic: all_topics(self.plan.scenario)[topic].partitions
+            for topic in (*group.topics, *retry_topics(self.plan.scenario, name))
+        }
+        wanted = sorted((topic, number) for topic, count in topics.items() for number in range(count))
         owned = [self.owned[f"{name}/{number}"] for number in range(1, group.members + 1)]
         if sorted(place for places in owned for place in places) != wanted:
             return False
@@ -218,9 +286,7 @@ class Crew:
         counts = sorted(map(len, owned))
         if consumer_settings(self.plan.scenario, name).protocol == "consumer":
             return counts[-1] - counts[0] <= 1
-        return counts == sorted(
-            _range_shares([self.plan.scenario.topics[t].partitions for t in group.topics], group.members)
-        )
+        return counts == sorted(_range_shares(list(topics.values()), group.members))
 
     def begin(self, start_ns: int) -> None:
         """Tell everybody the instant at which the clock starts."""
@@ -315,6 +381,9 @@ class Crew:
         for worker in self.members.values():
             worker.signal(signal.SIGTERM)
         self._end(self.members.values())
+        if self.dependencies is not None:
+            self.dependencies.signal(signal.SIGTERM)
+            self._end([self.dependencies])
 
     def _end(self, workers: Any) -> None:
         workers = list(workers)
@@ -329,51 +398,23 @@ class Crew:
         """Kill whoever is still there."""
         for worker in [*self.all(), *self.gone]:
             worker.close()
+        if self._sockets is not None:
+            self._sockets.cleanup()
 
 
-def _behaviour(group: Group) -> dict[str, Any]:
-    reads = group.reads
-    commit = group.commit
-    failures = group.failures
-    return {
-        "reads": {"events": reads.collect.events, "timeout_ns": reads.collect.timeout} if isinstance(reads, CollectReads) else {},
-        "busy": group.busy,
-        "commit": "every" if isinstance(commit, EveryCommit) else commit,
-        "every_ns": commit.every if isinstance(commit, EveryCommit) else 0,
-        "failures": None
-        if failures is None
-        else {
-            "retry": {
-                "attempts": failures.retry.attempts,
-                "backoff_ns": failures.retry.backoff,
-                "factor": failures.retry.factor,
-            },
-            "then": failures.then,
-            "dead_letter": failures.dead_letter,
-        },
-    }  # fmt: skip
-
-
-def _intervals(plan: Plan, group: str) -> dict[str, Any]:
-    """Return the stretches in which the group's handlers are slow or fail: members follow them by the clock."""
-    slow, failing = [], []
-    for planned in plan.faults:
-        match planned.fault:
-            case faults.SlowWork() as fault if fault.group == group:
-                slow.append(Interval(planned.begin_ns, planned.end_ns, fault.factor, fault.plus))
-            case faults.FailingWork() as fault if fault.group == group:
-                failing.append(Interval(planned.begin_ns, planned.end_ns, share=fault.share))
-            case _:
-                pass
-    return {"slow": [asdict(each) for each in slow], "failing": [asdict(each) for each in failing]}
+def _schedule(plan: Plan, own: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    """Return a process's events in the order in which they are handed over; when, and which again, where faults disturb that."""
+    due_ns, again_ns = plan.intended_ns[own] + plan.late_ns[own], plan.again_ns[own]
+    repeated = again_ns != NOT_AGAIN
+    if not plan.late_ns[own].any() and not repeated.any():
+        return {"events": own}
+    events = np.concatenate([own, own[repeated]])
+    due_ns = np.concatenate([due_ns, again_ns[repeated]])
+    again = np.arange(len(events)) >= len(own)
+    order = np.lexsort((again, due_ns))
+    return {"events": events[order], "due_ns": due_ns[order], "again": again[order]}
 
 
 def _range_shares(partitions: list[int], members: int) -> list[int]:
     """Return how many partitions each member gets from the range assignor, topic by topic."""
     return [sum(count // members + (place < count % members) for count in partitions) for place in range(members)]
-
-
-def _of_member(native: Mapping[str, Value], name: str) -> dict[str, Value]:
-    """Return a member's settings; a static one's instance id is the group's with the member's number."""
-    given = native.get("group.instance.id")
-    return dict(native) if given is None else {**native, "group.instance.id": f"{given}-{name.rpartition('/')[2]}"}

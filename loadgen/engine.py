@@ -33,6 +33,7 @@ from rundata.tables import Gauge, Incident, Phase, RunData
 from scenarios.files import LoadedScenario
 from scenarios.plan import Plan
 from scenarios.quantities import MILLISECOND, SECOND
+from scenarios.retries import all_topics
 
 START_AHEAD_NS = 700 * MILLISECOND
 """Time 0 lies so far ahead when it is told to the processes."""
@@ -312,7 +313,7 @@ class _Run:
 
     def _audit(self) -> tuple[Any, Any]:
         assert self.clock is not None
-        topics = {name: topic.partitions for name, topic in self.plan.scenario.topics.items()}
+        topics = {name: topic.partitions for name, topic in all_topics(self.plan.scenario).items()}
         try:
             self.admin.wait_leaders_known(list(topics))
             return audit(connection(self.cluster), topics, self.run_id, self.clock.start_unix_ns)

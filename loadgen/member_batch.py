@@ -85,7 +85,7 @@ def _of_copy(message: Message) -> tuple[int, int, str]:
     found = message.headers()
     if not found:
         return 1, 0, ""
-    headers = {name: value for name, value in found if isinstance(value, bytes)}
+    headers: dict[str, bytes] = {each[0]: each[1] for each in found if isinstance(each[1], bytes)}
     return (
         int(headers.get(HEADER_ATTEMPT, b"1")),
         int(headers.get(HEADER_DUE, b"0")),

@@ -93,4 +93,5 @@ class SharedMemory:
 def known_events(path: Path) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
     """Return the ids that a shared memory holds."""
     words = np.fromfile(path, np.int64).reshape(-1, _ROW_WORDS)
-    return words[words[:, 0] != 0, 0] - 1
+    found: np.ndarray[tuple[int], np.dtype[np.int64]] = words[words[:, 0] != 0, 0] - 1
+    return found

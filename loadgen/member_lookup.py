@@ -42,7 +42,7 @@ class Lookup:
         if spec.get("derived"):
             # Only a scenario with emitted events needs it, and only then is it worth the imports.
             self.derived = pickle.loads(Path(spec["derived"]).read_bytes())
-            self._type_codes: dict[str, int] = spec["codes"]["event_types"]
+            self._type_of_place: list[int] = spec["codes"]["event_type_of_place"]
         self._kept: dict[int, Facts] = {}
 
     def facts(self, event_id: int) -> Facts:
@@ -74,10 +74,11 @@ class Lookup:
             derived.work_ns(self._group, emitted).tolist(),
             derived.failing_tries(self._group, emitted).tolist(),
             derived.key_of(emitted).tolist(),
+            derived.place_of(emitted).tolist(),
             strict=True,
         )
-        for number, work, failing, key in columns:
-            self._kept[number] = Facts(work, failing, key, self._type_codes[derived.event_type_of(number)], False)
+        for number, work, failing, key, place in columns:
+            self._kept[number] = Facts(work, failing, key, self._type_of_place[place], False)
 
     # ---- of a whole poll
 

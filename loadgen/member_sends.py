@@ -10,15 +10,13 @@ from confluent_kafka import KafkaError, Message, Producer
 from loadgen.child import Child
 from loadgen.member_lookup import Lookup
 from loadgen.member_rows import Event, MemberRows
-from loadgen.outcomes import outcome_of
+from loadgen.outcomes import Answer, answer_of, outcome_of
 from loadgen.records import encode, filler
-from rundata.rows import NONE, Outcome
+from rundata.rows import Outcome
 
 clock = time.perf_counter_ns
 
 Header = tuple[str, str | bytes | None]
-Answer = tuple[int, int, int]
-"""Error code, partition and offset."""
 
 
 class Clients:
@@ -60,16 +58,6 @@ class Clients:
 
     def _all(self) -> list[Producer]:
         return [*self._by_settings.values(), *([self.transactional] if self.transactional is not None else ())]
-
-
-def answer_of(error: KafkaError | None, message: Message) -> Answer:
-    """Return what the client learned of a send."""
-    partition, offset = message.partition(), message.offset()
-    return (
-        0 if error is None else error.code(),
-        NONE if partition is None else partition,
-        NONE if error is not None or offset is None or offset < 0 else offset,
-    )
 
 
 class Emitter:
@@ -145,14 +133,13 @@ class Forwarder:
         """Send an event's own bytes with more headers, and return what became of it."""
         answers: list[Answer] = []
         client = self._clients.of(self._settings)
-        where = {} if partition is None else {"partition": partition}
         client.produce(
             topic,
             event.value,
             event.key,
+            -1 if partition is None else partition,
             headers=headers,
             on_delivery=lambda error, message: answers.append(answer_of(error, message)),
-            **where,
         )
         while not answers:
             client.poll(1.0)

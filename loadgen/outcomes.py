@@ -1,6 +1,11 @@
 """What an error of the client says about a record: kept out for certain, or perhaps written."""
 
-from rundata.rows import Outcome
+from confluent_kafka import KafkaError, Message
+
+from rundata.rows import NONE, Outcome
+
+Answer = tuple[int, int, int]
+"""What a client learned of a send: error code, partition and offset."""
 
 MAY_BE_WRITTEN = frozenset(
     {
@@ -23,3 +28,13 @@ def outcome_of(code: int) -> Outcome:
     if code == 0:
         return Outcome.ok
     return Outcome.unknown if code in MAY_BE_WRITTEN else Outcome.failed
+
+
+def answer_of(error: KafkaError | None, message: Message) -> Answer:
+    """Return what the client learned of a send."""
+    partition, offset = message.partition(), message.offset()
+    return (
+        0 if error is None else error.code(),
+        NONE if partition is None else partition,
+        NONE if error is not None or offset is None or offset < 0 else offset,
+    )

@@ -8,13 +8,14 @@ import contextlib
 import struct
 import time
 from collections.abc import Callable, Iterator
+from itertools import repeat
 
 import numpy as np
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from numpy.typing import NDArray
 
 from loadgen.child import Child, DriverGone, freeze, let_brokers_go_first
-from loadgen.outcomes import QUEUE_FULL, outcome_of
+from loadgen.outcomes import QUEUE_FULL, answer_of, outcome_of
 from loadgen.records import HEADER, NO_RUN, filler, headers
 from rundata.row_log import SendLog
 from rundata.rows import NONE, Outcome
@@ -55,11 +56,19 @@ class ProducerProcess:
         self.run_id: int = spec["run_id"]
         self.spin_ns: int = spec["spin_ns"]
         self.events = child.mapped("events")
+        """In the order in which they are handed over; one that is sent again is in it twice."""
+        disturbed = "due_ns" in spec["arrays"]
+        self.due = child.mapped("due_ns") if disturbed else None
+        """When each of them is due, where that is not its intended time."""
+        self.again = child.mapped("again") if disturbed else None
+        """Which of them are sent again."""
         self.intended = child.mapped("intended_ns")
         self.size = child.mapped("size_bytes")
         self.key = child.mapped("key")
         self.poison = child.mapped("poison")
         self.started = child.mapped("started_ns", writes=True)
+        self.is_back: bool = spec["incarnation"] > 1
+        """Whether the process was started again after a crash."""
         self.key_prefix: str | None = spec["key_prefix"]
         self.filler = filler(spec["largest_bytes"])
         codes = spec["codes"]
@@ -93,9 +102,9 @@ class ProducerProcess:
         return acknowledged
 
     def _failed(self, event: int, started_ns: int, error: KafkaError, message: Message) -> None:
-        partition, code = message.partition(), error.code()
-        where = NONE if partition is None else partition
-        self.rows.append_send(event, started_ns, clock() - self.start_ns, NONE, where, code, int(outcome_of(code)))
+        code, partition, offset = answer_of(error, message)
+        outcome = int(outcome_of(code))
+        self.rows.append_send(event, started_ns, clock() - self.start_ns, offset, partition, code, outcome)
 
     def _warmed(self, _error: KafkaError | None, message: Message) -> None:
         self.warm_latencies_ns.append(clock() - HEADER.unpack_from(message.value())[3])  # type: ignore[arg-type]
@@ -145,22 +154,20 @@ class ProducerProcess:
         """Send every event of this process at its instant."""
         acknowledged = self._make_acknowledged()
         for number, first in enumerate(range(0, len(self.events.array), _CHUNK)):
-            chosen = self.events.array[first : first + _CHUNK]
-            if not self._send(chosen, *self._values_and_keys(chosen), acknowledged):
+            if not self._send(slice(first, first + _CHUNK), acknowledged):
                 return
             if number % _RELEASE_EVERY == 0:
                 self._release()
 
-    def _send(
-        self, chosen: NDArray[np.int64], values: Iterator[bytes], keys: Iterator[str | None], acknowledged: Acknowledged
-    ) -> bool:
+    def _send(self, part: slice, acknowledged: Acknowledged) -> bool:
         """Send some events in turn; tell whether to go on."""
         produce, topic, start = self.client.produce, self.topic, self.start_ns
         started = self.started.values
         now = clock()
         since_poll = 0
-        dues = (self.intended.array[chosen] + start).tolist()
-        for event, due, value, key in zip(chosen.tolist(), dues, values, keys, strict=True):
+        chosen, dues, again = self._to_send(part)
+        values, keys = self._values_and_keys(chosen)
+        for event, due, value, key, repeated in zip(chosen.tolist(), dues, values, keys, again, strict=False):
             if now < due or since_poll == _POLL_EVERY:
                 since_poll = 0
                 self._wait(due)
@@ -168,12 +175,45 @@ class ProducerProcess:
                     return False
             since_poll += 1
             now = clock()
+            if repeated:
+                self._send_again(event, value, key, now - start)
+                continue
             started[event] = now - start
             try:
                 produce(topic, value, key, -1, acknowledged)
             except BufferError:
-                self._refused(event, now - start)
+                self._refused(event, now - start, QUEUE_FULL)
+            except KafkaException as error:
+                self._refused(event, now - start, error.args[0].code())
         return True
+
+    def _to_send(self, part: slice) -> tuple[NDArray[np.int64], list[int], Iterator[bool]]:
+        """Return events that are to be sent, when on the clock, and which of them for the second time.
+
+        What was handed over before the process was started again is left out.
+        """
+        chosen = self.events.array[part]
+        dues = (self.intended.array[chosen] if self.due is None else self.due.array[part]) + self.start_ns
+        again = np.zeros(len(chosen), np.bool_) if self.again is None else self.again.array[part]
+        if self.is_back:
+            fresh = np.where(again, dues > clock(), self.started.array[chosen] == NONE)
+            chosen, dues, again = chosen[fresh], dues[fresh], again[fresh]
+        return chosen, dues.tolist(), repeat(False) if self.again is None else iter(again.tolist())
+
+    def _send_again(self, event: int, value: bytes, key: str | None, started_ns: int) -> None:
+        """Send an event that was sent before: another record, and another row."""
+
+        def acknowledged(error: KafkaError | None, message: Message) -> None:
+            code, partition, offset = answer_of(error, message)
+            outcome = int(outcome_of(code))
+            self.rows.append_send(event, started_ns, clock() - self.start_ns, offset, partition, code, outcome)
+
+        try:
+            self.client.produce(self.topic, value, key, on_delivery=acknowledged)
+        except BufferError:
+            self._refused(event, started_ns, QUEUE_FULL)
+        except KafkaException as error:
+            self._refused(event, started_ns, error.args[0].code())
 
     def _values_and_keys(self, chosen: NDArray[np.int64]) -> tuple[Iterator[bytes], Iterator[str | None]]:
         """Return what is sent for each of some events; made for many at once, which costs a third."""
@@ -194,13 +234,14 @@ class ProducerProcess:
         return [texts[number] for number in numbers]
 
     def _release(self) -> None:
-        for each in (self.events, self.intended, self.size, self.key, self.poison, self.started):
-            each.release()
+        for each in (self.events, self.intended, self.size, self.key, self.poison, self.started, self.due, self.again):
+            if each is not None:
+                each.release()
 
-    def _refused(self, event: int, now_ns: int) -> None:
-        """Record a send that the client's full queue refused: the driver is the limit, and the run says nothing."""
-        self.buffer_errors += 1
-        self.rows.append_send(event, now_ns, now_ns, NONE, NONE, QUEUE_FULL, int(Outcome.failed))
+    def _refused(self, event: int, now_ns: int, code: int) -> None:
+        """Record a send that the client did not take: too large, or its queue is full, and then the run says nothing."""
+        self.buffer_errors += code == QUEUE_FULL
+        self.rows.append_send(event, now_ns, now_ns, NONE, NONE, code, int(Outcome.failed))
 
     def _wait(self, due: int) -> None:
         """Serve acknowledgements until `due`; the last stretch is a plain sleep, or a spin where cores allow it."""

@@ -1,6 +1,6 @@
 """What the driver knows of a run while it goes on: it turns new rows into Parquet parts and keeps count for the display and the drain."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from rundata import row_log
 from rundata.dataset import RunWriter
-from rundata.rows import NONE, OPERATION, Kind, Outcome
+from rundata.rows import NONE, OPERATION, UNTIMED, Kind, Outcome
 from rundata.tables import Names
 from scenarios.plan import Plan
 from scenarios.quantities import SECOND
@@ -57,6 +57,31 @@ class Summary:
     """Latency in ms (upper edges) and how many."""
 
 
+class _Emitted:
+    """Emitted events that a group has yet to end, by their ids."""
+
+    def __init__(self, plan: Plan, topics: Sequence[str]) -> None:
+        self._planned = len(plan)
+        self._topics = [plan.topics.index(topic) for topic in topics]
+        self._sent: set[int] = set()
+        self._ended: set[int] = set()
+
+    def take(self, rows: NDArray[np.void], group: int) -> None:
+        """Note what was sent to the group's topics, and what it ended."""
+        rows = rows[rows["event_id"] >= self._planned]
+        if not len(rows):
+            return
+        ok, kind = rows["outcome"] == Outcome.ok, rows["kind"]
+        sent = (kind == Kind.send) & ok & np.isin(rows["topic"], self._topics)
+        ended = (((kind == Kind.try_) & ok) | np.isin(kind, _ENDS)) & (rows["group"] == group)
+        self._sent.update(rows["event_id"][sent].tolist())
+        self._ended.update(rows["event_id"][ended].tolist())
+        self._sent -= self._ended
+
+    def __len__(self) -> int:
+        return len(self._sent)
+
+
 class Recorder:
     """Reads the row logs of all children as they grow."""
 
@@ -75,6 +100,13 @@ class Recorder:
             name: np.isin(plan.topic, [plan.topics.index(topic) for topic in group.topics])
             for name, group in groups.items()
         }
+        self._derived = {name: _Emitted(plan, group.topics) for name, group in groups.items()}
+        self._handed_on = {
+            name: np.zeros(len(plan), np.bool_)
+            for name, group in groups.items()
+            if group.failures is not None and group.failures.retry.where == "topic"
+        }
+        """Of groups that retry by topic: events that went there, so that what is committed says nothing of them."""
         self.failed = 0
         self._offset = np.full(len(plan), NONE, np.int64)
         self._partition = np.full(len(plan), NONE, np.int64)
@@ -93,6 +125,9 @@ class Recorder:
                 self._count(rows)
 
     def _count(self, rows: NDArray[np.void]) -> None:
+        for code, emitted in enumerate(self._derived.values()):
+            emitted.take(rows, code)
+        rows = rows[rows["event_id"] < len(self.plan)]
         kind, outcome = rows["kind"], rows["outcome"]
         sends = rows[kind == Kind.send]
         ok = sends["outcome"] == Outcome.ok
@@ -108,6 +143,9 @@ class Recorder:
         for code, name in enumerate(self.names.groups):
             own = done & (rows["group"] == code)
             self.ended[name][rows["event_id"][own]] = True
+            if name in self._handed_on:
+                again = (kind == Kind.try_) & (rows["group"] == code) & (rows["retry_due_ns"] != UNTIMED)
+                self._handed_on[name][rows["event_id"][again]] = True
             self._summarise(f"{name} effect", rows[own & effects], rows[own & ~effects])
         for index, name in enumerate(self.plan.producers):
             own_sends = self.plan.producer[sends["event_id"]] == index
@@ -147,7 +185,7 @@ class Recorder:
     def lag(self) -> dict[str, int]:
         """Return by group how many acknowledged events it has not ended."""
         return {
-            name: int(np.count_nonzero(self.acknowledged & reads & ~self.ended[name]))
+            name: int(np.count_nonzero(self.acknowledged & reads & ~self.ended[name])) + len(self._derived[name])
             for name, reads in self._reads.items()
         }
 
@@ -155,10 +193,14 @@ class Recorder:
         """Whether each event sent so far has its answer, and each pair has ended or lies below what its group committed."""
         if int(np.count_nonzero(self.answered)) < sent:
             return False
+        if any(len(emitted) for emitted in self._derived.values()):
+            return False
         return all(self._passed_all(name, reads) for name, reads in self._reads.items())
 
     def _passed_all(self, group: str, reads: NDArray[np.bool_]) -> bool:
         left = np.flatnonzero(self.acknowledged & reads & ~self.ended[group])
+        if group in self._handed_on and self._handed_on[group][left].any():
+            return False
         places = zip(self.plan.topic[left].tolist(), self._partition[left].tolist(), strict=True)
         committed = [self._committed.get((group, *place), 0) for place in places]
         return bool(np.all(self._offset[left] < committed)) and bool(np.all(self._offset[left] != NONE))

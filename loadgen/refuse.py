@@ -28,6 +28,19 @@ CAN = frozenset(
         "failing_work",
         "poison",
         "surge",
+        "duplicates",
+        "oversized",
+        "late",
+        "workers",
+        "ordered_by none",
+        "ordered_by key",
+        "ordered_by partition",
+        "commit transaction",
+        "retry topics",
+        "dedupe",
+        "calls",
+        "breaker",
+        "emits",
     }
 )
 """What this driver can do, by the names of `scenarios.features`."""

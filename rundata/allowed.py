@@ -7,7 +7,8 @@ import numpy as np
 from rundata.books import Books
 from rundata.chains import sending_settings
 from rundata.rows import NONE, Kind
-from scenarios.schema import EveryCommit, Group
+from scenarios.retries import all_topics, retry_topics
+from scenarios.schema import EveryCommit, Group, Scenario
 
 MOVES = ("assignment", "revocation", "rebalance", "session expired", "eviction", "restart")
 """Incidents after which a group reads on from committed offsets."""
@@ -115,16 +116,27 @@ class Allowed:
     @cached_property
     def compacts(self) -> tuple[str, ...]:
         """Why each topic's log may have holes."""
-        rows = self._books.run.operations
-        written = np.unique(rows["topic"][(rows["kind"] == Kind.send) & (rows["transaction_id"] != NONE)]).tolist()
+        rows, names = self._books.run.operations, self._books.run.names.topics
+        sent = np.unique(rows["topic"][(rows["kind"] == Kind.send) & (rows["transaction_id"] != NONE)]).tolist()
+        written = {names[code] for code in sent} | _written_in_transactions(self._scenario)
         return tuple(
             f"{name} is compacted"
             if "compact" in str(topic.settings.get("cleanup.policy", ""))
             else f"{name} is written in transactions, whose ends take an offset each"
-            if code in written
+            if name in written
             else ""
-            for code, (name, topic) in enumerate(self._scenario.topics.items())
+            for name, topic in all_topics(self._scenario).items()
         )
+
+
+def _written_in_transactions(scenario: Scenario) -> set[str]:
+    """Return the topics to which groups write in transactions."""
+    found = set[str]()
+    for name, group in scenario.groups.items():
+        if group.commit == "transaction":
+            found |= {what.topic for what in group.emits} | set(retry_topics(scenario, name))
+            found |= {group.topic_of_dead_letters} if group.topic_of_dead_letters else set()
+    return found
 
 
 def commit_words(group: Group) -> str:

@@ -18,6 +18,7 @@ from rundata.pairs import NO_END, Block, HandlingTally, Rows, SendTally
 from rundata.rows import NEVER, NONE
 from rundata.tables import RunData
 from scenarios.plan import NO_KEY, Plan
+from scenarios.retries import all_topics
 from scenarios.schema import Scenario
 
 Ints = NDArray[np.int64]
@@ -95,13 +96,13 @@ class Books:
     @cached_property
     def first_partition(self) -> Ints:
         """Number of each topic's partition 0 when all partitions are numbered in file order; the last entry is their count."""
-        counts = [topic.partitions for topic in self.scenario.topics.values()]
+        counts = [topic.partitions for topic in all_topics(self.scenario).values()]
         return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
     def partition_name(self, number: int) -> str:
         """Return `orders/0` for a partition's number."""
         topic = int(np.searchsorted(self.first_partition, number, side="right")) - 1
-        return f"{self.plan.topics[topic]}/{number - self.first_partition[topic]}"
+        return f"{self.run.names.topics[topic]}/{number - self.first_partition[topic]}"
 
     @cached_property
     def acked(self) -> Bools:
@@ -142,7 +143,7 @@ class Books:
         """First offset that each partition still held at the end."""
         first = np.zeros(int(self.first_partition[-1]), np.int64)
         for extent in self.run.extents:
-            first[self.first_partition[self.plan.topics.index(extent.topic)] + extent.partition] = extent.first
+            first[self.first_partition[self.run.names.topics.index(extent.topic)] + extent.partition] = extent.first
         return first
 
     @cached_property

@@ -61,7 +61,7 @@ def unexpected(books: Books) -> CheckResult:
 
     def example(number: int) -> str:
         record = log[number]
-        place = f"{books.plan.topics[record['topic']]}/{record['partition']} offset {record['offset']}"
+        place = f"{books.run.names.topics[record['topic']]}/{record['partition']} offset {record['offset']}"
         who = (
             f"event {record['event_id']}, which nobody sent there"
             if record["event_id"] >= 0
@@ -125,7 +125,7 @@ def offset_gaps(books: Books) -> CheckResult:
     allowed, log = Allowed(books), books.run.log
     count, examples, reasons = 0, [], list[str]()
     for extent in books.run.extents:
-        topic = books.plan.topics.index(extent.topic)
+        topic = books.run.names.topics.index(extent.topic)
         there = log["offset"][(log["topic"] == topic) & (log["partition"] == extent.partition)]
         holes = np.setdiff1d(np.arange(extent.first, extent.end), there)
         if len(holes):
@@ -149,7 +149,7 @@ def contiguous_appends(books: Books) -> CheckResult:
 
     def example(number: int) -> str:
         one, two = log[number], log[number + 1]
-        place = f"{books.plan.topics[one['topic']]}/{one['partition']}"
+        place = f"{books.run.names.topics[one['topic']]}/{one['partition']}"
         return f"{place}: offset {one['offset']} (epoch {one['leader_epoch']}) is followed by offset {two['offset']} (epoch {two['leader_epoch']})"
 
     return judged(found, lambda numbers: by_code(allowed.compacts, log["topic"][numbers]), example)

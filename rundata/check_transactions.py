@@ -54,7 +54,7 @@ def _writes(books: Books, found: Transactions, which: "np.ndarray[tuple[int], np
 
 def _place(books: Books, place: int) -> str:
     topic, partition, offset = place_parts(place)
-    return f"{books.plan.topics[topic]}/{partition} offset {offset}"
+    return f"{books.run.names.topics[topic]}/{partition} offset {offset}"
 
 
 def _when(books: Books, transaction: int) -> int:

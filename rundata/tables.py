@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rundata.rows import INSTANT
 from scenarios.plan import Plan
+from scenarios.retries import all_topics
 from scenarios.schema import Scenario
 
 
@@ -77,6 +78,7 @@ class Names:
     processes: tuple[str, ...]
     groups: tuple[str, ...]
     topics: tuple[str, ...]
+    """Those of the file, and then the retry topics."""
     event_types: tuple[str, ...]
 
     @classmethod
@@ -87,7 +89,7 @@ class Names:
         return cls(
             processes=tuple(f"{name}/{number}" for name, count in entities for number in range(1, count + 1)),
             groups=tuple(scenario.groups),
-            topics=tuple(scenario.topics),
+            topics=tuple(all_topics(scenario)),
             event_types=tuple(
                 dict.fromkeys(
                     [p.event or name for name, p in scenario.producers.items()]

@@ -16,6 +16,7 @@ from scenarios.occurrences import PlannedAction, PlannedFault, plan_actions, pla
 from scenarios.partitioners import java_partition, librdkafka_partition
 from scenarios.quantities import SECOND
 from scenarios.recordings import recorded_keys, recorded_sizes, rows_in_order
+from scenarios.retries import all_topics
 from scenarios.schema import Arrivals, Bursts, HotKeys, Producer, Scenario, UniformKeys, ZipfKeys
 from scenarios.streams import stream, uniforms
 
@@ -90,11 +91,12 @@ class Plan:
 
         Leaders go round the brokers, shifted by the topic's place in the file; followers are the next ones.
         """
+        topics = all_topics(self.scenario)
         return replica_assignment(
-            self.scenario.topics[topic].partitions,
-            self.scenario.replication_of(topic),
+            topics[topic].partitions,
+            topics[topic].replication or min(3, self.scenario.brokers.nodes),
             self.scenario.brokers.nodes,
-            shift=self.topics.index(topic),
+            shift=list(topics).index(topic),
         )
 
 

@@ -1,6 +1,8 @@
 """Retries: how long to wait before each try, and the topics that hold events meanwhile."""
 
-from scenarios.schema import Retry, Scenario
+from collections.abc import Mapping
+
+from scenarios.schema import Retry, Scenario, Topic
 
 _LONGEST_WAIT_NS = 2**60
 
@@ -17,6 +19,15 @@ def retry_topics(scenario: Scenario, group: str) -> tuple[str, ...]:
         return ()
     copies = range(1, what.failures.retry.attempts)
     return tuple(retry_topic(topic, copy) for topic in what.topics for copy in copies)
+
+
+def all_topics(scenario: Scenario) -> Mapping[str, Topic]:
+    """Return the topics of the file and then the retry topics, each of which is as the topic whose events it holds."""
+    found = dict(scenario.topics)
+    for name, group in scenario.groups.items():
+        for topic in retry_topics(scenario, name):
+            found[topic] = next(scenario.topics[own] for own in group.topics if topic.startswith(f"{own}.retry."))
+    return found
 
 
 def retry_wait_ns(retry: Retry, tried: int) -> int:

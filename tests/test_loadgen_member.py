@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from loadgen import member_commits
-from loadgen.crew import _intervals
+from loadgen.group_spec import intervals
 from loadgen.member_batch import Batch
 from loadgen.member_commits import Commits
 from loadgen.member_lookup import Lookup
@@ -162,7 +162,7 @@ def test_members_are_told_the_intervals_of_their_own_group():
     build.fault(1, 3, index=0)
     build.fault(3, 4, index=1)
 
-    told = _intervals(build.run().plan, "work")
+    told = intervals(build.run().plan, "work/1")
 
     assert told["slow"] == [{"begin_ns": 1000 * MS, "end_ns": 3000 * MS, "factor": 2.0, "plus_ns": MS, "share": 0.0}]
     assert [each["share"] for each in told["failing"]] == [0.3]
