@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from loadgen.records import read_ids
 from rundata.rows import LOG_RECORD, NONE
 from rundata.tables import Extent
+from rundata.transactions import places
 
 _STUCK_S = 20.0
 _BLOCK = 2000
@@ -24,15 +25,35 @@ def audit(
     topics: dict[str, int],
     run_id: int,
     start_unix_ns: int,
+    *,
+    transactional: bool = False,
     progress: Callable[[int, int], None] = lambda read, of: None,
 ) -> tuple[NDArray[np.void], tuple[Extent, ...]]:
-    """Return every record of the topics (name to number of partitions) in order, and what each partition held."""
+    """Return every record of the topics (name to number of partitions) in order, and what each partition held.
+
+    Where transactions wrote, the topics are read a second time: what a reader of committed records does not see was aborted.
+    """
+    log, extents = _read_all(connection, topics, run_id, start_unix_ns, progress, "read_uncommitted")
+    if transactional:
+        seen, _ = _read_all(connection, topics, run_id, start_unix_ns, progress, "read_committed")
+        log["aborted"] = ~np.isin(places(log), places(seen))
+    return log, extents
+
+
+def _read_all(
+    connection: dict[str, str | int],
+    topics: dict[str, int],
+    run_id: int,
+    start_unix_ns: int,
+    progress: Callable[[int, int], None],
+    isolation: str,
+) -> tuple[NDArray[np.void], tuple[Extent, ...]]:
     consumer = Consumer(
         {
             **connection,
             "group.id": "eventdrill-audit",  # asked for by the client; nothing is committed
             "enable.auto.commit": False,
-            "isolation.level": "read_uncommitted",
+            "isolation.level": isolation,
             "enable.partition.eof": True,
             "auto.offset.reset": "earliest",
             "check.crcs": True,

@@ -30,6 +30,7 @@ from rundata.dataset import RunWriter
 from rundata.operations import arranged
 from rundata.rows import LOG_RECORD, NONE
 from rundata.tables import Gauge, Incident, Phase, RunData
+from rundata.transactions import settled
 from scenarios.files import LoadedScenario
 from scenarios.plan import Plan
 from scenarios.quantities import MILLISECOND, SECOND
@@ -316,14 +317,17 @@ class _Run:
         topics = {name: topic.partitions for name, topic in all_topics(self.plan.scenario).items()}
         try:
             self.admin.wait_leaders_known(list(topics))
-            return audit(connection(self.cluster), topics, self.run_id, self.clock.start_unix_ns)
+            transactional = any(group.commit == "transaction" for group in self.plan.scenario.groups.values())
+            return audit(
+                connection(self.cluster), topics, self.run_id, self.clock.start_unix_ns, transactional=transactional
+            )
         except (AdminError, AuditError) as error:
             self.incomplete.append(f"the topics could not be read back: {error}")
             return np.zeros(0, LOG_RECORD), ()
 
     def _data(self, log: Any, extents: Any) -> RunData:
         assert self.lab is not None
-        operations = arranged(self.recorder.operations(self.crew.started_ns()))
+        operations = settled(arranged(self.recorder.operations(self.crew.started_ns())), log)
         found = self._incidents()
         return RunData(
             plan=self.plan,

@@ -1,11 +1,12 @@
 """What the driver knows of a run while it goes on: it turns new rows into Parquet parts and keeps count for the display and the drain."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from loadgen.emitted import Emitted
 from rundata import row_log
 from rundata.dataset import RunWriter
 from rundata.rows import NONE, OPERATION, UNTIMED, Kind, Outcome
@@ -57,31 +58,6 @@ class Summary:
     """Latency in ms (upper edges) and how many."""
 
 
-class _Emitted:
-    """Emitted events that a group has yet to end, by their ids."""
-
-    def __init__(self, plan: Plan, topics: Sequence[str]) -> None:
-        self._planned = len(plan)
-        self._topics = [plan.topics.index(topic) for topic in topics]
-        self._sent: set[int] = set()
-        self._ended: set[int] = set()
-
-    def take(self, rows: NDArray[np.void], group: int) -> None:
-        """Note what was sent to the group's topics, and what it ended."""
-        rows = rows[rows["event_id"] >= self._planned]
-        if not len(rows):
-            return
-        ok, kind = rows["outcome"] == Outcome.ok, rows["kind"]
-        sent = (kind == Kind.send) & ok & np.isin(rows["topic"], self._topics)
-        ended = (((kind == Kind.try_) & ok) | np.isin(kind, _ENDS)) & (rows["group"] == group)
-        self._sent.update(rows["event_id"][sent].tolist())
-        self._ended.update(rows["event_id"][ended].tolist())
-        self._sent -= self._ended
-
-    def __len__(self) -> int:
-        return len(self._sent)
-
-
 class Recorder:
     """Reads the row logs of all children as they grow."""
 
@@ -100,7 +76,7 @@ class Recorder:
             name: np.isin(plan.topic, [plan.topics.index(topic) for topic in group.topics])
             for name, group in groups.items()
         }
-        self._derived = {name: _Emitted(plan, group.topics) for name, group in groups.items()}
+        self._emitted = Emitted(plan)
         self._handed_on = {
             name: np.zeros(len(plan), np.bool_)
             for name, group in groups.items()
@@ -125,8 +101,7 @@ class Recorder:
                 self._count(rows)
 
     def _count(self, rows: NDArray[np.void]) -> None:
-        for code, emitted in enumerate(self._derived.values()):
-            emitted.take(rows, code)
+        self._emitted.take(rows)
         rows = rows[rows["event_id"] < len(self.plan)]
         kind, outcome = rows["kind"], rows["outcome"]
         sends = rows[kind == Kind.send]
@@ -185,7 +160,7 @@ class Recorder:
     def lag(self) -> dict[str, int]:
         """Return by group how many acknowledged events it has not ended."""
         return {
-            name: int(np.count_nonzero(self.acknowledged & reads & ~self.ended[name])) + len(self._derived[name])
+            name: int(np.count_nonzero(self.acknowledged & reads & ~self.ended[name])) + self._emitted.open(name)
             for name, reads in self._reads.items()
         }
 
@@ -193,7 +168,7 @@ class Recorder:
         """Whether each event sent so far has its answer, and each pair has ended or lies below what its group committed."""
         if int(np.count_nonzero(self.answered)) < sent:
             return False
-        if any(len(emitted) for emitted in self._derived.values()):
+        if self._emitted.any_open():
             return False
         return all(self._passed_all(name, reads) for name, reads in self._reads.items())
 

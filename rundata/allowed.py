@@ -7,8 +7,9 @@ import numpy as np
 from rundata.books import Books
 from rundata.chains import sending_settings
 from rundata.rows import NONE, Kind
+from scenarios.faults import Duplicates
 from scenarios.retries import all_topics, retry_topics
-from scenarios.schema import EveryCommit, Group, Scenario
+from scenarios.schema import Dedupe, EveryCommit, Group, Scenario
 
 MOVES = ("assignment", "revocation", "rebalance", "session expired", "eviction", "restart")
 """Incidents after which a group reads on from committed offsets."""
@@ -38,12 +39,14 @@ class Allowed:
     @cached_property
     def repeats_sends(self) -> tuple[str, ...]:
         """Why each producer may append an event twice."""
-        return tuple(
-            ""
-            if sending_settings(self._scenario, name).idempotence
-            else f"{name} is not idempotent: a batch whose answer was lost is sent and appended again"
-            for name in self._books.plan.producers
-        )
+        return tuple(self._repeats_sends(name) for name in self._books.plan.producers)
+
+    def _repeats_sends(self, name: str) -> str:
+        if any(isinstance(each, Duplicates) and each.producer == name for each in self._scenario.faults):
+            return f"{name} sends events again (fault duplicates)"
+        if sending_settings(self._scenario, name).idempotence:
+            return ""
+        return f"{name} is not idempotent: a batch whose answer was lost is sent and appended again"
 
     @cached_property
     def reorders(self) -> tuple[str, ...]:
@@ -55,6 +58,11 @@ class Allowed:
         if settings.idempotence or settings.in_flight == 1:
             return ""
         return f"{name} is not idempotent and has several requests in flight: one that is sent again overtakes none, but is overtaken"
+
+    @cached_property
+    def gives_up_order(self) -> tuple[str, ...]:
+        """Why each group may handle the events of a key in another order than it reads them."""
+        return tuple(_out_of_order(name, group) for name, group in self._scenario.groups.items())
 
     @cached_property
     def interrupted(self) -> tuple[bool, ...]:
@@ -85,9 +93,14 @@ class Allowed:
     def repeats_effects(self) -> tuple[str, ...]:
         """Why each group may handle an event again that it was given again."""
         return tuple(
-            "" if group.commit == "before_work" else why
+            "" if group.commit in ("before_work", "transaction") or remembers(group) else why
             for group, why in zip(self._scenario.groups.values(), self.redelivers, strict=True)
         )
+
+    @cached_property
+    def remembers(self) -> tuple[bool, ...]:
+        """Whether each group passes over events whose effect its members know of together."""
+        return tuple(remembers(group) for group in self._scenario.groups.values())
 
     @cached_property
     def passes(self) -> tuple[str, ...]:
@@ -127,6 +140,21 @@ class Allowed:
             else ""
             for name, topic in all_topics(self._scenario).items()
         )
+
+
+def remembers(group: Group) -> bool:
+    """Whether no effect comes twice, because all members of a group remember the events that had theirs."""
+    return isinstance(group.dedupe, Dedupe) and group.dedupe.store == "shared"
+
+
+def _out_of_order(name: str, group: Group) -> str:
+    if group.failures is not None and group.failures.retry.where == "topic":
+        return f"{name} retries by topic: what comes behind a failed event does not wait for it"
+    if group.share_group:
+        return f"{name} is a share group: its members take events as they come"
+    if group.workers > 1 and group.ordered_by == "none":
+        return f"{name} has {group.workers} workers that keep no order"
+    return ""
 
 
 def _written_in_transactions(scenario: Scenario) -> set[str]:

@@ -60,7 +60,7 @@ class Books:
         self.events = len(run.plan)
         self.groups = run.names.groups
         rows = run.operations if in_order(run.operations) else arranged(run.operations)
-        self.block = Block(rows, self.events)
+        self.block = Block(rows, self.events, len(self.scenario.topics))
         self.sends = SendTally(self.events).take(self.block)
         self.handling = HandlingTally(len(self.groups), self.events).take(self.block)
         self.audited = bool(run.extents)
@@ -296,10 +296,24 @@ class Pairs:
         counts: Ints = getattr(self.books.handling, name).reshape(-1)[self.flat]
         return counts
 
+    @cached_property
+    def handed_on_ns(self) -> Ints:
+        """When each pair's group handed its event on to a retry topic, so that what it commits says nothing of it; NEVER where it did not."""
+        books = self.books
+        by_topic = [
+            failures is not None and failures.retry.where == "topic"
+            for failures in (books.scenario.groups[group].failures for group in books.groups)
+        ]
+        if not any(by_topic):
+            return np.full(len(self.event), NEVER, np.int64)
+        failed_ns = books.handling.failed_ns.reshape(-1)[self.flat]
+        return np.where(np.asarray(by_topic, np.bool_)[self.group], failed_ns, NEVER)
+
     def _ends(self) -> tuple[NDArray[np.int8], Ints]:
         """Return how each pair ended, and when; NEVER for those that are pending, lost or refused."""
         books, handling = self.books, self.books.handling
         passed, beyond_ns = self._passed()
+        passed &= self.handed_on_ns == NEVER
         dead_ns = self._dead_ns().reshape(-1)[self.flat]
         skipped_ns = handling.skipped_ns.reshape(-1)[self.flat]
         taken = books.taken[self.event]

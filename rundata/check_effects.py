@@ -30,7 +30,11 @@ def _why_repeated(books: Books, numbers: Ints) -> list[str]:
     copies = distinct_offsets(books, numbers) > 1 if len(numbers) else np.zeros(0, np.bool_)
     of_log = by_code(allowed.repeats_sends, books.plan.producer[pairs.event[numbers]])
     of_group = by_code(allowed.repeats_effects, pairs.group[numbers])
-    return [sent if copied and sent else read for sent, read, copied in zip(of_log, of_group, copies, strict=True)]
+    remembers = [allowed.remembers[group] for group in pairs.group[numbers].tolist()]
+    return [
+        "" if once else sent if copied and sent else read
+        for sent, read, copied, once in zip(of_log, of_group, copies, remembers, strict=True)
+    ]
 
 
 def processed_once(books: Books) -> CheckResult:
@@ -63,7 +67,12 @@ def key_order(books: Books) -> CheckResult:
     def example(pair: int) -> str:
         return f"{pair_text(books, pair)}; a later event of its key had taken effect before"
 
-    return judged(found, lambda p: by_code(allowed.reorders, books.plan.producer[pairs.event[p]]), example)
+    def why(numbers: Ints) -> list[str]:
+        of_producer = by_code(allowed.reorders, books.plan.producer[pairs.event[numbers]])
+        of_group = by_code(allowed.gives_up_order, pairs.group[numbers])
+        return [sent or worked for sent, worked in zip(of_producer, of_group, strict=True)]
+
+    return judged(found, why, example)
 
 
 def passed(books: Books) -> CheckResult:
@@ -78,7 +87,12 @@ def passed(books: Books) -> CheckResult:
         beyond[mine] = books.committed_beyond_ns(group, pairs.partition[mine], places)
     handled = np.where((pairs.end == End.passed) | (pairs.end == End.expired), NEVER, pairs.end_ns)
     # What retention took before it could be read, nobody could have handled.
-    early = (beyond < handled) & (pairs.end != End.expired) & (pairs.end != End.lost) & (pairs.end != End.refused)
+    early = (
+        (beyond < np.minimum(handled, pairs.handed_on_ns))
+        & (pairs.end != End.expired)
+        & (pairs.end != End.lost)
+        & (pairs.end != End.refused)
+    )
     found = np.flatnonzero(early)
     parts = {"for good": int((pairs.end[found] == End.passed).sum())}
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from rundata.books import Books, Bools, End
 from rundata.measurement import Ints, Measurement, distinct, missing, share
-from rundata.rows import NEVER, Kind
+from rundata.rows import NEVER, UNTIMED, Kind
 from rundata.scopes import Scope, events_in, measured_events, measured_pairs, pairs_in
 from scenarios.faults import MemberLeave
 from scenarios.quantities import HOUR
@@ -154,7 +154,7 @@ def _unsent(books: Books) -> Bools:
     log, rows = books.run.log, books.run.operations
     kind = rows["kind"]
     sent = (kind == Kind.send) | (kind == Kind.dead_letter)
-    topics = len(books.plan.topics) + 1
+    topics = len(books.run.names.topics) + 1
     placed = distinct(rows["event_id"][sent] * topics + rows["topic"][sent])
     code = log["event_id"] * topics + log["topic"]
     place = np.searchsorted(placed, code)
@@ -162,6 +162,10 @@ def _unsent(books: Books) -> Bools:
     inside = place < len(placed)
     known[inside] = placed[place[inside]] == code[inside]
     foreign: Bools = ~known | (log["event_id"] < 0)
+    # Copies in retry topics are of events that a group tried and handed on.
+    copies = np.flatnonzero(foreign & (log["topic"] >= len(books.plan.topics)))
+    tried = rows["event_id"][(kind == Kind.try_) & (rows["retry_due_ns"] != UNTIMED)]
+    foreign[copies] = ~np.isin(log["event_id"][copies], tried)
     return foreign
 
 

@@ -9,10 +9,12 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from rundata.rows import NEVER, NONE, Kind, Outcome
+from rundata.rows import NEVER, NONE, UNTIMED, Kind, Outcome
 
 Ints = NDArray[np.int64]
 NO_END = -(2**63)
+NO_TOPICS = 2**15
+"""More topics than a row can name."""
 
 
 class Rows:
@@ -41,14 +43,16 @@ class Rows:
 class Block:
     """A block of operations, split by kind; rows about events that the plan does not hold are in none of them but commits."""
 
-    def __init__(self, rows: NDArray[np.void], events: int) -> None:
+    def __init__(self, rows: NDArray[np.void], events: int, topics: int = NO_TOPICS) -> None:
+        """Take the rows of so many events; deliveries from topics beyond the first `topics`, which hold copies for retries, are left out."""
         kind = np.ascontiguousarray(rows["kind"])
         event = np.ascontiguousarray(rows["event_id"])
         known = (event >= 0) & (event < events)
         # Rows of unknown events (a foreign record that was read) are judged by the checks and belong to no pair.
         by_kind = {k: np.flatnonzero((kind == k) & (known if k != Kind.commit else True)) for k in Kind}
         self.sends = Rows(rows, by_kind[Kind.send])
-        self.deliveries = Rows(rows, by_kind[Kind.delivery])
+        read = by_kind[Kind.delivery]
+        self.deliveries = Rows(rows, read[rows["topic"][read] < topics] if topics < NO_TOPICS else read)
         self.tries = Rows(rows, by_kind[Kind.try_])
         self.skips = Rows(rows, by_kind[Kind.skip])
         self.dead_letters = Rows(rows, by_kind[Kind.dead_letter])
@@ -106,7 +110,7 @@ class SendTally:
 class HandlingTally:
     """By group and event: first delivery and effect, how many of each, tries, and when the group gave the event up."""
 
-    _EARLIEST = ("delivered_ns", "effect_ns", "dead_ns", "dead_tried_ns", "skipped_ns")
+    _EARLIEST = ("delivered_ns", "effect_ns", "dead_ns", "dead_tried_ns", "skipped_ns", "failed_ns")
     _COUNTS = ("deliveries", "effects", "tries", "failed_tries", "given_up", "dead_letters")
 
     def __init__(self, groups: int, events: int) -> None:
@@ -118,6 +122,8 @@ class HandlingTally:
         self.dead_tried_ns = np.full(shape, NEVER, np.int64)
         """When a dead letter was first sent, whatever became of it."""
         self.skipped_ns = np.full(shape, NEVER, np.int64)
+        self.failed_ns = np.full(shape, NEVER, np.int64)
+        """When a try first failed that is to be followed by another one."""
         self.deliveries = np.zeros(shape, np.int64)
         self.effects = np.zeros(shape, np.int64)
         self.tries = np.zeros(shape, np.int64)
@@ -135,7 +141,10 @@ class HandlingTally:
         _earliest(self.effect_ns, tried[tries.ok], tries["ended_ns"][tries.ok])
         self._count(self.effects, tried[tries.ok])
         self._count(self.tries, tried)
-        self._count(self.failed_tries, tried[tries["outcome"] == Outcome.failed])
+        failed = tries["outcome"] == Outcome.failed
+        self._count(self.failed_tries, tried[failed])
+        again = failed & (tries["retry_due_ns"] != UNTIMED)
+        _earliest(self.failed_ns, tried[again], tries["ended_ns"][again])
         skipped_ns = np.where(skips["ended_ns"] == NEVER, skips["started_ns"], skips["ended_ns"])
         _earliest(self.skipped_ns, self._pairs(skips), skipped_ns)
         gone = self._pairs(dead)

@@ -47,9 +47,9 @@ class Transactions:
         self.aborted = self._any(number[(kind == Kind.commit) & (rows["outcome"] == Outcome.failed)]) & ~self.committed
         writes = (kind == Kind.send) & ok & (rows["offset"] >= 0)
         reads = (kind == Kind.try_) & (rows["offset"] >= 0)
-        self.write_of, self.write_place = number[writes], _places(rows[writes])
+        self.write_of, self.write_place = number[writes], places(rows[writes])
         self.write_event: Ints = rows["event_id"][writes]
-        self.read_of, self.read_place = number[reads], _places(rows[reads])
+        self.read_of, self.read_place = number[reads], places(rows[reads])
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -62,7 +62,7 @@ class Transactions:
     @cached_property
     def visible(self) -> Bools:
         """Which writes a reader of committed records can see."""
-        seen = _places(self._log[self._log["aborted"] == 0])
+        seen = places(self._log[self._log["aborted"] == 0])
         found: Bools = np.isin(self.write_place, seen)
         return found
 
@@ -96,29 +96,29 @@ class Transactions:
         return self.write_place[order], self.write_of[order]
 
     def _wr(self) -> Edges:
-        places, writer = self._written
-        at = np.searchsorted(places, self.read_place)
-        found = at < len(places)
-        found[found] = places[at[found]] == self.read_place[found]
+        written, writer = self._written
+        at = np.searchsorted(written, self.read_place)
+        found = at < len(written)
+        found[found] = written[at[found]] == self.read_place[found]
         return Edges(writer[at[found]], self.read_of[found], self.read_place[found])
 
     def _ww(self) -> Edges:
-        places, writer = self._written
-        follows = np.flatnonzero(places[1:] // _OFFSETS == places[:-1] // _OFFSETS)
-        return Edges(writer[follows], writer[follows + 1], places[follows + 1])
+        written, writer = self._written
+        follows = np.flatnonzero(written[1:] // _OFFSETS == written[:-1] // _OFFSETS)
+        return Edges(writer[follows], writer[follows + 1], written[follows + 1])
 
     def _rw(self) -> Edges:
-        places, writer = self._written
+        written, writer = self._written
         # The last read of each transaction in each partition, and the next write behind it.
         lane = self.read_place // _OFFSETS
         order = np.lexsort((self.read_place, lane, self.read_of))
         reader, place, lane = self.read_of[order], self.read_place[order], lane[order]
         last = np.append((np.diff(reader) != 0) | (np.diff(lane) != 0), True)[: len(order)]
         reader, place = reader[last], place[last]
-        at = np.searchsorted(places, place, side="right")
-        found = at < len(places)
-        found[found] = places[at[found]] // _OFFSETS == place[found] // _OFFSETS
-        return Edges(reader[found], writer[at[found]], places[at[found]])
+        at = np.searchsorted(written, place, side="right")
+        found = at < len(written)
+        found[found] = written[at[found]] // _OFFSETS == place[found] // _OFFSETS
+        return Edges(reader[found], writer[at[found]], written[at[found]])
 
     def cycles(self, kinds: tuple[str, ...]) -> list[list[tuple[int, str, int]]]:
         """Return a short cycle of each set of transactions that these edges put in a circle: (transaction, edge, place) to the next."""
@@ -158,11 +158,11 @@ def _shortest(first: int, steps: dict[int, list[tuple[int, str, int]]]) -> list[
             return way[::-1]
 
 
-def _places(rows: NDArray[np.void]) -> Ints:
+def places(rows: NDArray[np.void]) -> Ints:
     """Return topic, partition and offset as one number that sorts alike."""
     lane = rows["topic"].astype(np.int64) * _PARTITIONS + rows["partition"]
-    places: Ints = lane * _OFFSETS + rows["offset"]
-    return places
+    found: Ints = lane * _OFFSETS + rows["offset"]
+    return found
 
 
 def place_parts(place: int) -> tuple[int, int, int]:
