@@ -213,7 +213,7 @@ class Crew:
         """Return the code of the type of what each place emits."""
         types, groups = self.names.event_types, self.plan.scenario.groups
         return [
-            types.index(groups[place.group].emits[place.emit].event or place.group)
+            types.index(groups[place.group].emits[place.emit].event or groups[place.group].emits[place.emit].topic)
             for place in Derived(self.plan).places
         ]
 
