@@ -23,6 +23,8 @@ from scenarios.streams import stream, uniforms
 Ints = NDArray[np.int64]
 NO_KEY = -1
 CLIENT_CHOOSES = -1
+ALWAYS_FAILS = 2**15 - 1
+"""In place of a number of tries: none ever works."""
 LONGEST_WORK_NS = 2**60
 """Some 36 years; what a heavy tail draws beyond it stays in 64 bits."""
 HEADER_BYTES = 32
@@ -50,7 +52,7 @@ class Plan:
     work_ns: Mapping[str, Ints]
     """By group: time a handler works on the event per try; 0 where the group does not read its topic."""
     failing_tries: Mapping[str, NDArray[np.int16]]
-    """By group: how many tries fail before one works (transient failures); poison never works."""
+    """By group: how many tries fail before one works; ALWAYS_FAILS where the group cannot decode the event. Poison never works."""
     faults: tuple[PlannedFault, ...]
     late_ns: Ints
     """How much later than intended the event is handed to the client, by the fault `late`."""
@@ -118,6 +120,7 @@ def make_plan(scenario: Scenario, seed: int | None = None, replication: int = 0)
     columns = {key: column[order] for key, column in columns.items()}
     topic_of_producer = np.asarray([list(scenario.topics).index(p.topic) for p in scenario.producers.values()])
     topic = topic_of_producer[columns["producer"]] if len(order) else np.zeros(0, np.int64)
+    broken = undecodable(scenario, faults, columns["schema_change"], topic)
     work, failing = {}, {}
     for name, group in scenario.groups.items():
         count = len(order)
@@ -131,6 +134,7 @@ def make_plan(scenario: Scenario, seed: int | None = None, replication: int = 0)
             transient = group.failures.transient
             chance = uniforms(stream(seed, "group", name, "transient", replication=replication), count)
             failing[name][reads & (chance < transient.chance)] = transient.attempts
+        failing[name][broken[name]] = ALWAYS_FAILS
     return Plan(
         scenario=scenario,
         seed=seed,
@@ -148,7 +152,7 @@ def make_plan(scenario: Scenario, seed: int | None = None, replication: int = 0)
         late_ns=columns["late_ns"],
         again_ns=columns["again_ns"],
         schema_version=schema_versions(faults, columns["schema_change"]),
-        undecodable=undecodable(scenario, faults, columns["schema_change"], topic),
+        undecodable=broken,
         actions=plan_actions(scenario, seed, replication),
     )
 

@@ -11,7 +11,7 @@ from scenarios.clients import ProducerSettings, consumer_settings, producer_sett
 from scenarios.derived import Derived
 from scenarios.faults import FailingWork, SlowWork
 from scenarios.partitioners import librdkafka_partition
-from scenarios.plan import CLIENT_CHOOSES, Plan
+from scenarios.plan import ALWAYS_FAILS, CLIENT_CHOOSES, Plan
 from scenarios.schema import CollectReads, EveryCommit, Failures
 from sim import world as at
 from sim.draws import Draws, Values
@@ -19,7 +19,6 @@ from sim.emitters import Emitter, emitters
 from sim.world import NEVER, NONE, Ints, World
 
 _FIRST_DRAWS = 1024
-_ALWAYS_FAILS = 32767
 _MODES = {
     "after_batch": at.AFTER_BATCH,
     "before_work": at.BEFORE_WORK,
@@ -282,7 +281,7 @@ class Builder:
     def _failing_of(self, ids: Ints) -> NDArray[np.int16]:
         rows = [self.derived.failing_tries(name, ids) for name in self.names.groups]
         failing = np.array(rows, np.int16).reshape(len(rows), len(ids))
-        failing[:, self.derived.poison(ids)] = _ALWAYS_FAILS
+        failing[:, self.derived.poison(ids)] = ALWAYS_FAILS
         return failing
 
     def _dead_letter_parts_of(self, ids: list[int]) -> NDArray[np.int32]:

@@ -27,6 +27,7 @@ CAN = frozenset(
         "poison",
         "surge",
         "emits",
+        "schema_change",
     }
 )
 """What the simulator can do, by the names of `scenarios.features`."""
@@ -100,7 +101,8 @@ def _takes_no_time(group: Group) -> bool:
 
 def _may_fail(scenario: Scenario, name: str) -> bool:
     topics = scenario.groups[name].topics
-    poisoned = {fault.producer for fault in scenario.faults if isinstance(fault, faults.Poison)}
+    broken = faults.Poison | faults.SchemaChange
+    poisoned = {fault.producer for fault in scenario.faults if isinstance(fault, broken)}
     failing = any(isinstance(fault, faults.FailingWork) and fault.group == name for fault in scenario.faults)
     read = {key: producer for key, producer in scenario.producers.items() if producer.topic in topics}
     return failing or any(producer.poison > 0 or key in poisoned for key, producer in read.items())

@@ -105,7 +105,7 @@ class System:
                     self.clock.process(self.groups[planned.fault.member.group].member_fault(index, planned.fault))
                 case SlowWork() | FailingWork():
                     self.targets[index] = planned.fault.group
-                case Poison() | Surge():
+                case Poison() | Surge() | faults.SchemaChange():
                     self.targets[index] = planned.fault.producer
                 case (
                     faults.BrokerPause()
@@ -120,7 +120,6 @@ class System:
                     | faults.Duplicates()
                     | faults.Oversized()
                     | faults.Late()
-                    | faults.SchemaChange()
                     | faults.LeaderMove()
                     | faults.Retention()
                     | faults.DeleteRecords()

@@ -5,8 +5,7 @@
 import pytest
 
 from scenario_text import GOOD, changed
-from scenarios import shipped
-from scenarios.files import load_scenario, load_text
+from scenarios.files import load_text
 from scenarios.lint import notes, warnings
 from scenarios.template import template
 
@@ -16,11 +15,6 @@ SETTINGS = "settings: {acks: all, enable.idempotence: true, linger.ms: 5}"
 @pytest.mark.parametrize("text", [GOOD, template()], ids=["small", "template"])
 def test_a_clean_scenario_gets_no_warning(text: str) -> None:
     assert warnings(load_text(text)) == []
-
-
-@pytest.mark.parametrize("name", shipped.scenario_names())
-def test_shipped_scenarios_get_no_warning(name: str) -> None:
-    assert warnings(load_scenario(name)) == []
 
 
 WARNED: list[tuple[str, list[tuple[str, str]], list[str]]] = [

@@ -14,7 +14,7 @@ from scenarios.faults import fault_kinds
 from scenarios.features import FEATURES, features
 from scenarios.files import load_text, scenario_text
 from scenarios.occurrences import part_of, plan_faults
-from scenarios.plan import make_plan
+from scenarios.plan import ALWAYS_FAILS, make_plan
 from scenarios.quantities import MILLISECOND, SECOND
 from scenarios.schema import json_schema
 from scenarios.yaml_text import read_yaml, write_yaml
@@ -165,6 +165,7 @@ def test_a_schema_change_breaks_the_groups_it_names_from_its_begin_on() -> None:
     assert set(plan.schema_version[~after].tolist()) == {1}
     assert np.array_equal(plan.undecodable["analytics"], after)
     assert not plan.undecodable["fulfilment"].any()
+    assert set(plan.failing_tries["analytics"][after].tolist()) == {ALWAYS_FAILS}
 
 
 def test_faults_of_other_events_change_nothing_else_of_the_plan() -> None:

@@ -1,0 +1,71 @@
+"""The shipped scenarios: each meets its own expectations in the simulator, says what it is for, and makes only the mistakes that it shows."""
+
+from functools import cache
+
+import pytest
+
+import eventdrill as ed
+from rundata.run import Run
+from scenarios import shipped
+from scenarios.files import load_scenario
+from scenarios.lint import warnings
+from scenarios.quantities import MINUTE
+
+NAMES = shipped.scenario_names()
+SHOWN_MISTAKES = {
+    "acks-one": ["producers.shop.settings.acks"],
+    "one-replica": ["topics.orders.replication"],
+    "poison-blocks": ["groups.fulfilment.failures"],
+    "schema-break": ["faults[0].version"],
+}
+"""What `check` says of scenarios that show what goes wrong without the mitigation."""
+PAIRS = {
+    "lag-spike": "lag-spike-more-members",
+    "schema-break": "schema-break-compatible",
+    "poison-blocks": "poison-dead-letters",
+    "one-replica": "leader-crash",
+}
+"""Scenarios without a mitigation, and those with it."""
+
+
+@cache
+def simulated(name: str) -> Run:
+    return ed.simulate(name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shipped_scenario_meets_its_own_expectations_in_the_simulator(name: str) -> None:
+    run = simulated(name)
+
+    assert [f"{each.text}: {each.value}" for each in run.expectations if not each.held] == []
+    assert [check for check, found in run.checks.items() if found.valid is False] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shipped_scenario_says_what_it_is_for_and_is_short(name: str) -> None:
+    scenario = load_scenario(name).scenario
+
+    assert scenario.scenario == name
+    assert len(scenario.about) > 80 and scenario.about.rstrip().endswith((".", "?"))
+    assert scenario.covers
+    assert scenario.expect
+    assert scenario.duration + scenario.drain <= 2 * MINUTE
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shipped_scenario_makes_only_the_mistakes_that_it_shows(name: str) -> None:
+    assert [problem.path for problem in warnings(load_scenario(name))] == SHOWN_MISTAKES.get(name, [])
+
+
+@pytest.mark.parametrize(("without", "mitigated"), PAIRS.items())
+def test_a_mitigation_helps_the_failure_that_it_is_for(without: str, mitigated: str) -> None:
+    """Both are about the same failure mode, and the better one breaks an expectation that states the symptom."""
+    worse, better = load_scenario(without).scenario, load_scenario(mitigated).scenario
+    symptoms = [each for each in worse.expect if each.op == ">" or each.indicator.kind == "delivery"]
+    measured = simulated(mitigated).measured
+
+    assert set(worse.covers) <= set(better.covers)
+    assert symptoms
+    for symptom in symptoms:
+        value = measured[str(symptom.indicator)].value
+        assert value is not None and not symptom.holds(value), symptom.text
