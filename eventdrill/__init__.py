@@ -6,13 +6,14 @@ if TYPE_CHECKING:
     from eventdrill.workflows.drive import drive
     from eventdrill.workflows.record import predictions
     from eventdrill.workflows.simulate import simulate
+    from eventdrill.workflows.sweep import sweep
     from eventdrill.workflows.verify import verify
     from rundata.dataset import open_run as open
     from rundata.run import Run
     from scenarios.files import load_scenario as load
     from scenarios.schema import Scenario
 
-__all__ = ["Run", "Scenario", "drive", "load", "open", "predictions", "simulate", "verify"]
+__all__ = ["Run", "Scenario", "drive", "load", "open", "predictions", "simulate", "sweep", "verify"]
 
 _HOMES = {
     "Run": ("rundata.run", "Run"),
@@ -22,6 +23,7 @@ _HOMES = {
     "open": ("rundata.dataset", "open_run"),
     "predictions": ("eventdrill.workflows.record", "predictions"),
     "simulate": ("eventdrill.workflows.simulate", "simulate"),
+    "sweep": ("eventdrill.workflows.sweep", "sweep"),
     "verify": ("eventdrill.workflows.verify", "verify"),
 }
 

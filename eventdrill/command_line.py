@@ -21,6 +21,7 @@ from eventdrill.verbs import (
     schema,
     simulate,
     slo,
+    sweep,
     verify,
 )
 from eventdrill.verbs import list as list_verb
@@ -102,6 +103,7 @@ _VERBS: tuple[Any, ...] = (
     check,
     schema,
     simulate,
+    sweep,
     drive,
     verify,
     calibrate,
