@@ -6,12 +6,12 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from eventdrill.command_line import app
-from eventdrill.verbs import cluster
+from eventdrill.verbs import alerts, cluster
 from eventdrill.verbs.list import everything
 
 DOCS = Path(__file__).parent
 MARK = "<!-- from here on made by `make docs` -->\n"
-VERBS = ("demo", "init", "list", "check", "schema", "simulate", "drive", "verify", "calibrate", "report")
+VERBS = ("demo", "init", "list", "check", "schema", "simulate", "drive", "verify", "calibrate", "report", "slo")
 
 
 def pages() -> dict[Path, str]:
@@ -21,7 +21,8 @@ def pages() -> dict[Path, str]:
 
 
 def _help() -> str:
-    verbs = [[verb] for verb in VERBS] + [["cluster", verb] for verb in cluster.VERBS]
+    verbs = [[verb] for verb in VERBS]
+    verbs += [[group, verb] for group, within in (("alerts", alerts), ("cluster", cluster)) for verb in within.VERBS]
     return "\n## Every option\n" + "".join(f"\n### {' '.join(verb)}\n\n```\n{_help_of(verb)}```\n" for verb in verbs)
 
 

@@ -10,6 +10,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from eventdrill.errors import INTERRUPTED, SAYS_NOTHING, WRONG_INPUT, exit_code_of
 from eventdrill.verbs import (
+    alerts,
     calibrate,
     check,
     cluster,
@@ -113,12 +114,13 @@ _VERBS: tuple[Any, ...] = (
 )
 for _module in _VERBS:
     _add(app, _module.NAME, _module.verb, _module.EXAMPLE)
-_cluster = typer.Typer(
-    cls=Verbs, help=cluster.HELP, epilog=cluster.EXAMPLE, no_args_is_help=True, rich_markup_mode=None
-)
-for _name, (_function, _example) in cluster.VERBS.items():
-    _add(_cluster, _name, _function, _example)
-app.add_typer(_cluster, name="cluster")
+for _group, _verbs in {"alerts": alerts, "cluster": cluster}.items():
+    _inner = typer.Typer(
+        cls=Verbs, help=_verbs.HELP, epilog=_verbs.EXAMPLE, no_args_is_help=True, rich_markup_mode=None
+    )
+    for _name, (_function, _example) in _verbs.VERBS.items():
+        _add(_inner, _name, _function, _example)
+    app.add_typer(_inner, name=_group)
 
 
 def _version(wanted: bool) -> None:

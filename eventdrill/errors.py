@@ -36,6 +36,7 @@ def exit_code_of(error: Exception) -> int | None:
 _FROM_BELOW = {
     ("scenarios.errors", "ScenarioError"): WRONG_INPUT,
     ("rundata.dataset", "DatasetError"): WRONG_INPUT,
+    ("reports.alerts.series", "AlertError"): WRONG_INPUT,
     ("loadgen.clusters.model", "ClusterError"): SAYS_NOTHING,
     ("loadgen.engine", "DriveError"): SAYS_NOTHING,
     ("loadgen.children", "ChildError"): SAYS_NOTHING,

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ _LIMITS = (
 
 def write_slo_page(path: Path, runs: Sequence[Assessed], bought: Sequence[Bought] = ()) -> None:
     """Write the page of one run, or of several whose first is the one that the others are compared with."""
+    short = [Path(one.name).name for one in runs]
+    if len(set(short)) == len(runs):
+        runs = [replace(one, name=name) for one, name in zip(runs, short, strict=True)]
     scenario = runs[0].run.plan.scenario
     names = list(dict.fromkeys(name for one in runs for name in one.reports))
     cards = [_card(name, runs) for name in names]

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from eventdrill import errors
 from eventdrill.command_line import app
-from eventdrill.verbs import cluster
+from eventdrill.verbs import alerts, cluster
 from eventdrill.verbs.outcome import exit_code
 
 SMALL = """\
@@ -39,7 +39,15 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 @pytest.mark.parametrize(
-    "verb", [[], *([verb] for verb in VERBS), ["cluster"], *(["cluster", verb] for verb in cluster.VERBS)]
+    "verb",
+    [
+        [],
+        *([verb] for verb in VERBS),
+        ["cluster"],
+        *(["cluster", verb] for verb in cluster.VERBS),
+        ["alerts"],
+        *(["alerts", verb] for verb in alerts.VERBS),
+    ],
 )
 def test_every_help_opens_with_an_example(run: Run, verb: list[str]) -> None:
     """The first two lines can be copied and run."""

@@ -3,15 +3,17 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from statistics import median
+from typing import TYPE_CHECKING, Any
 
 from eventdrill.errors import WrongInputError
 
 if TYPE_CHECKING:
-    from reports.alerts.backtest import Backtest, Case, Judged
+    from reports.alerts.backtest import Backtest, Case, Judged, Rate
     from reports.alerts.months import Piece
     from reports.alerts.notifications import Routing
     from reports.alerts.rules import RuleFile
+    from reports.alerts.suggest import Suggestion, Tried
     from reports.alerts.windows import Release
     from rundata.tables import RunData
     from scenarios.schema import Scenario
@@ -186,3 +188,147 @@ def names_read(file: "RuleFile") -> set[str] | None:
 
     names = {selector.name for rule in file.rules for selector in selectors(rule.tree)}
     return None if None in names else names
+
+
+# ---- searched --------------------------------------------------------------------------------------------------------
+
+
+def suggestions(
+    material: Material, scraped: Scraped, objective: str | None, false_per_week: float
+) -> "list[Suggestion]":
+    """Search rules for one objective, or for each."""
+    from reports.alerts.suggest import suggest
+
+    objectives = material.scenario.objectives
+    if objective is not None and objective not in objectives:
+        raise WrongInputError(f"--objective {objective}: the scenario has {', '.join(objectives) or 'no objectives'}")
+    cases = {
+        name: [_about(case, name, scraped.page_from) for case in material.cases]
+        for name in ([objective] if objective is not None else objectives)
+    }
+    worthy = {
+        name: any(one.worth == "page" for case in found for one in case.troubles) for name, found in cases.items()
+    }
+    # An objective that no trouble hurt enough has nothing to search for; where that is true of all, `suggest` says so.
+    return [
+        suggest(
+            name, objectives[name], found, false_per_week=false_per_week, interval_ms=scraped.interval_ms,
+            release=scraped.release,
+        )
+        for name, found in cases.items()
+        if worthy[name] or not any(worthy.values())
+    ]  # fmt: skip
+
+
+def _about(case: "Case", objective: str, page_from: float) -> "Case":
+    """Return a case as one objective sees it."""
+    return replace(case, troubles=tuple(trouble.about(objective, page_from) for trouble in case.troubles))
+
+
+# ---- documents -------------------------------------------------------------------------------------------------------
+
+
+def warnings_of(file: "RuleFile", material: Material) -> list[str]:
+    """Return what is odd about rules, in themselves and for these runs."""
+    from reports.alerts.burn import objective_warnings
+    from reports.alerts.unreachable import file_warnings, window_warnings
+
+    known = sorted({name for case in material.cases for name in case.store.names})
+    longest = max(case.end_ms for case in material.cases)
+    own = objective_warnings(material.scenario, rates_hz=material.rates_hz)
+    found = [*file_warnings(file), *window_warnings(file, longest, known), *own]
+    return list(dict.fromkeys(found))
+
+
+def backtest_document(
+    scores: "Backtest", material: Material, scraped: Scraped, warnings: Sequence[str]
+) -> dict[str, Any]:
+    """Return what `alerts backtest --json` prints."""
+    return {
+        "weeks": scores.weeks,
+        "cases": scores.cases,
+        "page_worthy": scraped.page_from,
+        "troubles": {
+            worth: sum(trouble.worth == worth for case in material.cases for trouble in case.troubles)
+            for worth in ("page", "ticket", "harmless")
+        },
+        "recall": {worth: {"seen": seen, "of": of} for worth, (seen, of) in scores.recall.items()},
+        "time_to_page_s": _spread(scores.to_page_s),
+        "false_pages": _rate(scores.false_pages),
+        "needless_pages": _rate(scores.needless_pages),
+        "alerts_fired": scores.firing,
+        "messages": scores.messages,
+        "pages": scores.pages,
+        "rules": [
+            {
+                "alert": one.rule.name,
+                "severity": one.rule.severity,
+                "labels": dict(one.rule.labels),
+                "seen": one.seen,
+                "of": one.worthy,
+                "time_to_message_s": _spread(one.to_message_s),
+                "false": _rate(one.false),
+                "needless": one.needless,
+                "fired": one.stays,
+                "flaps": one.flaps,
+                "reset_s": _spread(one.reset_s),
+                "never_active": one.never,
+            }
+            for one in scores.rules
+        ],
+        "warnings": list(warnings),
+    }
+
+
+def _spread(values: Sequence[float]) -> dict[str, float] | None:
+    if not values:
+        return None
+    return {"median": float(median(values)), "least": min(values), "most": max(values)}
+
+
+def _rate(found: "Rate") -> dict[str, Any]:
+    return {"per_week": found.per_week, "interval": [found.low, found.high], "count": found.count}
+
+
+def suggestion_document(found: "Sequence[Suggestion]", material: Material) -> dict[str, Any]:
+    """Return what `alerts suggest --json` prints."""
+    from reports.alerts.burn import window_warnings
+
+    objectives = material.scenario.objectives
+    return {
+        each.objective: {
+            "best": _tried(each.best),
+            "within_limit": each.best.false_per_week <= each.limit,
+            "limit_per_week": each.limit,
+            "usual": _tried(each.usual),
+            "curve": [_tried(one) for one in each.curve],
+            "tried": each.tried,
+            "warnings": [
+                said
+                for window in each.best.windows
+                for said in window_warnings(
+                    each.objective, objectives[each.objective], window, material.rates_hz.get(each.objective)
+                )
+            ],
+        }
+        for each in found
+    }
+
+
+def _tried(one: "Tried") -> dict[str, Any]:
+    return {
+        "rules": one.text,
+        "windows": [
+            {
+                "long_s": each.long_ms / 1000,
+                "short_s": each.short_ms / 1000,
+                "factor": each.factor,
+                "for_s": each.for_ms / 1000,
+            }
+            for each in one.windows
+        ],
+        "seen": one.seen,
+        "of": one.worthy,
+        "median_time_to_page_s": one.median_s,
+        "false_pages_per_week": one.false_per_week,
+    }

@@ -26,6 +26,14 @@ class Trouble:
     spent: float
     """The largest share of an objective's budget that it spent."""
     objective: str = ""
+    costs: tuple[tuple[str, float], ...] = ()
+    """By objective, what it spent of its budget."""
+
+    def about(self, objective: str, page_from: float) -> "Trouble":
+        """Return the same trouble as one objective sees it; what costs only others is still worth a ticket."""
+        spent = dict(self.costs).get(objective, 0.0)
+        worth = _worth(spent, page_from) if spent or self.worth == "harmless" else "ticket"
+        return replace(self, spent=spent, worth=worth, objective=objective if spent else "")
 
     def later(self, ms: int, label: str = "") -> "Trouble":
         """Return the same trouble at another time."""
@@ -45,13 +53,17 @@ def troubles(run: RunData, page_from: float = PAGE_FROM) -> tuple[Trouble, ...]:
     for label, fault, drained in zip(fault_labels(run.faults), run.faults, ends, strict=True):
         if fault.began_ns == NEVER:
             continue
-        costs = [(one.share, report.name) for report in reports for one in report.spent_by if one.fault == label]
-        spent, objective = max(costs, default=(0.0, ""))
-        worth: Worth = "page" if spent >= page_from else "ticket" if spent > 0 else "harmless"
+        costs = tuple((report.name, one.share) for report in reports for one in report.spent_by if one.fault == label)
+        objective, spent = max(costs, key=lambda cost: cost[1], default=("", 0.0))
         end = max(drained, min(fault.ended_ns, run.end_ns))
         begin = fault.began_ns // MILLISECOND_NS
-        found.append(Trouble(label, begin, end // MILLISECOND_NS, worth, spent, objective if spent else ""))
+        worth = _worth(spent, page_from)
+        found.append(Trouble(label, begin, end // MILLISECOND_NS, worth, spent, objective if spent else "", costs))
     return tuple(sorted(found, key=lambda one: one.begin_ms))
+
+
+def _worth(spent: float, page_from: float) -> Worth:
+    return "page" if spent >= page_from else "ticket" if spent > 0 else "harmless"
 
 
 def in_progress(found: Iterable[Trouble], begin_ms: int, end_ms: int, grace_ms: int) -> list[Trouble]:

@@ -1,0 +1,229 @@
+"""The pages of alerts: a back-test, and a search for better rules."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from reports.alert_figures import timeline, trade_off
+from reports.alerts.backtest import Backtest, Judged
+from reports.alerts.suggest import Suggestion
+from reports.alerts.truth import Trouble
+from reports.rendering import write_template
+from reports.sections.badges import Badge
+from reports.words import DASH, count_text, percent, value_text
+from scenarios.quantities import SECOND, format_duration
+from scenarios.schema import Scenario
+
+_MOST_TROUBLES = 60
+_MOST_TIMELINES = 3
+_WORTHS = {
+    "page": Badge("a page", "!", "bad"),
+    "ticket": Badge("a ticket", "–", "unsure"),
+    "harmless": Badge("nothing", "✓", "good"),
+}
+_LIMITS = (
+    "What a trouble was worth is what it cost in error budget; a fault that endangers without costing anything counts as harmless.",
+    "Metrics are those that the modelled exporters would show; a user's own exporter may err otherwise.",
+    "A month is made of runs of one scenario: its load has no nights and no weekends unless the scenario has them.",
+    "Alertmanager is modelled with one route; a message that is sent is taken as read.",
+)
+_SEARCH_LIMITS = (
+    "A page for a trouble that was not worth one counts as false here.",
+    "Rules that fit these troubles may not fit others: keep some months apart, and judge the rules on them.",
+)
+
+
+def write_alerts_page(
+    path: Path, scenario: Scenario, scores: Backtest, judged: Sequence[Judged], document: Mapping[str, Any]
+) -> None:
+    """Write the page of a back-test."""
+    troubles = [(one, trouble) for one in judged for trouble in one.case.troubles]
+    sections = [("when", "Over time"), ("rules", "Rules"), ("troubles", "Troubles")]
+    sections += [("warnings", "Warnings")] if document["warnings"] else []
+    write_template(
+        path,
+        "alerts.html",
+        {
+            "kicker": "Alert rules judged where the truth is known",
+            "headline": scenario.scenario,
+            "subtitle": f"{document['weeks']:.3g} weeks in {document['cases']} {'case' if document['cases'] == 1 else 'cases'} · "
+            f"{len(troubles)} troubles · {len(document['rules'])} alerts",
+            "tiles": _tiles(document),
+            "sections": [*sections, ("limits", "Limits")],
+            "drawings": [timeline(one) for one in judged[:_MOST_TIMELINES]],
+            "rules": [_rule_row(row) for row in document["rules"]],
+            "rules_sentence": _rules_sentence(scores),
+            "troubles": [_trouble_row(one, trouble) for one, trouble in troubles[:_MOST_TROUBLES]],
+            "more_troubles": max(0, len(troubles) - _MOST_TROUBLES),
+            "warnings": document["warnings"],
+            "limits": _LIMITS,
+        },
+    )
+
+
+def _tiles(document: Mapping[str, Any]) -> list[dict[str, str]]:
+    recall, false, needless = document["recall"]["page"], document["false_pages"], document["needless_pages"]
+    took = document["time_to_page_s"]
+    every = recall["seen"] == recall["of"]
+    return [
+        {
+            "question": "Was somebody woken when it was worth it?",
+            "answer": f"{recall['seen']} of {recall['of']}" if recall["of"] else DASH,
+            "detail": f"troubles that spent at least {percent(document['page_worthy'])} of a budget",
+            "state": "unsure" if not recall["of"] else "good" if every else "bad",
+            "href": "#troubles",
+        },
+        {
+            "question": "How soon?",
+            "answer": DASH if took is None else value_text(took["median"], "s"),
+            "detail": "nobody was woken"
+            if took is None
+            else f"{value_text(took['least'], 's')} to {value_text(took['most'], 's')}, group's wait included",
+            "state": "unsure",
+            "href": "#rules",
+        },
+        {
+            "question": "How often for nothing?",
+            "answer": f"{false['per_week']:.3g} a week",
+            "detail": f"95\u202f%: {false['interval'][0]:.2g} to {false['interval'][1]:.3g}; and {needless['per_week']:.3g} for what cost nothing",
+            "state": "good" if not false["count"] else "bad",
+            "href": "#when",
+        },
+        {
+            "question": "How many messages?",
+            "answer": count_text(document["messages"]),
+            "detail": f"made of {count_text(document['alerts_fired'])} alerts by grouping and inhibition; {count_text(document['pages'])} woke somebody",
+            "state": "unsure",
+            "href": "#rules",
+        },
+    ]
+
+
+def _rule_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    about = ", ".join(f"{key} {value}" for key, value in row["labels"].items())
+    low, high = row["false"]["interval"]
+    badge = None
+    if row["never_active"]:
+        badge = Badge("never active", "–", "unsure")
+    elif row["of"] and row["seen"] == row["of"]:
+        badge = Badge("all", "✓", "good")
+    return {
+        "alert": row["alert"],
+        "about": about,
+        "saw": f"{row['seen']} of {row['of']}" if row["of"] else DASH,
+        "badge": badge,
+        "time": _median(row["time_to_message_s"]),
+        "false": f"{row['false']['per_week']:.3g}",
+        "interval": f"{low:.2g} to {high:.3g}",
+        "needless": str(row["needless"]),
+        "fired": str(row["fired"]),
+        "flaps": str(row["flaps"]),
+        "reset": _median(row["reset_s"]),
+    }
+
+
+def _median(found: Mapping[str, float] | None) -> str:
+    return DASH if found is None else value_text(found["median"], "s")
+
+
+def _rules_sentence(scores: Backtest) -> str:
+    never = sum(one.never for one in scores.rules)
+    best = max(scores.rules, key=lambda one: (one.seen, -one.false.per_week), default=None)
+    if best is None:
+        return "There is no alert among the rules."
+    said = (
+        f"{best.rule.name} saw most: {best.seen} of {best.worthy}. "
+        if best.seen
+        else "No rule saw what was worth its severity. "
+    )
+    return said + (
+        f"{never} of {len(scores.rules)} were never active." if never else "Every rule was active at least once."
+    )
+
+
+def _trouble_row(one: Judged, trouble: Trouble) -> dict[str, Any]:
+    told: dict[str, int] = {}
+    for rule in {id(span.rule): span.rule for span in one.evaluated.spans}.values():
+        after = one.first_message(trouble, [rule])
+        if after is not None:
+            told[rule.name] = min(after, told.get(rule.name, after))
+    return {
+        "label": trouble.label,
+        "case": one.case.name,
+        "badge": _WORTHS[trouble.worth],
+        "begin": format_duration(trouble.begin_ms / 1000 * SECOND),
+        "lasted": value_text((trouble.end_ms - trouble.begin_ms) / 1000, "s"),
+        "cost": f"{percent(trouble.spent)} of {trouble.objective}" if trouble.objective else DASH,
+        "told": [
+            (name, value_text(after / 1000, "s")) for name, after in sorted(told.items(), key=lambda item: item[1])
+        ],
+    }
+
+
+# ---- search ----------------------------------------------------------------------------------------------------------
+
+
+def write_suggestions_page(
+    path: Path, scenario: Scenario, found: Sequence[Suggestion], document: Mapping[str, Any]
+) -> None:
+    """Write the page of a search."""
+    cards = [_suggestion_card(each, document[each.objective]) for each in found]
+    write_template(
+        path,
+        "suggestions.html",
+        {
+            "kicker": "Burn-rate rules searched",
+            "headline": scenario.scenario,
+            "subtitle": f"{sum(each.tried for each in found)} combinations of windows, factors and waits tried",
+            "tiles": [_suggestion_tile(each) for each in found],
+            "sections": [*((f"objective-{card['id']}", card["name"]) for card in cards), ("limits", "Limits")],
+            "cards": cards,
+            "limits": (*_LIMITS[:3], *_SEARCH_LIMITS),
+        },
+    )
+
+
+def _suggestion_card(found: Suggestion, document: Mapping[str, Any]) -> dict[str, Any]:
+    best, usual = document["best"], document["usual"]
+    rows = [
+        _tried_row(best, "suggested", best=True),
+        _tried_row(usual, "the usual two that page"),
+        *(_tried_row(one, "") for one in document["curve"] if one != best),
+    ]
+    within = (
+        ""
+        if document["within_limit"]
+        else f" No rule keeps to {found.limit:g} false pages a week; this one has the fewest."
+    )
+    return {
+        "id": re.sub(r"[^A-Za-z0-9]+", "-", found.objective),
+        "name": found.objective,
+        "sentence": f"Page at {found.best.text}.{within}",
+        "drawings": [trade_off(found)],
+        "rows": rows,
+        "warnings": document["warnings"],
+    }
+
+
+def _tried_row(one: Mapping[str, Any], note: str, *, best: bool = False) -> dict[str, Any]:
+    took = one["median_time_to_page_s"]
+    return {
+        "rules": one["rules"],
+        "note": note,
+        "saw": f"{one['seen']} of {one['of']}",
+        "time": DASH if took is None else value_text(took, "s"),
+        "false": f"{one['false_pages_per_week']:.3g}",
+        "best": best,
+    }
+
+
+def _suggestion_tile(found: Suggestion) -> dict[str, str]:
+    every = found.best.seen == found.best.worthy
+    return {
+        "question": f"{found.objective}: troubles that page",
+        "answer": f"{found.best.seen} of {found.best.worthy}",
+        "detail": f"with {found.best.false_per_week:.3g} false pages a week; the usual rules: {found.usual.seen}, with {found.usual.false_per_week:.3g}",
+        "state": "good" if every else "unsure",
+        "href": f"#objective-{re.sub(r'[^A-Za-z0-9]+', '-', found.objective)}",
+    }

@@ -1,0 +1,194 @@
+"""`eventdrill alerts`: what it writes, prints and refuses, over runs and over months made from a scenario."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from eventdrill.command_line import app
+from page_data import leader_crash, made_up_run
+from reports.alerts.rules import read_rules
+from rundata.dataset import save
+
+SCENARIO = """\
+scenario: small
+seed: 3
+owner: team-small
+duration: 3m
+brokers: {kind: kafka, nodes: 1}
+topics: {orders: {partitions: 1}}
+producers: {shop: {topic: orders, arrivals: 5/s}}
+groups: {work: {topics: [orders], work: 10ms}}
+faults:
+  - {fault: slow_work, group: work, factor: 100, at: 60s, for: 60s}
+objectives:
+  fast: {indicator: latency, of: work, below: 500ms, target: 99%, period: 1d}
+"""
+
+
+def run(*arguments: object) -> Any:
+    return CliRunner().invoke(app, ["alerts", *map(str, arguments)], prog_name="eventdrill")
+
+
+@pytest.fixture
+def scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "small.yaml"
+    path.write_text(SCENARIO)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("run") / "crash"
+    save(made_up_run(leader_crash()), path)
+    return path
+
+
+# ---- rules -----------------------------------------------------------------------------------------------------------
+
+
+def test_rules_of_a_scenario_can_be_read_back(scenario: Path):
+    done = run("rules", scenario, "--out", "rules.yml")
+
+    assert done.exit_code == 0
+    names = {rule.name for rule in read_rules("rules.yml").alerts}
+    assert names >= {"ErrorBudgetBurn", "LagThatUsersFeel", "BrokerUnavailable"}
+    assert "owner: team-small" in Path("rules.yml").read_text()
+
+
+def test_rules_go_to_standard_output_and_warnings_beside_them(scenario: Path):
+    scenario.write_text(SCENARIO.replace("target: 99%", "target: 90%"))
+    done = run("rules", scenario)
+
+    assert done.stdout.startswith("groups:")
+    assert "warning: fast: 14.4 times" not in done.stderr, "a day's budget has other factors"
+    assert run("rules", "leader-crash", "--format", "sloth").stdout.startswith("version: prometheus/v1")
+    assert "kind: ServiceLevelObjective" in run("rules", scenario, "--format", "pyrra").stdout
+
+
+# ---- back-test -------------------------------------------------------------------------------------------------------
+
+
+def test_a_month_of_a_scenario_is_judged(scenario: Path):
+    """Twenty faults in a month; each makes over a minute bad, of the 14.4 minutes that a day may have. An hour may have 17 s for a page."""
+    done = run("backtest", scenario, "--runs", 1, "--page-worthy", "1%", "--json", "--out", "page.html")
+    found: Any = json.loads(done.stdout)
+
+    assert done.exit_code == 0
+    assert found["troubles"] == {"page": 20, "ticket": 0, "harmless": 0}
+    assert found["weeks"] == pytest.approx(30 / 7)
+    burn = next(one for one in found["rules"] if one["alert"] == "ErrorBudgetBurn" and one["labels"]["window"] == "1h")
+    assert (burn["seen"], burn["of"], burn["false"]["count"]) == (20, 20, 0)
+    assert found["recall"]["page"] == {"seen": 20, "of": 20}
+    assert "What was wrong, and who noticed?" in Path("page.html").read_text()
+
+
+def test_rules_of_the_users_are_judged_in_their_place(scenario: Path):
+    Path("mine.yml").write_text(
+        "groups: [{name: g, rules: [{alert: Lag, expr: sum(kafka_consumergroup_lag) > 20, labels: {severity: page}}, "
+        "{alert: Odd, expr: nobody > 0}]}]"
+    )
+    found: Any = json.loads(
+        run(
+            "backtest",
+            scenario,
+            "--rules",
+            "mine.yml",
+            "--runs",
+            1,
+            "--page-worthy",
+            "1%",
+            "--json",
+            "--interval",
+            "15s",
+        ).stdout
+    )
+
+    (lag, odd) = found["rules"]
+    assert (lag["seen"], lag["of"], lag["false"]["count"]) == (20, 20, 0)
+    assert lag["time_to_message_s"]["median"] < 120
+    assert odd["never_active"]
+    assert found["warnings"][0].startswith("Odd: reads nobody, which is not among the metrics")
+
+
+def test_the_same_seed_gives_the_same_answer(scenario: Path):
+    first, again, other = (
+        run("backtest", scenario, "--runs", 1, "--days", 3, "--faults", 2, "--json", "--seed", seed).stdout
+        for seed in (1, 1, 2)
+    )
+
+    assert first == again
+    assert json.loads(first) != json.loads(other)
+
+
+def test_a_month_with_twenty_faults_and_ten_rules_takes_seconds(scenario: Path):
+    """The bound is two minutes; a machine that needs one has found something else to do."""
+    rules = ", ".join(
+        f"{{alert: R{number}, expr: 'sum by (objective) (rate(objective_bad_events_total[{number + 5}m])) > 0.0{number}'}}"
+        for number in range(10)
+    )
+    Path("ten.yml").write_text("groups: [{name: g, rules: [" + rules + "]}]")
+    begin = time.monotonic()
+    found: Any = json.loads(run("backtest", scenario, "--rules", "ten.yml", "--runs", 1, "--json").stdout)
+
+    assert len(found["rules"]) == 10 and sum(found["troubles"].values()) == 20
+    assert time.monotonic() - begin < 120
+
+
+def test_runs_are_judged_as_they_are(folder: Path):
+    found: Any = json.loads(run("backtest", folder, "--json", "--page-worthy", "0.01%", "--exporter", "strimzi").stdout)
+
+    assert found["cases"] == 1 and sum(found["troubles"].values()) == 2
+    assert any("looks back 1h" in said for said in found["warnings"])
+
+
+def test_people_get_a_table(scenario: Path):
+    said = run("backtest", scenario, "--runs", 1, "--days", 3, "--faults", 2).stdout
+
+    assert "ErrorBudgetBurn fast, 1h" in said and "false pages a week" in said
+
+
+# ---- search ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_search_writes_rules_that_see_every_trouble(scenario: Path):
+    options = ("--runs", 1, "--days", 7, "--faults", 10, "--page-worthy", "1%")
+    found: Any = json.loads(
+        run("suggest", scenario, *options, "--json", "--rules-out", "found.yml", "--out", "page.html").stdout
+    )
+    best, usual = found["fast"]["best"], found["fast"]["usual"]
+
+    assert (best["seen"], usual["seen"]) == (10, 10)
+    assert best["median_time_to_page_s"] <= usual["median_time_to_page_s"]
+    assert "What more false pages would buy" in Path("page.html").read_text()
+    again: Any = json.loads(run("backtest", scenario, *options, "--rules", "found.yml", "--json").stdout)
+    assert again["recall"]["page"] == {"seen": 10, "of": 10}
+
+
+# ---- refused ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("backtest", "nowhere"), "nowhere: there is no such file"),
+        (("backtest", "small.yaml", "small.yaml"), "name several runs, or one scenario alone"),
+        (("backtest", "small.yaml", "--scrape", "15"), "--scrape is '15' without a unit"),
+        (("backtest", "small.yaml", "--interval", "10ms"), "--interval is 10ms; it is at least 1s"),
+        (("backtest", "small.yaml", "--page-worthy", "2"), "--page-worthy"),
+        (("backtest", "small.yaml", "--rules", "small.yaml"), "groups"),
+        (("backtest", "small.yaml", "--days", "1", "--faults", "5000"), "5000 faults do not fit"),
+        (("suggest", "small.yaml", "--objective", "slow"), "--objective slow: the scenario has fast"),
+        (("suggest", "small.yaml", "--page-worthy", "90%", "--runs", "1"), "no trouble in these runs was worth a page"),
+        (("backtest", "small.yaml", "--set", "faults=[]"), "has no faults, so there is nothing that an alert could see"),
+        (("backtest", "small.yaml", "--set", "objectives={}", "--runs", "1"), "has no objectives, so nobody can say what was worth a page"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_meant_is_refused(scenario: Path, arguments: tuple[str, ...], said: str):
+    done = run(*arguments)
+
+    assert (done.exit_code, said in done.stderr) == (2, True), done.stderr
