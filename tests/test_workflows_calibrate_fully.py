@@ -127,3 +127,13 @@ def test_a_calibrations_plans_are_its_own():
     assert sum(one.duration for one in loaded.values()) / 1e9 == 137
     assert len(set(SEEDS.values())) == len(SEEDS)
     assert not {"orders", "calibration"} & {topic for one in loaded.values() for topic in one.topics}
+
+
+def test_a_calibration_on_a_busy_host_says_that_it_is_doubtful(fitted: Profile):
+    """What made a run say nothing stands in the profile; the rising run may drive brokers and driver to their limits."""
+    runs = {name: driven(name) for name in SEEDS}
+    busy = {"invalid": ["the host stood still for 2.5 s"]}
+    runs["held back"] = dataclasses.replace(runs["held back"], about=busy)
+
+    assert fit_fully(runs, BASE).measured_on["doubtful"] == "the host stood still for 2.5 s"
+    assert "doubtful" not in fitted.measured_on

@@ -322,6 +322,7 @@ def circumstances(run: RunData) -> dict[str, str | int | float]:
         "brokers": " ".join(str(brokers.get(key, "")) for key in ("implementation", "version")),
         "rates": f"{_RATES_HZ[0]} and {_RATES_HZ[1]} events/s",
         **_pace(run),
+        **({"doubtful": "; ".join(run.about["invalid"])} if run.about.get("invalid") else {}),
     }
 
 

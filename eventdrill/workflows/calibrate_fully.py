@@ -171,6 +171,10 @@ def fit_fully(runs: Mapping[str, RunData], base: Profile) -> Profile:
     profile = profile.model_copy(update=failover(runs["failing"], base))
     about |= {**circumstances(steady), "rates": ", ".join(map(str, (*STEADY_HZ, *RISING_HZ))) + " events/s"}
     about |= held_back(runs["held back"], profile)
+    if doubts := [
+        reason for name in ("steady", "failing", "held back") for reason in runs[name].about.get("invalid", ())
+    ]:
+        about["doubtful"] = "; ".join(dict.fromkeys(doubts))
     return profile.model_copy(
         update={
             "profile": "calibrated",
