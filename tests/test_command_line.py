@@ -12,6 +12,8 @@ from eventdrill import errors
 from eventdrill.command_line import app
 from eventdrill.verbs import alerts, cluster
 from eventdrill.verbs.outcome import exit_code
+from loadgen.refuse import CAN as DRIVEN
+from sim.refuse import CAN as SIMULATED
 
 SMALL = """\
 scenario: small
@@ -211,6 +213,16 @@ def test_list_as_json_names_what_there_is(run: Run) -> None:
     assert names["faults"][:2] == ["broker_crash", "broker_stop"]
     assert [each["on"] for each in document["brokers"]] == ["local", "embedded"]
     assert {"latency", "lost", "gap", "drain_time", "send_lateness"} <= set(names["indicators"])
+
+
+def test_list_says_which_engine_can_do_what(run: Run) -> None:
+    """What `check` and the runs accept: by the engines' own lists."""
+    document = json.loads(run("list", "--json").stdout)
+
+    engines = {each["name"]: each["engines"] for each in [*document["faults"], *document["actions"]]}
+    assert engines["broker_crash"] == ["simulated", "driven"]
+    simulated, driven = ({word for word, able in engines.items() if name in able} for name in ("simulated", "driven"))
+    assert (simulated, driven) == (SIMULATED & engines.keys(), DRIVEN & engines.keys())
 
 
 def test_list_for_people_names_the_same(run: Run) -> None:

@@ -38,12 +38,13 @@ def everything() -> dict[str, list[dict[str, Any]]]:
     from scenarios.faults import FAULTS, fault_kinds
     from scenarios.profiles import IDEAL, load_profile, shipped_profiles
 
+    engines = _engines()
     profiles = [IDEAL, *(load_profile(name) for name in shipped_profiles())]
     return {
         "scenarios": [{"name": name, "about": shipped.about(name)} for name in shipped.scenario_names()],
         "profiles": [{"name": each.profile, "about": each.about} for each in profiles],
-        "faults": [_kind(word, kind) for word, kind in zip(fault_kinds(), FAULTS, strict=True)],
-        "actions": [_kind(word, kind) for word, kind in zip(action_kinds(), ACTIONS, strict=True)],
+        "faults": [_kind(word, kind, engines) for word, kind in zip(fault_kinds(), FAULTS, strict=True)],
+        "actions": [_kind(word, kind, engines) for word, kind in zip(action_kinds(), ACTIONS, strict=True)],
         "brokers": [{"name": kind, "on": on, "about": about} for kind, on, about in _BROKERS],
         "indicators": [
             {
@@ -58,8 +59,20 @@ def everything() -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def _kind(word: str, kind: type) -> dict[str, Any]:
-    return {"name": word, "about": (kind.__doc__ or "").strip().splitlines()[0]}
+def _engines() -> dict[str, frozenset[str]]:
+    """Return what each engine can do so far; the live driver's part needs the Kafka client."""
+    from sim.refuse import CAN as SIMULATED
+
+    try:
+        from loadgen.refuse import CAN as DRIVEN
+    except ImportError:
+        return {"simulated": SIMULATED}
+    return {"simulated": SIMULATED, "driven": DRIVEN}
+
+
+def _kind(word: str, kind: type, engines: dict[str, frozenset[str]]) -> dict[str, Any]:
+    able = [engine for engine, can in engines.items() if word in can]
+    return {"name": word, "engines": able, "about": (kind.__doc__ or "").strip().splitlines()[0]}
 
 
 def _table(title: str, rows: list[dict[str, Any]]) -> "Table":
@@ -83,6 +96,6 @@ def _cell(value: object) -> str:
                 return f"{next(iter(units))}" + (f" ({', '.join(names)})" if names else "")
             return ", ".join(f"{name}: {unit}" for name, unit in value.items())
         case list():
-            return ", ".join(map(str, value))
+            return ", ".join(map(str, value)) or "not yet"
         case _:
             return str(value)
