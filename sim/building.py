@@ -1,6 +1,7 @@
 """Builds the world of a run from its plan and random inputs, and lets its arrays grow when the kernel runs short."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from scenarios.derived import Derived
 from scenarios.faults import FailingWork, SlowWork
 from scenarios.partitioners import librdkafka_partition
 from scenarios.plan import ALWAYS_FAILS, CLIENT_CHOOSES, Plan
-from scenarios.schema import CollectReads, EveryCommit, Failures
+from scenarios.retries import all_topics, retry_topic, retry_topics
+from scenarios.schema import CollectReads, Dedupe, EveryCommit, Failures
 from sim import world as at
 from sim.draws import Draws, Values
 from sim.emitters import Emitter, emitters
@@ -73,12 +75,12 @@ class Builder:
         self.plan, self.draws, self.chance, self.places, self.coordinators = plan, draws, chance, places, coordinators
         self.names = Names.of(plan.scenario)
         self.brokers = plan.scenario.brokers.nodes
-        self.users = sum(topic.partitions for topic in plan.scenario.topics.values())
+        self.users = sum(topic.partitions for topic in all_topics(plan.scenario).values())
         self.processes = sum(producer.count for producer in plan.scenario.producers.values())
         self.members = sum(group.members for group in plan.scenario.groups.values())
         self.emitters, self.derived = emitters(plan.scenario), Derived(plan)
         self.supply = Supply(draws, self.processes, self.members, self.brokers, self.emitters)
-        first_of_topic = [places[f"{topic}/0"] for topic in plan.topics]
+        first_of_topic = [places[f"{topic}/0"] for topic in self.names.topics]
         self.first_place = np.asarray(first_of_topic, np.int64)
         self.partition = self._partitions()
 
@@ -145,6 +147,10 @@ class Builder:
             failing=self._failing(),
             backoff=backoff,
             dead_letter_part=self._dead_letter_parts_of(list(range(count))),
+            retry_part=self._retry_parts(),
+            tried_before=self._tried_before(),
+            marked=np.full((groups, count), NONE, np.int64),
+            own_marked=np.full((self.members, count if self._has_own_memory else 0), NONE, np.int64),
             slow=slow,
             slow_factor=factor,
             fail=fail,
@@ -239,6 +245,9 @@ class Builder:
             row[at.MAX_POLL], row[at.COORDINATOR] = settings.max_poll_records, self.coordinators[code]
             row[at.POLL_INTERVAL] = settings.max_poll_interval_ns
             row[at.EMITS] = len(what.emits)
+            row[at.BY_TOPIC] = bool(retry_topics(scenario, name))
+            if isinstance(what.dedupe, Dedupe):
+                row[at.DEDUPE_NS], row[at.DEDUPE_OWN] = what.dedupe.window, what.dedupe.store == "member"
             match what.commit:
                 case EveryCommit(every=interval_ns):
                     row[at.MODE], row[at.INTERVAL] = at.EVERY, interval_ns
@@ -265,9 +274,9 @@ class Builder:
         scenario = self.plan.scenario
         reads = np.zeros((len(scenario.groups), parts), np.uint8)
         for code, what in enumerate(scenario.groups.values()):
-            for topic in what.topics:
+            for topic in (*what.topics, *retry_topics(scenario, self.names.groups[code])):
                 first = self.places[f"{topic}/0"]
-                reads[code, first : first + scenario.topics[topic].partitions] = 1
+                reads[code, first : first + self.draws.partitions_of(topic)] = 1
         return reads
 
     def _of_groups(self, columns: object, dtype: np.dtype[np.generic]) -> NDArray[np.int64]:
@@ -302,6 +311,32 @@ class Builder:
                 for event, key in keys
             ]
         return found
+
+    def _retry_parts(self) -> Ints:
+        """Return where copies for the next try go: to the partition of the same number."""
+        scenario = self.plan.scenario
+        found = np.full((len(scenario.groups), self.users), NONE, np.int64)
+        for code, what in enumerate(scenario.groups.values()):
+            by_topic = what.failures is not None and what.failures.retry.where == "topic"
+            for topic in what.topics if by_topic else ():
+                assert what.failures is not None
+                chain = [topic, *(retry_topic(topic, copy) for copy in range(1, what.failures.retry.attempts))]
+                for one, following in pairwise(chain):
+                    first, partitions = self.places[f"{one}/0"], self.draws.partitions_of(one)
+                    found[code, first : first + partitions] = self.places[f"{following}/0"] + np.arange(partitions)
+        return found
+
+    def _tried_before(self) -> Ints:
+        found = np.zeros(self.users, np.int64)
+        for name in self.names.topics[len(self.plan.topics) :]:
+            first = self.places[f"{name}/0"]
+            found[first : first + self.draws.partitions_of(name)] = int(name.rpartition(".")[2])
+        return found
+
+    @property
+    def _has_own_memory(self) -> bool:
+        groups = self.plan.scenario.groups.values()
+        return any(isinstance(group.dedupe, Dedupe) and group.dedupe.store == "member" for group in groups)
 
     def _intervals(self, kind: type[SlowWork] | type[FailingWork]) -> tuple[Ints, NDArray[np.float64]]:
         rows, values = [], []
@@ -400,6 +435,8 @@ class Builder:
             child_first=_wider(first, len(ids), NONE),
             child_count=_wider(count, len(ids), 0),
             deliveries=_wider(world.deliveries, len(ids), 0),
+            marked=_wider(world.marked, len(ids), NONE),
+            own_marked=_wider(world.own_marked, len(ids) if self._has_own_memory else 0, NONE),
             work=np.concatenate([world.work, [derived.work_ns(name, ids) for name in groups]], axis=1),
             failing=np.concatenate([world.failing, self._failing_of(ids)], axis=1),
             dead_letter_part=np.concatenate([world.dead_letter_part, self._dead_letter_parts_of(ids.tolist())], axis=1),

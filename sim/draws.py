@@ -12,6 +12,7 @@ from scenarios.clients import broker_setting, producer_settings
 from scenarios.plan import Plan
 from scenarios.profiles import Measured, Profile
 from scenarios.quantities import MILLISECOND, SECOND
+from scenarios.retries import all_topics
 from scenarios.streams import hashed_uniforms, stream, uniforms
 from sim.emitters import emitters
 from sim.observed import NOTHING_OBSERVED, Observed
@@ -115,6 +116,7 @@ class Draws:
         self._names = Names.of(plan.scenario)
         self._entities = (*self._names.processes, *(emitter.name for emitter in emitters(plan.scenario)))
         """Processes, members, and members' emitting clients."""
+        self._topics = all_topics(plan.scenario)
         self._row = cache(self._make_row)
         self._discovered: dict[tuple[int, str], dict[str, int]] = {}
         for (fault, name, partition), at_ns in observed.discovered_ns.items():
@@ -151,7 +153,7 @@ class Draws:
 
     def partitions_of(self, topic: str) -> int:
         """Return how many partitions a topic has."""
-        return self.plan.scenario.topics[topic].partitions
+        return self._topics[topic].partitions
 
     def sticky(self, process: int, partitions: int) -> Values:
         """Partitions that the client chooses for events without keys, one after another."""

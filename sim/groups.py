@@ -8,6 +8,7 @@ import simpy
 
 from scenarios.clients import assignor, consumer_settings, is_static
 from scenarios.faults import MemberCrash, MemberLeave
+from scenarios.retries import retry_topics
 from sim import kernel
 from sim.clock import Control, Signal
 from sim.world import (
@@ -26,6 +27,8 @@ from sim.world import (
     GENERATION,
     GIVEN,
     HAS_DUTY,
+    HELD_FROM,
+    HELD_TO,
     IDLE,
     INTERVAL,
     LAST_COMMIT,
@@ -128,6 +131,7 @@ class Member:
         row = w.member[self.index]
         row[RING_HEAD] = row[RING_COUNT] = row[RING_EVENTS] = row[BATCH_LEFT] = 0
         row[LAST_COMMIT] = NONE
+        w.own_marked[self.index] = NONE
         w.mp[self.index] = 0
         self.must_leave = self.must_rejoin = self.is_back = self.evicted = False
         self.must_give_up = set()
@@ -148,7 +152,7 @@ class Member:
         self.group.ownerships += 1
         mp = w.mp[self.index, partition]
         mp[OWNED] = w.latest[self.group.code, partition] = self.group.ownerships
-        for progress in (POSITION, GIVEN, FINISHED, ASKED):
+        for progress in (POSITION, GIVEN, FINISHED, ASKED, HELD_FROM, HELD_TO):
             mp[progress] = from_offset
         kernel.wake_fetch(w, self.index, partition)
 
@@ -330,8 +334,8 @@ class Group:
         self.coordinator = system.coordinator_of(name)
         self.emits = len(what.emits)
         self.topics = [
-            [system.places[f"{topic}/{number}"] for number in range(scenario.topics[topic].partitions)]
-            for topic in what.topics
+            [system.places[f"{topic}/{number}"] for number in range(system.draws.partitions_of(topic))]
+            for topic in (*what.topics, *retry_topics(scenario, name))
         ]
         self.partitions = sorted(partition for partitions in self.topics for partition in partitions)
         self.ownerships = self.rebalances = 0

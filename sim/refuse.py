@@ -28,6 +28,8 @@ CAN = frozenset(
         "surge",
         "emits",
         "schema_change",
+        "retry topics",
+        "dedupe",
     }
 )
 """What the simulator can do, by the names of `scenarios.features`."""

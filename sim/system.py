@@ -71,8 +71,10 @@ class System:
 
     def _partitions(self) -> list[Replicas]:
         plan, found = self.plan, list[Replicas]()
-        for topic in plan.topics:
-            least = int(topic_setting(plan.scenario, topic, "min.insync.replicas"))
+        for topic in self.names.topics:
+            # A retry topic is as the topic that it belongs to.
+            own = topic if topic in plan.topics else topic.rsplit(".retry.", 1)[0]
+            least = int(topic_setting(plan.scenario, own, "min.insync.replicas"))
             for index, replicas in enumerate(plan.replicas(topic)):
                 found.append(Replicas(len(found), f"{topic}/{index}", True, replicas, list(replicas), least))
         nodes = plan.scenario.brokers.nodes

@@ -38,7 +38,9 @@ EVICTION = 6
     ON_LATE,  # a: member, b: member
     ON_FLUSHED,  # a: member, b: member, c: life
     ON_EMITTED,  # a: process, b: sending, c: life of its member
-) = range(20)
+    ON_FIRST,  # a: worker, b: member, c: life
+    ON_DUE,  # a: member, b: partition, c: ownership
+) = range(22)
 # The same, of producers and brokers.
 (
     ON_EXPIRY,  # a: process
@@ -84,7 +86,7 @@ EXPIRED, REFUSED, ABANDONED = 1, 2, 3
 
 # per group
 (MODE, INTERVAL, COLLECT_EVENTS, COLLECT_TIMEOUT, MAX_POLL, ATTEMPTS, THEN, COORDINATOR, POLL_INTERVAL, EMITS,
- N_GROUP) = range(11)  # fmt: skip
+ BY_TOPIC, DEDUPE_NS, DEDUPE_OWN, N_GROUP) = range(14)  # fmt: skip
 AFTER_BATCH, BEFORE_WORK, AFTER_EVENT, EVERY, AUTO = range(5)
 FOREVER, DEAD_LETTER, SKIP, STOP = range(4)
 
@@ -99,13 +101,12 @@ TO_FIRST_TRY, TO_NEXT_EVENT, TO_POLL, TO_DUTY = range(4)
 (H_PART, H_OFFSET, H_NUMBER, N_HAND) = range(4)
 
 # per worker of a member; what it works on is a place in the member's hands
-(WK_MEMBER, WK_HAND, WK_STATE, ATTEMPT, TRY_BEGAN, DL_BEGAN, DL_OFFSET, DL_PART, DL_LENGTH, DL_REQUEST, N_WORKER) = (
-    range(11)
-)
+(WK_MEMBER, WK_HAND, WK_STATE, ATTEMPT, TRY_BEGAN, DL_BEGAN, DL_OFFSET, DL_PART, DL_LENGTH, DL_REQUEST, DL_DUE,
+ N_WORKER) = range(12)  # fmt: skip
 AT_WORK, DL_UNKNOWN, DL_SENT = range(3)
 
 # per member and partition
-(OWNED, POSITION, GIVEN, FINISHED, ASKED, N_MP) = range(6)
+(OWNED, POSITION, GIVEN, FINISHED, ASKED, HELD_FROM, HELD_TO, WAKING, N_MP) = range(9)
 
 # per member and broker
 (PARKED, FETCHED, N_MB) = range(3)
@@ -125,7 +126,7 @@ AT_WORK, DL_UNKNOWN, DL_SENT = range(3)
  O_VALID, O_CAME_NS, N_ROW) = range(16)  # fmt: skip
 
 # per record in a log
-(L_EVENT, L_TIME, L_EPOCH, L_REQUEST, L_SENDING, N_LOG) = range(6)
+(L_EVENT, L_TIME, L_EPOCH, L_REQUEST, L_SENDING, L_DUE, N_LOG) = range(7)
 
 # per slow_work or failing_work fault
 (S_GROUP, S_BEGIN, S_END, S_PLUS, N_SLOW) = range(5)
@@ -165,6 +166,14 @@ class World(NamedTuple):
     failing: NDArray[np.int16]
     backoff: Ints
     dead_letter_part: NDArray[np.int32]
+    retry_part: Ints
+    """By group and partition: where copies for the next try go; NONE where there is no such try."""
+    tried_before: Ints
+    """By partition: in a retry topic how many tries have failed of what it holds, else 0."""
+    marked: Ints
+    """By group and event: when its latest effect was, in the memory that members share; NONE where there was none."""
+    own_marked: Ints
+    """By member and event: the same in the member's own memory."""
     slow: Ints
     slow_factor: NDArray[np.float64]
     fail: Ints

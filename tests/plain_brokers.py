@@ -25,6 +25,8 @@ class Record:
     handed_ns: int
     leader_epoch: int
     request: "Request"
+    due_ns: int
+    """In a retry topic: when the next try is due."""
 
 
 @dataclass(eq=False)
@@ -42,6 +44,7 @@ class Request:
     offsets: dict[Hashable, int] = field(default_factory=dict)
     """Where each token stands in the log."""
     cut: bool = False
+    due_ns: int = 0
     abandoned: bool = False
     """Its sender died before it heard the answer."""
 
@@ -49,8 +52,12 @@ class Request:
 class Partition:
     """A partition's log, its replicas, and what of it is visible."""
 
-    def __init__(self, model: "Model", topic: str, number: int, replicas: list[int], min_in_sync: int) -> None:
+    def __init__(
+        self, model: "Model", topic: str, number: int, replicas: list[int], min_in_sync: int, copy: int = 0
+    ) -> None:
         self.model, self.topic, self.number, self.replicas = model, topic, number, replicas
+        self.copy = copy
+        """Of a retry topic: how many tries have failed of what it holds."""
         self.min_in_sync = min_in_sync if model.rules.min_in_sync else 1
         self.leader: int | None = replicas[0]
         self.in_sync = list(replicas)
@@ -77,7 +84,9 @@ class Partition:
             self.model.fired["resent and known"] += known != NONE
             if known == NONE:
                 known = len(self.log)
-                self.log.append(Record(self.model.event_of(event), token, handed_ns, self.epoch, request))
+                self.log.append(
+                    Record(self.model.event_of(event), token, handed_ns, self.epoch, request, request.due_ns)
+                )
                 self.model.open.add(("record", self, known))
             request.offsets[token] = known
         self.model.clock.process(self._become_visible(request, before, duration_ns, len(self.log)))

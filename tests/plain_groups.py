@@ -11,7 +11,8 @@ from plain_members import Member, Seat
 from scenarios.clients import assignor, consumer_settings, is_static
 from scenarios.faults import FailingWork, MemberCrash, MemberLeave, SlowWork
 from scenarios.partitioners import coordinator_partition
-from scenarios.schema import CollectReads, EveryCommit
+from scenarios.retries import retry_topics
+from scenarios.schema import CollectReads, Dedupe, EveryCommit
 
 if TYPE_CHECKING:
     from plain_brokers import Partition
@@ -81,7 +82,11 @@ class Group:
         reads = what.reads
         self.emit_count, self.emits = len(what.emits), bool(what.emits)
         self.collect = (reads.collect.events, reads.collect.timeout) if isinstance(reads, CollectReads) else None
-        self.topics = [model.partitions[topic] for topic in what.topics]
+        self.topics = [model.partitions[topic] for topic in (*what.topics, *retry_topics(scenario, name))]
+        self.by_topic = what.failures is not None and what.failures.retry.where == "topic"
+        self.dedupe = what.dedupe if isinstance(what.dedupe, Dedupe) else None
+        self.marked: dict[int, int] = {}
+        """By event: when it took effect, in the memory that members share."""
         self.partitions = sorted((p for partitions in self.topics for p in partitions), key=self.place)
         offsets_number = coordinator_partition(name, OFFSETS_PARTITIONS)
         self.coordinator = next(p for p in model.offsets if p.number == offsets_number)

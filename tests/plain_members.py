@@ -39,6 +39,7 @@ class Read:
     offset: int
     ownership: int
     """Counts how often the partition was given to someone, so that what came for an owner of before is told apart."""
+    due_ns: int = 0
 
 
 @dataclass
@@ -97,6 +98,12 @@ class Member:
         self.emitting = 0
         """Effects that are not recorded yet, and emitted events that are not answered."""
         self.unfinished: dict[Partition, dict[int, Delivery]] = {}
+        self.held: dict[Partition, deque[Read]] = {}
+        """Copies in retry topics that are not due yet."""
+        self.waking: dict[Partition, int] = {}
+        if self.model.rules.own_memory_is_lost or not hasattr(self, "marked"):
+            self.marked: dict[int, int] = {}
+            """By event: when it took effect, in the member's own memory."""
 
     def start(self, *, assigned: bool, seat: Seat | None = None) -> None:
         """Begin to live, with an assignment or waiting for one."""
@@ -113,6 +120,7 @@ class Member:
         self.group.ownerships += 1
         self.owned[partition] = self.group.ownerships
         self.unfinished[partition] = {}
+        self.held[partition] = deque()
         for progress in (self.positions, self.handed_over, self.finished, self.asked):
             progress[partition] = from_offset
         self.model.news.give()
@@ -125,7 +133,7 @@ class Member:
 
     def _visible_at(self, broker: int) -> list[Read]:
         return [
-            Read(partition.log[offset].event, partition, offset, ownership)
+            Read(partition.log[offset].event, partition, offset, ownership, partition.log[offset].due_ns)
             for partition, ownership in sorted(self.owned.items(), key=lambda item: self.group.place(item[0]))
             if partition.leader == broker and self.model.knows(self.code, partition)
             for offset in range(self.positions[partition], partition.visible_end)
@@ -149,9 +157,35 @@ class Member:
             yield clock.at(clock.now + fetch[n], Phase.arrival, self.code, broker)
             if self.generation != generation:
                 return
-            self.queue += [read for read in answer if self.owned.get(read.partition) == read.ownership]
+            self._take_in([read for read in answer if self.owned.get(read.partition) == read.ownership])
             self.arrived.give()
             yield clock.at(clock.now + turnaround[n], Phase.end)
+
+    def _take_in(self, reads: list[Read]) -> None:
+        """Put records into the queue; copies in retry topics when they are due, in the order of their partitions."""
+        for read in reads:
+            if read.partition.copy and self.model.rules.retry_topics_wait:
+                self.held[read.partition].append(read)
+                self._release(read.partition)
+            else:
+                self.queue.append(read)
+
+    def _release(self, partition: "Partition") -> None:
+        """Let what is due come into the queue, and look again when the next one is."""
+        waiting = self.held[partition]
+        while waiting and waiting[0].due_ns <= self.clock.now:
+            self.queue.append(waiting.popleft())
+        if waiting and self.waking.get(partition) != self.owned[partition]:
+            self.waking[partition] = self.owned[partition]
+            self.clock.process(self._wake(partition, self.owned[partition], waiting[0].due_ns))
+
+    def _wake(self, partition: "Partition", ownership: int, due_ns: int) -> Process:
+        self.model.fired["copy not due"] += 1
+        yield self.clock.at(due_ns, Phase.arrival, self.code, 2**20 + self.model.all_partitions.index(partition))
+        if self.owned.get(partition) == ownership:
+            self.waking[partition] = 0
+            self._release(partition)
+            self.arrived.give()
 
     # ---- poll ----------------------------------------------------------------------------------------------------
 
@@ -311,8 +345,14 @@ class Member:
     def _handle(self, delivery: Delivery) -> Process:
         """Try an event until it works or the policy gives it up."""
         clock, failures = self.clock, self.group.failures
-        for attempt in count(1):
+        first = delivery.read.partition.copy + 1
+        for attempt in count(first):
             yield clock.at(clock.now, Phase.work, self.code)
+            if attempt == first and self._knows(delivery.read.event):
+                self.model.fired[f"passed over, {self.group.dedupe.store if self.group.dedupe else ''} store"] += 1
+                self._ended(delivery)
+                self._part_done(delivery)
+                return
             begin_ns = clock.now
             yield clock.at(begin_ns + self._work_ns(delivery.read.event), Phase.end)
             self.recorded_ns = max(clock.now + self.overshoot[self.tries], self.recorded_ns)
@@ -333,6 +373,15 @@ class Member:
             yield from self._overshoot(late_ns)
             if last:
                 break
+            if self.group.by_topic:
+                self.model.fired["handed on"] += 1
+                topic = f"{delivery.read.partition.topic.rsplit('.retry.', 1)[0]}.retry.{attempt}"
+                yield from self._send(
+                    delivery, self.model.partitions[topic][delivery.read.partition.number], clock.now + backoff_ns
+                )
+                self._ended(delivery)
+                self._part_done(delivery)
+                return
             yield clock.at(clock.now + backoff_ns, Phase.end)
         assert failures is not None
         self.model.fired[f"then {failures.then}"] += 1
@@ -388,8 +437,21 @@ class Member:
             self._row(Kind.try_, delivery, None, **fields)
             if fields["outcome"] == Outcome.ok:
                 self._ended(delivery)
+                self._mark(delivery.read.event)
                 if self.group.emits:
                     self._emit(delivery)
+
+    def _knows(self, event: int) -> bool:
+        """Whether an event has had its effect, as far as the group's or the member's memory goes."""
+        dedupe, rules = self.group.dedupe, self.model.rules
+        if dedupe is None or not rules.dedupe:
+            return False
+        at_ns = (self.group.marked if dedupe.store == "shared" else self.marked).get(event)
+        return at_ns is not None and (self.clock.now - at_ns <= dedupe.window or not rules.dedupe_window)
+
+    def _mark(self, event: int) -> None:
+        if self.group.dedupe is not None:
+            (self.group.marked if self.group.dedupe.store == "shared" else self.marked)[event] = self.clock.now
 
     def _row(self, kind: Kind, delivery: Delivery, sent_to: "Partition | None" = None, **fields: int) -> None:
         read = delivery.read
@@ -407,6 +469,15 @@ class Member:
         key = model.derived.key_text(event)
         number = event % len(partitions) if key is None else librdkafka_partition(key.encode(), len(partitions))
         partition, started_ns = partitions[number], clock.now
+        offset = yield from self._send(delivery, partition, 0)
+        times = {"started_ns": started_ns, "ended_ns": clock.now, "offset": offset}
+        self._row(Kind.dead_letter, delivery, partition, **times)
+        self._ended(delivery)
+        self._part_done(delivery)
+
+    def _send(self, delivery: Delivery, partition: "Partition", due_ns: int) -> Generator[simpy.Event, Any, int]:
+        """Send an event on and wait until it is there; return its offset."""
+        model, clock, event, started_ns = self.model, self.clock, delivery.read.event, self.clock.now
         length_ns, self.dead_letters = self.dead_letter_time[self.dead_letters], self.dead_letters + 1
         token = (self.code, self.dead_letters)
         while True:
@@ -414,17 +485,14 @@ class Member:
             yield clock.at(clock.now, Phase.service, self.code)
             if not model.knows(self.code, partition):
                 continue
-            request = model.dead_letter_request(self.code, partition, event, token, started_ns)
+            request = model.dead_letter_request(self.code, partition, event, token, started_ns, due_ns)
             partition.begin(request, length_ns, length_ns)
             while not request.visible.triggered and model.knows(self.code, partition):
                 yield request.visible | model.news.wait()
             if request.visible.triggered:
                 break
             model.fired["dead letter resent"] += 1
-        times = {"started_ns": started_ns, "ended_ns": clock.now, "offset": request.offsets[token]}
-        self._row(Kind.dead_letter, delivery, partition, **times)
-        self._ended(delivery)
-        self._part_done(delivery)
+        return request.offsets[token]
 
     def _until_known(self, partition: "Partition") -> Process:
         while not self.model.knows(self.code, partition):

@@ -76,6 +76,10 @@ class Rules:
     coordinator_failover: bool = True
     static_members: bool = True
     emitted_before_commit: bool = True
+    dedupe: bool = True
+    dedupe_window: bool = True
+    own_memory_is_lost: bool = True
+    retry_topics_wait: bool = True
 
 
 class Model:
@@ -105,7 +109,7 @@ class Model:
         self.unheard: set[int] = set()
         """Sendings whose member died."""
         self.brokers = list(range(1, plan.scenario.brokers.nodes + 1))
-        self.partitions = {topic: self._partitions_of(topic) for topic in plan.topics}
+        self.partitions = {topic: self._partitions_of(topic) for topic in self.names.topics}
         self.offsets = self._offsets_partitions()
         self.all_partitions = [p for several in self.partitions.values() for p in several] + self.offsets
         self.knowers = range(len(self.names.processes) + len(emitters(plan.scenario)))
@@ -126,9 +130,13 @@ class Model:
             self.open.add(("send", event))
 
     def _partitions_of(self, topic: str) -> list[Partition]:
-        least = int(topic_setting(self.plan.scenario, topic, "min.insync.replicas"))
+        # A retry topic is as the topic that it belongs to.
+        own = topic if topic in self.plan.topics else topic.rsplit(".retry.", 1)[0]
+        copy = 0 if own == topic else int(topic.rsplit(".", 1)[1])
+        least = int(topic_setting(self.plan.scenario, own, "min.insync.replicas"))
         return [
-            Partition(self, topic, number, replicas, least) for number, replicas in enumerate(self.plan.replicas(topic))
+            Partition(self, topic, number, replicas, least, copy)
+            for number, replicas in enumerate(self.plan.replicas(topic))
         ]
 
     def _offsets_partitions(self) -> list[Partition]:
@@ -160,9 +168,11 @@ class Model:
         """Return the size of an event's value."""
         return int(self.derived.size_bytes(np.array([self.event_of(sending)]))[0])
 
-    def dead_letter_request(self, code: int, partition: Partition, event: int, token: Hashable, at_ns: int) -> Request:
-        """Return the request that brings one event to a dead-letter topic."""
-        return Request(code, partition, [(event, token, at_ns)], True, simpy.Event(self.clock))
+    def dead_letter_request(
+        self, code: int, partition: Partition, event: int, token: Hashable, at_ns: int, due_ns: int
+    ) -> Request:
+        """Return the request that brings one event to a dead-letter topic or a retry topic."""
+        return Request(code, partition, [(event, token, at_ns)], True, simpy.Event(self.clock), due_ns=due_ns)
 
     def members(self) -> Iterator[Member]:
         """Yield every member of every group."""

@@ -51,7 +51,7 @@ def _scenario(choose: random.Random, number: int) -> dict[str, Any]:
         for name, topic in zip(["p", "q"], [*[*topics][:-1], "a"], strict=False)
         if name == "p" or choose.random() < 0.5
     }
-    groups = {name: _group(choose, list(topics)) for name in ["g", "h"][: choose.choice([1, 1, 2])]}
+    groups = {name: _group(choose, name, list(topics)) for name in ["g", "h"][: choose.choice([1, 1, 2])]}
     scenario: dict[str, Any] = {
         "scenario": f"random-{number}",
         "seed": number,
@@ -165,7 +165,7 @@ def _add_buffer(choose: random.Random, settings: dict[str, Any], java: bool) -> 
             settings["queue.buffering.max.messages"] = choose.choice([3, 10])
 
 
-def _group(choose: random.Random, topics: list[str]) -> dict[str, Any]:
+def _group(choose: random.Random, name: str, topics: list[str]) -> dict[str, Any]:
     protocol = choose.choice(["classic", "consumer"])
     settings: dict[str, Any] = {"group.protocol": protocol}
     if protocol == "classic":
@@ -186,7 +186,7 @@ def _group(choose: random.Random, topics: list[str]) -> dict[str, Any]:
     )
     if commit == "auto":
         settings["auto.commit.interval.ms"] = choose.choice([20, 100])
-    failures = _failures(choose)
+    failures = _failures(choose, name == "g" and choose.random() < 0.6)
     if failures is None and work in ("0ms", {"exponential": "3ms"}):
         work = {"uniform": ["1ms", "20ms"]}  # endless tries that take next to no time would never end
     collect = {"collect": {"events": choose.choice([2, 5, 20]), "timeout": choose.choice(["10ms", "50ms"])}}
@@ -198,6 +198,8 @@ def _group(choose: random.Random, topics: list[str]) -> dict[str, Any]:
         "work": work,
         "commit": commit,
     }
+    if choose.random() < 0.35:
+        group["dedupe"] = {"window": choose.choice(["50ms", "10s"]), "store": choose.choice(["shared", "member"])}
     if "out" in topics and choose.random() < 0.6:
         group["emits"] = [_emits(choose, topics) for _ in range(choose.choice([1, 1, 2]))]
     return {**group, "failures": failures} if failures else group
@@ -218,7 +220,7 @@ def _emits(choose: random.Random, topics: list[str]) -> dict[str, Any]:
     return {**emits, "settings": settings}
 
 
-def _failures(choose: random.Random) -> dict[str, Any] | None:
+def _failures(choose: random.Random, by_topic: bool) -> dict[str, Any] | None:
     then = choose.choice([None, "dead_letter", "dead_letter", "skip", "skip", "stop"])
     if then is None:
         return None
@@ -230,6 +232,8 @@ def _failures(choose: random.Random) -> dict[str, Any] | None:
     if choose.random() < 0.6:
         retry = {"attempts": choose.choice([1, 2, 3]), "backoff": choose.choice(["0ms", "5ms", "7ms"])}
         failures["retry"] = {**retry, "factor": choose.choice([1, 1.5, 2])}
+        if retry["attempts"] > 1 and by_topic:
+            failures["retry"]["where"] = "topic"
     return failures
 
 

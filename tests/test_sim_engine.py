@@ -283,3 +283,81 @@ def test_emitted_events_are_counted_like_planned_ones():
     forged = data.log.copy()
     forged["event_id"][-1] = 10_000
     assert measure_one(replace(data, log=forged), "unexpected").value == 1
+
+
+# ---- retry topics and memories ---------------------------------------------------------------------------------------
+
+
+def by_topic(**changes: Any) -> dict[str, Any]:
+    """Return changes: the fifth event is poison and tried three times, by topic, 300 and 600 ms after the tries before."""
+    retry = {"attempts": 3, "backoff": "300ms", "factor": 2, "where": "topic"}
+    failures = {"then": "dead_letter", "dead_letter": "dead", "retry": retry}
+    return {
+        "topics__dead": {"partitions": 1},
+        "groups__g": {"topics": ["a"], "work": "10ms", "failures": failures},
+        "faults": [{"fault": "poison", "producer": "p", "share": "100%", "at": "400ms", "for": "100ms"}],
+        "drain": "5s",
+        **changes,
+    }
+
+
+def test_a_retry_topic_lets_the_others_pass_and_holds_its_copy_until_it_is_due():
+    """Event 4 fails at 465 ms, and again 300 ms and 600 ms later plus the 10 ms of each try; nobody else waits."""
+    data = run(**by_topic())
+    tries = data.operations[(data.operations["kind"] == Kind.try_) & (data.operations["event_id"] == 4)]
+    others = data.operations[(data.operations["kind"] == Kind.try_) & (data.operations["event_id"] != 4)]
+
+    assert [(t["attempt"], t["ended_ns"] / 1e6, data.names.topics[t["topic"]]) for t in tries] == [
+        (1, 465.0, "a"), (2, 775.0, "a.retry.1"), (3, 1385.0, "a.retry.2"),
+    ]  # fmt: skip
+    assert [t["retry_due_ns"] / 1e6 for t in tries[:2]] == [765.0, 1375.0]
+    assert ms(data, Kind.dead_letter) == [1385.0]
+    assert (others["ended_ns"] / 1e6).tolist() == [65.0 + 100 * n for n in range(10) if n != 4]
+    assert {data.names.topics[r["topic"]] for r in data.log if r["event_id"] == 4} == {
+        "a",
+        "a.retry.1",
+        "a.retry.2",
+        "dead",
+    }
+    assert [measure_one(data, name).value for name in ("lost", "passed", "pending", "dead_lettered", "unexpected")] == [
+        0,
+        0,
+        0,
+        1,
+        0,
+    ]
+
+
+def test_what_still_waits_in_a_retry_topic_is_pending_and_not_passed():
+    """With 1 s of drain the third try, due at 1375 ms, takes place; with 100 ms it does not."""
+    data = run(**by_topic(drain="100ms"))
+
+    assert [measure_one(data, name).value for name in ("passed", "pending", "dead_lettered")] == [0, 1, 0]
+
+
+@pytest.mark.parametrize(("store", "effects_again"), [("none", 3), ("shared", 0), ("member", 3)])
+def test_a_memory_of_event_ids_keeps_effects_from_coming_twice(store: str, effects_again: int):
+    """Ten events in one batch; the member dies after three, whose effects only a shared memory still knows a session later."""
+    first_ms = {"for": "1ms", "rate": "10000/s", "spacing": "even"}
+    producer = {"topic": "a", "share": "arrivals", "arrivals": [first_ms, {"for": "999ms", "rate": "0/s"}]}
+    crash = {"fault": "member_crash", "member": "g/1", "at": "40ms", "for": "50ms"}
+    dedupe = "none" if store == "none" else {"window": "10m", "store": store}
+    group = {"topics": ["a"], "work": "10ms", "dedupe": dedupe}
+    data = run(producers__p=producer, groups__g=group, faults=[crash], drain="60s")
+
+    assert measure_one(data, "duplicate_effects").value == effects_again
+    assert measure_one(data, "duplicate_deliveries").value == 10
+    assert measure_one(data, "pending").value == 0
+
+
+def test_a_memory_forgets_after_its_window():
+    """The same with a window of 10 s, and 45 s between effect and redelivery."""
+    first_ms = {"for": "1ms", "rate": "10000/s", "spacing": "even"}
+    producer = {"topic": "a", "share": "arrivals", "arrivals": [first_ms, {"for": "999ms", "rate": "0/s"}]}
+    crash = {"fault": "member_crash", "member": "g/1", "at": "40ms", "for": "50ms"}
+    group = {"topics": ["a"], "work": "10ms", "dedupe": {"window": "10s"}}
+
+    assert (
+        measure_one(run(producers__p=producer, groups__g=group, faults=[crash], drain="60s"), "duplicate_effects").value
+        == 3
+    )

@@ -6,7 +6,6 @@ from sim.kernel.fetches import enter_poll_loop
 from sim.kernel.rows import KIND_COMMIT, close, new_row
 from sim.world import (
     ASKED,
-    ATTEMPT,
     AUTO,
     BATCH_LEFT,
     CM_AFTER,
@@ -44,7 +43,6 @@ from sim.world import (
     O_ENDED,
     O_STARTED,
     ON_COMMITTED,
-    ON_TRY,
     OPEN,
     OWNED,
     SEAT,
@@ -166,8 +164,7 @@ def try_first(w: World, m: int) -> None:
     member = w.member[m]
     k = member[FIRST_WORKER]
     member[STATE] = WORKING
-    w.worker[k, ATTEMPT] = 1
-    push(w, w.scalars[NOW], WORK, member[CODE], 0, ON_TRY, k, m, member[LIFE])
+    push(w, w.scalars[NOW], WORK, member[CODE], 0, at.ON_FIRST, k, m, member[LIFE])
 
 
 @compiled

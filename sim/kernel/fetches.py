@@ -114,17 +114,54 @@ def arrived(w: World, m: int, b: int, generation: int) -> None:
     for p in range(w.mp.shape[1]):
         answer = w.answer[m, b, p]
         if answer[A_TO] > answer[A_FROM] and w.mp[m, p, OWNED] == answer[A_OWNERSHIP]:
-            place = (member[RING_HEAD] + member[RING_COUNT]) % w.ring.shape[1]
-            w.ring[m, place, RG_PART] = p
-            w.ring[m, place, RG_FROM] = answer[A_FROM]
-            w.ring[m, place, RG_TO] = answer[A_TO]
-            w.ring[m, place, RG_CAME_NS] = s[NOW]
-            member[RING_COUNT] += 1
-            member[RING_EVENTS] += answer[A_TO] - answer[A_FROM]
+            if w.tried_before[p]:
+                w.mp[m, p, at.HELD_TO] = answer[A_TO]
+                release_copies(w, m, p)
+            else:
+                queue_up(w, m, p, answer[A_FROM], answer[A_TO])
     if member[STATE] == POLLING:
         poll_at(w, m, s[NOW])
     n = w.mb[m, b, FETCHED] - 1
     push(w, s[NOW] + w.turnaround[m, b, n], END, 0, 0, at.ON_TURNED, m, b, generation)
+
+
+@compiled
+def queue_up(w: World, m: int, p: int, begin: int, end: int) -> None:
+    """Put a stretch of records into the member's queue."""
+    member = w.member[m]
+    stretch = w.ring[m, (member[RING_HEAD] + member[RING_COUNT]) % w.ring.shape[1]]
+    stretch[RG_PART] = p
+    stretch[RG_FROM] = begin
+    stretch[RG_TO] = end
+    stretch[RG_CAME_NS] = w.scalars[NOW]
+    member[RING_COUNT] += 1
+    member[RING_EVENTS] += end - begin
+
+
+@compiled
+def release_copies(w: World, m: int, p: int) -> None:
+    """Let the copies of a retry topic that are due come into the queue, and look again when the next one is."""
+    s, mp = w.scalars, w.mp[m, p]
+    begin = mp[at.HELD_FROM]
+    while mp[at.HELD_FROM] < mp[at.HELD_TO] and w.log[p, mp[at.HELD_FROM], at.L_DUE] <= s[NOW]:
+        mp[at.HELD_FROM] += 1
+    if mp[at.HELD_FROM] > begin:
+        queue_up(w, m, p, begin, mp[at.HELD_FROM])
+    if mp[at.HELD_FROM] < mp[at.HELD_TO] and mp[at.WAKING] != mp[OWNED]:
+        mp[at.WAKING] = mp[OWNED]
+        due_ns = w.log[p, mp[at.HELD_FROM], at.L_DUE]
+        push(w, due_ns, ARRIVAL, w.member[m, CODE], (1 << 20) + p, at.ON_DUE, m, p, mp[OWNED])
+
+
+@compiled
+def due(w: World, m: int, p: int, ownership: int) -> None:
+    """Let copies come into the queue, if the partition is still the member's."""
+    if w.mp[m, p, OWNED] != ownership:
+        return
+    w.mp[m, p, at.WAKING] = 0
+    release_copies(w, m, p)
+    if w.member[m, STATE] == POLLING:
+        poll_at(w, m, w.scalars[NOW])
 
 
 @compiled

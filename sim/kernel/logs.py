@@ -103,6 +103,7 @@ def append(w: World, r: int, leader_ns: int, duration: int, idempotent: bool) ->
             record[at.L_SENDING] = e
             record[L_TIME] = w.worker[dead, DL_BEGAN] if dead != NONE else event[e, HANDED]
             record[L_EPOCH] = part[EPOCH]
+            record[at.L_DUE] = w.worker[dead, at.DL_DUE] if dead != NONE else NONE
             record[L_REQUEST] = r
             part[LOG_LEN] = offset + 1
             s[OPEN] += 1

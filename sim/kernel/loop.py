@@ -5,11 +5,11 @@ from sim.compiled import compiled, entry
 from sim.kernel.commits import commit_timed
 from sim.kernel.connections import free_connection, serve, time_out
 from sim.kernel.emits import emitted
-from sim.kernel.fetches import arrived, fetched, turned
+from sim.kernel.fetches import arrived, due, fetched, turned
 from sim.kernel.polls import late, poll
 from sim.kernel.producers import all_answered, expire, hand_over, make_batches, refreshed
 from sim.kernel.visibility import timed
-from sim.kernel.work import begin_batch, begin_try, flushed, handled, recorded, send_dead_letter, tried
+from sim.kernel.work import begin_batch, begin_event, begin_try, flushed, handled, recorded, send_dead_letter, tried
 from sim.world import (
     C_HEAD,
     C_SERVED,
@@ -115,6 +115,8 @@ def short_of(w: World) -> int:
     elif what == ON_FETCH:
         if w.mb[a, b, FETCHED] >= w.fetch.shape[2]:
             return 8
+    elif what == at.ON_DUE:
+        return 9 if w.member[a, RING_COUNT] + 1 >= w.ring.shape[1] else 0
     elif what == ON_ARRIVAL:
         if w.member[a, RING_COUNT] + w.mp.shape[1] >= w.ring.shape[1]:
             return 9
@@ -211,6 +213,8 @@ def step(w: World) -> None:
         late(w, a)
     elif what == at.ON_EMITTED:
         emitted(w, a, b, c)
+    elif what == at.ON_DUE:
+        due(w, a, b, c)
     elif what == ON_EXPIRY:
         expire(w, a)
     elif what == ON_TIMEOUT:
@@ -220,6 +224,8 @@ def step(w: World) -> None:
     elif w.member[b, LIFE] == c:
         if what == ON_BEGIN:
             begin_batch(w, a)
+        elif what == at.ON_FIRST:
+            begin_event(w, a)
         elif what == ON_TRY:
             begin_try(w, a)
         elif what == ON_TRIED:

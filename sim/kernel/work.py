@@ -99,9 +99,36 @@ def begin_batch(w: World, m: int) -> None:
 
 @compiled
 def begin_event(w: World, k: int) -> None:
-    """Let a worker begin its event's first try."""
-    w.worker[k, ATTEMPT] = 1
+    """Let a worker begin its event's first try, unless the event is known to have had its effect."""
+    worker = w.worker[k]
+    m = worker[WK_MEMBER]
+    g, held = w.member[m, GROUP], w.hand[m, worker[WK_HAND]]
+    if knows(w, m, w.log[held[H_PART], held[H_OFFSET], L_EVENT]):
+        close(w, g, held[H_PART], held[H_OFFSET])
+        event_done(w, k)
+        return
+    worker[ATTEMPT] = w.tried_before[held[H_PART]] + 1
     begin_try(w, k)
+
+
+@compiled
+def knows(w: World, m: int, v: int) -> bool:
+    """Whether an event has had its effect, as far as the group's or the member's memory goes."""
+    group = w.group[w.member[m, GROUP]]
+    if group[at.DEDUPE_NS] == 0:
+        return False
+    marked = w.own_marked[m, v] if group[at.DEDUPE_OWN] else w.marked[w.member[m, GROUP], v]
+    return marked != NONE and w.scalars[NOW] - marked <= group[at.DEDUPE_NS]
+
+
+@compiled
+def mark(w: World, m: int, v: int) -> None:
+    """Remember an effect."""
+    g = w.member[m, GROUP]
+    if w.group[g, at.DEDUPE_OWN]:
+        w.own_marked[m, v] = w.scalars[NOW]
+    elif w.group[g, at.DEDUPE_NS]:
+        w.marked[g, v] = w.scalars[NOW]
 
 
 @compiled
@@ -154,18 +181,13 @@ def tried(w: World, k: int) -> None:
             next_comes(w, k)
         else:
             event_done(w, k)
+    elif not last and group[at.BY_TOPIC]:
+        begin_letter(w, k, w.retry_part[g, p], now + backoff)
     elif not last:
         worker[ATTEMPT] = attempt + 1
         push(w, now + backoff, WORK, member[CODE], k - member[FIRST_WORKER], ON_TRY, k, m, member[LIFE])
     elif group[THEN] == DEAD_LETTER:
-        worker[WK_STATE] = DL_UNKNOWN
-        worker[DL_BEGAN] = now
-        worker[DL_OFFSET] = NONE
-        worker[DL_PART] = w.dead_letter_part[g, e]
-        worker[DL_LENGTH] = w.dead_letter[m, member[DEAD_LETTERS]]
-        member[DEAD_LETTERS] += 1
-        if w.knows[member[CODE], worker[DL_PART]]:
-            push(w, now, SERVICE, member[CODE], k - member[FIRST_WORKER], ON_DEAD_LETTER, k, m, member[LIFE])
+        begin_letter(w, k, w.dead_letter_part[g, e], NONE)
     elif group[THEN] == SKIP:
         row = w.rows[new_row(w, m, KIND_SKIP, e, p, offset)]
         row[O_NUMBER] = number
@@ -180,6 +202,23 @@ def tried(w: World, k: int) -> None:
 
 
 @compiled
+def begin_letter(w: World, k: int, p: int, due_ns: int) -> None:
+    """Have the event at hand sent on: a copy for the next try, due at an instant, or a dead letter (NONE)."""
+    worker = w.worker[k]
+    m = worker[WK_MEMBER]
+    member, now = w.member[m], w.scalars[NOW]
+    worker[WK_STATE] = DL_UNKNOWN
+    worker[DL_BEGAN] = now
+    worker[DL_OFFSET] = NONE
+    worker[DL_PART] = p
+    worker[DL_LENGTH] = w.dead_letter[m, member[DEAD_LETTERS]]
+    worker[at.DL_DUE] = due_ns
+    member[DEAD_LETTERS] += 1
+    if w.knows[member[CODE], p]:
+        push(w, now, SERVICE, member[CODE], k - member[FIRST_WORKER], ON_DEAD_LETTER, k, m, member[LIFE])
+
+
+@compiled
 def recorded(w: World, row_number: int, m: int, life: int) -> None:
     """Record a try when its sleep has ended, unless the member was killed before."""
     if w.member[m, LIFE] != life:
@@ -188,6 +227,7 @@ def recorded(w: World, row_number: int, m: int, life: int) -> None:
     row[O_VALID] = 1
     if row[O_OUTCOME] == 0:
         close(w, row[O_GROUP], row[O_PART], row[O_OFFSET])
+        mark(w, m, row[at.O_EVENT])
         if w.group[row[O_GROUP], at.EMITS]:
             emit(w, m, row_number)
 
@@ -211,16 +251,17 @@ def send_dead_letter(w: World, k: int) -> None:
 
 @compiled
 def dead_letter_arrived(w: World, k: int) -> None:
-    """Record a dead letter; the member goes on."""
+    """Record a dead letter, or have a copy for the next try where it belongs; the member goes on."""
     worker = w.worker[k]
     m = worker[WK_MEMBER]
     member, held = w.member[m], w.hand[m, worker[WK_HAND]]
     p, offset = held[H_PART], held[H_OFFSET]
-    row = w.rows[new_row(w, m, KIND_DEAD_LETTER, w.log[p, offset, L_EVENT], worker[DL_PART], worker[DL_OFFSET])]
-    row[O_NUMBER] = held[H_NUMBER]
-    row[O_STARTED] = worker[DL_BEGAN]
-    row[O_ENDED] = w.scalars[NOW]
-    row[O_POLL] = member[POLLS] - 1
+    if worker[at.DL_DUE] == NONE:
+        row = w.rows[new_row(w, m, KIND_DEAD_LETTER, w.log[p, offset, L_EVENT], worker[DL_PART], worker[DL_OFFSET])]
+        row[O_NUMBER] = held[H_NUMBER]
+        row[O_STARTED] = worker[DL_BEGAN]
+        row[O_ENDED] = w.scalars[NOW]
+        row[O_POLL] = member[POLLS] - 1
     worker[WK_STATE] = AT_WORK
     close(w, member[GROUP], p, offset)
     event_done(w, k)
