@@ -67,6 +67,8 @@ class ConsumerSettings:
     isolation: Literal["read_committed", "read_uncommitted"]
     fetch_wait_ns: int
     fetch_min_bytes: int
+    request_timeout_ns: int
+    """From a fetch until the client gives up on the silent connection; librdkafka adds the fetch's own wait."""
     native: Mapping[str, Value]
     """What the client's constructor gets, connection and group id apart."""
 
@@ -111,8 +113,8 @@ _PRODUCER_DEFAULTS: Mapping[str, Mapping[str, Value]] = {
     },
 }
 _CONSUMER_DEFAULTS: Mapping[str, Mapping[str, Value]] = {
-    "java": {"isolation.level": "read_uncommitted"},
-    "librdkafka": {"isolation.level": "read_committed"},
+    "java": {"isolation.level": "read_uncommitted", "request.timeout.ms": 30_000},
+    "librdkafka": {"isolation.level": "read_committed", "socket.timeout.ms": 60_000},
 }
 _BOTH_CONSUMERS: Mapping[str, Value] = {
     "group.protocol": "classic",
@@ -268,6 +270,11 @@ def consumer_settings(scenario: Scenario, group: str) -> ConsumerSettings:
         isolation="read_committed" if settings["isolation.level"] == "read_committed" else "read_uncommitted",
         fetch_wait_ns=milliseconds_ns(wait),
         fetch_min_bytes=as_int(settings["fetch.min.bytes"]),
+        request_timeout_ns=(
+            milliseconds_ns(settings["socket.timeout.ms"]) + milliseconds_ns(wait)
+            if what.client == "librdkafka"
+            else milliseconds_ns(settings["request.timeout.ms"])
+        ),
         native={**native, "enable.auto.commit": auto_commit},
     )
 

@@ -71,6 +71,8 @@ MODELLED: Mapping[str, frozenset[str]] = {
             "heartbeat.interval.ms",
             "max.poll.records",
             "auto.commit.interval.ms",
+            "socket.timeout.ms",
+            "fetch.wait.max.ms",
             "enable.auto.commit",
             # Groups start at committed offsets in both engines, so these decide nothing as long as nothing expires.
             "auto.offset.reset",

@@ -131,6 +131,7 @@ class Builder:
             conn=conn,
             request=np.zeros((max(1024, count), at.N_REQ), np.int64),
             part=part,
+            broker=np.zeros((self.brokers + 1, at.N_BROKER), np.int64),
             log=np.zeros((self.users, capacity, at.N_LOG), np.int64),
             knows=np.zeros((self.processes + self.members + len(self.emitters), parts), np.int64),
             group=group,

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from rundata.tables import Names
 from scenarios import faults as fault_types
-from scenarios.clients import broker_setting, producer_settings
+from scenarios.clients import broker_setting, consumer_settings, producer_settings
+from scenarios.occurrences import PlannedFault
 from scenarios.plan import Plan
 from scenarios.profiles import Measured, Profile
 from scenarios.quantities import MILLISECOND, SECOND
@@ -23,6 +24,8 @@ Floats = NDArray[np.float64]
 HEARTBEAT_SCANS = 8
 """The controller looks for stale brokers every session / 8."""
 REGISTRATION_RETRY_NS = 2 * SECOND
+STALE_NS = (100 * MILLISECOND, 400 * MILLISECOND)
+"""How long a broker that hung acts on as a leader after its return (one run measured 255 ms of acknowledgements)."""
 STOP_DISCOVERY_NS = (100 * MILLISECOND, 600 * MILLISECOND)
 """After an orderly stop a client finds the new leader in a time between these."""
 RETRY_JITTER = (800_000, 1_200_000)
@@ -236,14 +239,14 @@ class Draws:
         )
         age, scan = self._phases("fault", str(fault), "fence", 2)
         scans = session // HEARTBEAT_SCANS
-        return self.plan.faults[fault].begin_ns + session - round(age * heartbeat) + round(scan * scans)
+        return self._planned(fault).begin_ns + session - round(age * heartbeat) + round(scan * scans)
 
     def elected_ns(self, fault: int) -> int:
         """When the new leaders are known: election after the fence, or after the begin of an orderly stop."""
         given = self.observed.elected_ns.get(fault)
         if given is not None:
             return given
-        planned = self.plan.faults[fault]
+        planned = self._planned(fault)
         begin = planned.begin_ns if isinstance(planned.fault, fault_types.BrokerStop) else self.fence_ns(fault)
         return begin + self._row(f"fault {fault}", "election", self.profile.election)[0]
 
@@ -253,7 +256,7 @@ class Draws:
         given = self._discovered.get((fault, name))
         if given:
             return max(given.get(partition, min(given.values())), self.elected_ns(fault))
-        if isinstance(self.plan.faults[fault].fault, fault_types.BrokerStop):
+        if isinstance(self._planned(fault).fault, fault_types.BrokerStop):
             return self.elected_ns(fault) + self._refused_ns(name, f"discovery after fault {fault}")
         is_member = name.rsplit("/", 1)[0] in self.plan.scenario.groups
         takes = self.profile.member_discovery if is_member else self.profile.discovery
@@ -277,15 +280,15 @@ class Draws:
         low, high = STOP_DISCOVERY_NS
         return round(low + phase * (high - low))
 
-    def registered_ns(self, fault: int) -> int:
+    def registered_ns(self, fault: int, fence_ns: int | None = None) -> int:
         """When the restarted broker is registered: its first try, every 2 s, after the old session has run out."""
         given = self.observed.registered_ns.get(fault)
         if given is not None:
             return given
-        planned = self.plan.faults[fault]
+        planned = self._planned(fault)
         first = planned.end_ns + self._row(f"fault {fault}", "restart", self.profile.restart)[0]
         # After an orderly stop, too, the new incarnation is refused until the session of the old one has run out.
-        missing = max(0, self.fence_ns(fault) - first)
+        missing = max(0, (self.fence_ns(fault) if fence_ns is None else fence_ns) - first)
         return first + -(-missing // REGISTRATION_RETRY_NS) * REGISTRATION_RETRY_NS
 
     def back_in_sync_ns(self, fault: int) -> int:
@@ -293,7 +296,11 @@ class Draws:
         given = self.observed.back_in_sync_ns.get(fault)
         if given is not None:
             return given
-        return self.registered_ns(fault) + self._row(f"fault {fault}", "catch-up", self.profile.catch_up)[0]
+        return self.registered_ns(fault) + self.catch_up_ns(fault)
+
+    def catch_up_ns(self, fault: int) -> int:
+        """How long a broker takes from its registration, or its return, into the in-sync replicas."""
+        return self._row(f"fault {fault}", "catch-up", self.profile.catch_up)[0]
 
     def session_expired_ns(self, member: int, fault: int, session_ns: int, heartbeat_ns: int) -> int:
         """When the coordinator gives a crashed member up: a session after its last heartbeat."""
@@ -302,12 +309,39 @@ class Draws:
         if given is not None:
             return given
         (age,) = self._phases("entity", name, f"session after fault {fault}", 1)
-        return self.plan.faults[fault].begin_ns + session_ns - round(age * heartbeat_ns)
+        return self._planned(fault).begin_ns + session_ns - round(age * heartbeat_ns)
+
+    def stale_until_ns(self, fault: int) -> int:
+        """When a broker that hung, and was fenced meanwhile, learns after its return that it leads nothing any more."""
+        end_ns = self._planned(fault).end_ns
+        if self.profile.is_ideal():
+            return end_ns
+        (phase,) = self._phases("fault", str(fault), "stale", 1)
+        low, high = STALE_NS
+        return end_ns + round(low + phase * (high - low))
+
+    def told_ns(self, entity: int, fault: int) -> int:
+        """When a client that still takes a hung broker for the leader finds the new ones: the broker has refused it."""
+        refused_ns = self._refused_ns(self._entities[entity], f"discovery after fault {fault}")
+        return self.stale_until_ns(fault) + refused_ns
+
+    def silence_ns(self, member: int, fault: int) -> int:
+        """When a member whose fetch a hung broker does not answer gives up on it and finds the new leader."""
+        name = self._names.processes[member]
+        settings = consumer_settings(self.plan.scenario, name.rsplit("/", 1)[0])
+        (age,) = self._phases("entity", name, f"age of its fetch at fault {fault}", 1)
+        timeout_ns = settings.request_timeout_ns - round(age * settings.fetch_wait_ns)
+        found_ns = self._row(name, f"discovery after silence {fault}", self.profile.member_discovery)[0]
+        return self._planned(fault).begin_ns + timeout_ns + found_ns
 
     # ---- how they are drawn ----------------------------------------------------------------------------------------
 
     def _stream(self, kind: str, name: str, purpose: str) -> np.random.Generator:
         return stream(self._seed, kind, name, f"simulated: {purpose}", replication=self._chance)
+
+    def _planned(self, fault: int) -> PlannedFault:
+        """Return a fault by its number: the k-th broker of a rack counts k times all faults further on."""
+        return self.plan.faults[fault % len(self.plan.faults)]
 
     def _make_row(self, name: str, purpose: str, measured: Measured) -> Values:
         if measured.quantiles_us[0] == measured.quantiles_us[-1]:

@@ -133,11 +133,20 @@ class _Run:
         match why:
             case at.REACHED:
                 if not self._is_over():
+                    self._keep_retries()
                     clock.step()
             case at.SHORT:
                 system.world = self.builder.grown(system.world)
             case _:
                 self._turn_to(why)
+
+    def _keep_retries(self) -> None:
+        """Have so many random inputs for retries that control never finds too few."""
+        proc = self.system.world.proc
+        needed = int((proc[:, at.RETRIES] + proc[:, at.PARTS] * (self.builder.brokers + 1)).max(initial=0))
+        while needed >= self.system.world.retry.shape[-1]:
+            self.system.world.scalars[at.WANT] = 30
+            self.system.world = self.builder.grown(self.system.world)
 
     def _turn_to(self, why: int) -> None:
         """Put the clock of control to the kernel's instant and let a member do its duty."""

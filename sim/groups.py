@@ -478,7 +478,7 @@ class Group:
 
         A new coordinator begins everybody's session anew.
         """
-        absence, epoch = seat.absences, self._coordinator_epoch()
+        absence, epoch = seat.absences, int(self.system.world.part[self.coordinator, EPOCH])
         settings, code = self.settings, seat.member.code
         over_ns = self.system.draws.session_expired_ns(code, index, settings.session_timeout_ns, settings.heartbeat_ns)
         over_ns += left_ns - self.system.plan.faults[index].begin_ns

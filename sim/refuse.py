@@ -18,6 +18,7 @@ CAN = frozenset(
         "recorded arrivals",
         "broker_crash",
         "broker_stop",
+        "broker_pause",
         "rolling_restart",
         "member_crash",
         "member_leave",
@@ -111,12 +112,10 @@ def _may_fail(scenario: Scenario, name: str) -> bool:
 
 
 def _fault(fault: Fault) -> Iterator[str]:
-    if not isinstance(fault, faults.BrokerCrash | faults.BrokerStop):
+    if not isinstance(fault, faults.BrokerCrash | faults.BrokerStop | faults.BrokerPause):
         return
     if fault.target.role == "controller":
         yield (
             "broker is controller; a separate controller is no broker, and the simulator has no faults of it: "
             "name a broker, or the leader or follower of a partition"
         )
-    if fault.target.role == "rack":
-        yield f"rack is {fault.target.rack}; the simulator takes one broker at a time so far: name a broker"

@@ -12,6 +12,7 @@ from scenarios import faults
 from scenarios.clients import broker_setting, topic_setting
 from scenarios.faults import (
     BrokerCrash,
+    BrokerPause,
     BrokerStop,
     FailingWork,
     MemberCrash,
@@ -29,7 +30,7 @@ from sim.clock import Clock, Control, Signal
 from sim.draws import Draws
 from sim.emitters import emitters
 from sim.groups import Group
-from sim.world import EPOCH, HALTED, LEADER, NONE, NOW, World
+from sim.world import EPOCH, HALTED, LEADER, NONE, NOW, PRODUCERS, STALE_UNTIL, World
 
 Process = Generator[simpy.Event, Any, None]
 OFFSETS_TOPIC = "__consumer_offsets"
@@ -100,8 +101,8 @@ class System:
             self.clock.process(self._check_leaders())
         for index, planned in enumerate(self.plan.faults):
             match planned.fault:
-                case BrokerCrash() | BrokerStop():
-                    self.clock.process(self._broker_fault(index, planned.fault))
+                case BrokerCrash() | BrokerStop() | BrokerPause():
+                    self._broker_faults(index, planned.fault)
                 case MemberCrash() | MemberLeave():
                     self.targets[index] = str(planned.fault.member)
                     self.clock.process(self.groups[planned.fault.member.group].member_fault(index, planned.fault))
@@ -110,8 +111,7 @@ class System:
                 case Poison() | Surge() | faults.SchemaChange():
                     self.targets[index] = planned.fault.producer
                 case (
-                    faults.BrokerPause()
-                    | faults.RollingRestart()
+                    faults.RollingRestart()
                     | faults.Cut()
                     | faults.SlowLink()
                     | faults.ProducerCrash()
@@ -149,6 +149,7 @@ class System:
                 leader, preferred = int(self.world.part[partition.number, LEADER]), partition.replicas[0]
                 if (
                     leader not in (NONE, preferred)
+                    and leader not in self.unavailable
                     and preferred in partition.in_sync
                     and preferred not in self.unavailable
                 ):
@@ -180,29 +181,150 @@ class System:
 
     # ---- brokers that fail ---------------------------------------------------------------------------------------
 
-    def _broker_fault(self, index: int, fault: BrokerCrash | BrokerStop) -> Process:
-        clock, draws, planned = self.clock, self.draws, self.plan.faults[index]
+    def _broker_faults(self, index: int, fault: BrokerCrash | BrokerStop | BrokerPause) -> None:
+        """Begin a fault of one broker, or of each broker of a rack; the k-th of a rack has a number of its own for what is drawn."""
+        targets = [fault.target]
+        if fault.target.role == "rack":
+            racks = self.plan.scenario.brokers.racks or ()
+            targets = [BrokerTarget("number", number=n) for n, rack in enumerate(racks, 1) if rack == fault.target.rack]
         self.targets[index] = str(fault.target)
-        yield clock.control(planned.begin_ns, Control.begin, index)
-        broker = self._resolve(fault.target)
+        for k, target in enumerate(targets):
+            self.clock.process(self._broker_fault(index + k * len(self.plan.faults), index, fault, target))
+
+    def _broker_fault(
+        self, number: int, index: int, fault: BrokerCrash | BrokerStop | BrokerPause, target: BrokerTarget
+    ) -> Process:
+        clock, planned = self.clock, self.plan.faults[index]
+        yield clock.control(planned.begin_ns, Control.begin, number)
+        broker = self._resolve(target)
         if broker is None or broker in self.unavailable:
-            self.proofs[index] = "no effect: there was no such broker up and in sync"
+            self._prove(index, "no effect: there was no such broker up and in sync")
             return
-        self.targets[index] = f"broker {broker}"
+        if fault.target.role != "rack":
+            self.targets[index] = f"broker {broker}"
         self.unavailable.add(broker)
-        elected_ns = draws.elected_ns(index)
-        clock.process(self._restart(index, broker, elected_ns))
-        if isinstance(fault, BrokerCrash):
-            led = self._lose(broker)
-            clock.process(self._note_fence(draws.fence_ns(index), broker, planned.label))
-            yield clock.control(elected_ns, Control.election, index)
-        else:
-            yield clock.control(elected_ns, Control.election, index)
-            led = self._lose(broker)
-        self.proofs[index] = (
-            f"broker {broker} led {len(led)} partitions; others lead them from {elected_ns / 1e9:.3f} s"
-        )
-        self._elect(broker, led, index)
+        match fault:
+            case BrokerCrash():
+                yield from self._crash(number, index, broker)
+            case BrokerStop():
+                yield from self._stop(number, index, broker)
+            case BrokerPause():
+                yield from self._pause(number, index, broker)
+
+    def _crash(self, number: int, index: int, broker: int) -> Process:
+        draws, elected_ns = self.draws, self.draws.elected_ns(number)
+        self.clock.process(self._restart(number, broker, elected_ns))
+        led = self._lose(broker)
+        self.clock.process(self._note_fence(draws.fence_ns(number), broker, self.plan.faults[index].label))
+        yield self.clock.control(elected_ns, Control.election, number)
+        self._prove_moves(index, broker, led)
+        self._elect(broker, led, number)
+
+    def _stop(self, number: int, index: int, broker: int) -> Process:
+        elected_ns = self.draws.elected_ns(number)
+        self.clock.process(self._restart(number, broker, elected_ns))
+        yield self.clock.control(elected_ns, Control.election, number)
+        led = self._lose(broker)
+        self._prove_moves(index, broker, led)
+        self._elect(broker, led, number)
+
+    def _prove_moves(self, index: int, broker: int, led: list[Replicas]) -> None:
+        now_s = self.clock.now / 1e9
+        self._prove(index, f"broker {broker} led {len(led)} partitions; others lead them from {now_s:.3f} s")
+
+    def _prove(self, index: int, text: str) -> None:
+        before = self.proofs.get(index)
+        self.proofs[index] = f"{before}; {text}" if before else text
+
+    # ---- a broker that hangs -------------------------------------------------------------------------------------
+
+    def _pause(self, number: int, index: int, broker: int) -> Process:
+        """Let a broker hang: nobody is told, and when its session is over before it goes on, it is fenced."""
+        clock, draws, planned = self.clock, self.draws, self.plan.faults[index]
+        led = self._falls_silent(broker)
+        fence_ns, elected_ns = draws.fence_ns(number), draws.elected_ns(number)
+        if planned.end_ns <= fence_ns:
+            yield clock.control(planned.end_ns, Control.end, number)
+            self._prove(index, f"broker {broker} hung and was not fenced")
+            self._goes_on(broker, planned.end_ns - planned.begin_ns)
+            for partition in led:
+                self._still_leads(broker, partition)
+            self.unavailable.discard(broker)
+            self.down.discard(broker)
+            for partition in self.partitions:
+                self._comes_back(broker, partition, number)
+            return
+        clock.process(self._note_fence(fence_ns, broker, planned.label))
+        clock.process(self._thaw(number, broker, elected_ns))
+        yield clock.control(elected_ns, Control.election, number)
+        self._prove_moves(index, broker, led)
+        for partition in led:
+            self._deposes(broker, partition)
+        self._elect(broker, led, number)
+
+    def _falls_silent(self, broker: int) -> list[Replicas]:
+        """Let a broker answer nothing; return what it led. Members wait; producers do not know."""
+        world = self.at_now()
+        self.down.add(broker)
+        led = [partition for partition in self.partitions if world.part[partition.number, LEADER] == broker]
+        kernel.set_silent(world, broker)
+        for partition in led:
+            believed = world.knows[:, partition.number].copy()
+            kernel.forget_leader(world, partition.number)
+            for code in range(len(self.knowers)):
+                if not self._is_member(code):
+                    world.knows[code, partition.number] = believed[code]
+            if not partition.is_users:
+                world.part[partition.number, LEADER] = NONE
+        for partition in self.partitions:
+            if broker in partition.in_sync:
+                self._replicas_changed(partition)
+        self.news.give()
+        return led
+
+    def _goes_on(self, broker: int, length_ns: int) -> None:
+        """Let a broker that hung go on where it was."""
+        kernel.end_silence(self.at_now(), broker, length_ns)
+        self.news.give()
+
+    def _still_leads(self, broker: int, partition: Replicas) -> None:
+        """Let members find the leader that had only been silent."""
+        self.world.part[partition.number, LEADER] = broker
+        for code in range(len(self.knowers)):
+            if self.world.knows[code, partition.number] == 0:
+                kernel.learned(self.at_now(), code, partition.number)
+
+    def _deposes(self, broker: int, partition: Replicas) -> None:
+        """Take a partition from a fenced broker, which goes on in its old log; what no follower has is not in the new one."""
+        world = self.at_now()
+        world.part[partition.number, LEADER] = NONE
+        if partition.in_sync != [broker]:
+            kernel.cut_back(world, partition.number)
+
+    def _thaw(self, number: int, broker: int, elected_ns: int) -> Process:
+        """Let a fenced broker go on, act as a leader for a moment, be told, and catch up."""
+        clock, draws = self.clock, self.draws
+        planned = self.plan.faults[number % len(self.plan.faults)]
+        stale_until_ns = draws.stale_until_ns(number)
+        yield clock.control(planned.end_ns, Control.end, number)
+        self.world.broker[broker, STALE_UNTIL] = max(stale_until_ns, elected_ns)
+        self._goes_on(broker, planned.end_ns - planned.begin_ns)
+        for code, entity in enumerate(self.knowers):
+            if not self._is_member(code):
+                clock.process(self._told(code, broker, max(draws.told_ns(entity, number), elected_ns)))
+        yield clock.control(max(stale_until_ns, elected_ns), Control.in_sync, number)
+        kernel.refuse_stale(self.at_now(), broker)
+        yield clock.control(max(planned.end_ns + draws.catch_up_ns(number), elected_ns), Control.in_sync, number)
+        self.unavailable.discard(broker)
+        self.down.discard(broker)
+        for partition in self.partitions:
+            self._comes_back(broker, partition, number)
+
+    def _told(self, code: int, broker: int, at_ns: int) -> Process:
+        yield self.clock.control(at_ns, Control.election, code)
+        kernel.told(self.at_now(), code, broker)
+
+    # ---- what all of them have in common -------------------------------------------------------------------------
 
     def _resolve(self, target: BrokerTarget) -> int | None:
         if target.role == "number":
@@ -240,9 +362,7 @@ class System:
             if broker in partition.in_sync and len(partition.in_sync) > 1:
                 partition.in_sync.remove(broker)
                 if partition.is_users:
-                    self.incident(
-                        "isr", partition.name, ",".join(map(str, partition.in_sync)), self.plan.faults[index].label
-                    )
+                    self.incident("isr", partition.name, ",".join(map(str, partition.in_sync)), self._label(index))
         for partition in led:
             alive = [b for b in partition.replicas if b in partition.in_sync and b not in self.down]
             if alive:
@@ -257,14 +377,26 @@ class System:
         self.led_since_ns[partition.number] = self.clock.now
         self.news.give()
         if partition.is_users:
-            self.incident("election", partition.name, f"leader {broker}", self.plan.faults[index].label)
+            self.incident("election", partition.name, f"leader {broker}", self._label(index))
+        hung = isinstance(self.plan.faults[index % len(self.plan.faults)].fault, BrokerPause)
         for code, entity in enumerate(self.knowers):
             discovery_ns = self.draws.discovered_ns(entity, index, partition.name) - self.draws.elected_ns(index)
-            self.clock.process(self._discover(code, partition.number, int(part[EPOCH]), elected_ns + discovery_ns))
+            at_ns = elected_ns + discovery_ns
+            if hung and self._is_member(code):
+                at_ns = max(elected_ns, min(self.draws.told_ns(entity, index), self.draws.silence_ns(entity, index)))
+            self.clock.process(self._discover(code, partition.number, int(part[EPOCH]), at_ns))
+
+    def _is_member(self, code: int) -> bool:
+        """Whether a code that knows leaders is a member as a reader; otherwise it is something that sends."""
+        return 0 <= code - int(self.world.scalars[PRODUCERS]) < len(self.world.member)
+
+    def _label(self, number: int) -> str:
+        return self.plan.faults[number % len(self.plan.faults)].label
 
     def _discover(self, code: int, number: int, epoch: int, at_ns: int) -> Process:
         yield self.clock.control(at_ns, Control.election, code)
-        if self.world.part[number, LEADER] != NONE and self.world.part[number, EPOCH] == epoch:
+        part = self.world.part[number]
+        if part[LEADER] != NONE and part[EPOCH] == epoch and self.world.knows[code, number] == 0:
             kernel.learned(self.at_now(), code, number)
             self.news.give()
 
@@ -276,8 +408,8 @@ class System:
         kernel.set_halted(self.at_now(), partition.number, int(halted))
 
     def _restart(self, index: int, broker: int, elected_ns: int) -> Process:
-        clock, draws, label = self.clock, self.draws, self.plan.faults[index].label
-        yield clock.control(self.plan.faults[index].end_ns, Control.end, index)
+        clock, draws, label = self.clock, self.draws, self._label(index)
+        yield clock.control(self.plan.faults[index % len(self.plan.faults)].end_ns, Control.end, index)
         self.incident("restart", f"broker {broker}", cause=label)
         yield clock.control(draws.registered_ns(index), Control.in_sync, index)
         self.incident("registered", f"broker {broker}", cause=label)
@@ -294,7 +426,5 @@ class System:
             before = partition.in_sync
             partition.in_sync = [b for b in partition.replicas if b in before or b not in self.unavailable]
             if partition.is_users and partition.in_sync != before:
-                self.incident(
-                    "isr", partition.name, ",".join(map(str, partition.in_sync)), self.plan.faults[index].label
-                )
+                self.incident("isr", partition.name, ",".join(map(str, partition.in_sync)), self._label(index))
         self._replicas_changed(partition)

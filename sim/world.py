@@ -46,7 +46,8 @@ EVICTION = 6
     ON_EXPIRY,  # a: process
     ON_TIMEOUT,  # a: process, b: broker
     ON_REFRESHED,  # a: process
-) = range(32, 35)
+    ON_REFUSED,  # a: request
+) = range(32, 36)
 
 # Why `advance` returned.
 REACHED, DUTY, SETTLED, STOPPED, SHORT, LATE = range(6)
@@ -59,7 +60,7 @@ REACHED, DUTY, SETTLED, STOPPED, SHORT, LATE = range(6)
 (LINGER, BATCH_BYTES, BATCH_EVENTS, IN_FLIGHT, ACKS, IDEMPOTENT, FIRST_PART, PARTS, FIRST_EVENT, LAST_EVENT, NEXT_EVENT,
  CHOSEN, CHOICES, UNTIL, DELIVERY_NS, REQUEST_NS, ACKS_NS, BACKOFF_NS, MOST_BACKOFF_NS, EXPIRES, RETRIES,
  JAVA, STICKY_BYTES, REQUEST_BYTES, BUFFER_EVENTS, BUFFER_BYTES, HELD_EVENTS, HELD_BYTES, MAX_BLOCK_NS, BLOCKED_UNTIL, EXPIRY_SET,
- LAST_NS, P_MEMBER, P_EMIT, LIVES, N_PROC) = range(36)  # fmt: skip
+ LAST_NS, P_MEMBER, P_EMIT, LIVES, WOKEN, N_PROC) = range(37)  # fmt: skip
 ACKS_0, ACKS_1, ACKS_ALL = range(3)
 
 # per sending of an event
@@ -79,10 +80,15 @@ EXPIRED, REFUSED, ABANDONED = 1, 2, 3
 # per request
 (R_SENDER, R_BROKER, R_PART, R_HEAD, R_COUNT, R_BYTES, R_APPENDED, R_REPLICATED, R_VISIBLE, R_CUT, R_NEXT, R_AFTER, R_BEFORE,
  R_LEFT, R_DUE, R_VERSION, R_TIMED, R_N, R_END, R_DEAD, R_MADE, R_BEGUN, R_SEEN_NS, R_MATE, R_LEAD, R_WAITS, R_GONE,
- R_LIFE, N_REQ) = range(29)  # fmt: skip
+ R_LIFE, R_STALE, R_DONE, N_REQ) = range(31)  # fmt: skip
 
 # per partition (those of the offsets topic come last)
-(LEADER, HALTED, EPOCH, VISIBLE_END, LAST_REQ, PENDING, LOG_LEN, N_PART) = range(8)
+(LEADER, HALTED, EPOCH, VISIBLE_END, LAST_REQ, PENDING, LOG_LEN, HUNG_AT, STALE_END, N_PART) = range(10)
+
+# per broker: whether it hangs, and until when it takes itself for the leader of what it led
+(SILENT, STALE_UNTIL, N_BROKER) = range(3)
+HANGS_NS = 2**61
+"""Added to instants that a broker which hangs does not reach."""
 
 # per group
 (MODE, INTERVAL, COLLECT_EVENTS, COLLECT_TIMEOUT, MAX_POLL, ATTEMPTS, THEN, COORDINATOR, POLL_INTERVAL, EMITS,
@@ -151,6 +157,7 @@ class World(NamedTuple):
     conn: Ints
     request: Ints
     part: Ints
+    broker: Ints
     log: Ints
     knows: Ints
     """By process or member and partition: whom it takes for the leader; 0 is nobody."""

@@ -16,6 +16,10 @@ Process = Generator[simpy.Event, Any, None]
 OFFSETS, OFFSETS_PARTITIONS = "__consumer_offsets", 5
 
 
+HANGS_NS = 2**61
+"""Added to instants that a broker which hangs does not reach."""
+
+
 @dataclass(eq=False)
 class Record:
     """An event in a partition's log."""
@@ -47,6 +51,17 @@ class Request:
     due_ns: int = 0
     abandoned: bool = False
     """Its sender died before it heard the answer."""
+    hung_at: int | None = None
+    stale: bool = False
+    """Taken by a broker that is not the leader any more."""
+    seen_by: int | None = None
+    """Who led the partition when it became visible."""
+
+    def goes_on(self, length_ns: int) -> None:
+        """Let what a hanging broker had not done be done so much later."""
+        if not self.stale:
+            self.appended_ns += length_ns - HANGS_NS if self.appended_ns >= HANGS_NS else 0
+            self.replicated_ns += length_ns - HANGS_NS if self.replicated_ns >= HANGS_NS else 0
 
 
 class Partition:
@@ -67,6 +82,7 @@ class Partition:
         self.log: list[Record] = []
         self.requests: list[Request] = []
         self.visible_end = 0
+        self.stale_end = 0
         self.changed = Signal(model.clock)
 
     def __str__(self) -> str:
@@ -113,6 +129,7 @@ class Partition:
         for offset in range(self.visible_end, end):
             self.model.became_visible(self, offset)
         self.visible_end = max(self.visible_end, end)
+        request.seen_by = self.leader
         request.visible.succeed()
         self.model.news.give()
 
@@ -129,10 +146,20 @@ class Partition:
                 self.model.open.discard(("record", self, offset))
         if not self.model.rules.loss_with_acks_1:
             return
+        self.stale_end = len(self.log)
         self.log = [record for record in self.log if record.request not in lost]
         self.requests = kept
         for request in lost:
             request.cut = True
+
+    def hangs(self, broker: int) -> None:
+        """Let what is not appended or replicated wait for the leader to go on."""
+        now = self.model.clock.now
+        for request in self.requests:
+            if request.replicated_ns > now:
+                request.hung_at = broker
+            request.appended_ns += HANGS_NS if request.appended_ns > now else 0
+            request.replicated_ns += HANGS_NS if request.replicated_ns > now else 0
 
     def replicas_changed(self) -> None:
         """See anew whether the high watermark may move."""

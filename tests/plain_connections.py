@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import simpy
 
-from plain_brokers import Partition, Request
+from plain_brokers import HANGS_NS, Partition, Request
 from plain_clock import Phase, Signal
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Connection:
             self.unanswered -= 1
             self.broken.give()
             for batch in sending.batches:
-                if batch.visible.triggered:
+                if self._is_done(batch):
                     self.client.answered(batch)
                 else:
                     self.client.failed(batch)
@@ -75,13 +75,20 @@ class Connection:
             while not self.queue:
                 yield self.changed.wait()
             yield clock.at(clock.now, Phase.service, self.client.code, self.broker)
+            if self.broker in self.model.silent:
+                yield self.model.news.wait()
+                continue
             if not self.queue:
                 continue
             sending = self.current = self.queue.popleft()
             n, self.served = self.served, self.served + 1
             duration_ns = self._duration_ns(n, sending)
+            leader_ns = min(self.leader[n], duration_ns)
             for batch in sending.batches:
-                batch.partition.begin(batch, min(self.leader[n], duration_ns), duration_ns)
+                if batch.partition.leader == self.broker or not self.model.rules.stale_leader:
+                    batch.partition.begin(batch, leader_ns, duration_ns)
+                else:
+                    self._append_in_vain(sending, batch, leader_ns)
             if not self.model.rules.connection_queue:
                 clock.process(self._alone(n, sending))
                 self.current = None
@@ -97,13 +104,70 @@ class Connection:
 
     def _all_visible(self, sending: Sending) -> Process:
         self.model.clock.process(self._time_out_at_broker(sending))
-        while self.current is sending and not all(batch.visible.triggered for batch in sending.batches):
-            yield simpy.AllOf(self.model.clock, [batch.visible for batch in sending.batches]) | self.broken.wait()
+        while self.current is sending and not all(map(self._is_done, sending.batches)):
+            pending = [batch.visible for batch in sending.batches if not batch.visible.triggered]
+            yield simpy.AnyOf(self.model.clock, [self.broken.wait(), *pending])
+
+    def _is_done(self, batch: Request) -> bool:
+        return batch.visible.triggered and batch.seen_by == self.broker
 
     def _all_appended(self, sending: Sending) -> Process:
-        timer = self.model.clock.at(max(batch.appended_ns for batch in sending.batches), Phase.end)
-        while self.current is sending and not timer.processed:
-            yield timer | self.broken.wait()
+        clock = self.model.clock
+        while self.current is sending:
+            due_ns = max(batch.appended_ns for batch in sending.batches)
+            timers = [clock.at(due_ns, Phase.end)] if due_ns < HANGS_NS else []
+            yield simpy.AnyOf(clock, [self.broken.wait(), *timers])
+            is_due = bool(timers) and timers[0].processed
+            if is_due and all(batch.appended_ns <= due_ns for batch in sending.batches):
+                return
+
+    # ---- a broker that is not the leader any more, or hangs ------------------------------------------------------
+
+    def _append_in_vain(self, sending: Sending, batch: Request, leader_ns: int) -> None:
+        """Take a batch into the log of a broker that only takes itself for the leader: it is acknowledged with acks=1, and lost."""
+        clock = self.model.clock
+        batch.stale = True
+        if clock.now >= self.model.stale_until_ns.get(self.broker, 0) or batch.partition.leader is None:
+            batch.appended_ns = HANGS_NS
+            clock.process(self._refuse_after(sending, batch, leader_ns))
+            return
+        batch.appended_ns = clock.now + leader_ns
+        self.model.fired["appended in vain"] += 1
+        if self.client.settings.acks != "all":
+            for _, token, _ in batch.events:
+                batch.offsets[token] = batch.partition.stale_end
+                batch.partition.stale_end += 1
+
+    def _refuse_after(self, sending: Sending, batch: Request, leader_ns: int) -> Process:
+        yield self.model.clock.at(self.model.clock.now + leader_ns, Phase.end)
+        if self.current is sending:
+            self._refuse([batch])
+
+    def refuse_stale(self) -> None:
+        """Refuse what is in service and not led by this broker any more."""
+        if self.current:
+            stale = [b for b in self.current.batches if b.partition.leader != self.broker and not self._is_done(b)]
+            self._refuse([batch for batch in self.current.batches if batch in stale or batch.stale])
+
+    def _refuse(self, batches: list[Request]) -> None:
+        sending = self.current
+        assert sending is not None
+        for batch in [batch for batch in batches if batch in sending.batches]:
+            self.model.fired["refused by a former leader"] += 1
+            sending.batches.remove(batch)
+            if self.client.settings.acks != "0":
+                self.client.failed(batch)
+        if not sending.batches:
+            self.current = None
+            self.unanswered -= self.client.settings.acks != "0"
+        self.client.news.give()
+        self.broken.give()
+
+    def goes_on(self, length_ns: int) -> None:
+        """Go on after a broker hung; what it had in service, but not in a log that still counts, too."""
+        for batch in self.current.batches if self.current else []:
+            batch.goes_on(length_ns)
+        self.broken.give()
 
     def _duration_ns(self, n: int, sending: Sending) -> int:
         sizes = [self.model.size_of(event) for batch in sending.batches for event, _, _ in batch.events]
@@ -134,7 +198,7 @@ class Connection:
         out: list[Request] = []
         for sending in [self.current, *self.queue]:
             for batch in list(sending.batches) if sending else []:
-                if batch.partition is partition and not (sending is self.current and batch.visible.triggered):
+                if batch.partition is partition and not (sending is self.current and self._is_done(batch)):
                     assert sending is not None
                     out.append(batch)
                     sending.batches.remove(batch)

@@ -24,7 +24,7 @@ from rundata.rows import LOG_RECORD, NEVER, Kind, Outcome, new_operations
 from rundata.tables import Incident, Names, RunData
 from scenarios.clients import broker_setting, topic_setting
 from scenarios.derived import Derived
-from scenarios.faults import BrokerCrash, BrokerStop, MemberCrash, MemberLeave
+from scenarios.faults import BrokerCrash, BrokerPause, BrokerStop, MemberCrash, MemberLeave
 from scenarios.partitioners import coordinator_partition
 from scenarios.plan import Plan, replica_assignment
 from scenarios.profiles import Profile
@@ -61,6 +61,8 @@ class Rules:
     loss_with_acks_1: bool = True
     min_in_sync: bool = True
     preferred_leader: bool = True
+    stale_leader: bool = True
+    fence_of_silent: bool = True
     overshoot_apart: bool = True
     slow_work: bool = True
     failing_work: bool = True
@@ -99,6 +101,10 @@ class Model:
         self.unavailable: set[int] = set()
         """Brokers from the begin of a fault until they are in sync again."""
         self.down: set[int] = set()
+        self.silent: set[int] = set()
+        """Brokers that hang."""
+        self.stale_until_ns: dict[int, int] = {}
+        """By broker: until when it takes itself for the leader of what it led."""
         self.called: dict[int, int] = {}
         """When the application called its client with an event, which may then have blocked."""
         self.derived = Derived(plan)
@@ -192,7 +198,7 @@ class Model:
                 if (
                     partition.leader in (None, preferred)
                     or preferred not in partition.in_sync
-                    or preferred in self.unavailable
+                    or {preferred, partition.leader} & self.unavailable
                 ):
                     continue
                 self.fired["preferred leader"] += 1
@@ -221,31 +227,116 @@ class Model:
 
     def _start_fault(self, index: int, fault: object) -> None:
         match fault:
-            case BrokerCrash() | BrokerStop():
-                self.clock.process(self._broker_fault(index, fault))
+            case BrokerCrash() | BrokerStop() | BrokerPause():
+                targets = [fault.target]
+                if fault.target.role == "rack":
+                    racks = self.plan.scenario.brokers.racks or ()
+                    targets = [
+                        BrokerTarget("number", n) for n, rack in enumerate(racks, 1) if rack == fault.target.rack
+                    ]
+                    self.fired["rack"] += 1
+                for k, target in enumerate(targets):
+                    self.clock.process(self._broker_fault(index + k * len(self.plan.faults), index, fault, target))
             case MemberCrash() | MemberLeave():
                 self.clock.process(self.groups[fault.member.group].member_fault(index, fault))
 
-    def _broker_fault(self, index: int, fault: BrokerCrash | BrokerStop) -> Process:
+    def _broker_fault(
+        self, number: int, index: int, fault: BrokerCrash | BrokerStop | BrokerPause, target: BrokerTarget
+    ) -> Process:
         clock, draws, planned = self.clock, self.draws, self.plan.faults[index]
-        yield clock.control(planned.begin_ns, Control.begin, index)
-        broker = self._resolve(fault.target)
+        yield clock.control(planned.begin_ns, Control.begin, number)
+        broker = self._resolve(target)
         if broker is None or broker in self.unavailable:
             self.fired["broker fault without effect"] += 1
             return
         self.unavailable.add(broker)
-        elected_ns = draws.elected_ns(index)
-        clock.process(self._restart(index, broker, elected_ns))
+        elected_ns = draws.elected_ns(number)
+        if isinstance(fault, BrokerPause):
+            yield from self._pause(number, index, broker)
+            return
+        clock.process(self._restart(number, broker, elected_ns))
         if isinstance(fault, BrokerCrash):
             self.fired["broker crash"] += 1
             led = self._lose(broker)
-            clock.process(self._note_fence(draws.fence_ns(index), broker))
-            yield clock.control(elected_ns, Control.election, index)
+            clock.process(self._note_fence(draws.fence_ns(number), broker))
+            yield clock.control(elected_ns, Control.election, number)
         else:
-            yield clock.control(elected_ns, Control.election, index)
+            yield clock.control(elected_ns, Control.election, number)
             self.fired["broker stop"] += 1
             led = self._lose(broker)
-        self._elect(broker, led, index)
+        self._elect(broker, led, number)
+
+    def _pause(self, number: int, index: int, broker: int) -> Process:
+        """Let a broker hang: nobody is told, and when its session is over before it goes on, it is fenced."""
+        clock, draws, planned = self.clock, self.draws, self.plan.faults[index]
+        led = self._falls_silent(broker)
+        fence_ns, elected_ns = draws.fence_ns(number), draws.elected_ns(number)
+        if planned.end_ns <= fence_ns or not self.rules.fence_of_silent:
+            self.fired["broker pause"] += 1
+            yield clock.control(planned.end_ns, Control.end, number)
+            self._goes_on(broker, planned.end_ns - planned.begin_ns)
+            for partition in led:
+                partition.leader = broker
+                for code in self.knowers:
+                    self._learns(code, partition)
+            self._is_back(broker, number)
+            return
+        self.fired["broker pause, fenced"] += 1
+        clock.process(self._note_fence(fence_ns, broker))
+        clock.process(self._thaw(number, index, broker, elected_ns))
+        yield clock.control(elected_ns, Control.election, number)
+        for partition in led:
+            partition.leader = None
+            if partition.in_sync != [broker]:
+                partition.cut_back(clock.now)
+        self._elect(broker, led, number)
+
+    def _falls_silent(self, broker: int) -> list[Partition]:
+        """Let a broker answer nothing; return what it led. Members wait; producers do not know."""
+        self.down.add(broker)
+        self.silent.add(broker)
+        led = [partition for partition in self.all_partitions if partition.leader == broker]
+        for partition in led:
+            partition.hangs(broker)
+            for code in self.knowers:
+                if self._is_member(code):
+                    self.known[code, partition] = None
+            if partition.topic == OFFSETS:
+                partition.leader = None
+        for partition in self.all_partitions:
+            if broker in partition.in_sync:
+                partition.replicas_changed()
+        self.news.give()
+        return led
+
+    def _goes_on(self, broker: int, length_ns: int) -> None:
+        self.silent.discard(broker)
+        for partition in self.all_partitions:
+            for request in partition.requests:
+                if request.hung_at == broker:
+                    request.goes_on(length_ns)
+        for client in self.clients:
+            client.connections[broker].goes_on(length_ns)
+        self.news.give()
+
+    def _thaw(self, number: int, index: int, broker: int, elected_ns: int) -> Process:
+        """Let a fenced broker go on, act as a leader for a moment, be told, and catch up."""
+        clock, draws, planned = self.clock, self.draws, self.plan.faults[index]
+        stale_until_ns = max(draws.stale_until_ns(number), elected_ns)
+        yield clock.control(planned.end_ns, Control.end, number)
+        self.stale_until_ns[broker] = stale_until_ns
+        self._goes_on(broker, planned.end_ns - planned.begin_ns)
+        for client in self.clients:
+            clock.process(self._told(client, broker, max(draws.told_ns(self.entity(client.code), number), elected_ns)))
+        yield clock.control(stale_until_ns, Control.in_sync, number)
+        for client in self.clients:
+            client.connections[broker].refuse_stale()
+        yield clock.control(max(planned.end_ns + draws.catch_up_ns(number), elected_ns), Control.in_sync, number)
+        self._is_back(broker, number)
+
+    def _told(self, client: Client, broker: int, at_ns: int) -> Process:
+        yield self.clock.control(at_ns, Control.election, client.code)
+        client.told(broker)
 
     def _resolve(self, target: BrokerTarget) -> int | None:
         if target.role == "number":
@@ -297,15 +388,25 @@ class Model:
         self.news.give()
         if partition.topic != OFFSETS:
             self.incident("election", str(partition), f"leader {broker}")
+        hung = isinstance(self.plan.faults[index % len(self.plan.faults)].fault, BrokerPause)
         for code in self.knowers:
-            discovery_ns = self.draws.discovered_ns(self.entity(code), index, str(partition)) - self.draws.elected_ns(
-                index
-            )
-            self.clock.process(self._discover(code, partition, partition.epoch, elected_ns + discovery_ns))
+            entity = self.entity(code)
+            discovery_ns = self.draws.discovered_ns(entity, index, str(partition)) - self.draws.elected_ns(index)
+            at_ns = elected_ns + discovery_ns
+            if hung and self._is_member(code):
+                at_ns = max(elected_ns, min(self.draws.told_ns(entity, index), self.draws.silence_ns(entity, index)))
+            self.clock.process(self._discover(code, partition, partition.epoch, at_ns))
+
+    def _is_member(self, code: int) -> bool:
+        return code not in {client.code for client in self.clients}
 
     def _discover(self, code: int, partition: Partition, epoch: int, at_ns: int) -> Process:
         yield self.clock.control(at_ns, Control.election, code)
-        if partition.leader is None or partition.epoch != epoch:
+        if partition.leader is not None and partition.epoch == epoch:
+            self._learns(code, partition)
+
+    def _learns(self, code: int, partition: Partition) -> None:
+        if self.known[code, partition] is not None:
             return
         self.known[code, partition] = partition.leader
         for client in self.clients:
@@ -323,17 +424,20 @@ class Model:
 
     def _restart(self, index: int, broker: int, elected_ns: int) -> Process:
         clock, draws = self.clock, self.draws
-        yield clock.control(self.plan.faults[index].end_ns, Control.end, index)
+        yield clock.control(self.plan.faults[index % len(self.plan.faults)].end_ns, Control.end, index)
         self.incident("restart", f"broker {broker}")
         yield clock.control(draws.registered_ns(index), Control.in_sync, index)
         self.incident("registered", f"broker {broker}")
         yield clock.control(max(draws.back_in_sync_ns(index), elected_ns), Control.in_sync, index)
         self.fired["broker back in sync"] += 1
+        self._is_back(broker, index)
+
+    def _is_back(self, broker: int, index: int) -> None:
         self.unavailable.discard(broker)
         self.down.discard(broker)
         for partition in self.all_partitions:
             if partition.leader is None and partition.in_sync == [broker]:
-                self._leads(broker, partition, clock.now, index)
+                self._leads(broker, partition, self.clock.now, index)
             if partition.leader is not None:
                 caught_up = [b for b in partition.replicas if b not in self.unavailable]
                 partition.in_sync = [b for b in partition.replicas if b in partition.in_sync or b in caught_up]

@@ -52,8 +52,8 @@ class Client:
         self.held_events, self.held_bytes = 0, 0
         for partition in [] if self.is_java else self.partitions:
             model.clock.process(self._batcher(partition))
-        for broker in model.brokers if self.is_java else []:
-            model.clock.process(self._sender(broker))
+        if self.is_java:
+            model.clock.process(self._sender())
         model.clock.process(self._hand_over())
 
     # ---- events come in ----------------------------------------------------------------------------------------------
@@ -145,21 +145,29 @@ class Client:
             while self._is_ready(partition) and not self._is_full(partition):
                 self._send([self._batch(partition)])
 
-    def _sender(self, broker: int) -> Process:
+    def _sender(self) -> Process:
         """Java: when one partition of a broker is ready, the oldest batch of each goes along."""
         clock = self.model.clock
-        first = 0
+        first = dict.fromkeys(self.model.brokers, 0)
         while True:
             timers = [timer for partition in self.partitions for timer in self._timers(partition)]
             yield simpy.AnyOf(clock, [self.news.wait(), *timers])
-            yield clock.at(clock.now, Phase.batch, self.code, self.partitions[0].number)
-            while ready := [p for p in self._led_by(broker) if self._is_ready(p) and not self._is_full(p)]:
-                several = self._led_by(broker) if self.model.rules.one_batch_of_each else ready[:1]
-                first = self._drain(several, first)
+            yield clock.at(clock.now, Phase.batch, self.code)
+            while ready := self._that_may_go(self.partitions):
+                broker = self.model.known[self.code, ready[0]]
+                assert broker is not None
+                while ready := self._that_may_go(self._led_by(broker)):
+                    several = self._led_by(broker) if self.model.rules.one_batch_of_each else ready[:1]
+                    first[broker] = self._drain(several, first[broker])
+                yield clock.at(clock.now, Phase.batch, self.code)
+
+    def _that_may_go(self, partitions: list[Partition]) -> list[Partition]:
+        return [partition for partition in partitions if self._is_ready(partition) and not self._is_full(partition)]
 
     def _drain(self, partitions: list[Partition], first: int) -> int:
         """Send the oldest batch of each partition, up to max.request.size; return where to begin the next time."""
-        batches, size = [], 0
+        batches: list[Request] = []
+        size = 0
         for partition in sorted(partitions, key=lambda p: (p.number - first) % len(self.partitions)):
             if self._keeps_back(partition) or not self.queues[partition]:
                 continue
@@ -290,6 +298,12 @@ class Client:
         self.model.clock.process(self._refresh(self._backoff_ns(connection.failures)))
         connection.failures += 1
 
+    def told(self, broker: int) -> None:
+        """Find out who leads what a broker is believed to lead."""
+        for partition in self._led_by(broker):
+            self.model.known[self.code, partition] = partition.leader
+        self.news.give()
+
     def _refresh(self, wait_ns: int) -> Process:
         clock = self.model.clock
         yield clock.at(clock.now + wait_ns, Phase.timeout, self.code)
@@ -302,8 +316,9 @@ class Client:
         """Hear from the broker that a request failed: it is sent again after a while."""
         partition = request.partition
         self._take_back(request)
-        self.retry_ns[partition] = self.model.clock.now + self._backoff_ns(self.failures[partition])
-        self.failures[partition] += 1
+        if self.retry_ns[partition] <= self.model.clock.now:
+            self.retry_ns[partition] = self.model.clock.now + self._backoff_ns(self.failures[partition])
+            self.failures[partition] += 1
         self.news.give()
 
     def _backoff_ns(self, failures: int) -> int:

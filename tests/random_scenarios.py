@@ -57,7 +57,12 @@ def _scenario(choose: random.Random, number: int) -> dict[str, Any]:
         "seed": number,
         "duration": f"{length_ms}ms",
         "drain": choose.choice(["300ms", "3s", "6s"]),
-        "brokers": {"kind": "kafka", "nodes": nodes, "settings": _broker_settings(choose)},
+        "brokers": {
+            "kind": "kafka",
+            "nodes": nodes,
+            "settings": _broker_settings(choose),
+            **({"racks": ["x", "y", "x", "y"][:nodes]} if nodes > 1 and choose.random() < 0.2 else {}),
+        },
         "topics": topics,
         "producers": producers,
         "groups": groups,
@@ -239,13 +244,17 @@ def _failures(choose: random.Random, by_topic: bool) -> dict[str, Any] | None:
 
 def _fault(choose: random.Random, scenario: dict[str, Any], length_ms: int) -> dict[str, Any]:
     kind = choose.choice(
-        ["broker_crash"] * 4 + ["broker_stop"] * 2 + ["member_crash"] * 4 + ["member_leave"] * 2
+        ["broker_crash"] * 4 + ["broker_stop"] * 2 + ["broker_pause"] * 4 + ["member_crash"] * 4 + ["member_leave"] * 2
         + ["slow_work", "failing_work", "poison", "surge"]
     )  # fmt: skip
     fault: dict[str, Any] = {"fault": kind, "at": _ms(choose, 0, length_ms, 50), "for": _ms(choose, 10, 800)}
     group = choose.choice(list(scenario["groups"]))
     match kind:
-        case "broker_crash" | "broker_stop":
+        case "broker_crash" | "broker_stop" | "broker_pause" if (
+            "racks" in scenario["brokers"] and choose.random() < 0.5
+        ):
+            fault["rack"] = choose.choice(["x", "y"])
+        case "broker_crash" | "broker_stop" | "broker_pause":
             topic = choose.choice([*scenario["topics"], "a", "a"])
             fault["broker"] = choose.choice(
                 [

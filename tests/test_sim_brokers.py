@@ -1,9 +1,10 @@
 """What brokers and their controller do, in both models: cases worked out by hand."""
 
 from both_models import Run, in_both_models
-from by_hand import ms
-from rundata.rows import Kind
+from by_hand import constant, ms
+from rundata.rows import Kind, Outcome
 from rundata.tables import RunData
+from scenarios.profiles import Profile
 from scenarios.quantities import MILLISECOND
 
 SLOWLY = {"topic": "a", "arrivals": {"rate": "1/s", "spacing": "even"}, "share": "arrivals"}
@@ -34,3 +35,63 @@ def test_leadership_stays_where_it_is_if_the_brokers_are_told_so(run: Run) -> No
     data = run(duration="20s", brokers__settings=settings, producers__p=SLOWLY, faults=[crash])
 
     assert incidents(data, "election") == [(9220, "a/0", "leader 2")]
+
+
+# ---- a broker that hangs -------------------------------------------------------------------------------------------
+
+
+def pause(at: str, lasts: str) -> dict[str, str]:
+    """Return a pause of the leader."""
+    return {"fault": "broker_pause", "broker": "leader of a/0", "at": at, "for": lasts}
+
+
+@in_both_models
+def test_a_leader_that_hangs_for_less_than_its_session_only_makes_everybody_wait(run: Run) -> None:
+    """From 220 ms to 5220 ms nothing is answered; then everything is, by the same leader."""
+    data = run(faults=[pause("220ms", "5s")], drain="20s")
+
+    assert [55, 155, *[5220.0] * 8] == ms(data, Kind.send)
+    assert [55, 155, *[5220.0] * 8] == ms(data, Kind.delivery)
+    assert incidents(data, "election") == incidents(data, "fence") == []
+
+
+@in_both_models
+def test_a_leader_that_hangs_for_longer_is_fenced_and_its_clients_wait_until_it_refuses_them(run: Run) -> None:
+    """Fenced at 9220 ms; producer and member hear of that at the thaw at 20220 ms (with acks=all), and nothing is lost."""
+    data = run(faults=[pause("220ms", "20s")], drain="40s")
+
+    assert incidents(data, "election") == [(9220, "a/0", "leader 2")]
+    assert set(ms(data, Kind.send)[2:]) == {20_320.0}  # refused at the thaw, and sent again 100 ms later
+    assert sorted(data.log["event_id"].tolist()) == list(range(10))
+
+
+@in_both_models
+def test_with_acks_1_a_leader_that_hung_acknowledges_and_loses_what_it_was_sent(run: Run) -> None:
+    """It acts on for 255 ms after the thaw (drawn, between 100 and 400): all of the backlog is acknowledged and in no log."""
+    profile = Profile(profile="p", produce=constant(2), produce_leader=constant(1), phases="random")
+    data = run(profile, faults=[pause("220ms", "20s")], drain="60s", producers__p__settings={"acks": "1"})
+
+    assert len(ms(data, Kind.send, outcome=Outcome.ok)) == 10
+    assert data.log["event_id"].tolist() == [0, 1]
+
+
+@in_both_models
+def test_a_client_gives_up_on_a_silent_broker_after_its_own_timeout(run: Run) -> None:
+    """librdkafka's requests time out after 60 s, Java's after 30; the first was made at 255 ms."""
+    java = {"topic": "a", "arrivals": {"rate": "10/s", "spacing": "even"}, "share": "arrivals", "client": "java"}
+    rdkafka = run(faults=[pause("220ms", "80s")], drain="100s")
+    other = run(faults=[pause("220ms", "80s")], drain="100s", producers__p=java)
+
+    assert ms(rdkafka, Kind.send)[2] == 60_255 + 100
+    assert ms(other, Kind.send)[2] == 30_255 + 100
+
+
+@in_both_models
+def test_a_rack_fails_as_a_whole(run: Run) -> None:
+    """Brokers 1 and 3 are in rack x: partition 0, which they lead and follow with broker 2, has one replica left, and too few in sync."""
+    brokers = {"kind": "kafka", "nodes": 3, "racks": ["x", "y", "x"]}
+    crash = {"fault": "broker_crash", "rack": "x", "at": "220ms", "for": "20s"}
+    data = run(brokers=brokers, faults=[crash], drain="40s")
+
+    assert [55, 155, *[20_220.0] * 8] == ms(data, Kind.send)
+    assert [where for _, where, _ in incidents(data, "fence")] == ["broker 1", "broker 3"]

@@ -28,7 +28,8 @@ def simulate_in_tight_arrays(plan: Plan, profile: Profile) -> RunData:
 
 def _tight_world(builder: Builder) -> at.World:
     world = _full_world(builder)
-    members, parts, brokers = world.member.shape[0], world.mp.shape[1], world.conn.shape[1]
+    members = world.member.shape[0] + world.proc.shape[0]
+    parts, brokers = world.mp.shape[1], world.conn.shape[1]
     # Control pushes to the heap between two looks at the room that is left, so it keeps the margin that the kernel keeps.
     margin = 64 + 4 * (members + 1) * (parts + 1) + members * brokers
     return world._replace(

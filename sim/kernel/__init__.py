@@ -5,7 +5,7 @@ Each module holds one subject; here is what control calls.
 """
 
 from sim.kernel.commits import commit_what_is_done, has_commit_under_way, note_commit, wait_for_commit
-from sim.kernel.connections import break_connections, take_out
+from sim.kernel.connections import break_connections, end_silence, refuse_stale, set_silent, take_out, told
 from sim.kernel.emits import abandon, wait_for_emitted
 from sim.kernel.fetches import enter_poll_loop, poll_at, wake_fetch, wake_fetches
 from sim.kernel.logs import cut_back, set_halted
@@ -18,14 +18,18 @@ __all__ = [
     "break_connections",
     "commit_what_is_done",
     "cut_back",
+    "end_silence",
     "enter_poll_loop",
     "forget_leader",
     "has_commit_under_way",
     "learned",
     "note_commit",
     "poll_at",
+    "refuse_stale",
     "set_halted",
+    "set_silent",
     "take_out",
+    "told",
     "wait_for_commit",
     "wait_for_emitted",
     "wake_fetch",

@@ -20,34 +20,48 @@ from sim.world import (
     C_TIMEOUT,
     C_UNANSWERED,
     END,
+    HANGS_NS,
+    HUNG_AT,
     IDEMPOTENT,
+    LAST_REQ,
+    LEADER,
     NEVER,
+    NEXT,
     NONE,
     NOW,
+    OFFSET,
     ON_ANSWER,
     ON_APPENDED,
     ON_BATCH,
     ON_REFRESHED,
+    ON_REFUSED,
     ON_SERVICE,
     Q_FAILURES,
     Q_RETRY_NS,
     R_APPENDED,
+    R_BEFORE,
     R_BEGUN,
     R_BROKER,
     R_BYTES,
     R_COUNT,
+    R_DONE,
     R_GONE,
+    R_HEAD,
     R_LEAD,
     R_MADE,
     R_MATE,
     R_N,
     R_NEXT,
     R_PART,
+    R_REPLICATED,
     R_SENDER,
-    R_VISIBLE,
+    R_STALE,
     R_WAITS,
     REQUEST_NS,
     SERVICE,
+    SILENT,
+    STALE_END,
+    STALE_UNTIL,
     TIMEOUT,
     World,
     push,
@@ -59,7 +73,7 @@ def serve(w: World, i: int, b: int) -> None:
     """Begin the next request of an idle connection."""
     s, c = w.scalars, w.conn[i, b]
     lead = c[C_HEAD]
-    if c[C_CURRENT] != NONE or lead == NONE:
+    if c[C_CURRENT] != NONE or lead == NONE or w.broker[b, SILENT]:
         return
     c[C_HEAD] = w.request[lead, R_NEXT]
     w.request[lead, R_NEXT] = NONE
@@ -80,25 +94,201 @@ def serve(w: World, i: int, b: int) -> None:
         r = w.request[r, R_MATE]
     per_size_us = w.costs[0] * size / 1024 + w.costs[1] * count
     duration = w.produce[i, b, n] + np.int64(np.rint(1000 * per_size_us))
-    appended = s[NOW]
+    leader_ns = min(w.leader[i, b, n], duration)
+    refused = False
     r = lead
     while r != NONE:
         if not w.request[r, R_GONE]:
-            append(w, r, min(w.leader[i, b, n], duration), duration, w.proc[i, IDEMPOTENT] == 1)
-            appended = max(appended, w.request[r, R_APPENDED])
+            if w.part[w.request[r, R_PART], LEADER] == b:
+                append(w, r, leader_ns, duration, w.proc[i, IDEMPOTENT] == 1)
+            else:
+                refused = append_in_vain(w, r, leader_ns) or refused
         r = w.request[r, R_MATE]
+    if refused:
+        push(w, s[NOW] + leader_ns, END, 0, 0, ON_REFUSED, lead, 0, 0)
     if w.proc[i, ACKS] != ACKS_ALL:
-        push(w, appended, END, 0, 0, ON_APPENDED, lead, 0, 0)
+        expect_append(w, lead)
     else:
         expect_answer(w, i, b, s[NOW] + w.proc[i, ACKS_NS])
 
 
 @compiled
+def append_in_vain(w: World, r: int, leader_ns: int) -> bool:
+    """Take a batch into the log of a broker that only takes itself for the leader; return whether it knows better.
+
+    What it acknowledges with acks=1 is lost: it will cut its log back to the real leader's.
+    """
+    s, request, event = w.scalars, w.request[r], w.event
+    i, p = request[R_SENDER], request[R_PART]
+    request[R_STALE] = 1
+    if s[NOW] >= w.broker[request[R_BROKER], STALE_UNTIL] or w.part[p, LEADER] == NONE:
+        request[R_APPENDED] = HANGS_NS
+        return True
+    request[R_APPENDED] = s[NOW] + leader_ns
+    if w.proc[i, ACKS] != ACKS_ALL:
+        e = request[R_HEAD]
+        for _ in range(request[R_COUNT]):
+            event[e, OFFSET] = w.part[p, STALE_END]
+            w.part[p, STALE_END] += 1
+            e = event[e, NEXT]
+    return False
+
+
+@compiled
+def expect_append(w: World, lead: int) -> None:
+    """Look at a request with acks=1 or 0 when the last of its batches is appended."""
+    due_ns = w.scalars[NOW]
+    r = lead
+    while r != NONE:
+        if not w.request[r, R_GONE]:
+            due_ns = max(due_ns, w.request[r, R_APPENDED])
+        r = w.request[r, R_MATE]
+    if due_ns < HANGS_NS:
+        push(w, due_ns, END, 0, 0, ON_APPENDED, lead, due_ns, 0)
+
+
+@compiled
+def all_appended(w: World, lead: int, due_ns: int) -> None:
+    """Answer a request with acks=1 or 0 unless its broker hangs, or refuses some of it."""
+    r = lead
+    while r != NONE:
+        if not w.request[r, R_GONE] and w.request[r, R_APPENDED] > due_ns:
+            return
+        r = w.request[r, R_MATE]
+    free_connection(w, lead)
+
+
+@compiled
+def refuse(w: World, lead: int) -> None:
+    """Refuse what is stale of the request in service, if it is still that."""
+    i, b = w.request[lead, R_SENDER], w.request[lead, R_BROKER]
+    if w.conn[i, b, C_CURRENT] != lead:
+        return
+    r = lead
+    while r != NONE:
+        if w.request[r, R_STALE] and not w.request[r, R_GONE]:
+            fail_batch(w, r)
+            w.request[r, R_GONE] = 1
+            w.request[lead, R_WAITS] -= 1
+        r = w.request[r, R_MATE]
+    end_if_done(w, lead)
+    look_again(w, i)
+
+
+@entry
+def refuse_stale(w: World, b: int) -> None:
+    """Let a broker learn that it leads nothing any more: it refuses what it has in service."""
+    for i in range(w.proc.shape[0]):
+        lead = w.conn[i, b, C_CURRENT]
+        if lead == NONE:
+            continue
+        r = lead
+        while r != NONE:
+            if w.part[w.request[r, R_PART], LEADER] != b and not w.request[r, R_DONE]:
+                w.request[r, R_STALE] = 1
+            r = w.request[r, R_MATE]
+        refuse(w, lead)
+
+
+@compiled
+def end_if_done(w: World, lead: int) -> None:
+    """End the request in service when nothing of it is left, or when what is left has been done."""
+    i, b = w.request[lead, R_SENDER], w.request[lead, R_BROKER]
+    is_left = False
+    r = lead
+    while r != NONE:
+        is_left = is_left or not w.request[r, R_GONE]
+        r = w.request[r, R_MATE]
+    if not is_left:
+        w.conn[i, b, C_CURRENT] = NONE
+        if w.proc[i, ACKS] != ACKS_0:
+            w.conn[i, b, C_UNANSWERED] -= 1
+        go_on_serving(w, i, b)
+    elif w.proc[i, ACKS] != ACKS_ALL:
+        expect_append(w, lead)
+    elif w.request[lead, R_WAITS] == 0:
+        free_connection(w, lead)
+
+
+@compiled
+def fail_batch(w: World, r: int) -> None:
+    """Let a process hear that a batch failed: it is sent again when the partition's wait is over; with acks=0 it does not hear it."""
+    i, p = w.request[r, R_SENDER], w.request[r, R_PART]
+    q = w.queue[i, p]
+    if w.proc[i, ACKS] == ACKS_0:
+        return
+    queue_again(w, r)
+    if q[Q_RETRY_NS] > w.scalars[NOW]:
+        return
+    q[Q_RETRY_NS] = w.scalars[NOW] + backoff(w, i, q[Q_FAILURES])
+    q[Q_FAILURES] += 1
+    push(w, q[Q_RETRY_NS], BATCH, i, p, ON_BATCH, i, p, 0)
+
+
+@entry
+def set_silent(w: World, b: int) -> None:
+    """Let a broker hang: what it has not appended or replicated waits."""
+    w.broker[b, SILENT] = 1
+    for p in range(w.part.shape[0]):
+        if w.part[p, LEADER] == b:
+            w.part[p, HUNG_AT] = b
+            r = w.part[p, LAST_REQ]
+            while r != NONE and w.request[r, R_REPLICATED] > w.scalars[NOW]:
+                if w.request[r, R_APPENDED] > w.scalars[NOW]:
+                    w.request[r, R_APPENDED] += HANGS_NS
+                w.request[r, R_REPLICATED] += HANGS_NS
+                r = w.request[r, R_BEFORE]
+
+
+@entry
+def end_silence(w: World, b: int, length_ns: int) -> None:
+    """Let a broker go on where it was."""
+    w.broker[b, SILENT] = 0
+    for p in range(w.part.shape[0]):
+        if w.part[p, HUNG_AT] == b:
+            w.part[p, HUNG_AT] = 0
+            r = w.part[p, LAST_REQ]
+            while r != NONE and w.request[r, R_REPLICATED] >= HANGS_NS:
+                go_on_appending(w, r, length_ns)
+                r = w.request[r, R_BEFORE]
+    for i in range(w.proc.shape[0]):
+        lead = w.conn[i, b, C_CURRENT]
+        r = lead
+        while r != NONE:
+            go_on_appending(w, r, length_ns)
+            r = w.request[r, R_MATE]
+        if lead != NONE and w.proc[i, ACKS] != ACKS_ALL:
+            expect_append(w, lead)
+        go_on_serving(w, i, b)
+
+
+@compiled
+def go_on_appending(w: World, r: int, length_ns: int) -> None:
+    """Let what a hanging broker had not done with a batch be done so much later."""
+    if w.request[r, R_STALE]:
+        return
+    if w.request[r, R_APPENDED] >= HANGS_NS:
+        w.request[r, R_APPENDED] += length_ns - HANGS_NS
+    if w.request[r, R_REPLICATED] >= HANGS_NS:
+        w.request[r, R_REPLICATED] += length_ns - HANGS_NS
+
+
+@entry
+def told(w: World, i: int, b: int) -> None:
+    """Let a process that took a broker for the leader of partitions know who leads them, if anyone does."""
+    for p in range(w.queue.shape[1]):
+        if w.knows[i, p] == b:
+            w.knows[i, p] = max(w.part[p, LEADER], 0)
+    look_again(w, i)
+
+
+@compiled
 def all_visible(w: World, r: int) -> None:
-    """Note that a batch is visible; its request is answered when all of its batches are."""
-    if w.request[r, R_GONE]:
+    """Note that a batch is visible; its request is answered when all of its batches are, by who led the partition then."""
+    if w.request[r, R_GONE] or w.part[w.request[r, R_PART], LEADER] != w.request[r, R_BROKER]:
         return
     lead = w.request[r, R_LEAD]
+    w.request[r, R_DONE] = 1
     w.request[lead, R_WAITS] -= 1
     if w.request[lead, R_WAITS] == 0 and w.proc[w.request[r, R_SENDER], ACKS] == ACKS_ALL:
         free_connection(w, lead)
@@ -166,22 +356,16 @@ def disconnect(w: World, i: int, b: int) -> None:
 @compiled
 def fail(w: World, lead: int) -> None:
     """Answer the request in service with an error for what is not visible of it: that is sent again after a while."""
-    s = w.scalars
     i, b = w.request[lead, R_SENDER], w.request[lead, R_BROKER]
     w.conn[i, b, C_CURRENT] = NONE
     w.conn[i, b, C_UNANSWERED] -= 1
     go_on_serving(w, i, b)
     r = lead
     while r != NONE:
-        if w.request[r, R_VISIBLE] and not w.request[r, R_GONE]:
+        if w.request[r, R_DONE] and not w.request[r, R_GONE]:
             answered(w, r)
         elif not w.request[r, R_GONE]:
-            p = w.request[r, R_PART]
-            q = w.queue[i, p]
-            queue_again(w, r)
-            q[Q_RETRY_NS] = s[NOW] + backoff(w, i, q[Q_FAILURES])
-            q[Q_FAILURES] += 1
-            push(w, q[Q_RETRY_NS], BATCH, i, p, ON_BATCH, i, p, 0)
+            fail_batch(w, r)
         r = w.request[r, R_MATE]
     look_again(w, i)
 
@@ -220,7 +404,7 @@ def take_batch_out(w: World, lead: int, p: int) -> bool:
     r = lead
     while r != NONE:
         if not w.request[r, R_GONE]:
-            if w.request[r, R_PART] == p and not w.request[r, R_VISIBLE]:
+            if w.request[r, R_PART] == p and not w.request[r, R_DONE]:
                 took = True
                 w.request[r, R_GONE] = 1
                 if w.conn[i, w.request[lead, R_BROKER], C_CURRENT] == lead:

@@ -45,6 +45,7 @@ from sim.world import (
     R_TIMED,
     R_VERSION,
     REQUESTS,
+    STALE_END,
     World,
     push,
 )
@@ -145,6 +146,7 @@ def set_halted(w: World, p: int, halted: int) -> None:
 def cut_back(w: World, p: int) -> None:
     """Lose what no follower of a partition has."""
     s, part = w.scalars, w.part[p]
+    part[STALE_END] = part[LOG_LEN]
     r = part[LAST_REQ]
     while r != NONE and w.request[r, R_REPLICATED] > s[NOW]:
         w.request[r, R_CUT] = 1

@@ -3,7 +3,7 @@
 from sim import world as at
 from sim.compiled import compiled, entry
 from sim.kernel.commits import commit_timed
-from sim.kernel.connections import free_connection, serve, time_out
+from sim.kernel.connections import all_appended, refuse, serve, time_out
 from sim.kernel.emits import emitted
 from sim.kernel.fetches import arrived, due, fetched, turned
 from sim.kernel.polls import late, poll
@@ -42,6 +42,7 @@ from sim.world import (
     ON_POLL,
     ON_RECORDED,
     ON_REFRESHED,
+    ON_REFUSED,
     ON_SERVICE,
     ON_TIMEOUT,
     ON_TRIED,
@@ -54,6 +55,7 @@ from sim.world import (
     R_COUNT,
     R_MATE,
     R_PART,
+    R_SENDER,
     REACHED,
     REQUESTS,
     RETRIES,
@@ -75,7 +77,7 @@ def is_short(w: World) -> bool:
     """Whether the next thing on the heap might find too little room; WANT says of what."""
     s = w.scalars
     parts, brokers = w.mp.shape[1], w.conn.shape[1]
-    members = w.member.shape[0]
+    members = w.member.shape[0] + w.proc.shape[0]
     if s[HEAP] + 64 + 4 * (members + 1) * (parts + 1) + members * brokers > w.heap.shape[0]:
         s[WANT] = 1
     elif s[REQUESTS] + 64 > w.request.shape[0]:
@@ -139,6 +141,10 @@ def short_of(w: World) -> int:
             return wanted
     elif what == at.ON_EMITTED:
         return 17 if w.proc[a, at.CHOICES] >= w.emit_sticky.shape[1] else 0
+    elif what == ON_REFUSED:
+        i = w.request[a, R_SENDER]
+        if w.proc[i, RETRIES] + w.proc[i, PARTS] >= w.retry.shape[1]:
+            return 30
     if ON_POLL <= what < ON_EXPIRY and what != ON_COMMITTED:
         m = a if what == ON_POLL else b
         if w.member[m, N_COMMITS] + 2 >= w.commit_time.shape[1]:
@@ -192,7 +198,7 @@ def step(w: World) -> None:
     elif what == ON_SERVICE:
         serve(w, a, b)
     elif what == ON_APPENDED:
-        free_connection(w, a)
+        all_appended(w, a, b)
     elif what == ON_VISIBLE:
         timed(w, a, b)
     elif what == ON_ANSWER:
@@ -221,6 +227,8 @@ def step(w: World) -> None:
         time_out(w, a, b)
     elif what == ON_REFRESHED:
         refreshed(w, a)
+    elif what == ON_REFUSED:
+        refuse(w, a)
     elif w.member[b, LIFE] == c:
         if what == ON_BEGIN:
             begin_batch(w, a)

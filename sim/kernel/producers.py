@@ -85,6 +85,7 @@ from sim.world import (
     TIMEOUT,
     UNANSWERED,
     UNTIL,
+    WOKEN,
     World,
     push,
 )
@@ -96,6 +97,7 @@ def hand_over(w: World, i: int, n: int) -> None:
     s, proc, event = w.scalars, w.proc[i], w.event
     if proc[NEXT_EVENT] != n:
         return
+    proc[WOKEN] = 0
     e = w.proc_events[n]
     if event[e, CALLED_NS] == NONE:
         event[e, CALLED_NS] = s[NOW]
@@ -144,7 +146,8 @@ def release(w: World, i: int, e: int) -> None:
     proc[HELD_EVENTS] -= 1
     proc[HELD_BYTES] -= w.event[e, SIZE]
     n = proc[NEXT_EVENT]
-    if proc[BLOCKED_UNTIL] != NONE and has_room(w, i, w.proc_events[n]):
+    if proc[BLOCKED_UNTIL] != NONE and not proc[WOKEN] and has_room(w, i, w.proc_events[n]):
+        proc[WOKEN] = 1
         push(w, w.scalars[NOW], HAND_OVER, i, 0, ON_HAND_OVER, i, n, 0)
 
 
@@ -195,7 +198,10 @@ def make_batches(w: World, i: int, p: int) -> None:
     if w.knows[i, p] == 0:
         return
     if w.proc[i, JAVA]:
-        drain(w, i, w.knows[i, p])
+        if is_ready(w, i, p) and not is_full(w, i, p):
+            drain(w, i, w.knows[i, p])
+        else:
+            see_again(w, i, p)
         return
     while is_ready(w, i, p) and not is_full(w, i, p):
         b = w.knows[i, p]
