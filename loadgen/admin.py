@@ -224,6 +224,10 @@ class Admin:
         with suppress(KafkaException):
             self.client.delete_consumer_groups([name])[name].result(_WITHIN_S)
 
+    def commit_offsets(self, group: str, places: list[TopicPartition]) -> None:
+        """Set the committed offsets of a group without members."""
+        self._commit(group, places)
+
     def _commit(self, group: str, places: list[TopicPartition]) -> None:
         until = time.monotonic() + _WITHIN_S
         while True:

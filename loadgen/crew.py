@@ -5,6 +5,7 @@ import signal
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +13,27 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from loadgen.admin import SCRATCH_TOPIC
+from loadgen.admin import SCRATCH_TOPIC, connection
 from loadgen.children import ChildError, Worker, file_name, python_module, wait_until
 from loadgen.clients import Clients
 from loadgen.clusters.model import Cluster
 from loadgen.group_spec import behaviour, dedupe, intervals, of_member, services
 from loadgen.java.jvms import Jvms
 from loadgen.member_dedupe import SharedMemory
+from loadgen.member_work import Interval
 from loadgen.recorder import event_types
 from rundata.rows import NONE
 from rundata.tables import Names
+from scenarios.actions import Deploy
 from scenarios.clients import consumer_settings, producer_settings
 from scenarios.derived import Derived
 from scenarios.disturbances import NOT_AGAIN
-from scenarios.plan import NO_KEY, Plan
+from scenarios.occurrences import FOR_EVER_NS
+from scenarios.plan import LONGEST_WORK_NS, NO_KEY, Plan
 from scenarios.quantities import format_duration
 from scenarios.retries import all_topics, retry_topics
 from scenarios.schema import Dedupe, Group
+from scenarios.streams import stream, uniforms
 
 READY_WITHIN_S = 60.0
 ASSIGNED_WITHIN_S = 90.0
@@ -64,6 +69,8 @@ class Crew:
         self.member_ids: dict[str, str] = {}
         """Who had which id from the coordinator, as the brokers' logs name members."""
         self.ended_by_policy: set[str] = set()
+        self.versions: dict[str, Deploy | None] = {}
+        """By member: the version that it was last replaced by."""
         self._incarnations: dict[str, int] = {}
         self.dependencies: Worker | None = None
         """The process of the services that groups call."""
@@ -188,15 +195,17 @@ class Crew:
             "first_poll_id": first_poll_id,
             "start_ns": self.start_ns,
             "seed": self.plan.seed,
+            **self._version(name),
             "dedupe": dedupe(group, str(self._memory(group_name))),
             "derived": self._derived,
             "dependencies": self._socket() if group.calls else None,
             "arrays": {
                 **{
-                    name: self._arrays[f"{name}.{group_name}"]
-                    for name in ("work_ns", "failing_tries", "undecodable")
-                    if f"{name}.{group_name}" in self._arrays
+                    array: self._arrays[f"{array}.{group_name}"]
+                    for array in ("failing_tries", "undecodable")
+                    if f"{array}.{group_name}" in self._arrays
                 },
+                "work_ns": self._work(name),
                 "key": self._arrays["key"],
                 "producer": self._arrays["producer"],
             },
@@ -208,6 +217,33 @@ class Crew:
                 "event_type_of_place": self._types_of_places(),
             },
         }
+
+    def _version(self, member: str) -> dict[str, Any]:
+        """Return in what a deployed version differs from the first one."""
+        version = self.versions.get(member)
+        if version is None:
+            return {}
+        told: dict[str, Any] = {} if version.decodes is None else {"decodes": version.decodes}
+        if version.fails:
+            told["failing"] = [
+                *intervals(self.plan, member)["failing"],
+                asdict(Interval(0, FOR_EVER_NS, share=version.fails)),
+            ]
+        return told
+
+    def _work(self, member: str) -> str:
+        """Return the file of the times that a member works: a version's own are drawn with the plan's numbers."""
+        group, version = member.rpartition("/")[0], self.versions.get(member)
+        if version is None or version.work is None:
+            return self._arrays[f"work_ns.{group}"]
+        name = f"work_ns.{group}.{version.version}"
+        if name not in self._arrays:
+            draws = uniforms(
+                stream(self.plan.seed, "group", group, "work", replication=self.plan.replication), len(self.plan)
+            )
+            work = np.rint(np.minimum(version.work.quantile(draws), LONGEST_WORK_NS)).astype(np.int64)
+            self._arrays[name] = self._save(name, np.where(self.plan.work_ns[group] > 0, work, 0))
+        return self._arrays[name]
 
     def _types_of_places(self) -> list[int]:
         """Return the code of the type of what each place emits."""
@@ -225,6 +261,11 @@ class Crew:
             self._start_dependencies()
         for name in self.names.processes:
             group = name.rpartition("/")[0]
+            if (
+                group in self.plan.scenario.groups
+                and int(name.rpartition("/")[2]) > self.plan.scenario.groups[group].members
+            ):
+                continue  # joins when the group is scaled
             if group in self.plan.scenario.producers:
                 self.producers[name] = self._worker(name, self._producer_spec(name))
             else:
@@ -250,6 +291,11 @@ class Crew:
         """Start a member, for the first time or again."""
         self.owned[name] = set()
         self.members[name] = self._worker(name, self._member_spec(name, first_poll_id))
+
+    def helper(self, name: str, module: str, what: Mapping[str, Any]) -> Worker:
+        """Start a process that does something beside the run."""
+        spec = {"connection": connection(self.cluster), "run_id": self.run_id, "arrays": {}, **what}
+        return Worker(name, python_module(module), spec, self.folder)
 
     def all(self) -> list[Worker]:
         """Return the processes that are part of the run now."""

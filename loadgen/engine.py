@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import psutil
 from confluent_kafka import KafkaError
 
 from loadgen import incidents as incident_sources
+from loadgen.actions import Actions
 from loadgen.admin import EMBEDDED, Admin, AdminError, connection
 from loadgen.audit import AuditError, audit
 from loadgen.children import ChildError
@@ -27,10 +28,13 @@ from loadgen.run_clock import RunClock
 from loadgen.validity import invalid_reasons, limits
 from loadgen.warm_up import WarmUp, warm_up
 from rundata.dataset import RunWriter
+from rundata.expect import holds
+from rundata.indicators import measure_one
 from rundata.operations import arranged
 from rundata.rows import LOG_RECORD, NONE
 from rundata.tables import Gauge, Incident, Phase, RunData
 from rundata.transactions import settled
+from scenarios.expectations import Expectation
 from scenarios.files import LoadedScenario
 from scenarios.plan import Plan
 from scenarios.quantities import MILLISECOND, SECOND
@@ -124,6 +128,7 @@ class _Run:
         self.control = ControlLink(self.plan, self.folder, self.ui)
         self.clock: RunClock | None = None
         self.lab: Lab | None = None
+        self.people: Actions | None = None
 
     def _spin_ns(self) -> int:
         """Spin before each send only where there is a core for it: elsewhere it takes the time of those that it waits for."""
@@ -172,7 +177,8 @@ class _Run:
         self.crew.begin(clock.start_ns)
         self.started = True
         self.writer.state("running", clock_start=clock.start_text)
-        actions = self._actions(self.lab)
+        self.people = Actions(self.plan, self.crew, self.admin, clock, self.recorder.next_poll_id, self._holds_since)
+        actions = self._actions(self.lab, self.people)
         repeated = [
             _Every(SECOND // 2, self._watch),
             _Every(SECOND, self._sample),
@@ -192,6 +198,8 @@ class _Run:
         now = clock.now_ns()
         while actions and actions[0][0] <= now:
             actions.pop(0)[1]()
+        assert self.people is not None
+        self.people.advance()
         exact_ns = actions[0][0] if actions else now + SECOND
         for each in repeated:
             if each.due_ns <= clock.now_ns() < exact_ns - EXACT_NS:
@@ -199,8 +207,8 @@ class _Run:
                 each.do()
         self._sleep_until(min(exact_ns, clock.now_ns() + TICK_NS))
 
-    def _actions(self, lab: Lab) -> list[tuple[int, Callable[[], None]]]:
-        """Return what to do to the faults, in order of time."""
+    def _actions(self, lab: Lab, people: Actions) -> list[tuple[int, Callable[[], None]]]:
+        """Return what to do about faults and actions, in order of time."""
         actions: list[tuple[int, Callable[[], None]]] = []
         for index, planned in enumerate(self.plan.faults):
             actions += [
@@ -208,7 +216,26 @@ class _Run:
                 (planned.begin_ns, lambda i=index, p=planned: lab.begin(i, p)),  # type: ignore[misc]
                 (planned.end_ns, lambda i=index: lab.end(i)),  # type: ignore[misc]
             ]
+        for index, act in enumerate(self.plan.actions):
+            actions.append((act.begin_ns, lambda i=index, p=act: people.begin(i, p)))  # type: ignore[misc]
+            if not act.stays:
+                actions.append((act.end_ns, lambda i=index: people.end(i)))  # type: ignore[misc]
         return sorted(actions, key=lambda action: action[0])
+
+    def _holds_since(self, expectation: Expectation, since_ns: int) -> bool:
+        """Whether an expectation holds of what was intended since an instant."""
+        assert self.clock is not None
+        self.recorder.take()
+        now_ns = self.clock.now_ns()
+        scenario = self.plan.scenario.model_copy(update={"warm_up": since_ns, "duration": now_ns})
+        run = RunData(
+            plan=replace(self.plan, scenario=scenario),
+            engine="driven",
+            operations=arranged(self.recorder.operations(self.crew.started_ns())),
+            log=np.zeros(0, LOG_RECORD),
+            end_ns=now_ns,
+        )
+        return holds(expectation, measure_one(run, expectation.indicator))
 
     def _sleep_until(self, at_ns: int) -> None:
         assert self.clock is not None
@@ -221,7 +248,9 @@ class _Run:
         """Whether the load has ended, the faults are healed and the groups have drained, or the time for that is over."""
         assert self.clock is not None
         scenario, now = self.plan.scenario, self.clock.now_ns()
-        if now >= scenario.duration and not faults_left and not self.healed_ns:
+        assert self.people is not None
+        left = faults_left or self.people.busy()
+        if now >= scenario.duration and not left and not self.healed_ns:
             self.healed_ns = now
             self.writer.state("draining")
         if self.incomplete or now >= scenario.duration + scenario.drain:
@@ -336,6 +365,7 @@ class _Run:
             log=log,
             extents=extents,
             faults=self.lab.records(self.plan, found, operations),
+            actions=self.people.records() if self.people is not None else (),
             incidents=tuple(found),
             phases=self._phases(),
             gauges=tuple(self._gauges()),
@@ -355,6 +385,7 @@ class _Run:
         found = [
             *incident_sources.from_members(self.crew.heard, self.clock),
             *self.lab.incidents,
+            *(self.people.incidents if self.people is not None else ()),
             *(
                 ()
                 if self.cluster.implementation == EMBEDDED
@@ -412,6 +443,8 @@ class _Run:
         """End whatever still runs, and remove what only the run needed."""
         if self.lab is not None:
             self.lab.undo_all()
+        if self.people is not None:
+            self.people.close()
         self.crew.close()
         self.control.close()
         _tidy(self.folder)

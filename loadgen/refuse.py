@@ -9,9 +9,10 @@ from loadgen.clients import java_version
 from loadgen.clusters.model import Cluster
 from loadgen.java.build import can_run_java, unknown_version
 from scenarios import faults
+from scenarios.actions import ResetOffsets
 from scenarios.clients import consumer_settings, release
 from scenarios.faults import Fault
-from scenarios.features import refused
+from scenarios.features import features, refused
 from scenarios.schema import CollectReads, Group, Producer, Scenario
 from scenarios.targets import BrokerTarget
 
@@ -38,9 +39,14 @@ CAN = frozenset(
         "calls",
         "breaker",
         "emits",
+        "scale",
+        "reset_offsets",
+        "redrive",
+        "deploy",
     }
 )
 """What this driver can do, by the names of `scenarios.features`."""
+_JAVA_CAN = frozenset({"recorded arrivals"})
 
 
 def cannot(scenario: Scenario, cluster: Cluster | None = None, *, implementation: str | None = None) -> list[str]:
@@ -49,7 +55,9 @@ def cannot(scenario: Scenario, cluster: Cluster | None = None, *, implementation
     embedded = kind == EMBEDDED
     return [
         *_clients(scenario, embedded),
+        *(_embedded(scenario) if embedded else ()),
         *refused(scenario, "the live driver", CAN),
+        *_java_features(scenario),
         *_size(scenario, cluster),
         *(_protocols(scenario) if embedded else ()),
         *(
@@ -58,6 +66,28 @@ def cannot(scenario: Scenario, cluster: Cluster | None = None, *, implementation
             for problem in _fault(fault, embedded)
         ),
     ]
+
+
+def _embedded(scenario: Scenario) -> Iterator[str]:
+    """Yield what librdkafka's cluster cannot do of what the driver can."""
+    for index, action in enumerate(scenario.actions):
+        if isinstance(action, ResetOffsets):
+            yield f"actions[{index}].action is reset_offsets; the embedded cluster never lets a group be empty: use --on local"
+    for name, group in scenario.groups.items():
+        if group.commit == "transaction":
+            yield f"groups.{name}.commit is transaction; the embedded cluster keeps none apart: use --on local"
+
+
+def _java_features(scenario: Scenario) -> Iterator[str]:
+    """Yield what the driver can do, and its Java programs cannot."""
+    java = {
+        *(f"producers.{name}" for name, producer in scenario.producers.items() if producer.client == "java"),
+        *(f"groups.{name}" for name, group in scenario.groups.items() if group.client == "java"),
+    }
+    for feature in features(scenario):
+        owner = ".".join(feature.place.split(".")[:2])
+        if owner in java and feature.name not in _JAVA_CAN:
+            yield f"{feature.place} is {feature.written}; the Java client that is driven cannot do that yet: leave `client` out"
 
 
 def _clients(scenario: Scenario, embedded: bool) -> list[str]:

@@ -7,6 +7,7 @@ import numpy as np
 from rundata.books import Books
 from rundata.chains import sending_settings
 from rundata.rows import NONE, Kind
+from scenarios.actions import Redrive, ResetOffsets
 from scenarios.faults import Duplicates
 from scenarios.retries import all_topics, retry_topics
 from scenarios.schema import Dedupe, EveryCommit, Group, Scenario
@@ -44,6 +45,8 @@ class Allowed:
     def _repeats_sends(self, name: str) -> str:
         if any(isinstance(each, Duplicates) and each.producer == name for each in self._scenario.faults):
             return f"{name} sends events again (fault duplicates)"
+        if any(isinstance(each, Redrive) for each in self._scenario.actions):
+            return "dead letters are sent again (action redrive)"
         if sending_settings(self._scenario, name).idempotence:
             return ""
         return f"{name} is not idempotent: a batch whose answer was lost is sent and appended again"
@@ -62,13 +65,15 @@ class Allowed:
     @cached_property
     def gives_up_order(self) -> tuple[str, ...]:
         """Why each group may handle the events of a key in another order than it reads them."""
-        return tuple(_out_of_order(name, group) for name, group in self._scenario.groups.items())
+        again = any(isinstance(each, Redrive) for each in self._scenario.actions)
+        late = "dead letters are sent again, behind later events of their keys (action redrive)" if again else ""
+        return tuple(_out_of_order(name, group) or late for name, group in self._scenario.groups.items())
 
     @cached_property
     def interrupted(self) -> tuple[bool, ...]:
         """Whether each group could be made to read again: by a fault, or by partitions that moved after the start."""
         run = self._books.run
-        if self._books.plan.faults or run.faults:
+        if self._books.plan.faults or run.faults or self._books.plan.actions:
             return (True,) * len(self._books.groups)
         return tuple(
             any(
@@ -109,8 +114,15 @@ class Allowed:
             "auto": "commits what was handed over, finished or not",
             "before_work": "commits before it works, so a crash in between passes over events",
         }
+        forward = {
+            each.group: f"{each.group}'s offsets are set to {each.to.written()} (action reset_offsets)"
+            for each in self._scenario.actions
+            if isinstance(each, ResetOffsets) and each.to.place != "earliest"
+        }
         return tuple(
-            f"{name} {words[group.commit]} (commit: {group.commit})"
+            forward[name]
+            if name in forward
+            else f"{name} {words[group.commit]} (commit: {group.commit})"
             if isinstance(group.commit, str) and group.commit in words
             else ""
             for name, group in self._scenario.groups.items()

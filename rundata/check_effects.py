@@ -85,7 +85,11 @@ def passed(books: Books) -> CheckResult:
         mine = np.flatnonzero((pairs.group == group) & (offset[pairs.event] != NEVER))
         places = offset[pairs.event[mine]]
         beyond[mine] = books.committed_beyond_ns(group, pairs.partition[mine], places)
-    handled = np.where((pairs.end == End.passed) | (pairs.end == End.expired), NEVER, pairs.end_ns)
+    # Whatever came first: a dead letter that is sent again has its effect later.
+    handling = books.handling
+    first = np.minimum.reduce([handling.effect_ns, handling.dead_ns, handling.dead_tried_ns, handling.skipped_ns])
+    handled = np.minimum(first.reshape(-1)[pairs.flat], pairs.end_ns)
+    handled = np.where((pairs.end == End.passed) | (pairs.end == End.expired), NEVER, handled)
     # What retention took before it could be read, nobody could have handled.
     early = (
         (beyond < np.minimum(handled, pairs.handed_on_ns))

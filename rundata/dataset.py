@@ -174,7 +174,10 @@ def open_run(folder: Path | str) -> "Run":
         )
     plan = parquet.plan_from(parquet.read(folder / "plan.parquet"), scenario)
     operations = _operations(folder, plan, errors)
-    read = {name: folder / f"{name}.parquet" for name in ("log", "extents", "faults", "incidents", "phases", "gauges")}
+    read = {
+        name: folder / f"{name}.parquet"
+        for name in ("log", "extents", "faults", "actions", "incidents", "phases", "gauges")
+    }
     instants = folder / "instants.parquet"
     data = RunData(
         plan=plan,
@@ -183,6 +186,7 @@ def open_run(folder: Path | str) -> "Run":
         log=parquet.log_from(parquet.read(read["log"]), names) if read["log"].exists() else np.zeros(0, LOG_RECORD),
         extents=parquet.extents_from(parquet.read(read["extents"])) if read["extents"].exists() else (),
         faults=parquet.faults_from(parquet.read(read["faults"])) if read["faults"].exists() else (),
+        actions=parquet.faults_from(parquet.read(read["actions"])) if read["actions"].exists() else (),
         incidents=parquet.incidents_from(parquet.read(read["incidents"])) if read["incidents"].exists() else (),
         phases=parquet.phases_from(parquet.read(read["phases"])) if read["phases"].exists() else (),
         gauges=parquet.gauges_from(parquet.read(read["gauges"])) if read["gauges"].exists() else (),

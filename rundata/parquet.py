@@ -92,7 +92,7 @@ def plain_tables(run: RunData) -> dict[str, pa.Table]:
     rows: dict[str, Sequence[Any]] = {
         "extents": run.extents,
         "faults": run.faults,
-        "actions": (),
+        "actions": run.actions,
         "incidents": run.incidents,
         "phases": run.phases,
         "gauges": run.gauges,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rundata.rows import INSTANT
+from scenarios.actions import Scale
 from scenarios.plan import Plan
 from scenarios.retries import all_topics
 from scenarios.schema import Scenario
@@ -85,7 +86,7 @@ class Names:
     def of(cls, scenario: Scenario) -> "Names":
         """Return the names of a scenario: producers' processes first (`shop/1`), then members (`fulfilment/1`)."""
         entities = [(name, producer.count) for name, producer in scenario.producers.items()]
-        entities += [(name, group.members) for name, group in scenario.groups.items()]
+        entities += [(name, most_members(scenario, name)) for name in scenario.groups]
         return cls(
             processes=tuple(f"{name}/{number}" for name, count in entities for number in range(1, count + 1)),
             groups=tuple(scenario.groups),
@@ -97,6 +98,13 @@ class Names:
                 )
             ),
         )
+
+
+def most_members(scenario: Scenario, group: str) -> int:
+    """Return how many members a group has at its largest: at the start, after scaling, or by its autoscaler."""
+    what = scenario.groups[group]
+    scaled = [each.to for each in scenario.actions if isinstance(each, Scale) and each.group == group]
+    return max(what.members, *scaled, what.autoscaler.max if what.autoscaler else 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +119,8 @@ class RunData:
     """Rows of LOG_RECORD in the order of topic, partition, offset."""
     extents: tuple[Extent, ...] = ()
     faults: tuple[FaultRecord, ...] = ()
+    actions: tuple[FaultRecord, ...] = ()
+    """What people did about it."""
     incidents: tuple[Incident, ...] = ()
     phases: tuple[Phase, ...] = ()
     gauges: tuple[Gauge, ...] = ()

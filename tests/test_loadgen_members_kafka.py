@@ -1,0 +1,135 @@
+"""Members on a real Kafka: transactions through a crash, offsets that are set back, losses of the client's own default."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from live_runs import drive_on, group_code, load, rows_of, spec_of
+from loadgen.clusters.local import LocalKafka, start_local
+from rundata.checks import check
+from rundata.rows import NONE, Kind, Outcome
+from rundata.tables import RunData
+from scenarios.derived import Derived
+
+pytestmark = pytest.mark.live
+
+TRANSACTIONS = """\
+scenario: transactions
+seed: 3
+duration: 12s
+drain: 40s
+brokers: {kind: kafka, nodes: 1, settings: {group.initial.rebalance.delay.ms: 300}}
+topics:
+  orders: {partitions: 2, replication: 1}
+  shipments: {partitions: 2, replication: 1}
+producers:
+  shop: {topic: orders, settings: {acks: all, enable.idempotence: true}, arrivals: 200/s, key: {uniform: 100}}
+groups:
+  fulfilment:
+    topics: [orders]
+    members: 2
+    reads: {collect: {events: 50, timeout: 500ms}}
+    work: 3ms
+    commit: transaction
+    settings: {session.timeout.ms: 6000, isolation.level: read_committed}
+    emits: {topic: shipments, event: Shipped, settings: {transaction.timeout.ms: 5000}}
+  shipping:
+    topics: [shipments]
+    work: 0ms
+    commit: {every: 1s}
+    settings: {isolation.level: read_committed}
+faults:
+  - {fault: member_crash, member: fulfilment/1, at: 4s, for: 2s}
+"""
+DEFAULTS = """\
+scenario: defaults
+seed: 3
+duration: 9s
+drain: 30s
+brokers: {kind: kafka, nodes: 1, settings: {group.initial.rebalance.delay.ms: 300}}
+topics:
+  orders: {partitions: 2, replication: 1}
+producers:
+  shop: {topic: orders, settings: {acks: all, enable.idempotence: true}, arrivals: 200/s, key: {uniform: 100}}
+groups:
+  work:
+    topics: [orders]
+    work: 4ms
+    commit: auto
+    settings: {auto.commit.interval.ms: 500, session.timeout.ms: 6000}
+  audit:
+    topics: [orders]
+    work: 0ms
+    commit: {every: 500ms}
+faults:
+  - {fault: member_crash, member: work/1, at: 4s, for: 2s}
+actions:
+  - {action: reset_offsets, group: audit, to: earliest, at: 5s}
+"""
+
+
+@pytest.fixture(scope="module")
+def kafka() -> Iterator[LocalKafka]:
+    with start_local(spec_of(load(TRANSACTIONS)), progress=print) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def transactions(kafka: LocalKafka, tmp_path_factory: pytest.TempPathFactory) -> RunData:
+    return drive_on(kafka, load(TRANSACTIONS), tmp_path_factory.mktemp("transactions") / "run")
+
+
+@pytest.fixture(scope="module")
+def defaults(kafka: LocalKafka, tmp_path_factory: pytest.TempPathFactory) -> RunData:
+    return drive_on(kafka, load(DEFAULTS), tmp_path_factory.mktemp("defaults") / "run")
+
+
+def effects_of(run: RunData, group: str) -> Any:
+    return rows_of(run, Kind.try_, outcome=Outcome.ok, group=group_code(run, group))["event_id"]
+
+
+def test_a_crash_in_a_transaction_neither_loses_nor_repeats(transactions: RunData):
+    """The batch that the crash cut short is aborted, tries of it are undone, and every effect and emission comes once."""
+    run = transactions
+    events = list(range(len(run.plan)))
+
+    assert run.about["state"] == "complete"
+    assert np.sort(effects_of(run, "fulfilment")).tolist() == events
+    shipped = sorted(c for event in events for c in Derived(run.plan).children(event, "fulfilment"))
+    assert np.sort(effects_of(run, "shipping")).tolist() == shipped
+    assert {name: found.examples for name, found in check(run).items() if not found.valid} == {}
+
+
+def test_what_was_aborted_is_in_the_log_and_told_apart(transactions: RunData):
+    run = transactions
+    aborted = run.log[run.log["aborted"] != 0]
+    undone = rows_of(run, Kind.try_, outcome=Outcome.unknown)
+
+    assert len(aborted) > 0
+    assert {run.names.topics[code] for code in aborted["topic"].tolist()} == {"shipments"}
+    assert (undone["transaction_id"] != NONE).all()
+    assert len(undone) > 0
+    assert "written in transactions" in check(run)["offset_gaps"].allowed
+
+
+def test_the_clients_own_default_passes_over_events(defaults: RunData):
+    """librdkafka stores an offset when a record is handed over: what the crashed member had in hand is never handled."""
+    found = check(defaults)["passed"]
+
+    assert found.valid
+    assert found.parts["for good"] > 5
+    assert found.allowed == "work commits what was handed over, finished or not (commit: auto)"
+    assert "committed beyond at" in found.examples[0]
+
+
+def test_a_group_whose_offsets_are_set_back_reads_all_again(defaults: RunData):
+    run = defaults
+    record = run.actions[0]
+    deliveries = rows_of(run, Kind.delivery, group=group_code(run, "audit"))["event_id"]
+    before = np.count_nonzero(run.plan.intended_ns < 4_500_000_000)
+
+    assert len(deliveries) - len(np.unique(deliveries)) >= before * 0.9
+    assert "orders/0 offset 0" in record.proof
+    assert "1 members back" in record.proof
