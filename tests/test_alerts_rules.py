@@ -130,6 +130,17 @@ def test_every_mistake_is_told_with_its_line():
     ]
 
 
+def test_what_another_rule_records_with_other_labels_is_not_read():
+    """Two objectives record one metric, each with its own label; only a selector that takes both must wait."""
+    first = "{record: share, expr: up, labels: {of: a}}, {alert: A, expr: 'share{of=\"a\"} > 1'}"
+    second = "{record: share, expr: up * 2, labels: {of: b}}"
+
+    assert len(list(file_with(first, second).rules)) == 3
+    assert "of A reads share, which is recorded only later" in wrong(
+        "groups: [{name: g, rules: [" + first.replace('{of="a"}', "") + ", " + second + "]}]"
+    )
+
+
 @pytest.mark.parametrize(
     ("rule", "said"),
     [

@@ -5,7 +5,7 @@ where ranges begin and in how far `rate` reaches back.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -77,12 +77,12 @@ def selectors(tree: Any) -> list[Any]:
     return found
 
 
-def reads(selector: Any, name: str) -> bool:
-    """Whether a selector can choose series of a metric."""
-    if selector.name is not None:
-        return bool(selector.name == name)
-    named = [_test(matcher) for matcher in selector.matchers.matchers if matcher.name == NAME]
-    return all(test({NAME: name}) for test in named)
+def reads(selector: Any, name: str, labels: Mapping[str, str]) -> bool:
+    """Whether a selector can choose series of a metric that have certain labels; others they may have too."""
+    if selector.name is not None and selector.name != name:
+        return False
+    known = {**labels, NAME: name}
+    return all(_test(matcher)(known) for matcher in selector.matchers.matchers if matcher.name in known)
 
 
 # ---- what is refused -------------------------------------------------------------------------------------------------

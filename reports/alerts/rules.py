@@ -195,7 +195,7 @@ def _unordered(file: RuleFile) -> _Found:
     """Find rules that read what is recorded only later, or what alerts show: their values would depend on the evaluation before."""
     rules = list(_places(file))
     for number, (place, rule) in enumerate(rules):
-        later = {other.record for _, other in rules[number:] if other.record is not None}
+        later = [other for _, other in rules[number:] if other.record is not None]
         try:
             trees = promql.selectors(promql.parse(rule.expr))
         except AlertError:
@@ -203,8 +203,18 @@ def _unordered(file: RuleFile) -> _Found:
         for selector in trees:
             if selector.name in ("ALERTS", "ALERTS_FOR_STATE"):
                 yield place, "expr", f"of {rule.name} reads {selector.name}, which is not evaluated here"
-            elif late := sorted(name for name in later if promql.reads(selector, name)):
-                yield place, "expr", f"of {rule.name} reads {late[0]}, which is recorded only later; record it before"
+            elif late := next((other for other in later if _is_read(selector, other)), None):
+                yield (
+                    place,
+                    "expr",
+                    f"of {rule.name} reads {late.record}, which is recorded only later; record it before",
+                )
+
+
+def _is_read(selector: Any, rule: Rule) -> bool:
+    """Whether a selector can choose what a rule records; a label that is a template may have any value."""
+    fixed = {name: text for name, text in rule.labels.items() if "{{" not in text}
+    return promql.reads(selector, rule.record or "", fixed)
 
 
 def _repeats(file: RuleFile) -> _Found:

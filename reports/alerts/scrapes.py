@@ -38,9 +38,9 @@ class Target:
 
     @classmethod
     def of(cls, labels: Mapping[str, str], scraping: Scraping, down: Spans) -> "Target":
-        """Return a target whose phase follows from its labels, so that it is the same in every run."""
-        phase = zlib.crc32(repr(sorted(labels.items())).encode()) % scraping.every_ms
-        times = scraping.times_ms(phase)
+        """Return a target whose phase, whole seconds, follows from its labels, so that it is the same in every run."""
+        phase_s = zlib.crc32(repr(sorted(labels.items())).encode()) % max(1, scraping.every_ms // 1000)
+        times = scraping.times_ms(phase_s * 1000)
         return cls(labels, times, inside(down, times * MILLISECOND_NS))
 
     @property
