@@ -105,15 +105,26 @@ class Derived:
 
     def children(self, cause: int, group: str) -> list[int]:
         """Return the ids that an effect of an event in a group emits, in order; the same whenever the effect is repeated."""
-        hops = int(self.hops_of(np.array([cause]))[0])
-        found = []
-        for emit, what in enumerate(self.plan.scenario.groups[group].emits):
-            if what.hops is not None and hops >= what.hops:
-                continue
-            first = self.child(cause, group, emit, 0)
-            if self.emits(np.array([first]))[0]:
-                found += [first + k for k in range(what.per_event)]
-        return found
+        _, ids = self.children_of(np.array([cause], np.int64), group)
+        children: list[int] = ids.tolist()
+        return children
+
+    def children_of(self, causes: Ints, group: str) -> tuple[Ints, Ints]:
+        """Return how many events an effect of each cause emits in a group, and all their ids, cause by cause."""
+        emits = self.plan.scenario.groups[group].emits
+        if not len(causes) or not emits:
+            return np.zeros(len(causes), np.int64), np.zeros(0, np.int64)
+        last = len(emits) - 1
+        self.child(int(causes.max()), group, last, emits[last].per_event - 1)  # so that no id overflows in silence
+        hops, columns = self.hops_of(causes), list[Ints]()
+        for emit, what in enumerate(emits):
+            first = self.planned + causes * len(self.places) + self._number_of[Place(group, emit, 0)]
+            there = self.emits(first)
+            if what.hops is not None:
+                there &= hops < what.hops
+            columns += [np.where(there, first + k, NO_CAUSE) for k in range(what.per_event)]
+        grid = np.stack(columns, axis=1)
+        return (grid != NO_CAUSE).sum(axis=1), grid[grid != NO_CAUSE]
 
     # ---- what they hold: keyed draws, so that no plan row is needed
 

@@ -418,19 +418,19 @@ class Builder:
         """Return the world with all events that effects of those known so far can emit."""
         known, derived, groups = world.identity[:, at.V_ID], self.derived, self.plan.scenario.groups
         first, count = world.child_first.copy(), world.child_count.copy()
-        children: list[list[int]] = []
+        children: list[Ints] = [np.zeros(0, np.int64)]
         total = len(known)
         for code, (name, what) in enumerate(groups.items()):
-            for v in np.flatnonzero(first[code] == NONE).tolist() if what.emits else ():
-                own = derived.children(int(known[v]), name)
-                first[code, v], count[code, v] = total, len(own)
-                total += len(own)
-                children.append(own)
-        ids = np.array([child for own in children for child in own], np.int64)
+            new = np.flatnonzero(first[code] == NONE) if what.emits else np.zeros(0, np.int64)
+            counts, own = derived.children_of(known[new], name)
+            first[code, new], count[code, new] = total + np.cumsum(counts) - counts, counts
+            total += len(own)
+            children.append(own)
+        ids = np.concatenate(children)
         more = np.zeros((len(ids), at.N_IDENTITY), np.int64)
         more[:, at.V_ID], more[:, at.V_SIZE] = ids, derived.size_bytes(ids)
         more[:, at.V_EMIT] = np.array([place.emit for place in derived.places], np.int64)[derived.place_of(ids)]
-        more[:, at.V_PART] = [self._partition_of_emitted(child) for child in ids.tolist()]
+        more[:, at.V_PART] = self._partitions_of_emitted(ids)
         return world._replace(
             identity=np.concatenate([world.identity, more]),
             child_first=_wider(first, len(ids), NONE),
@@ -443,10 +443,18 @@ class Builder:
             dead_letter_part=np.concatenate([world.dead_letter_part, self._dead_letter_parts_of(ids.tolist())], axis=1),
         )
 
-    def _partition_of_emitted(self, child: int) -> int:
-        topic = self.plan.topics[int(self.derived.topic_of(np.array([child]))[0])]
+    def _partitions_of_emitted(self, ids: Ints) -> Ints:
+        """Return where each event goes by its key, or NONE where its client chooses."""
+        topics, roots = self.derived.topic_of(ids).astype(np.int64), self.derived.root_of(ids)
+        keys = self.derived.key_of(ids)
+        ways = np.stack([topics, self.plan.producer[roots].astype(np.int64), keys], axis=1)
+        _, one, inverse = np.unique(ways, axis=0, return_index=True, return_inverse=True)
+        found = [self._partition_of_emitted(int(topics[i]), self.plan.key_text(int(roots[i]))) for i in one.tolist()]
+        return np.array(found, np.int64)[inverse.reshape(-1)]
+
+    def _partition_of_emitted(self, code: int, key: str | None) -> int:
+        topic = self.plan.topics[code]
         partitions, first = self.draws.partitions_of(topic), self.places[f"{topic}/0"]
-        key = self.derived.key_text(child)
         if key is None:
             return first if partitions == 1 else NONE
         return first + librdkafka_partition(key.encode(), partitions)
