@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from reports.alerts.exporters import metrics
+from reports.alerts.lag_tools import Commit, OffsetTimes, Status, group_status, partition_status
 from reports.alerts.months import chained, placed
 from reports.alerts.series import AlertError, Series, Store
 from rundata.tables import FaultRecord
@@ -68,15 +69,19 @@ def test_a_group_that_commits_between_both_questions_has_a_negative_lag():
     assert min(values(minion, "kminion_kafka_consumer_group_topic_partition_lag", partition_id="0").values()) == 0  # type: ignore[type-var]
 
 
-def test_a_group_that_never_committed_has_the_lag_minus_one_or_none():
+def test_a_partition_without_a_commit_has_the_lag_minus_one_where_its_topic_has_one():
+    """Partition 0 is committed at 2.5 s, partition 1 never. Before that the topic has no commit at all, and nothing is shown."""
     build = Build(end=4.0)
     event = build.event(0.5)
     build.send(event)
     build.handle(event, 1.0, 1.5)
     build.commit(1, 2.5)
 
-    lag = values(scraped(build, commits_at_start=False), "kafka_consumergroup_lag", partition="0")
-    assert (lag[1], lag[3]) == (-1, 0)
+    store = scraped(build, commits_at_start=False)
+    assert values(store, "kafka_consumergroup_lag", partition="0")[3] == 0
+    assert min(values(store, "kafka_consumergroup_lag", partition="1")) == 3
+    assert values(store, "kafka_consumergroup_lag", partition="1")[3] == -1
+    assert values(store, "kafka_consumergroup_lag_sum", topic="orders")[3] == 0, "the -1 is not added"
     minion = scraped(build, "kminion", commits_at_start=False)
     assert min(values(minion, "kminion_kafka_consumer_group_topic_partition_lag", partition_id="0")) >= 2
 
@@ -85,6 +90,7 @@ def test_without_a_leader_a_partition_has_neither_end_nor_lag():
     """Broker 1 leads orders/0 and dies at 3 s; broker 2 is elected at 5 s. Just then lag cannot be seen."""
     build = steady(Build(end=10.0))
     fault(build, "broker_crash", "broker 1", 3.0, 8.0)
+    build.incident(5.0, "fence", "broker 1")
     build.incident(5.0, "election", "orders/0", "leader 2")
     store = scraped(build)
 
@@ -92,19 +98,19 @@ def test_without_a_leader_a_partition_has_neither_end_nor_lag():
     assert [second for second in range(1, 9) if lag.get(second) is None] in ([3, 4], [4])
     assert None not in values(store, "kafka_consumergroup_lag", partition="1").values(), "broker 2 leads it"
     brokers = values(store, "kafka_brokers")
-    assert (brokers[2], brokers[6]) == (3, 2)
+    assert (brokers[2], brokers[4], brokers[6]) == (3, 3, 2), "listed until it is fenced"
 
 
-def test_a_group_without_members_vanishes_and_kminion_still_shows_it():
+def test_a_group_without_members_vanishes_where_only_connected_groups_are_shown():
     """Both members leave at 4 s and come back at 7 s."""
     build = steady(Build(end=10.0))
     for number in (1, 2):
         fault(build, "member_leave", f"work/{number}", 4.0, 7.0)
 
-    gone = values(scraped(build), "kafka_consumergroup_lag", partition="0")
+    gone = values(scraped(build, "kafka_exporter_connected"), "kafka_consumergroup_lag", partition="0")
     assert None in gone.values() and 5 not in {second for second, value in gone.items() if value is not None}
-    minion = values(scraped(build, "kminion"), "kminion_kafka_consumer_group_topic_partition_lag", partition_id="0")
-    assert minion[5] is not None
+    shown = values(scraped(build), "kafka_consumergroup_lag", partition="0")
+    assert shown[5] is not None, "its default shows all"
 
 
 def test_a_member_that_died_counts_until_its_session_is_over():
@@ -165,8 +171,78 @@ def test_an_objectives_events_are_bad_at_their_deadline_not_when_they_are_handle
 
 
 def test_what_is_no_exporter_is_refused():
-    with pytest.raises(AlertError, match="there is kafka_exporter, kminion, strimzi"):
-        metrics(Build().run(), "burrow")
+    with pytest.raises(
+        AlertError,
+        match="there is kafka_exporter, kafka_exporter_connected, kminion, kafka_lag_exporter, burrow, strimzi",
+    ):
+        metrics(Build().run(), "borrow")
+
+
+# ---- seconds and states ----------------------------------------------------------------------------------------------
+
+
+def test_seconds_of_lag_are_read_off_the_line_between_two_polls():
+    """The end was at 100 at 0 s and at 200 at 10 s: a commit of 150 is as old as 5 s."""
+    table = OffsetTimes()
+    table.add(100, 0)
+    table.add(200, 10_000)
+
+    assert table.seconds_behind(150, 10_000) == 5.0
+    assert table.seconds_behind(200, 10_000) == 0.0
+    assert table.seconds_behind(50, 10_000) == 15.0, "extrapolated beyond the points that are kept"
+
+
+def test_seconds_of_lag_are_overstated_on_a_topic_that_was_idle():
+    """Idle from 0 to 60 s, polled every 30 s; one event comes at 89 s. At 90 s its reader is called 30 s late, and is one."""
+    table = OffsetTimes()
+    for at_s, end in ((0, 100), (30, 100), (60, 100), (90, 101)):
+        table.add(end, at_s * 1000)
+
+    assert table.seconds_behind(100, 90_000) == 30.0
+
+
+def commits(*rows: tuple[int, int, int]) -> list[Commit]:
+    return [Commit(at_s * 1000, offset, lag) for at_s, offset, lag in rows]
+
+
+@pytest.mark.parametrize(
+    ("found", "now_s", "state"),
+    [
+        (commits((0, 10, 5), (1, 20, 0), (2, 20, 5), (3, 20, 9)), 3, Status.ok),  # no lag once: all is well
+        (commits((0, 10, 9), (1, 20, 7), (2, 30, 8)), 3, Status.ok),  # it fell once
+        (commits((0, 10, 5), (1, 20, 6), (2, 30, 7)), 3, Status.warn),
+        (commits((0, 10, 5), (1, 10, 6), (2, 10, 7)), 3, Status.stall),
+        (commits((0, 10, 5), (1, 20, 6), (2, 30, 7)), 5, Status.stop),  # 3 s without one, and the window spans 2
+        (commits((0, 10, 5), (1, 20, 6), (2, 15, 7)), 5, Status.rewind),
+    ],
+)
+def test_burrows_states(found: list[Commit], now_s: int, state: Status):
+    assert partition_status(found, lag_now=7, now_ms=now_s * 1000) == state
+    assert partition_status(found, lag_now=0, now_ms=now_s * 1000) == Status.ok
+
+
+def test_a_group_is_in_error_when_a_partition_stands():
+    assert group_status([Status.ok, Status.stall]) == Status.error
+    assert group_status([Status.ok, Status.warn]) == Status.warn
+
+
+def test_burrow_sees_a_group_that_stops_and_the_lag_exporter_how_late_it_is():
+    """An event each half second; from 6 s on none is handled."""
+    build = Build(end=16.0, changes={"duration": "16s"})
+    for number in range(32):
+        at = number * 0.5 + 0.1
+        event = build.event(at)
+        offset = build.send(event)
+        if at < 6:
+            build.handle(event, at + 0.7, at + 0.8)
+            build.commit(offset + 1, at + 0.9)
+    status = values(scraped(build, "burrow"), "burrow_kafka_consumer_status", consumer_group="work")
+    seconds = values(
+        scraped(build, "kafka_lag_exporter"), "kafka_consumergroup_group_lag_seconds", group="work", partition="0"
+    )
+
+    assert (status[4], status[15]) in ((Status.warn, Status.error), (Status.ok, Status.error))
+    assert seconds[4] == pytest.approx(1, abs=1) and seconds[14] == pytest.approx(8, abs=1)
 
 
 # ---- longer than a run -----------------------------------------------------------------------------------------------

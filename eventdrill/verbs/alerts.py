@@ -25,7 +25,7 @@ What = Annotated[
     ),
 ]
 Exporter = Annotated[
-    Literal["kafka_exporter", "kminion", "strimzi"],
+    Literal["kafka_exporter", "kafka_exporter_connected", "kminion", "kafka_lag_exporter", "burrow", "strimzi"],
     typer.Option("--exporter", help="Whose metrics of Kafka there are."),
 ]
 Scrape = Annotated[str, typer.Option("--scrape", metavar="TIME", help="How often targets are scraped.")]

@@ -77,19 +77,22 @@ def _lag_group(scenario: Scenario, group: str, names: Names) -> RuleGroup:
             annotations={"summary": f"no exporter shows the lag of {group}", **carried},
         ),
         Rule(
-            alert="MembersMissing",
-            expr=f"{names.members}{chosen} < {members}",
-            for_ms=120_000,
-            labels={"severity": "ticket", "group": group},
-            annotations={"summary": f"{group} has fewer than {members} members", **carried},
-        ),
-        Rule(
             alert="CrashLoop",
             expr=f"sum by (group) (resets(events_handled_total{of}[15m])) > 3",
             labels={"severity": "page", "group": group},
             annotations={"summary": f"members of {group} start again and again", **carried},
         ),
     ]
+    if names.members:
+        rules.append(
+            Rule(
+                alert="MembersMissing",
+                expr=f"{names.members}{chosen} < {members}",
+                for_ms=120_000,
+                labels={"severity": "ticket", "group": group},
+                annotations={"summary": f"{group} has fewer than {members} members", **carried},
+            )
+        )
     if scenario.groups[group].topic_of_dead_letters is not None:
         share = f"sum by (group) (rate(events_dead_lettered_total{of}[10m])) / sum by (group) (rate(events_handled_total{of}[10m]))"
         rules += [

@@ -5,11 +5,13 @@ there is no offset and so no lag; without members, or without an answer from the
 that hangs lets the whole scrape time out; and whoever starts again counts from zero.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from reports.alerts import lag_tools
 from reports.alerts.scrapes import MILLISECOND_NS, Scraping, Target, counter
 from reports.alerts.series import AlertError, Bools, Floats, Series, Store
 from reports.alerts.service import service_series
@@ -26,46 +28,60 @@ NO_COMMIT = -1.0
 
 @dataclass(frozen=True)
 class Names:
-    """What an exporter calls things, and how it treats what it does not know."""
+    """What an exporter calls things, and how it treats what it does not know; None: it does not show that."""
 
     job: str
     lag: str
-    current: str
     end: str
-    members: str
     group: str
-    topic: str
-    partition: str
-    shows_negative: bool
-    """Whether a lag below zero is shown as it came, or as zero."""
-    shows_no_commit: bool
-    """Whether a partition without a commit has the lag -1, or none."""
-    shows_empty: bool
-    """Whether a group without members is still shown."""
-    end_lags_group: bool
-    """Whether the ends are read before the commits (then lag can be negative)."""
+    topic: str = "topic"
+    partition: str = "partition"
+    lag_of_topic: str | None = None
+    """The sum over a topic's partitions, those that are not shown left out."""
+    current: str | None = None
+    members: str | None = None
     isr: str | None = None
     under_replicated: str | None = None
     brokers: str | None = None
+    seconds: str | None = None
+    status: str | None = None
+    shows_negative: bool = True
+    """Whether a lag below zero is shown as it came, or as zero."""
+    shows_no_commit: bool = False
+    """Whether a partition without a commit has the lag -1 (where its topic has some commit), or none."""
+    shows_empty: bool = True
+    """Whether a group without members is still shown."""
 
 
 KAFKA_EXPORTER = Names(
-    job="kafka-exporter", lag="kafka_consumergroup_lag", current="kafka_consumergroup_current_offset",
-    end="kafka_topic_partition_current_offset", members="kafka_consumergroup_members",
-    group="consumergroup", topic="topic", partition="partition",
-    shows_negative=True, shows_no_commit=True, shows_empty=False, end_lags_group=True,
+    job="kafka-exporter", lag="kafka_consumergroup_lag", end="kafka_topic_partition_current_offset", group="consumergroup",
+    lag_of_topic="kafka_consumergroup_lag_sum", current="kafka_consumergroup_current_offset", members="kafka_consumergroup_members",
     isr="kafka_topic_partition_in_sync_replica", under_replicated="kafka_topic_partition_under_replicated_partition",
-    brokers="kafka_brokers",
+    brokers="kafka_brokers", shows_no_commit=True,
 )  # fmt: skip
+CONNECTED_ONLY = replace(KAFKA_EXPORTER, shows_empty=False)
+"""kafka_exporter with `--no-offset.show-all`: only groups that are connected."""
 KMINION = Names(
-    job="kminion", lag="kminion_kafka_consumer_group_topic_partition_lag",
-    current="kminion_kafka_consumer_group_topic_partition_offset",
-    end="kminion_kafka_topic_partition_high_water_mark", members="kminion_kafka_consumer_group_members",
-    group="group_id", topic="topic_name", partition="partition_id",
-    shows_negative=False, shows_no_commit=False, shows_empty=True, end_lags_group=True,
+    job="kminion", lag="kminion_kafka_consumer_group_topic_partition_lag", end="kminion_kafka_topic_partition_high_water_mark",
+    group="group_id", topic="topic_name", partition="partition_id", lag_of_topic="kminion_kafka_consumer_group_topic_lag",
+    members="kminion_kafka_consumer_group_members", shows_negative=False,
 )  # fmt: skip
-"""It reads commits from their topic, so it knows groups without members, and shows no lag below zero."""
-EXPORTERS: Mapping[str, Names] = {"kafka_exporter": KAFKA_EXPORTER, "kminion": KMINION, "strimzi": KAFKA_EXPORTER}
+LAG_EXPORTER = Names(
+    job="kafka-lag-exporter", lag="kafka_consumergroup_group_lag", end="kafka_partition_latest_offset", group="group",
+    current="kafka_consumergroup_group_offset", seconds="kafka_consumergroup_group_lag_seconds", shows_negative=False,
+)  # fmt: skip
+BURROW = Names(
+    job="burrow", lag="burrow_kafka_consumer_partition_lag", end="burrow_kafka_topic_partition_offset", group="consumer_group",
+    current="burrow_kafka_consumer_current_offset", status="burrow_kafka_consumer_status", shows_negative=False,
+)  # fmt: skip
+EXPORTERS: Mapping[str, Names] = {
+    "kafka_exporter": KAFKA_EXPORTER,
+    "kafka_exporter_connected": CONNECTED_ONLY,
+    "kminion": KMINION,
+    "kafka_lag_exporter": LAG_EXPORTER,
+    "burrow": BURROW,
+    "strimzi": KAFKA_EXPORTER,
+}
 """Profiles by name. Strimzi runs kafka_exporter for the groups, and a JMX exporter in each broker."""
 
 
@@ -104,17 +120,20 @@ class _Lag:
         yield self.target.up()
         at_ns, names = self.target.at_ns, self.names
         if names.brokers:
-            alive = sum((~inside(self.system.unusable(node), at_ns)).astype(np.float64) for node in self.nodes)
-            yield from self.target.series(names.brokers, {}, np.asarray(alive, np.float64))
+            listed = sum((~inside(self.system.fenced(node), at_ns)).astype(np.float64) for node in self.nodes)
+            yield from self.target.series(names.brokers, {}, np.asarray(listed, np.float64))
         for topic in self.books.scenario.topics:
             for partition in range(self.books.scenario.topics[topic].partitions):
                 yield from self._partition(topic, partition, at_ns)
         for group, name in enumerate(self.books.groups):
             members = self.system.members(name, at_ns).astype(np.float64)
-            yield from self.target.series(names.members, {names.group: name}, members)
+            if names.members:
+                yield from self.target.series(names.members, {names.group: name}, members)
             shown = np.ones(len(at_ns), np.bool_) if names.shows_empty else members > 0
             for topic in self.books.scenario.groups[name].topics:
                 yield from self._group(group, topic, shown, at_ns)
+            if names.status:
+                yield from self.target.series(names.status, {names.group: name}, self._status(group, at_ns))
 
     def _partition(self, topic: str, partition: int, at_ns: Nanos) -> Iterator[Series]:
         names, where = self.names, self._where(topic, partition)
@@ -128,18 +147,52 @@ class _Lag:
             yield from self.target.series(names.under_replicated, where, short)
 
     def _group(self, group: int, topic: str, shown: Bools, at_ns: Nanos) -> Iterator[Series]:
-        names = self.names
-        for partition in range(self.books.scenario.topics[topic].partitions):
-            number = self._number(topic, partition)
+        names, partitions = self.names, range(self.books.scenario.topics[topic].partitions)
+        found = [self._offsets(group, topic, partition, at_ns) for partition in partitions]
+        some_commit = np.any([known for _, _, known, _ in found], axis=0)
+        total = np.zeros(len(at_ns))
+        for partition, (ends, offset, known, led) in zip(partitions, found, strict=True):
             labels = {names.group: self.books.groups[group], **self._where(topic, partition)}
-            ends = high_watermark(self.books, number, at_ns)
-            offset, known = self._committed(group, number, at_ns + READ_APART_NS * names.end_lags_group)
-            yield from self.target.series(names.current, labels, offset, shown & known)
-            lag = ends - offset
-            lag = lag if names.shows_negative else np.maximum(lag, 0)
-            led = self.system.leader(topic, partition, at_ns) > 0
-            there = shown & led if names.shows_no_commit else shown & led & known
+            if names.current:
+                yield from self.target.series(names.current, labels, offset, shown & known)
+            lag = ends - offset if names.shows_negative else np.maximum(ends - offset, 0)
+            there = shown & led & (some_commit if names.shows_no_commit else known)
             yield from self.target.series(names.lag, labels, np.where(known, lag, NO_COMMIT), there)
+            total += np.where(there & known, lag, 0.0)
+            if names.seconds:
+                seconds = lag_tools.seconds_of_lag(ends, offset, self.target.times_ms)
+                yield from self.target.series(names.seconds, labels, seconds, there & np.isfinite(seconds))
+        if names.lag_of_topic:
+            labels = {names.group: self.books.groups[group], names.topic: topic}
+            yield from self.target.series(names.lag_of_topic, labels, total, shown & some_commit)
+
+    def _offsets(self, group: int, topic: str, partition: int, at_ns: Nanos) -> tuple[Floats, Floats, Bools, Bools]:
+        """Return the end, then the commit that is asked for later, whether there is one, and whether there is a leader."""
+        number = self._number(topic, partition)
+        ends = high_watermark(self.books, number, at_ns).astype(np.float64)
+        offset, known = self._committed(group, number, at_ns + READ_APART_NS)
+        return ends, offset, known, self.system.leader(topic, partition, at_ns) > 0
+
+    def _status(self, group: int, at_ns: Nanos) -> Floats:
+        """Return Burrow's state of a group at each scrape."""
+        lanes = []
+        for topic in self.books.scenario.groups[self.books.groups[group]].topics:
+            for partition in range(self.books.scenario.topics[topic].partitions):
+                number = self._number(topic, partition)
+                ended, offsets = self.books.commits.get((group, number), (np.zeros(0, np.int64), np.zeros(0, np.int64)))
+                lags = (high_watermark(self.books, number, ended) - offsets).astype(np.float64)
+                commits = lag_tools.kept_commits(ended, offsets, lags)
+                lanes.append((commits, [each.at_ms for each in commits], high_watermark(self.books, number, at_ns)))
+        found = []
+        for place, now_ms in enumerate((at_ns // MILLISECOND_NS).tolist()):
+            states = []
+            for commits, times, ends in lanes:
+                latest = bisect_right(times, now_ms)
+                window = commits[max(0, latest - lag_tools.COMMITS) : latest]
+                lag_now = int(ends[place]) - (window[-1].offset if window else 0)
+                states.append(lag_tools.partition_status(window, lag_now, now_ms))
+            found.append(float(lag_tools.group_status(states)))
+        return np.asarray(found)
 
     def _committed(self, group: int, partition: int, at_ns: Nanos) -> tuple[Floats, Bools]:
         """Return the committed offset at each instant, and where there is one."""

@@ -54,6 +54,16 @@ class System:
         ]
         return down + self.broker_silent(broker)
 
+    def fenced(self, broker: int) -> Spans:
+        """Return when the cluster's metadata did not list a broker: from its fence (or its orderly end) until it was registered again."""
+        found = []
+        for begin, end in self.unusable(broker):
+            fences = [i.time_ns for i in self._incidents("fence", f"broker {broker}") if i.time_ns >= begin]
+            fenced = min(fences, default=begin)
+            if fenced < end:
+                found.append((fenced, end))
+        return found
+
     def _of(self, kinds: Sequence[str], target: str) -> Spans:
         return [
             (fault.began_ns, min(fault.ended_ns, NEVER))
