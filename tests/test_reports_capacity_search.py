@@ -1,0 +1,67 @@
+"""The searches: the least number and the greatest load, exactly where it is certain, honestly where it is not."""
+
+import math
+
+import pytest
+
+from reports.capacity_search import BATCH, MOST, Looked, greatest_load, judge, least
+
+
+def sure_from(needed: int):
+    """Margins that have no noise: it holds from `needed` on."""
+    return lambda value, begin, end: [0.1 if value >= needed else -0.1] * (end - begin)
+
+
+@pytest.mark.parametrize("needed", [1, 2, 7, 8, 33, 100])
+@pytest.mark.parametrize("first", [None, 1, 5, 100])
+def test_the_least_number_is_found_by_halving(needed: int, first: int | None) -> None:
+    """Of a hundred, in at most sixteen looks, with the one below shown to fail."""
+    found = least(1, 100, sure_from(needed), first=first)
+
+    assert (found.value, found.interval) == (needed, (needed, needed))
+    assert len(found.looked) <= 16
+    assert needed == 1 or Looked(needed - 1, (-0.1,) * BATCH, "fails") in found.looked
+
+
+def test_where_the_most_is_not_enough_there_is_no_answer() -> None:
+    assert least(1, 10, sure_from(11)).value is None
+
+
+def test_what_cannot_be_told_widens_the_interval() -> None:
+    """At 4 and 5 the margin wavers around nothing: 6 surely holds, 4 may."""
+
+    def look(value: float, begin: int, end: int) -> list[float]:
+        if value in (4, 5):
+            return [0.5 if number % 2 else -0.5 for number in range(begin, end)]
+        return sure_from(6)(value, begin, end)
+
+    found = least(1, 10, look)
+
+    assert (found.value, found.interval) == (6, (4, 6))
+    assert {len(each.margins) for each in found.looked if each.value in (4, 5)} == {MOST}
+
+
+def test_a_clear_case_takes_one_batch_and_a_close_one_more() -> None:
+    noise = [0.3, -0.2, 0.25, 0.3, -0.1, 0.3, 0.2, 0.3, 0.1, 0.3, 0.2, 0.3]
+    close = judge(lambda _value, begin, end: noise[begin:end], 1)
+
+    assert len(judge(sure_from(1), 1).margins) == BATCH
+    assert (close.verdict, len(close.margins)) == ("holds", 9)
+
+
+def test_a_value_that_was_never_reached_fails() -> None:
+    assert judge(lambda _v, begin, end: [-math.inf] * (end - begin), 1).verdict == "fails"
+
+
+@pytest.mark.parametrize("limit", [0.1, 0.9, 1.0, 1.7, 9.0])
+def test_the_greatest_load_is_known_to_5_percent(limit: float) -> None:
+    found = greatest_load(lambda value, begin, end: [limit - value] * (end - begin))
+
+    assert found.interval[0] <= limit <= found.interval[1]
+    assert found.interval[1] / found.interval[0] <= 1.05
+    assert found.factor == found.interval[0]
+
+
+def test_a_load_without_limit_is_not_claimed_to_have_one() -> None:
+    found = greatest_load(lambda _value, begin, end: [1.0] * (end - begin))
+    assert (found.factor, found.interval[1]) == (64.0, math.inf)
