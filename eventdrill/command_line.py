@@ -12,6 +12,7 @@ from eventdrill.errors import INTERRUPTED, SAYS_NOTHING, WRONG_INPUT, exit_code_
 from eventdrill.verbs import (
     alerts,
     calibrate,
+    capacity,
     check,
     cluster,
     demo,
@@ -105,6 +106,7 @@ _VERBS: tuple[Any, ...] = (
     schema,
     simulate,
     sweep,
+    capacity,
     drive,
     verify,
     calibrate,

@@ -1,0 +1,159 @@
+"""Capacity plans: answers that arithmetic gives too, what is refused, and the highest rate on running brokers."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from eventdrill.command_line import app
+from eventdrill.errors import WrongInputError
+from eventdrill.workflows import capacity_live
+from eventdrill.workflows.capacity import Demand, bottleneck, conditioned, prepare
+from eventdrill.workflows.telling import SILENT
+from scenarios.files import load_text
+from scenarios.quantities import SECOND
+
+SMALL = """\
+scenario: small
+seed: 3
+profile: ideal
+duration: 10s
+warm_up: 2s
+drain: 10s
+brokers: {kind: kafka, nodes: 2}
+topics: {orders: {partitions: 8, settings: {retention.ms: 604800000}}}
+producers: {shop: {topic: orders, arrivals: {rate: 200/s, spacing: even}, key: {uniform: 5000}}}
+groups: {fulfilment: {topics: [orders], members: 3, work: 8ms}}
+objectives: {fast: {indicator: latency, of: fulfilment, below: 200ms, target: 95%}}
+faults: [{fault: member_crash, member: fulfilment/1, at: 4s, for: 2s}]
+expect: ["gap[fulfilment, member_crash] < 60s"]
+"""
+
+
+@pytest.fixture(autouse=True)
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("small.yaml").write_text(SMALL)
+    Path("prices.yaml").write_text("{date: 2026-11-01, currency: EUR, broker_month: 50, storage_gb_month: 0.1}\n")
+
+
+def test_the_least_members_are_those_that_arithmetic_asks_for() -> None:
+    """200/s of 8 ms keep 1.6 members busy: two are needed, and three bear up to 375/s, if all partitions were equal."""
+    plan = prepare("small.yaml", conditions=("load",)).run(jobs=1)
+    answer, document = plan.answers[0], plan.to_json()
+
+    assert (answer.field, answer.now) == ("groups.fulfilment.members", 3)
+    assert answer.found is not None
+    assert (answer.found.value, answer.found.interval) == (2, (2, 2))
+    assert answer.bottleneck == "the one member of fulfilment, 160% busy"
+    assert 1.2 < plan.bears.factor < 1.9
+    assert document["groups"]["fulfilment"]["capacity"] == 375
+    assert document["groups"]["fulfilment"]["longest_outage"] == pytest.approx(60 * (375 - 200) / 200)
+
+
+def test_a_forecast_needs_more() -> None:
+    """Twice the load keeps 3.2 members busy."""
+    plan = prepare("small.yaml", conditions=("load",), demand=Demand(forecast=2)).run(jobs=1)
+
+    found = plan.answers[0].found
+    assert found is not None
+    assert found.value is not None and 4 <= found.value <= 5
+    assert plan.to_json()["breaks"]["headroom"] < 0
+
+
+def test_a_catch_up_needs_a_reserve() -> None:
+    """After 10 s without members, 2,000 events wait; to be done within 10 s takes 400/s: more than the load alone."""
+    plan = prepare("small.yaml", conditions=("catch-up",), demand=Demand(1, 10 * SECOND, 10 * SECOND)).run(jobs=1)
+    found = plan.answers[0].found
+
+    assert found is not None
+    assert found.value is not None and found.value > 2
+    assert plan.answers[0].bottleneck.endswith("which leaves too little to catch up in time")
+
+
+def test_a_lost_broker_leaves_fewer_replicas() -> None:
+    scenario = load_text(SMALL).scenario
+    left = conditioned(scenario, "one broker lost", Demand())
+
+    assert (left.brokers.nodes, left.replication_of("orders")) == (1, 1)
+
+
+def test_what_cannot_lose_a_broker_says_why() -> None:
+    alone = prepare("small.yaml", settings=["brokers.nodes=1"], conditions=("one broker lost",))
+    strict = prepare(
+        "small.yaml", settings=["topics.orders.settings={min.insync.replicas: 2}"], conditions=("one broker lost",)
+    )
+
+    assert alone.run(jobs=1).answers[0].reason == "there is no other broker"
+    assert "min.insync.replicas is 2" in strict.run(jobs=1).answers[0].reason
+
+
+def test_a_hot_partition_is_named() -> None:
+    """Half of all events have one key: its partition alone keeps a member 80 % busy, however many there are."""
+    scenario = load_text(
+        SMALL.replace("{uniform: 5000}", "{hot: {share: 50%, values: 100}}").replace("members: 3", "members: 8")
+    ).scenario
+
+    assert bottleneck(scenario).startswith("partition orders/")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--set", "objectives={}"], "there are no objectives to hold"),
+        (["--field", "groups.billing.members"], "there is no 'billing'"),
+        (["--field", "groups.fulfilment.work"], "is no whole number"),
+        (["--outage", "soon"], "--outage is 'soon'"),
+        (["--prices", "small.yaml"], "is no price"),
+        (["--jobs", "none"], "--jobs is 'none'"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_before_anything_starts(arguments: list[str], said: str) -> None:
+    found = CliRunner().invoke(app, ["capacity", "small.yaml", *arguments])
+
+    assert found.exit_code == 2, found.stderr
+    assert said in found.stderr
+    assert not Path("runs").exists()
+
+
+def test_the_command_writes_page_and_document_with_cost_and_growth() -> None:
+    found = CliRunner().invoke(
+        app,
+        ["capacity", "small.yaml", "--jobs", "1", "--growth", "10%", "--prices", "prices.yaml", "--recover-within", "30s", "--json"],
+    )  # fmt: skip
+    document = json.loads(found.stdout)
+    page = Path("runs/small-capacity-1/report.html").read_text()
+
+    assert found.exit_code in (0, 1), found.stderr
+    assert [each["condition"] for each in document["answers"]] == ["load", "one broker lost", "catch-up"]
+    assert 30 < document["runs_out_after_days"] < 300
+    assert document["cost"]["month"]["brokers"] == 100
+    assert document["cost"]["month"]["storage"] == pytest.approx(200 * 100 * 604800 * 2 / 1e9 * 0.1)
+    for text in ("What is needed", "Which load breaks it as it is?", "What it costs"):
+        assert text in page
+
+
+def test_a_recording_cannot_be_scaled() -> None:
+    Path("times.csv").write_text("seconds\n0.1\n0.2\n")
+    text = SMALL.replace("arrivals: {rate: 200/s, spacing: even}", "arrivals: {trace: times.csv, column: seconds}")
+    Path("recorded.yaml").write_text(text)
+    with pytest.raises((WrongInputError, ValueError)):
+        prepare("recorded.yaml")
+
+
+@pytest.mark.live
+def test_the_highest_rate_on_a_running_kafka_is_between_two_that_were_driven(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two members with 8 ms of work bear 250/s at the very most: the load is borne, and three times of it is not."""
+    monkeypatch.setattr(capacity_live, "MOST_LOOKS", 2)
+    text = SMALL.replace("profile: ideal", "profile: local-kafka").replace("members: 3", "members: 2")
+    scenario = load_text(text.replace("200/s", "100/s")).scenario
+
+    found, looks = capacity_live.bears_live(scenario, "local", 3.0, tmp_path, SILENT)
+
+    assert [round(look.factor, 2) for look in looks] == [3.0, 2.0]
+    assert looks[0].reason.startswith("lag grew") or "missed fast" in looks[0].reason
+    assert found.interval[1] <= 3.0 < math.inf
