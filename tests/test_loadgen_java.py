@@ -289,6 +289,14 @@ def test_collecting_is_refused_because_the_java_client_polls():
     assert reason.startswith("groups.work.reads is collect, which is librdkafka's consume(n, timeout)")
 
 
+def test_what_only_the_other_clients_processes_can_do_is_refused():
+    """A field that the driver has learnt for librdkafka is not passed over in silence by Java's processes."""
+    workers = {"workers": 2}
+
+    assert refusals(workers)[0].startswith("groups.work.workers is 2; the Java client that is driven cannot do that yet")
+    assert cannot(scenario_with({"groups": {"work": workers}})) == []
+
+
 def test_the_embedded_cluster_is_refused():
     assert refusals({}, "librdkafka-mock") == [
         "groups.work.client is java; the embedded cluster speaks with librdkafka only: use --on local"

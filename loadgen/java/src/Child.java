@@ -125,6 +125,11 @@ final class Child {
         return ManagementFactory.getThreadMXBean().getCurrentThreadCpuTime() / 1e9;
     }
 
+    /** Map one of the plan's arrays, null where this process is told of none. */
+    Column columnOrNull(String name) throws IOException {
+        return spec.part("arrays").has(name) ? column(name) : null;
+    }
+
     /** Map one of the plan's arrays. */
     Column column(String name) throws IOException {
         return Column.read(Path.of(spec.part("arrays").text(name)));

@@ -135,6 +135,13 @@ final class Commits {
         }
     }
 
+    /** Return what is finished and not committed yet, for a transaction that commits it. */
+    Map<TopicPartition, OffsetAndMetadata> takeNew() {
+        Map<TopicPartition, OffsetAndMetadata> offsets = fresh();
+        note(offsets);
+        return offsets;
+    }
+
     private Map<TopicPartition, OffsetAndMetadata> fresh() {
         Map<TopicPartition, OffsetAndMetadata> found = new HashMap<>();
         finished.forEach((place, offset) -> {

@@ -39,11 +39,16 @@ final class Handler {
     private final List<Interval> failing;
     private final long seed;
     private final long group;
+    private final List<Interval> stalls;
+    /** Whether this version of the handler decodes whatever the plan says; it was told a schema version of its own. */
+    private final boolean decodesAll;
+    private final Column undecodable;
     private final Policy policy;
-    private final DeadLetters deadLetters;
+    private final Letters letters;
+    private final Memory memory;
 
     /** What a handler does about failures; null where there is no policy, and it tries again without end. */
-    private record Policy(long attempts, long backoff, double factor, String then) {
+    private record Policy(long attempts, long backoff, double factor, boolean byTopic, String then) {
         static Policy of(Spec spec) {
             if (!spec.has("failures")) {
                 return null;
@@ -51,11 +56,12 @@ final class Handler {
             Spec failures = spec.part("failures");
             Spec retry = failures.part("retry");
             return new Policy(
-                    retry.number("attempts"), retry.number("backoff_ns"), retry.real("factor"), failures.text("then"));
+                    retry.number("attempts"), retry.number("backoff_ns"), retry.real("factor"), Letters.retriesByTopic(spec),
+                    failures.text("then"));
         }
     }
 
-    Handler(Child child, MemberRows rows) throws IOException {
+    Handler(Child child, MemberRows rows, Letters letters) throws IOException {
         Spec spec = child.spec;
         this.child = child;
         this.rows = rows;
@@ -67,18 +73,43 @@ final class Handler {
         this.seed = spec.number("seed");
         this.group = spec.part("codes").number("group");
         this.policy = Policy.of(spec);
-        boolean sends = policy != null && policy.then().equals("dead_letter");
-        this.deadLetters = sends ? new DeadLetters(child, rows) : null;
+        this.stalls = spec.has("stalls") ? spec.parts("stalls").stream().map(Interval::of).toList() : List.of();
+        this.decodesAll = spec.has("decodes");
+        this.undecodable = child.columnOrNull("undecodable");
+        this.letters = letters;
+        this.memory = Memory.of(spec);
+    }
+
+    /** Return when a stall of the handler is over, Row.NEVER where there is none. */
+    private long stalledUntil(long now) {
+        long end = stalls.stream().filter(each -> each.holds(now - startNs)).mapToLong(Interval::end).max().orElse(-1);
+        return end < 0 ? Row.NEVER : startNs + end;
+    }
+
+    /** Hang while the scenario lets the handler hang: it does not even poll. */
+    void stall(long now) {
+        long until = stalls.isEmpty() ? Row.NEVER : stalledUntil(now);
+        if (until != Row.NEVER) {
+            sleepUntil(until);
+            busyUntil = Math.max(busyUntil, until);
+        }
     }
 
     /** Try until it works or the policy gives the event up; what ends otherwise than DONE leaves the event unfinished. */
-    End handle(Event event, long poll, long deliveredAt) {
-        for (int attempt = 1; ; attempt++) {
+    End handle(Event event, long poll, long deliveredAt) throws IOException {
+        if (memory != null && memory.knows(event.id(), System.nanoTime() - startNs)) {
+            return End.DONE; // it has had its effect
+        }
+        for (int attempt = event.attempt(); ; attempt++) {
+            stall(Math.max(System.nanoTime(), busyUntil));
             long begin = busyUntil;
             work(begin, event.id());
             long ended = System.nanoTime() - startNs;
             long began = Math.max(begin, deliveredAt) - startNs;
             if (works(event, attempt, begin - startNs)) {
+                if (memory != null) {
+                    memory.remember(event.id(), ended);
+                }
                 rows.tried(event, poll, attempt, began, ended, NO_RETRY, true);
                 return End.DONE;
             }
@@ -86,6 +117,11 @@ final class Handler {
             rows.tried(event, poll, attempt, began, ended, due == NO_RETRY ? due : due - startNs, false);
             if (due == NO_RETRY) {
                 return giveUp(event, poll, attempt);
+            }
+            if (policy != null && policy.byTopic()) {
+                letters.retry(event, attempt, due - startNs);
+                busyUntil = System.nanoTime();
+                return End.DONE;
             }
             sleepUntil(due);
             busyUntil = due;
@@ -125,7 +161,8 @@ final class Handler {
     }
 
     private boolean works(Event event, int attempt, long began) {
-        if (Records.isPoison(event.value()) || attempt <= failingTries.get(event.id())) {
+        boolean planned = undecodable != null && !decodesAll && undecodable.get(event.id()) != 0;
+        if (planned || Records.isPoison(event.value()) || attempt <= failingTries.get(event.id())) {
             return false;
         }
         double share = failing.stream().filter(each -> each.holds(began)).mapToDouble(Interval::share).max().orElse(0);
@@ -150,7 +187,7 @@ final class Handler {
                 return End.STOPPED;
             }
             default -> {
-                deadLetters.send(event, poll, attempt, startNs);
+                letters.dead(event, poll, attempt, startNs);
                 busyUntil = System.nanoTime();
             }
         }

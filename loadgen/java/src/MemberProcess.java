@@ -14,9 +14,12 @@ import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.ConsumerRecords;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
+import org.apache.kafka.clients.producer.KafkaProducer;
+import org.apache.kafka.clients.producer.ProducerConfig;
 import org.apache.kafka.common.KafkaException;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
+import org.apache.kafka.common.serialization.ByteArraySerializer;
 
 /**
  * One member of a group: polls, works, commits and gives up as the scenario says. SIGTERM makes it finish its event, commit by its mode
@@ -34,6 +37,8 @@ final class MemberProcess implements ConsumerRebalanceListener {
     private final Commits commits;
     private final MemberRows rows;
     private final Handler handler;
+    private final Transactions transactions;
+    private final Held held;
     private final TreeSet<TopicPartition> owned = new TreeSet<>(MemberProcess::byName);
     private long poll;
     private long startNs;
@@ -50,11 +55,30 @@ final class MemberProcess implements ConsumerRebalanceListener {
         this.rows = new MemberRows(child);
         this.consumer = new KafkaConsumer<>(settings(), new ByteArrayDeserializer(), new ByteArrayDeserializer());
         this.commits = new Commits(child, consumer, rows);
-        this.handler = new Handler(child, rows);
+        boolean transactional = spec.text("commit").equals("transaction");
+        KafkaProducer<byte[], byte[]> sender = transactional || Letters.needed(spec) ? sender(transactional) : null;
+        this.transactions = transactional ? new Transactions(sender, consumer, rows, firstTransaction()) : null;
+        this.handler = new Handler(child, rows, Letters.needed(spec) ? new Letters(spec, rows, sender) : null);
+        this.held = new Held(consumer);
         if (spec.has("start_ns")) {
             start(spec.number("start_ns"));
         }
         consumer.subscribe(spec.texts("topics"), this);
+    }
+
+    /** Return the client that sends what the member gives up or hands on. */
+    private KafkaProducer<byte[], byte[]> sender(boolean transactional) {
+        Map<String, Object> settings = spec.settings("connection");
+        settings.putAll(Map.of("acks", "all", "enable.idempotence", "true", "linger.ms", "0"));
+        if (transactional) {
+            settings.put(ProducerConfig.TRANSACTIONAL_ID_CONFIG, spec.text("name").replace('/', '-'));
+        }
+        return new KafkaProducer<>(settings, new ByteArraySerializer(), new ByteArraySerializer());
+    }
+
+    /** Return the number of its first transaction: no other process, and no other incarnation of this one, has the same. */
+    private long firstTransaction() {
+        return (spec.part("codes").number("process") << 40) + (spec.number("incarnation") << 32);
     }
 
     private Map<String, Object> settings() {
@@ -122,6 +146,7 @@ final class MemberProcess implements ConsumerRebalanceListener {
     private void givenUp(Collection<TopicPartition> partitions, String what) {
         owned.removeAll(partitions);
         commits.forget(partitions);
+        held.drop(partitions);
         sayOwned(what);
     }
 
@@ -134,15 +159,39 @@ final class MemberProcess implements ConsumerRebalanceListener {
     // ---- the loop --------------------------------------------------------------------------------------------------
 
     /** Poll and work until asked to leave; return whether the policy has ended the member. */
-    private boolean run() {
+    private boolean run() throws IOException {
         while (!child.leaving) {
             listen();
-            List<Event> events = poll();
-            if (!events.isEmpty() && batch(events) == Handler.End.STOPPED) {
+            handler.stall(System.nanoTime());
+            Handler.End end = workOnHeld();
+            if (end == Handler.End.DONE) {
+                List<Event> events = poll();
+                end = events.isEmpty() ? end : batch(events);
+            }
+            if (end == Handler.End.STOPPED) {
                 return true;
             }
         }
         return false;
+    }
+
+    /** Work on copies in retry topics that are due now. */
+    private Handler.End workOnHeld() throws IOException {
+        for (var next = held.take(now()); next != null && !child.leaving; next = held.take(now())) {
+            long due = next.event().due() + startNs;
+            handler.busyUntil = Math.max(handler.busyUntil, due);
+            beginTransaction(List.of(next.event()));
+            Handler.End end = handle(next.event(), next.poll(), due);
+            if (end != Handler.End.DONE) {
+                return end;
+            }
+            batchDone();
+        }
+        return Handler.End.DONE;
+    }
+
+    private long now() {
+        return System.nanoTime() - startNs;
     }
 
     private void listen() {
@@ -186,7 +235,7 @@ final class MemberProcess implements ConsumerRebalanceListener {
         List<Event> events = new ArrayList<>(records.count());
         for (ConsumerRecord<byte[], byte[]> each : records) {
             if (Records.isOf(runId, each.value())) { // other people's records are passed over
-                events.add(Event.of(each.topic(), each.partition(), each.offset(), each.key(), each.value()));
+                events.add(Event.of(each));
             }
         }
         return events;
@@ -202,13 +251,15 @@ final class MemberProcess implements ConsumerRebalanceListener {
     }
 
     private long idleWaitNs() {
-        if (!commits.mode.equals("every")) {
-            return IDLE_WAIT_NS;
+        long wait = IDLE_WAIT_NS;
+        if (commits.mode.equals("every")) {
+            wait = Math.min(wait, Math.max(0, commits.dueNs - System.nanoTime()) + 1_000_000);
         }
-        return Math.min(IDLE_WAIT_NS, Math.max(0, commits.dueNs - System.nanoTime()) + 1_000_000);
+        long due = held.nextDue();
+        return due == Row.NEVER ? wait : Math.min(wait, Math.max(0, due - now()));
     }
 
-    private Handler.End batch(List<Event> events) {
+    private Handler.End batch(List<Event> events) throws IOException {
         poll++;
         for (Event event : events) {
             rows.delivery(event, poll, deliveredAt - startNs);
@@ -217,28 +268,62 @@ final class MemberProcess implements ConsumerRebalanceListener {
         if (commits.mode.equals("before_work")) {
             handler.busyUntil = System.nanoTime();
         }
+        beginTransaction(events);
         for (Event event : events) {
             if (child.leaving) {
-                return Handler.End.LEAVING;
+                break;
             }
-            Handler.End end = handler.handle(event, poll, deliveredAt);
+            if (held.mustWait(event, now())) {
+                held.hold(event, poll);
+                continue;
+            }
+            Handler.End end = handle(event, poll, deliveredAt);
             if (end != Handler.End.DONE) {
                 return end;
             }
-            if (commits.eventDone(event)) {
-                handler.busyUntil = Math.max(handler.busyUntil, System.nanoTime());
-            }
         }
-        if (commits.batchDone()) {
-            handler.busyUntil = Math.max(handler.busyUntil, System.nanoTime());
-        }
+        batchDone();
         return Handler.End.DONE;
+    }
+
+    private void beginTransaction(List<Event> events) {
+        if (transactions != null) {
+            transactions.begin(events);
+        }
+    }
+
+    private Handler.End handle(Event event, long number, long delivered) throws IOException {
+        Handler.End end = handler.handle(event, number, delivered);
+        if (end == Handler.End.DONE && commits.eventDone(event)) {
+            catchUp();
+        }
+        return end;
+    }
+
+    private void batchDone() {
+        if (transactions != null && transactions.underWay()) {
+            var ends = commits.takeNew();
+            if (!transactions.commit(ends, startNs)) {
+                commits.forget(ends.keySet());
+            }
+            catchUp();
+        } else if (!child.leaving && commits.batchDone()) {
+            catchUp();
+        }
+    }
+
+    /** Let the next try begin no earlier than now: what came before took time of the handler. */
+    private void catchUp() {
+        handler.busyUntil = Math.max(handler.busyUntil, System.nanoTime());
     }
 
     /** Commit what is finished, by the mode, and leave the group. */
     @SuppressWarnings("deprecation") // what replaces it is newer than the oldest client that can be named
     private void leave() {
         endWarmUp();
+        if (transactions != null) {
+            transactions.abort();
+        }
         commits.handingOver();
         consumer.close(CLOSE_WITHIN);
     }

@@ -15,6 +15,8 @@ final class MemberRows {
     private final int[] types;
     private final Column key;
     private final Column producer;
+    /** The transaction under way, which tries and commits belong to. */
+    long transaction = Row.NONE;
 
     MemberRows(Child child) throws IOException {
         Spec codes = child.spec.part("codes");
@@ -37,6 +39,7 @@ final class MemberRows {
     void tried(Event event, long poll, int attempt, long began, long ended, long due, boolean ok) {
         Row row = of(Row.Kind.TRY, event, poll, attempt, began, ended);
         row.retryDue = due;
+        row.transaction = transaction;
         row.outcome = ok ? Row.Outcome.OK : Row.Outcome.FAILED;
         log.append(row);
     }
@@ -48,7 +51,7 @@ final class MemberRows {
 
     /** Record a dead letter with its own topic, partition and offset. */
     void deadLettered(
-            Event event, long poll, int attempt, long began, long ended, DeadLetters.Place where, int error, Row.Outcome outcome) {
+            Event event, long poll, int attempt, long began, long ended, Letters.Place where, int error, Row.Outcome outcome) {
         Row row = of(Row.Kind.DEAD_LETTER, event, poll, attempt, began, ended);
         row.topic = topics.get(where.topic());
         row.partition = where.partition();
@@ -61,6 +64,7 @@ final class MemberRows {
     /** Record the commit of a partition's offset. */
     void committed(String topic, int partition, long offset, long began, long ended, int error) {
         Row row = new Row(Row.Kind.COMMIT);
+        row.transaction = transaction;
         row.offset = offset;
         row.started = began;
         row.ended = ended;

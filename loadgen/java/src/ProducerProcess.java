@@ -35,7 +35,14 @@ final class ProducerProcess {
     private final long runId;
     private final long spinNs;
     private final long leastNapNs;
+    /** Events in the order in which they are handed over; one that is sent again is in it twice. */
     private final Column events;
+    /** When each of them is due, where that is not its intended time; else null. */
+    private final Column due;
+    /** Which of them are sent again; null where none is. */
+    private final Column again;
+    /** Whether the process was started again after a crash. */
+    private final boolean isBack;
     private final Column intended;
     private final Column size;
     private final Column key;
@@ -65,6 +72,9 @@ final class ProducerProcess {
         this.spinNs = spec.number("spin_ns");
         this.leastNapNs = spinNs > 0 ? 0 : LEAST_NAP_NS;
         this.events = child.column("events");
+        this.due = child.columnOrNull("due_ns");
+        this.again = child.columnOrNull("again");
+        this.isBack = spec.has("incarnation") && spec.number("incarnation") > 1;
         this.intended = child.column("intended_ns");
         this.size = child.column("size_bytes");
         this.key = child.column("key");
@@ -94,24 +104,26 @@ final class ProducerProcess {
     /** Records what became of one event; the client calls it from its own thread, or from within a send that it refuses. */
     private final class Answer implements Callback {
         private final int event;
+        private final long begun;
 
-        Answer(int event) {
+        Answer(int event, long begun) {
             this.event = event;
+            this.begun = begun;
         }
 
         @Override
         public void onCompletion(RecordMetadata where, Exception error) {
             long now = System.nanoTime();
-            record(event, now, where, error, !(sending && Thread.currentThread() == main));
+            record(event, begun, now, where, error, !(sending && Thread.currentThread() == main));
         }
     }
 
-    private void record(int event, long now, RecordMetadata where, Exception error, boolean taken) {
+    private void record(int event, long begun, long now, RecordMetadata where, Exception error, boolean taken) {
         int code = error == null ? 0 : Outcomes.ofSend(error, taken);
         Row.Outcome outcome = error == null ? Row.Outcome.OK : Outcomes.outcome(code, taken);
         long offset = where != null && error == null && where.hasOffset() ? where.offset() : Row.NONE;
         int partition = where == null ? (int) Row.NONE : where.partition();
-        rows.append(new Send(event, started.get(event), now - startNs, offset, partition, code, outcome));
+        rows.append(new Send(event, begun, now - startNs, offset, partition, code, outcome));
         answered.incrementAndGet();
     }
 
@@ -222,17 +234,24 @@ final class ProducerProcess {
         blocked.forget();
         for (int i = 0; i < events.length; i++) {
             int event = (int) events.get(i);
-            long due = startNs + intended.get(event);
+            long at = startNs + (due == null ? intended.get(event) : due.get(i));
+            boolean repeated = again != null && again.get(i) != 0;
             long now = System.nanoTime();
-            if (now < due) {
-                waitUntil(due);
+            if (isBack && (repeated ? at < now : started.get(event) != Row.NONE)) {
+                continue; // it was handed over before the crash
+            }
+            if (now < at) {
+                waitUntil(at);
                 now = System.nanoTime();
             }
-            if ((i & 63) == 0 || now < due) {
+            if ((i & 63) == 0) {
                 listen(); // one that is always late must still hear
             }
             if (ended || halted || child.leaving) {
                 return;
+            }
+            if (!repeated) {
+                started.put(event, now - startNs);
             }
             send(event, now);
         }
@@ -242,13 +261,12 @@ final class ProducerProcess {
         long owner = poison.get(event) != 0 ? runId | Records.POISON : runId;
         byte[] value = Records.encode(owner, event, event, intended.get(event), filler, (int) size.get(event));
         byte[] name = keyPrefix == null ? null : keyOf(key.get(event));
-        started.put(event, now - startNs);
         handed++;
         sending = true;
         try {
-            client.send(new ProducerRecord<>(topic, name, value), new Answer(event));
+            client.send(new ProducerRecord<>(topic, name, value), new Answer(event, now - startNs));
         } catch (KafkaException | IllegalStateException error) { // refused without a callback
-            record(event, System.nanoTime(), null, error, false);
+            record(event, now - startNs, System.nanoTime(), null, error, false);
         } finally {
             sending = false;
         }

@@ -20,6 +20,7 @@ final class Row implements RowLog.Writable {
     long key = NONE;
     long offset = NONE;
     long poll = NONE;
+    long transaction = NONE;
     long retryDue = UNTIMED;
     long intended;
     long started;
@@ -41,7 +42,7 @@ final class Row implements RowLog.Writable {
     @Override
     public void write(ByteBuffer to, int at) {
         to.putLong(at, event).putLong(at + 8, root).putLong(at + 16, NONE).putLong(at + 24, key);
-        to.putLong(at + 32, offset).putLong(at + 40, poll).putLong(at + 48, NONE).putLong(at + 56, retryDue);
+        to.putLong(at + 32, offset).putLong(at + 40, poll).putLong(at + 48, transaction).putLong(at + 56, retryDue);
         to.putLong(at + 64, intended).putLong(at + 72, started).putLong(at + 80, ended);
         to.putInt(at + 88, (int) NONE).putInt(at + 92, partition);
         to.putShort(at + 96, (short) Math.min(attempt, Short.MAX_VALUE));

@@ -32,7 +32,7 @@ final class WarmReader {
             while (!ended) {
                 for (var each : consumer.poll(Duration.ofMillis(100))) {
                     if (Records.isOf(Records.NO_RUN, each.value())) {
-                        Event.of(each.topic(), each.partition(), each.offset(), each.key(), each.value());
+                        Event.of(each);
                     }
                 }
             }
