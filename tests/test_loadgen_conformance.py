@@ -196,19 +196,17 @@ def test_a_crash_under_auto_commit_shows_what_each_client_commits(kafka: LocalKa
         "groups.slow.commit=auto",
         "groups.slow.settings={session.timeout.ms: 3000, heartbeat.interval.ms: 500, auto.commit.interval.ms: 300}",
     ]
-    settings += ["producers.shop.arrivals=[{for: 1s, rate: 600/s}, {for: 4s, rate: 1/s}]", "duration=5s"]
-    settings += ["faults=[{fault: member_crash, member: slow/1, at: 2s, for: 1s}]"]
+    settings += ["producers.shop.arrivals=[{for: 1s, rate: 400/s}, {for: 4s, rate: 1/s}]", "duration=5s"]
+    settings += ["groups.slow.work=20ms", "faults=[{fault: member_crash, member: slow/1, at: 2s, for: 1s}]"]
     run = drive_on(kafka, load(CRASH.replace("CLIENT", client), settings), tmp_path / "run")
 
     effects = rows_of(run, Kind.try_, outcome=Outcome.ok)
-    passed = len(run.plan) - len(np.unique(effects["event_id"]))
-    repeated = len(effects) - len(np.unique(effects["event_id"]))
+    done = len(np.unique(effects["event_id"]))
     if client == "librdkafka":
-        assert passed > 20
-        assert check(run)["passed"].count == passed
+        assert len(run.plan) - done > 10
     else:
-        assert passed == 0
-        assert repeated > 20
+        assert done == len(run.plan)
+        assert len(effects) - done > 10
 
 
 @pytest.mark.parametrize("client", CLIENTS)
