@@ -293,7 +293,9 @@ def test_what_only_the_other_clients_processes_can_do_is_refused():
     """A field that the driver has learnt for librdkafka is not passed over in silence by Java's processes."""
     workers = {"workers": 2}
 
-    assert refusals(workers)[0].startswith("groups.work.workers is 2; the Java client that is driven cannot do that yet")
+    assert refusals(workers)[0].startswith(
+        "groups.work.workers is 2; the Java client that is driven cannot do that yet"
+    )
     assert cannot(scenario_with({"groups": {"work": workers}})) == []
 
 
