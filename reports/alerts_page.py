@@ -26,7 +26,7 @@ _LIMITS = (
     "What a trouble was worth is what it cost in error budget; a fault that endangers without costing anything counts as harmless.",
     "Metrics are those that the modelled exporters would show; a user's own exporter may err otherwise.",
     "A month is made of runs of one scenario: its load has no nights and no weekends unless the scenario has them.",
-    "Alertmanager is modelled with one route; a message that is sent is taken as read.",
+    "A message that Alertmanager sends is taken as read.",
 )
 _SEARCH_LIMITS = (
     "A page for a trouble that was not worth one counts as false here.",

@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 
+from reports.alerts.alertmanager import parse_alertmanager
 from reports.alerts.backtest import WEEK_MS, Case, backtest, judge, rate
-from reports.alerts.notifications import Inhibition, Notification, Routing, notifications
+from reports.alerts.notifications import Inhibition, Matcher, Notification, Route, Routing, notifications
 from reports.alerts.rules import Rule, RuleFile, parse_rules
 from reports.alerts.series import AlertError, Series, Store, labels_of
 from reports.alerts.states import Span
 from reports.alerts.truth import Trouble, troubles
 from runs import Build
+from scenarios.errors import ScenarioError
 
 MINUTE = 60_000
 PLAIN = Routing(inhibitions=())
@@ -63,7 +65,10 @@ def test_a_reminder_comes_at_the_first_tick_after_the_repeat_interval():
 
 def test_groups_are_apart_by_their_labels():
     assert len(sent([span("Lag", 0, 60), span("Down", 0, 60)], end_min=20)) == 2
-    assert len(sent([span("Lag", 0, 60), span("Down", 0, 60)], Routing(group_by=(), inhibitions=()), end_min=20)) == 1
+    assert (
+        len(sent([span("Lag", 0, 60), span("Down", 0, 60)], Routing(routes=(Route(),), inhibitions=()), end_min=20))
+        == 1
+    )
 
 
 def test_a_page_holds_back_the_ticket_of_the_same_objective_only():
@@ -81,9 +86,77 @@ def test_a_held_back_ticket_goes_out_when_the_page_is_over():
 
 
 def test_an_alert_that_is_source_and_target_does_not_hold_back_its_like():
-    both = Routing(inhibitions=(Inhibition({"severity": "page"}, {"severity": "page"}),))
+    both = Routing(inhibitions=(Inhibition((Matcher("severity", "=", "page"),), (Matcher("severity", "=", "page"),)),))
 
     assert len(sent([span("A", 0, 60), span("B", 0, 60)], both, end_min=20)) == 2
+
+
+CONFIG = """
+global: {resolve_timeout: 5m}
+route:
+  receiver: team
+  group_by: [group]
+  group_wait: 10s
+  routes:
+    - matchers: ['severity="page"', 'alertname=~"Lag.*"']
+      receiver: pager
+      group_by: ["..."]
+      group_wait: 0s
+      repeat_interval: 1h
+    - match: {severity: ticket}
+      group_interval: 30m
+inhibit_rules:
+  - {source_matchers: [alertname="Down"], target_matchers: ['severity!="page"'], equal: [job]}
+receivers: [{name: team}, {name: pager}]
+"""
+
+
+def test_a_configuration_of_alertmanager_is_read_children_before_parents():
+    routing = parse_alertmanager(CONFIG, "alertmanager.yml")
+    pager, tickets, rest = routing.routes
+
+    assert (pager.group_by, pager.group_wait_ms, pager.group_interval_ms, pager.repeat_interval_ms) == (
+        ("...",),
+        0,
+        300_000,
+        3_600_000,
+    )
+    assert (tickets.group_by, tickets.group_wait_ms, tickets.group_interval_ms) == (("group",), 10_000, 1_800_000)
+    assert [
+        routing.route_of(span(name, 0, 1, severity=level).labels)
+        for name, level in (("LagHigh", "page"), ("Slow", "ticket"), ("Down", "page"))
+    ] == [0, 1, 2]
+    assert rest.matchers == ()
+    assert [each[0] for each in sent([span("LagHigh", 0, 60, partition=p) for p in "012"], routing, end_min=3)] == [
+        0,
+        0,
+        0,
+    ], "each on its own, at once"
+
+
+def test_its_inhibitions_hold_back_what_they_say():
+    routing = parse_alertmanager(CONFIG, "alertmanager.yml")
+    down, slow = span("Down", 0, 60, job="kafka"), span("Slow", 0, 60, severity="ticket", job="kafka")
+
+    assert len(sent([down, slow], routing, end_min=3)) == 1
+    assert len(sent([down, span("Slow", 0, 60, severity="ticket", job="shop")], routing, end_min=3)) == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("group_wait: 10s", "group_wait: 10", "Prometheus writes a time like 30s"),
+        ("receiver: pager\n", "receiver: pager\n      continue: true\n", "continue"),
+        ("receiver: pager\n", "receiver: pager\n      mute_time_intervals: [night]\n", "mute_time_intervals"),
+        ("'severity=\"page\"'", "severity", 'a matcher is written severity="page"'),
+        ('Lag.*', "Lag(", "is no regular expression"),
+        ("route:", "rote:", "rote"),
+    ],
+)  # fmt: skip
+def test_what_is_not_modelled_of_alertmanager_is_refused(old: str, new: str, said: str):
+    with pytest.raises(ScenarioError) as caught:
+        parse_alertmanager(CONFIG.replace(old, new), "alertmanager.yml")
+    assert said in str(caught.value)
 
 
 # ---- scores ----------------------------------------------------------------------------------------------------------

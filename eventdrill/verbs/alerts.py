@@ -52,6 +52,15 @@ MonthsOption = Annotated[
 Runs = Annotated[
     int, typer.Option("--runs", min=1, max=100, help="Simulated runs of each fault, with plans of their own.")
 ]
+Alertmanager = Annotated[
+    Path | None,
+    typer.Option(
+        "--alertmanager",
+        metavar="FILE",
+        help="Its configuration: routes and inhibitions. Default: by alert and severity.",
+        show_default=False,
+    ),
+]
 RulesFile = Annotated[
     Path | None,
     typer.Option(
@@ -104,6 +113,7 @@ def rules(
 def backtest(
     what: What,
     rules_file: RulesFile = None,
+    alertmanager: Alertmanager = None,
     exporter: Exporter = "kafka_exporter",
     scrape: Scrape = "15s",
     interval: Interval = "1m",
@@ -130,6 +140,11 @@ def backtest(
     from reports.alerts.defaults import default_rules
     from reports.alerts.rules import read_rules
 
+    routing = None
+    if alertmanager is not None:
+        from reports.alerts.alertmanager import read_alertmanager
+
+        routing = read_alertmanager(alertmanager)
     scraped = _scraped(exporter, scrape, interval, prometheus, page_worthy)
     given = read_rules(rules_file) if rules_file is not None else None
     page = writable_file("--out", out) if out is not None else None
@@ -137,7 +152,7 @@ def backtest(
     names = names_read(given) if given is not None else None
     material = _material(what, scraped, length, names, settings=settings, seed=seed, profile=profile)
     file = given or default_rules(material.scenario, exporter)
-    scores, judged = judge_all(file, material, scraped)
+    scores, judged = judge_all(file, material, scraped, routing)
     document = backtest_document(scores, material, scraped, warnings_of(file, material))
     if page is not None:
         from reports.alerts_page import write_alerts_page

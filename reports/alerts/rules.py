@@ -140,7 +140,7 @@ def read_rules(path: Path | str) -> RuleFile:
 def parse_rules(text: str, source: str) -> RuleFile:
     """Read rules from text."""
     marked = _unwrapped(read_yaml(text, source))
-    _numbers_as_text(marked.value)
+    numbers_as_text(marked.value, _TIMES)
     file = validated(RuleFile, marked, source)
     problems = [
         Problem(place.path(field), message, *place.mark(marked, field))
@@ -159,12 +159,12 @@ def _unwrapped(marked: Marked) -> Marked:
     return marked
 
 
-def _numbers_as_text(value: Any) -> None:
+def numbers_as_text(value: Any, keys: Sequence[str]) -> None:
     """Make text of times that were written as bare numbers, which Prometheus does not take."""
     if isinstance(value, dict):
-        value |= {key: str(value[key]) for key in _TIMES if isinstance(value.get(key), int)}
+        value |= {key: str(value[key]) for key in keys if isinstance(value.get(key), int)}
     for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        _numbers_as_text(inner)
+        numbers_as_text(inner, keys)
 
 
 _Found = Iterator[tuple[_Place, str, str]]

@@ -10,7 +10,7 @@ import numpy as np
 
 from reports.alerts.backtest import GRACE_MS, WEEK_MS, Case
 from reports.alerts.burn import DAY_MS, HOUR_MS, MINUTE_MS, BurnWindow, bad_share, standard_windows
-from reports.alerts.notifications import Routing
+from reports.alerts.notifications import Route
 from reports.alerts.promql import Query, parse, vector_of
 from reports.alerts.rules import duration_text
 from reports.alerts.series import AlertError, Bools, Floats, Millis
@@ -131,7 +131,7 @@ class _Judge:
             for case, at in zip(cases, self.instants, strict=True)
         ]
         self.weeks = sum(case.end_ms for case in cases) / WEEK_MS
-        self.wait_ms = Routing().group_wait_ms
+        self.wait_ms = Route().group_wait_ms
 
     def candidates(self) -> Iterator[BurnWindow]:
         """Yield every combination that can fire."""
