@@ -3,7 +3,7 @@
 import pickle
 import signal
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +22,7 @@ from loadgen.java.jvms import Jvms
 from loadgen.member_dedupe import SharedMemory
 from loadgen.member_work import Interval
 from loadgen.recorder import event_types
+from loadgen.remote import RemoteWorker
 from rundata.rows import NONE
 from rundata.tables import Names
 from scenarios.actions import Deploy
@@ -69,6 +70,9 @@ class Crew:
         self.member_ids: dict[str, str] = {}
         """Who had which id from the coordinator, as the brokers' logs name members."""
         self.ended_by_policy: set[str] = set()
+        self.remote: Callable[[str, Mapping[str, Any]], RemoteWorker] | None = None
+        """Starts a producer process under a Locust worker; None where they are children of the driver."""
+        self.hear_remote: Callable[[], None] = lambda: None
         self.versions: dict[str, Deploy | None] = {}
         """By member: the version that it was last replaced by."""
         self._incarnations: dict[str, int] = {}
@@ -147,7 +151,9 @@ class Crew:
             **self.clients.extra(name),
         }
 
-    def _worker(self, name: str, spec: Mapping[str, Any]) -> Worker:
+    def _worker(self, name: str, spec: Mapping[str, Any]) -> Any:
+        if self.remote is not None and name.rpartition("/")[0] in self.plan.scenario.producers:
+            return self.remote(name, spec)
         return Worker(name, self.clients.command(name, Path(spec["rows"]).stem), spec, self.folder)
 
     def _producer_spec(self, name: str) -> dict[str, Any]:
@@ -344,6 +350,7 @@ class Crew:
 
     def hear(self) -> None:
         """Take in what the processes have said."""
+        self.hear_remote()
         for worker in [*self.all(), *self.gone]:
             for message in worker.hear():
                 self._note(worker, message)

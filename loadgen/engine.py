@@ -17,7 +17,7 @@ from loadgen.admin import EMBEDDED, Admin, AdminError, connection
 from loadgen.audit import AuditError, audit
 from loadgen.children import ChildError
 from loadgen.clusters.model import Cluster, ClusterError
-from loadgen.control_link import ControlLink, Ui
+from loadgen.control_link import ControlLink, Fleet, Ui
 from loadgen.crew import ASSIGNED_WITHIN_S, Crew
 from loadgen.gauges import Sampler
 from loadgen.lab import LOOK_AHEAD_NS, Lab
@@ -42,6 +42,8 @@ from scenarios.retries import all_topics
 
 START_AHEAD_NS = 700 * MILLISECOND
 """Time 0 lies so far ahead when it is told to the processes."""
+FLEET_START_AHEAD_NS = 3 * SECOND
+"""The same where it has to travel to Locust workers."""
 EXACT_NS = 250 * MILLISECOND
 """Nothing that may take long is begun so shortly before a fault."""
 TICK_NS = 50 * MILLISECOND
@@ -64,6 +66,7 @@ def drive(
     *,
     progress: Tell,
     ui: Ui | None = None,
+    fleet: Fleet | None = None,
     warm: bool = True,
     warm_s: float = 60.0,
 ) -> RunData:
@@ -74,7 +77,7 @@ def drive(
     """
     if refused := cannot(loaded.scenario, cluster):
         raise DriveError(f"{loaded.source} cannot be driven here:\n" + "\n".join(f"  {reason}" for reason in refused))
-    run = _Run(plan, cluster, writer, progress, ui)
+    run = _Run(plan, cluster, writer, progress, ui, fleet)
     try:
         run.prepare(warm_s if warm else 0.0)
         run.load()
@@ -108,6 +111,7 @@ class _Run:
     writer: RunWriter
     tell: Tell
     ui: Ui | None
+    fleet: Fleet | None = None
     incomplete: list[str] = field(default_factory=list)
     """Why the run did not go to its end."""
     warmed: WarmUp | None = None
@@ -125,7 +129,9 @@ class _Run:
         self.crew = Crew(
             self.plan, self.cluster, self.folder, self.run_id, self.admin.scratch_partitions, self._spin_ns()
         )
-        self.control = ControlLink(self.plan, self.folder, self.ui)
+        self.control = ControlLink(self.plan, self.folder, self.ui, self.fleet)
+        if self.fleet is not None:
+            self.crew.remote, self.crew.hear_remote = self.control.start_remote, self.control.hear
         self.clock: RunClock | None = None
         self.lab: Lab | None = None
         self.people: Actions | None = None
@@ -147,6 +153,7 @@ class _Run:
         self.control.start()
         self.admin.prepare()
         self.admin.commit_start_offsets()
+        self.control.gather(lambda text: self._say("preparing", text))
         self._say("preparing", "starting producers and members")
         self.crew.start()
         if warm_s > 0:
@@ -172,7 +179,7 @@ class _Run:
 
     def load(self) -> None:
         """Start the clock, apply the faults at their instants, and watch until everything has ended."""
-        self.clock = clock = RunClock.starting_in(START_AHEAD_NS)
+        self.clock = clock = RunClock.starting_in(START_AHEAD_NS if self.fleet is None else FLEET_START_AHEAD_NS)
         self.lab = Lab(self.cluster, self.crew, self.admin, clock, self.recorder.next_poll_id)
         self.crew.begin(clock.start_ns)
         self.started = True
@@ -284,7 +291,7 @@ class _Run:
 
     def _sample(self) -> None:
         assert self.clock is not None
-        pids = {worker.name: worker.pid for worker in self.crew.all() if worker.running}
+        pids = {worker.name: worker.pid for worker in self.crew.all() if worker.running and worker.pid}
         pids |= {"driver": psutil.Process().pid, **self.control.pids()}
         if self.cluster.implementation == EMBEDDED:
             brokers = {"brokers": self.cluster.pid(1)}

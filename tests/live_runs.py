@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from loadgen.clusters.embedded import EmbeddedKafka, start_embedded
 from loadgen.clusters.model import Cluster, ClusterSpec
-from loadgen.control_link import Ui
+from loadgen.control_link import Fleet, Ui
 from loadgen.engine import drive
 from loadgen.recorder import Progress
 from rundata.dataset import RunWriter
@@ -77,11 +77,12 @@ def drive_on(
     *,
     progress: Callable[[Progress], None] = silent,
     ui: Ui | None = None,
+    fleet: Fleet | None = None,
     warm_s: float = 0.0,
 ) -> RunData:
     plan = make_plan(loaded.scenario)
     writer = RunWriter(folder, plan, text=loaded.text)
-    return drive(loaded, plan, cluster, writer, progress=progress, ui=ui, warm=warm_s > 0, warm_s=warm_s)
+    return drive(loaded, plan, cluster, writer, progress=progress, ui=ui, fleet=fleet, warm=warm_s > 0, warm_s=warm_s)
 
 
 def drive_embedded(loaded: LoadedScenario, folder: Path, **options: Any) -> RunData:

@@ -11,7 +11,7 @@ from eventdrill.verbs.options import Json, On, Out, ScenarioFile, Seed, Settings
 from eventdrill.verbs.outcome import dataset_in, finish
 
 if TYPE_CHECKING:
-    from loadgen.control_link import Ui
+    from loadgen.control_link import Fleet, Ui
 
 NAME = "drive"
 EXAMPLE = "eventdrill drive leader-crash --on local --out runs/first"
@@ -26,7 +26,20 @@ def verb(
     workers: Annotated[
         int | None,
         typer.Option(
-            "--workers", min=1, metavar="N", help="Machines that share the load (not there yet).", show_default=False
+            "--workers",
+            min=1,
+            metavar="N",
+            help="Locust workers that share the producer processes: started here, or with --join on other machines.",
+            show_default=False,
+        ),
+    ] = None,
+    join: Annotated[
+        str | None,
+        typer.Option(
+            "--join",
+            metavar="HOST:PORT",
+            help="With --workers: do not start them, but wait here for those of `locust -f loadgen/locustfile.py --worker`.",
+            show_default=False,
         ),
     ] = None,
     out: Out = None,
@@ -39,15 +52,34 @@ def verb(
     from eventdrill.live import display
     from eventdrill.workflows.drive import prepare
 
-    if workers is not None:
-        raise WrongInputError(
-            "--workers: sharing the load among machines is not there yet; leave it out to drive from this one"
-        )
+    fleet = _fleet(workers, join)
     work = prepare(file, on=place(on), seed=seed, settings=settings or ())
     folder = fresh_folder(out, f"{work.loaded.scenario.scenario}-driven")
     with dataset_in(folder), display() as watch:
-        run = work.run(folder, ui=_page() if ui else None, progress=say, watch=watch)
+        run = work.run(folder, ui=_page() if ui else None, fleet=fleet, progress=say, watch=watch)
     return finish(run, as_json=as_json)
+
+
+def _fleet(workers: int | None, join: str | None) -> "Fleet | None":
+    """Return the Locust workers that share the load."""
+    from loadgen.control_link import Fleet
+
+    if workers is None:
+        if join is not None:
+            raise WrongInputError("--join says where workers join, and there are none: add --workers N")
+        return None
+    if join is None:
+        return Fleet(workers, port=_free_port())
+    host, colon, port = join.rpartition(":")
+    if not colon or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise WrongInputError(f"--join is {join!r}; it is an address of this machine and a port, such as 10.0.0.5:5557")
+    return Fleet(workers, host, int(port))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _page() -> "Ui":

@@ -13,7 +13,7 @@ from scenarios.plan import Plan, make_plan
 
 if TYPE_CHECKING:
     from loadgen.clusters.model import ClusterSpec
-    from loadgen.control_link import Ui
+    from loadgen.control_link import Fleet, Ui
     from loadgen.recorder import Progress
     from rundata.run import Run
 
@@ -67,6 +67,7 @@ class Drive:
         folder: Path,
         *,
         ui: "Ui | None" = None,
+        fleet: "Fleet | None" = None,
         progress: Callable[[str], None] = lambda _text: None,
         watch: "Callable[[Progress], None]" = lambda _state: None,
     ) -> "Run":
@@ -77,7 +78,7 @@ class Drive:
         writer = RunWriter(folder, self.plan, engine="driven", text=self.loaded.text)
         try:
             with start_cluster(self.on, self.spec, progress, name=folder.absolute().name) as cluster:
-                drive_on(self.loaded, self.plan, cluster, writer, progress=watch, ui=ui)
+                drive_on(self.loaded, self.plan, cluster, writer, progress=watch, ui=ui, fleet=fleet)
         except BaseException:
             writer.state("interrupted")
             raise
