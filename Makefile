@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint bench live docs clean
+.PHONY: help setup demo test lint bench live predictions docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -42,6 +42,9 @@ live: $(VENV)/.dev  ## only the tests that start real brokers
 
 bench: $(VENV)/.dev  ## measure; the figures are kept in benchmarks/RESULTS.md
 	@for file in benchmarks/bench_*.py; do $(BIN)/python "$$file"; done
+
+predictions: $(VENV)/.dev  ## what Kafka's rules say, simulated and on a real Kafka: docs/agreement.md, some 20 minutes
+	@$(BIN)/python benchmarks/predictions/run.py
 
 docs: $(VENV)/.dev  ## write the pages of docs/ that are made from the code
 	@$(BIN)/python docs/generate.py

@@ -1,0 +1,209 @@
+"""The predictions of Kafka's behaviour: formula, simulated interval, observed on a real cluster; `make predictions` writes docs/agreement.md.
+
+Each scenario beside this file is predicted, driven and compared like any other (`eventdrill verify`), on one private cluster. Formulas
+come from Kafka's rules and defaults, not from the simulator. Name scenarios to run only those; `--simulated` drives none.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from eventdrill.terminal import say
+from eventdrill.workflows.places import spec_of, start_cluster
+from eventdrill.workflows.telling import on_terminal
+from eventdrill.workflows.verify import Work
+from rundata.replications import Estimate, summarise
+from scenarios.files import load_scenario
+from scenarios.profiles import load_profile
+from sim.experiments import replicate
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent.parent / "docs" / "agreement.md"
+BEGIN, END = "<!-- predictions: begin -->", "<!-- predictions: end -->"
+REPLICATIONS = 100
+
+
+@dataclass(frozen=True)
+class Formula:
+    """What Kafka's rules say of an indicator, in words and as bounds."""
+
+    indicator: str
+    words: str
+    low: float
+    high: float
+
+
+_FENCE = "fence after 9 s + U(0, 1.125) - U(0, 2)"
+FORMULAS: dict[str, tuple[Formula, ...]] = {
+    "01-leader-killed-java": (
+        Formula("write_gap[orders]", f"{_FENCE}, leader found after U(0.1, 1.2)", 7.1, 11.3),
+        Formula("lost", "none with acks=all", 0, 0),
+        Formula("duplicate_deliveries.log", "none: idempotent", 0, 0),
+    ),
+    "02-leader-killed-and-restarted": (
+        Formula("write_gap[orders]", f"{_FENCE}: a quick restart wins nothing", 7.0, 12.3),
+        Formula("lost", "none with acks=all", 0, 0),
+    ),
+    "03-leader-killed-librdkafka-default": (
+        Formula("write_gap[orders]", f"{_FENCE}, leader found after U(0.4, 2.2)", 7.0, 12.3),
+        Formula("lost", "none with acks=all", 0, 0),
+        Formula("duplicate_deliveries.log", "at most what was in flight", 0, 50),
+    ),
+    "04-leader-killed-acks-1": (
+        Formula("lost", "at most the replication lag, some 0.1 s of 400/s", 0, 40),
+        Formula("gap[work]", f"{_FENCE}, leader found after U(0.4, 2.2)", 7.0, 12.3),
+    ),
+    "05-follower-killed": (
+        Formula("write_gap[orders]", f"{_FENCE}: the high watermark waits for it", 7.0, 10.7),
+        Formula("gap[work]", "the same for consumers", 7.0, 10.7),
+        Formula("lost", "none", 0, 0),
+    ),
+    "06-follower-killed-acks-1": (
+        Formula("write_gap[orders]", "none: the leader answers alone", 0, 0.5),
+        Formula("gap[work]", f"{_FENCE}: the high watermark waits for it", 7.0, 10.7),
+    ),
+    "07-leader-stopped": (
+        Formula("write_gap[orders]", "leaders move first; clients look for 0.1 to 0.6 s", 0.02, 1.0),
+        Formula("lost", "none", 0, 0),
+    ),
+    "08-member-killed-classic": (
+        Formula("gap[work]", "45 s - U(0, 3) + U(0, 3), and a rebalance", 42, 49),
+        Formula("duplicate_effects", "at most 5 s of a member's 100/s", 0, 520),
+        Formula("lost", "none", 0, 0),
+    ),
+    "09-member-killed-consumer": (
+        Formula("gap[work]", "45 s - U(0, 5) + U(0, 5)", 40, 50.5),
+        Formula("duplicate_effects", "at most 5 s of a member's 100 to 120/s", 0, 600),
+    ),
+    "10-member-leaves-classic": (
+        Formula("gap[work]", "heard of at the next heartbeat: U(0, 3), and a rebalance", 0, 4),
+        Formula("duplicate_effects", "none: it commits first", 0, 0),
+    ),
+    "11-member-leaves-consumer": (
+        Formula("gap[work]", "heard of at the next heartbeat: U(0, 5)", 0, 5.6),
+        Formula("duplicate_effects", "none: it commits first", 0, 0),
+    ),
+    "12-drain": (
+        Formula("drain_time[work]", "lambda (T - 1 s) / (mu - lambda), T 12 to 15.5 s, mu 480 to 500/s", 15.5, 25),
+    ),
+    "13-auto-commit-killed-in-a-batch": (
+        Formula("passed", "at most one batch of 500", 0, 500),
+        Formula("lost", "none: the log has them", 0, 0),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    scenario: str
+    formula: Formula
+    simulated: Estimate
+    observed: tuple[float | None, ...] = ()
+    verdict: str = ""
+
+    def cells(self) -> list[str]:
+        """Return the line as Markdown cells."""
+        low, high = self.simulated.interval or (None, None)
+        interval = f"{_text(self.simulated.value)} ({_text(low)} to {_text(high)})"
+        bounds = (
+            _text(self.formula.low)
+            if self.formula.low == self.formula.high
+            else f"{_text(self.formula.low)} to {_text(self.formula.high)}"
+        )
+        seen = ", ".join(_text(value) for value in self.observed) or "-"
+        return [
+            self.scenario,
+            f"`{self.formula.indicator}`",
+            self.formula.words,
+            bounds,
+            interval,
+            seen,
+            self.verdict or "-",
+        ]
+
+
+def _text(value: float | None) -> str:
+    return "?" if value is None else f"{value:.3g}" if value % 1 else f"{value:.0f}"
+
+
+def simulated(name: str, replications: int = REPLICATIONS) -> dict[str, Estimate]:
+    """Return every indicator's distribution over plans and chance."""
+    scenario = load_scenario(str(HERE / f"{name}.yaml")).scenario
+    found = replicate(
+        scenario, load_profile(scenario.profile), seed=1, replications=replications, same_plan=False, vary_profile=False
+    )
+    return summarise(found.measured)
+
+
+def driven(name: str, cluster: object, repeats: int) -> dict[str, tuple[tuple[float | None, ...], str]]:
+    """Return by indicator what the live runs showed, and the verdict of `verify`."""
+    loaded = load_scenario(str(HERE / f"{name}.yaml"))
+    with tempfile.TemporaryDirectory(prefix="eventdrill-") as folder:
+        work = Work(loaded, Path(folder), repeats=repeats, telling=on_terminal())
+        prediction = work.predict(load_profile(loaded.scenario.profile))
+        result = work.compare(prediction, work.drive(cluster, prediction))  # type: ignore[arg-type]  # a private Kafka
+    found = {}
+    for formula in FORMULAS[name]:
+        values = tuple(run.measured[formula.indicator].value for run in result.observed)
+        verdict = result.agreement.get(formula.indicator)
+        found[formula.indicator] = (values, verdict.verdict if verdict else "")
+    return found
+
+
+def table(rows: list[Row]) -> str:
+    """Return the rows as a Markdown table."""
+    head = ["scenario", "figure", "what Kafka's rules say", "so", "simulated (95 % of runs)", "observed", "verdict"]
+    lines = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *(row.cells() for row in rows))]
+    return "\n".join(lines)
+
+
+def write(rows: list[Row]) -> None:
+    """Put the table into docs/agreement.md."""
+    text = PAGE.read_text("utf-8")
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    when = f"Written by `make predictions` on {datetime.now(UTC):%Y-%m-%d}."
+    PAGE.write_text(f"{before}{BEGIN}\n\n{when}\n\n{table(rows)}\n\n{END}{after}", "utf-8")
+
+
+def main() -> int:
+    """Run what was asked for; 1 where an observation or a simulated interval leaves its bounds."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", default=list(FORMULAS), help="scenarios, by number or name")
+    parser.add_argument("--simulated", action="store_true", help="drive none")
+    parser.add_argument("--repeats", type=int, default=2, help="live runs of each")
+    asked = parser.parse_args()
+    names = [name for name in FORMULAS if any(name == each or name.split("-")[0] == each for each in asked.names)]
+    rows: list[Row] = []
+    figures = {name: simulated(name) for name in names}
+    seen: dict[str, dict[str, tuple[tuple[float | None, ...], str]]] = {}
+    if not asked.simulated:
+        with start_cluster("local", spec_of(load_scenario(str(HERE / f"{names[0]}.yaml")).scenario), say) as cluster:
+            for name in names:
+                say(f"--- {name}")
+                seen[name] = driven(name, cluster, asked.repeats)
+    for name in names:
+        for formula in FORMULAS[name]:
+            values, verdict = seen.get(name, {}).get(formula.indicator, ((), ""))
+            rows.append(Row(name, formula, figures[name][formula.indicator], values, verdict))
+    if len(names) == len(FORMULAS) and not asked.simulated:
+        write(rows)
+    print(table(rows))
+    outside = [row for row in rows if not _holds(row)]
+    for row in outside:
+        print(f"outside: {json.dumps(row.cells())}", file=sys.stderr)
+    return 1 if outside else 0
+
+
+def _holds(row: Row) -> bool:
+    values = [*row.observed, *(row.simulated.interval or ())]
+    return all(value is not None and row.formula.low <= value <= row.formula.high for value in values)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""The predictions of Kafka's behaviour, simulated: each figure's distribution lies within what Kafka's rules allow."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from rundata.replications import Estimate
+
+FILE = Path(__file__).parents[1] / "benchmarks" / "predictions" / "run.py"
+
+
+def _module() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("predictions_run", FILE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["predictions_run"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+predictions = _module()
+
+
+@pytest.mark.parametrize("name", list(predictions.FORMULAS))
+def test_what_is_simulated_is_what_kafkas_rules_say(name: str) -> None:
+    """Forty plans of each scenario: 95 % of them within the formula's bounds."""
+    found = predictions.simulated(name, 40)
+
+    rows = [predictions.Row(name, formula, found[formula.indicator]) for formula in predictions.FORMULAS[name]]
+    assert [row.cells() for row in rows if not predictions._holds(row)] == []
+
+
+def test_every_scenario_has_a_formula() -> None:
+    """A file without one would never be run."""
+    assert sorted(path.stem for path in FILE.parent.glob("*.yaml")) == sorted(predictions.FORMULAS)
+
+
+def test_what_leaves_its_bounds_is_told() -> None:
+    """Simulated within, observed beyond."""
+    formula = predictions.Formula("lag.max", "at most ten", 0, 10)
+    estimate = Estimate(5.0, "events", (4.0, 6.0), (3.0, 7.0), replications=20)
+
+    assert predictions._holds(predictions.Row("s", formula, estimate, (9.0,)))
+    assert not predictions._holds(predictions.Row("s", formula, estimate, (11.0,)))
+    assert not predictions._holds(predictions.Row("s", formula, estimate, (None,)))
