@@ -46,7 +46,7 @@ CAN = frozenset(
     }
 )
 """What this driver can do, by the names of `scenarios.features`."""
-_JAVA_CAN = frozenset({"recorded arrivals"})
+_JAVA_CAN = frozenset({"recorded arrivals", "commit transaction", "retry topics", "dedupe"})
 
 
 def cannot(scenario: Scenario, cluster: Cluster | None = None, *, implementation: str | None = None) -> list[str]:
