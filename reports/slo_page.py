@@ -1,6 +1,5 @@
 """The page of objectives: what each cost in error budget, when, by what, and what a change buys."""
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,11 +8,10 @@ from typing import Any
 
 from reports.figures import budget_burn
 from reports.rendering import write_template
-from reports.sections.badges import badge
-from reports.sections.costs import objective_sentence
+from reports.sections.costs import budget_text, lasts_text, objective_row, objective_sentence
 from reports.slo import ObjectiveReport, costly_incidents
 from reports.slo_compare import Assessed, Bought
-from reports.words import DASH, TIMES, count_text, percent, value_text
+from reports.words import DASH, percent
 
 _MOST_COLUMNS = 6
 _LIMITS = (
@@ -63,40 +61,9 @@ def _card(name: str, runs: Sequence[Assessed]) -> dict[str, Any]:
         "name": name,
         "text": reports[0][1].text,
         "sentence": objective_sentence(reports[0][1]),
-        "rows": [_row(label, report) for label, report in reports],
+        "rows": [objective_row(label, report) for label, report in reports],
         "methods": differ,
     }
-
-
-def _row(label: str, report: ObjectiveReport) -> dict[str, Any]:
-    met = badge("unknown" if report.met is None else "held" if report.met else "missed")
-    low_high = report.interval if report.compliance is not None else None
-    return {
-        "label": label,
-        "compliance": DASH if report.compliance is None else percent(report.compliance),
-        "interval": "" if low_high is None else f"{percent(low_high[0])} to {percent(low_high[1])}",
-        "badge": met,
-        "bad": f"{count_text(report.bad)} of {count_text(report.good + report.bad)}",
-        "spent": _share_text(report.spent),
-        "average": DASH if report.average_burn is None else f"{_short(report.average_burn)}{TIMES}",
-        "lasts": lasts_text(report),
-        "by": [
-            (one.fault, percent(one.bad / report.bad), count_text(one.bad))
-            for one in sorted(report.spent_by, key=lambda one: -one.bad)
-            if one.bad
-        ],
-        "reason": report.reason or "",
-    }
-
-
-def lasts_text(report: ObjectiveReport) -> str:
-    """Return how long a whole budget lasts at the run's rate of bad events."""
-    lasts = report.gone_after_s
-    if lasts is None:
-        return DASH
-    if math.isinf(lasts):
-        return "for ever"
-    return f"{lasts / 86_400:.3g} days" if lasts >= 2 * 86_400 else value_text(lasts, "s")
 
 
 def _methods(label: str, report: ObjectiveReport) -> dict[str, str] | None:
@@ -106,14 +73,6 @@ def _methods(label: str, report: ObjectiveReport) -> dict[str, str] | None:
         return None
     occurrences, timeslices, mean = map(percent, known)
     return {"label": label, "occurrences": occurrences, "timeslices": timeslices, "mean": mean}
-
-
-def _share_text(share: float | None) -> str:
-    return DASH if share is None else percent(share) if math.isfinite(share) else "all of it"
-
-
-def _short(value: float) -> str:
-    return f"{value:.3g}" if math.isfinite(value) else "infinitely"
 
 
 def _tile(card: dict[str, Any], report: ObjectiveReport | None) -> dict[str, str]:
@@ -129,7 +88,7 @@ def _tile(card: dict[str, Any], report: ObjectiveReport | None) -> dict[str, str
     by = f", most by {owner.fault}" if owner is not None and owner.bad else ""
     return {
         "question": f"{card['name']}: budget spent",
-        "answer": _share_text(report.spent),
+        "answer": budget_text(report.spent),
         "detail": f"{percent(report.compliance or 0)} good in the run; a budget lasts {lasts_text(report)} at this rate{by}",
         "state": "good" if report.met else "bad",
         "href": f"#objective-{card['id']}",

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from reports.alerts.burn import BurnWindow, burn_group
+from reports.alerts.burn import MINUTE_MS, BurnWindow, burn_group
 from reports.alerts.exporters import EXPORTERS, Names
 from reports.alerts.rules import Rule, RuleFile, RuleGroup
 from scenarios.around import Owned
@@ -30,12 +30,6 @@ def default_rules(
     return RuleFile(groups=tuple(groups))
 
 
-STRIMZI_LAG = Rule(
-    alert="UnderReplicatedOrLagging", expr="kafka_consumergroup_lag > 1000", for_ms=10_000, labels={"severity": "page"}
-)
-"""The kind of rule that Strimzi ships as an example: any partition, a fixed number, ten seconds."""
-
-
 def _carried(scenario: Scenario, of: str | None) -> dict[str, str]:
     """Return owner and runbook: the group's or topic's own, else the scenario's."""
     owned: Owned | None = scenario.groups.get(of or "") or scenario.topics.get(of or "")
@@ -57,85 +51,75 @@ def felt_lag(scenario: Scenario, group: str) -> int:
     return max(LEAST_LAG, round(rate * max(min(limits, default=FELT_S), 1.0)))
 
 
+def _alert(
+    name: str, expr: str, severity: str, summary: str, carried: Mapping[str, str], *, for_min: int = 0, group: str = ""
+) -> Rule:
+    labels = {"severity": severity, "group": group} if group else {"severity": severity}
+    return Rule(
+        alert=name, expr=expr, for_ms=for_min * MINUTE_MS, labels=labels, annotations={"summary": summary, **carried}
+    )
+
+
 def _lag_group(scenario: Scenario, group: str, names: Names) -> RuleGroup:
-    chosen, carried = f'{{{names.group}="{group}"}}', _carried(scenario, group)
-    members = scenario.groups[group].members
-    of = f'{{group="{group}"}}'
-    rules = [
-        Rule(
-            alert="LagThatUsersFeel",
-            expr=f"sum by ({names.group}) ({names.lag}{chosen}) > {felt_lag(scenario, group)}",
-            for_ms=120_000,
-            labels={"severity": "page", "group": group},
-            annotations={"summary": f"{group} is further behind than its users accept", **carried},
-        ),
-        Rule(
-            alert="LagNotShown",
-            expr=f"absent({names.lag}{chosen})",
-            for_ms=300_000,
-            labels={"severity": "ticket", "group": group},
-            annotations={"summary": f"no exporter shows the lag of {group}", **carried},
-        ),
-        Rule(
-            alert="CrashLoop",
-            expr=f"sum by (group) (resets(events_handled_total{of}[15m])) > 3",
-            labels={"severity": "page", "group": group},
-            annotations={"summary": f"members of {group} start again and again", **carried},
-        ),
+    """Return what to watch of a group: lag, whether lag can be seen, members, crash loops, dead letters."""
+    chosen, of, carried = f'{{{names.group}="{group}"}}', f'{{group="{group}"}}', _carried(scenario, group)
+    members, felt = scenario.groups[group].members, felt_lag(scenario, group)
+    lag = f"sum by ({names.group}) ({names.lag}{chosen}) > {felt}"
+    restarts = f"sum by (group) (resets(events_handled_total{of}[15m])) > 3"
+    rows = [
+        ("LagThatUsersFeel", lag, "page", f"{group} is further behind than its users accept", 2),
+        ("LagNotShown", f"absent({names.lag}{chosen})", "ticket", f"no exporter shows the lag of {group}", 5),
+        ("CrashLoop", restarts, "page", f"members of {group} start again and again", 0),
     ]
     if names.members:
-        rules.append(
-            Rule(
-                alert="MembersMissing",
-                expr=f"{names.members}{chosen} < {members}",
-                for_ms=120_000,
-                labels={"severity": "ticket", "group": group},
-                annotations={"summary": f"{group} has fewer than {members} members", **carried},
+        missing = f"{names.members}{chosen} < {members}"
+        rows.append(("MembersMissing", missing, "ticket", f"{group} has fewer than {members} members", 2))
+    if names.status:
+        rows.append(("GroupInError", f"{names.status}{chosen} >= 3", "page", f"a partition of {group} stands still", 2))
+    if scenario.groups[group].topic_of_dead_letters is not None:
+        given_up, handled = (
+            f"sum by (group) (rate(events_{what}_total{of}[10m]))" for what in ("dead_lettered", "handled")
+        )
+        rows.append(
+            (
+                "MassDeadLettering",
+                f"{given_up} / {handled} > 0.05",
+                "page",
+                f"{group} gives up more than one event in twenty",
+                2,
             )
         )
-    if scenario.groups[group].topic_of_dead_letters is not None:
-        share = f"sum by (group) (rate(events_dead_lettered_total{of}[10m])) / sum by (group) (rate(events_handled_total{of}[10m]))"
-        rules += [
-            Rule(
-                alert="MassDeadLettering",
-                expr=f"{share} > 0.05",
-                for_ms=120_000,
-                labels={"severity": "page", "group": group},
-                annotations={"summary": f"{group} gives up more than one event in twenty", **carried},
-            ),
-        ]
-    return RuleGroup(name=f"group-{group}", rules=tuple(rules))
+    return RuleGroup(
+        name=f"group-{group}",
+        rules=tuple(
+            _alert(name, expr, severity, summary, carried, for_min=wait, group=group)
+            for name, expr, severity, summary, wait in rows
+        ),
+    )
 
 
 def _cluster_group(scenario: Scenario, names: Names) -> RuleGroup:
-    carried = _carried(scenario, None)
-    rules = [
-        Rule(
-            alert="ExporterDown",
-            expr=f'up{{job="{names.job}"}} == 0',
-            for_ms=120_000,
-            labels={"severity": "ticket"},
-            annotations={"summary": "the exporter's scrapes fail: lag cannot be seen", **carried},
+    """Return what to watch of the cluster: that it can be seen, that its brokers answer, that its replicas are in sync."""
+    carried, nodes = _carried(scenario, None), scenario.brokers.nodes
+    rows = [
+        (
+            "ExporterDown",
+            f'up{{job="{names.job}"}} == 0',
+            "ticket",
+            "the exporter's scrapes fail: lag cannot be seen",
+            2,
         )
     ]
     if names.brokers:
-        rules.append(
-            Rule(
-                alert="BrokerUnavailable",
-                expr=f"{names.brokers} < {scenario.brokers.nodes}",
-                for_ms=120_000,
-                labels={"severity": "page"},
-                annotations={"summary": f"fewer than {scenario.brokers.nodes} brokers answer", **carried},
-            )
+        rows.append(
+            ("BrokerUnavailable", f"{names.brokers} < {nodes}", "page", f"fewer than {nodes} brokers answer", 2)
         )
     if names.under_replicated:
-        rules.append(
-            Rule(
-                alert="UnderReplicated",
-                expr=f"sum by ({names.topic}) ({names.under_replicated}) > 0",
-                for_ms=300_000,
-                labels={"severity": "ticket"},
-                annotations={"summary": "a partition has too few replicas in sync", **carried},
-            )
-        )
-    return RuleGroup(name="cluster", rules=tuple(rules))
+        short = f"sum by ({names.topic}) ({names.under_replicated}) > 0"
+        rows.append(("UnderReplicated", short, "ticket", "a partition has too few replicas in sync", 5))
+    return RuleGroup(
+        name="cluster",
+        rules=tuple(
+            _alert(name, expr, severity, summary, carried, for_min=wait) for name, expr, severity, summary, wait in rows
+        ),
+    )

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from reports.capacity import Capacity
-from reports.contents import Column, Contents
+from reports.contents import Contents
 from reports.sections.badges import badge
 from reports.slo import ObjectiveReport
 from reports.words import DASH, TIMES, count_text, duration_text, percent, value_text
@@ -22,29 +22,54 @@ def objective_cards(contents: Contents) -> list[dict[str, Any]]:
                 "name": name,
                 "text": reports[0][1].text,
                 "sentence": objective_sentence(contents.main.objectives.get(name)),
-                "rows": [_objective_row(column, report) for column, report in reports],
+                "rows": [objective_row(column.label, report) for column, report in reports],
             }
         )
     return cards
 
 
-def _objective_row(column: Column, report: ObjectiveReport) -> dict[str, Any]:
-    spent = report.spent
-    burn = report.worst_burn
+def objective_row(label: str, report: ObjectiveReport) -> dict[str, Any]:
+    """Return an objective's figures in one run, for the table that all pages share."""
+    met = "unknown" if report.met is None else "held" if report.met else "missed"
+    interval = report.interval if report.compliance is not None else None
     return {
-        "label": column.label,
-        "compliance": percent(report.compliance) if report.compliance is not None else DASH,
-        "badge": badge("unknown" if report.met is None else "held" if report.met else "missed"),
+        "label": label,
+        "compliance": DASH if report.compliance is None else percent(report.compliance),
+        "interval": "" if interval is None else f"{percent(interval[0])} to {percent(interval[1])}",
+        "badge": badge(met),
         "bad": f"{count_text(report.bad)} of {count_text(report.good + report.bad)}",
-        "spent": DASH if spent is None else percent(spent) if math.isfinite(spent) else "all of it",
-        "burn": f"{burn:.3g}{TIMES}" if burn is not None else DASH,
+        "spent": budget_text(report.spent),
+        "average": _burn_text(report.average_burn),
+        "fastest": _burn_text(report.worst_burn),
+        "lasts": lasts_text(report),
         "by": [
-            (one.fault, percent(one.share) if math.isfinite(one.share) else "all", count_text(one.bad))
-            for one in report.spent_by
+            (one.fault, percent(one.bad / report.bad), count_text(one.bad))
+            for one in sorted(report.spent_by, key=lambda one: -one.bad)
             if one.bad
         ],
         "reason": report.reason or "",
     }
+
+
+def budget_text(share: float | None) -> str:
+    """Return a share of a budget; of a budget of nothing all is spent at once."""
+    return DASH if share is None else percent(share) if math.isfinite(share) else "all of it"
+
+
+def _burn_text(burn: float | None) -> str:
+    if burn is None:
+        return DASH
+    return f"{burn:.3g}{TIMES}" if math.isfinite(burn) else "no budget"
+
+
+def lasts_text(report: ObjectiveReport) -> str:
+    """Return how long a whole budget lasts at the run's rate of bad events."""
+    lasts = report.gone_after_s
+    if lasts is None:
+        return DASH
+    if math.isinf(lasts):
+        return "for ever"
+    return f"{lasts / 86_400:.3g} days" if lasts >= 2 * 86_400 else value_text(lasts, "s")
 
 
 def objective_sentence(report: ObjectiveReport | None) -> str:
