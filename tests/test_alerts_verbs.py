@@ -1,6 +1,7 @@
 """`eventdrill alerts`: what it writes, prints and refuses, over runs and over months made from a scenario."""
 
 import json
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 
 from eventdrill.command_line import app
 from page_data import leader_crash, made_up_run
+from promtool import find_promtool
 from reports.alerts.rules import read_rules
 from rundata.dataset import save
 
@@ -169,6 +171,36 @@ def test_a_search_writes_rules_that_see_every_trouble(scenario: Path):
     assert again["recall"]["page"] == {"seen": 10, "of": 10}
 
 
+# ---- check, metrics --------------------------------------------------------------------------------------------------
+
+
+def test_rule_files_are_checked_without_any_run(scenario: Path):
+    Path("mine.yml").write_text(
+        "groups: [{name: g, rules: [{alert: A, expr: 'rate(a_total[1h]) / rate(b_total[1h]) > 2'}, {alert: B, expr: up == 0}]}]"
+    )
+    said = run("check", "mine.yml").stdout
+
+    assert "mine.yml: 2 rules, 2 of them alerts" in said
+    assert "warning: A: unreachable, a share is compared with 2" in said
+    assert json.loads(run("check", "mine.yml", "--json").stdout)["mine.yml"]["alerts"] == 2
+
+
+def test_a_runs_metrics_can_be_loaded_into_a_prometheus_of_ones_own(folder: Path, tmp_path: Path):
+    target = tmp_path / "metrics.txt"
+    done = run("metrics", folder, "--out", target, "--begin", "2026-11-26T12:00:00Z")
+    lines = target.read_text().splitlines()
+
+    assert done.exit_code == 0 and lines[-1] == "# EOF"
+    assert "# TYPE events_handled counter" in lines and "# TYPE kafka_consumergroup_lag gauge" in lines
+    lag = [line for line in lines if line.startswith('kafka_consumergroup_lag{consumergroup="analytics"')]
+    assert len(lag) > 5 and float(lag[0].split()[-1]) >= 1_795_694_400
+    program = find_promtool()
+    if program is not None:
+        command = [program, "tsdb", "create-blocks-from", "openmetrics", target, tmp_path / "blocks"]
+        blocks = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert blocks.returncode == 0, blocks.stderr
+
+
 # ---- refused ---------------------------------------------------------------------------------------------------------
 
 
@@ -182,6 +214,9 @@ def test_a_search_writes_rules_that_see_every_trouble(scenario: Path):
         (("backtest", "small.yaml", "--page-worthy", "2"), "--page-worthy"),
         (("backtest", "small.yaml", "--rules", "small.yaml"), "groups"),
         (("backtest", "small.yaml", "--days", "1", "--faults", "5000"), "5000 faults do not fit"),
+        (("metrics", ".", "--out", "m.txt"), "is no run"),
+        (("metrics", ".", "--out", "m.txt", "--begin", "yesterday"), "a time is written like 2026-11-26T12:00:00Z"),
+        (("check", "small.yaml"), "groups"),
         (("suggest", "small.yaml", "--objective", "slow"), "--objective slow: the scenario has fast"),
         (("suggest", "small.yaml", "--page-worthy", "90%", "--runs", "1"), "no trouble in these runs was worth a page"),
         (("backtest", "small.yaml", "--set", "faults=[]"), "has no faults, so there is nothing that an alert could see"),

@@ -110,6 +110,59 @@ def rules(
     return HELD
 
 
+def check(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Prometheus rule files.")],
+    as_json: Json = False,
+) -> int:
+    """Read rule files as Prometheus would, and warn about rules that cannot fire, or hardly."""
+    from reports.alerts.rules import read_rules
+    from reports.alerts.unreachable import file_warnings
+
+    read = {str(path): read_rules(path) for path in files}
+    found = {name: file_warnings(file) for name, file in read.items()}
+    if as_json:
+        show_json(
+            {
+                name: {"alerts": len(file.alerts), "rules": sum(1 for _ in file.rules), "warnings": found[name]}
+                for name, file in read.items()
+            }
+        )
+        return HELD
+    for name, file in read.items():
+        show(f"{name}: {sum(1 for _ in file.rules)} rules, {len(file.alerts)} of them alerts")
+        show(*(f"warning: {said}" for said in found[name]))
+    return HELD
+
+
+def metrics(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that simulate, drive or verify wrote.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The OpenMetrics file.")],
+    exporter: Exporter = "kafka_exporter",
+    scrape: Scrape = "15s",
+    begin: Annotated[
+        str, typer.Option("--begin", metavar="TIME", help="When the run began, such as 2026-11-26T12:00:00Z.")
+    ] = "1970-01-01T00:00:00Z",
+) -> int:
+    """Write the metrics of a run as OpenMetrics, for `promtool tsdb create-blocks-from openmetrics` and a Prometheus of your own."""
+    from datetime import datetime
+
+    from eventdrill.workflows.alerts import store_of
+    from reports.alerts.openmetrics import openmetrics_text
+
+    try:
+        began = datetime.fromisoformat(begin)
+        if began.tzinfo is None:
+            raise ValueError
+    except ValueError:
+        raise WrongInputError(f"--begin is {begin!r}; a time is written like 2026-11-26T12:00:00Z") from None
+    target = writable_file("--out", out)
+    store = store_of(folder, exporter, _time_ms("--scrape", scrape))
+    with target.open("w", encoding="utf-8") as file:
+        file.writelines(f"{line}\n" for line in openmetrics_text(store, began.timestamp()))
+    say(f"metrics: {target}, {len(store.named(None))} series")
+    return HELD
+
+
 def backtest(
     what: What,
     rules_file: RulesFile = None,
@@ -231,7 +284,9 @@ def suggest(
 
 VERBS: Mapping[str, tuple[Callable[..., int], str]] = {
     "rules": (rules, "eventdrill alerts rules leader-crash --out rules.yml"),
+    "check": (check, "eventdrill alerts check rules.yml"),
     "backtest": (backtest, EXAMPLE),
+    "metrics": (metrics, "eventdrill alerts metrics runs/demo/driven --out metrics.txt"),
     "suggest": (suggest, "eventdrill alerts suggest leader-crash --page-worthy 0.02% --rules-out rules.yml"),
 }
 

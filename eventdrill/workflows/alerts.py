@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from reports.alerts.months import Piece
     from reports.alerts.notifications import Routing
     from reports.alerts.rules import RuleFile
+    from reports.alerts.series import Store
     from reports.alerts.suggest import Suggestion, Tried
     from reports.alerts.windows import Release
     from rundata.tables import RunData
@@ -62,23 +63,34 @@ def from_runs(folders: Sequence[Path], scraped: Scraped, names: "set[str] | None
     from reports.alerts.exporters import metrics
     from reports.alerts.months import chained
     from reports.alerts.truth import troubles
+
+    runs = [(folder, _opened(folder)) for folder in folders]
+    cases = []
+    for folder, run in runs:
+        store = metrics(run, scraped.exporter, every_ms=scraped.every_ms)
+        end_ms = run.end_ns // MILLISECOND_NS
+        kept = store if names is None else chained([store], end_ms, names)
+        cases.append(Case(str(folder), kept, troubles(run, scraped.page_from), end_ms))
+    first = runs[0][1]
+    return Material(first.plan.scenario, tuple(cases), _rates(first))
+
+
+def _opened(folder: Path) -> "RunData":
     from rundata.dataset import open_run
 
-    runs = [open_run(folder) for folder in folders]
-    for folder, run in zip(folders, runs, strict=True):
-        if not run.keeps_operations:
-            raise WrongInputError(
-                f"{folder}: keeps no operations, so no metrics can be made of it; simulate it with --operations all"
-            )
-    cases = []
-    for folder, run in zip(folders, runs, strict=True):
-        store, end_ms = (
-            metrics(run.data, scraped.exporter, every_ms=scraped.every_ms),
-            run.data.end_ns // MILLISECOND_NS,
+    run = open_run(folder)
+    if not run.keeps_operations:
+        raise WrongInputError(
+            f"{folder}: keeps no operations, so no metrics can be made of it; simulate it with --operations all"
         )
-        kept = store if names is None else chained([store], end_ms, names)
-        cases.append(Case(str(folder), kept, troubles(run.data, scraped.page_from), end_ms))
-    return Material(runs[0].data.plan.scenario, tuple(cases), _rates(runs[0].data))
+    return run.data
+
+
+def store_of(folder: Path, exporter: str, every_ms: int) -> "Store":
+    """Return the series of one run."""
+    from reports.alerts.exporters import metrics
+
+    return metrics(_opened(folder), exporter, every_ms=every_ms)
 
 
 def from_scenario(
