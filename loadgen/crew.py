@@ -30,7 +30,7 @@ from scenarios.clients import consumer_settings, producer_settings
 from scenarios.derived import Derived
 from scenarios.disturbances import NOT_AGAIN
 from scenarios.occurrences import FOR_EVER_NS
-from scenarios.plan import LONGEST_WORK_NS, NO_KEY, Plan
+from scenarios.plan import LONGEST_WORK_NS, NO_KEY, Plan, hand_overs
 from scenarios.quantities import format_duration
 from scenarios.retries import all_topics, retry_topics
 from scenarios.schema import Dedupe, Group
@@ -457,15 +457,10 @@ class Crew:
 
 def _schedule(plan: Plan, own: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
     """Return a process's events in the order in which they are handed over; when, and which again, where faults disturb that."""
-    due_ns, again_ns = plan.intended_ns[own] + plan.late_ns[own], plan.again_ns[own]
-    repeated = again_ns != NOT_AGAIN
-    if not plan.late_ns[own].any() and not repeated.any():
+    if not plan.late_ns[own].any() and not (plan.again_ns[own] != NOT_AGAIN).any():
         return {"events": own}
-    events = np.concatenate([own, own[repeated]])
-    due_ns = np.concatenate([due_ns, again_ns[repeated]])
-    again = np.arange(len(events)) >= len(own)
-    order = np.lexsort((again, due_ns))
-    return {"events": events[order], "due_ns": due_ns[order], "again": again[order]}
+    events, due_ns, again = hand_overs(plan, own)
+    return {"events": events, "due_ns": due_ns, "again": again}
 
 
 def _range_shares(partitions: list[int], members: int) -> list[int]:

@@ -43,6 +43,8 @@ class ProducerSettings:
     retry_backoff_ns: int
     """Wait before the first retry; it doubles with each further one."""
     retry_backoff_max_ns: int
+    largest_bytes: int
+    """What the client takes as one event; larger ones are refused at once."""
     max_block_ns: int | None
     """How long a call waits for room in the buffer; None where it is refused at once."""
     request_bytes: int
@@ -105,6 +107,7 @@ _PRODUCER_DEFAULTS: Mapping[str, Mapping[str, Value]] = {
         "max.in.flight.requests.per.connection": 1_000_000,
         "queue.buffering.max.messages": 100_000,
         "queue.buffering.max.kbytes": 1_048_576,
+        "message.max.bytes": 1_000_000,
         "delivery.timeout.ms": 300_000,
         "request.timeout.ms": 30_000,
         "socket.timeout.ms": 60_000,
@@ -226,6 +229,7 @@ def _sending(what: Producer) -> ProducerSettings:
         request_timeout_ns=milliseconds_ns(
             all_settings["socket.timeout.ms" if what.client == "librdkafka" else "request.timeout.ms"]
         ),
+        largest_bytes=as_int(all_settings["max.request.size" if what.client == "java" else "message.max.bytes"]),
         max_block_ns=milliseconds_ns(all_settings["max.block.ms"]) if what.client == "java" else None,
         request_bytes=as_int(all_settings.get("max.request.size", NO_LIMIT)),
         acks_timeout_ns=milliseconds_ns(all_settings["request.timeout.ms"]),

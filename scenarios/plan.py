@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenarios import faults as fault_types
-from scenarios.disturbances import Disturbances, schema_versions, undecodable
+from scenarios.disturbances import NOT_AGAIN, Disturbances, schema_versions, undecodable
 from scenarios.occurrences import PlannedAction, PlannedFault, plan_actions, plan_faults
 from scenarios.partitioners import java_partition, librdkafka_partition
 from scenarios.quantities import SECOND
@@ -100,6 +100,17 @@ class Plan:
             self.scenario.brokers.nodes,
             shift=list(topics).index(topic),
         )
+
+
+def hand_overs(plan: Plan, own: Ints) -> tuple[Ints, Ints, NDArray[np.bool_]]:
+    """Return a process's events in the order in which they are handed to its client, when that is meant to be, and which go a second time."""
+    again_ns = plan.again_ns[own]
+    repeated = again_ns != NOT_AGAIN
+    events = np.concatenate([own, own[repeated]])
+    due_ns = np.concatenate([plan.intended_ns[own] + plan.late_ns[own], again_ns[repeated]])
+    again = np.arange(len(events)) >= len(own)
+    order = np.lexsort((again, due_ns))
+    return events[order], due_ns[order], again[order]
 
 
 def replica_assignment(partitions: int, replication: int, nodes: int, *, shift: int = 0) -> list[list[int]]:

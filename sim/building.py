@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from rundata.tables import Names
 from scenarios.clients import ProducerSettings, consumer_settings, producer_settings
 from scenarios.derived import Derived
+from scenarios.disturbances import NOT_AGAIN
 from scenarios.faults import FailingWork, SlowWork
 from scenarios.partitioners import librdkafka_partition
-from scenarios.plan import ALWAYS_FAILS, CLIENT_CHOOSES, Plan
+from scenarios.plan import ALWAYS_FAILS, CLIENT_CHOOSES, Plan, hand_overs
 from scenarios.retries import all_topics, retry_topic, retry_topics
 from scenarios.schema import CollectReads, Dedupe, EveryCommit, Failures
 from sim import world as at
@@ -92,10 +93,13 @@ class Builder:
         """Return the world at time 0, with the first events of each process expected."""
         plan, groups = self.plan, len(self.names.groups)
         count, parts = len(plan), len(self.places)
-        proc, proc_events, sticky, handed = self._producers()
-        event = np.full((count, at.N_EVENT), NONE, np.int64)
-        event[:, at.HANDED], event[:, at.SIZE], event[:, at.PART] = handed, plan.size_bytes, self.partition
-        event[:, at.SENT_ENDED], event[:, at.GIVEN_UP], event[:, at.IDENTITY] = NEVER, 0, np.arange(count)
+        proc, proc_events, sticky, handed, sent = self._producers()
+        sendings = len(sent)
+        event = np.full((sendings, at.N_EVENT), NONE, np.int64)
+        event[:, at.HANDED], event[:, at.SIZE], event[:, at.PART] = handed, plan.size_bytes[sent], self.partition[sent]
+        event[:, at.SENT_ENDED], event[:, at.GIVEN_UP], event[:, at.IDENTITY] = NEVER, 0, sent
+        event[count:, at.INTENDED] = plan.intended_ns[sent[count:]]
+        event[proc_events, at.RANK] = np.arange(sendings)
         identity = np.zeros((count, at.N_IDENTITY), np.int64)
         identity[:, at.V_ID], identity[:, at.V_SIZE], identity[:, at.V_PART] = (
             np.arange(count),
@@ -104,8 +108,12 @@ class Builder:
         )
         capacity = self._log_capacity()
         scalars = np.zeros(at.N_SCALARS, np.int64)
-        scalars[[at.CHANCE, at.SEED, at.OPEN]] = self.chance, plan.seed, count
-        scalars[[at.SENDINGS, at.PRODUCERS, at.FIRST_EMITTING]] = count, self.processes, self.processes + self.members
+        scalars[[at.CHANCE, at.SEED, at.OPEN]] = self.chance, plan.seed, sendings
+        scalars[[at.SENDINGS, at.PRODUCERS, at.FIRST_EMITTING]] = (
+            sendings,
+            self.processes,
+            self.processes + self.members,
+        )
         group, backoff = self._groups()
         largest = int(max([*group[:, at.MAX_POLL], *group[:, at.COLLECT_EVENTS]], default=1))
         scalars[at.MOST] = largest
@@ -178,19 +186,27 @@ class Builder:
 
     # ---- parts -------------------------------------------------------------------------------------------------------
 
-    def _producers(self) -> tuple[Ints, Ints, Ints, Ints]:
-        """Return the processes' rows, their events one process after another, their choices, and the events' hand-overs."""
+    def _producers(self) -> tuple[Ints, Ints, Ints, Ints, Ints]:
+        """Return the processes' rows, their sendings one process after another, their choices; hand-over and event of each sending.
+
+        A planned event is its own sending; those that go a second time come behind.
+        """
         plan, scenario = self.plan, self.plan.scenario
         proc = np.zeros((self.processes, at.N_PROC), np.int64)
-        handed = np.zeros(len(plan), np.int64)
-        own_events, choices, process, first = [], [], 0, 0
+        repeated = int(np.count_nonzero(plan.again_ns != NOT_AGAIN))
+        handed, sent = np.zeros(len(plan) + repeated, np.int64), np.arange(len(plan) + repeated)
+        own_events, choices, process, first, last = [], [], 0, 0, len(plan)
         for index, (name, producer) in enumerate(scenario.producers.items()):
             settings = producer_settings(scenario, name)
             partitions = scenario.topics[producer.topic].partitions
             for number in range(1, producer.count + 1):
                 own = np.flatnonzero((plan.producer == index) & (plan.process == number))
+                events, due_ns, again = hand_overs(plan, own)
+                own, more = events.copy(), int(np.count_nonzero(again))
+                own[again] = np.arange(last, last + more)
+                sent[own], last = events, last + more
                 send = self.draws.send(process).first(len(own))
-                handed[own] = np.maximum.accumulate(plan.intended_ns[own] + send) if len(own) else 0
+                handed[own] = np.maximum.accumulate(due_ns + send) if len(own) else 0
                 if producer.key == "none" and partitions > 1:
                     choices.append(self.draws.sticky(process, partitions).first(len(own)))
                 else:
@@ -203,14 +219,15 @@ class Builder:
                 process += 1
         if self.emitters:
             proc = np.concatenate([proc, np.zeros((self.members, at.N_PROC), np.int64), self._emitting()])
-        return proc, np.concatenate(own_events), np.concatenate(choices), handed
+        return proc, np.concatenate(own_events), np.concatenate(choices), handed, sent
 
     def _set_client(self, row: Ints, settings: ProducerSettings, topic: str, client: str) -> None:
         """Set how a client sends."""
         row[at.JAVA], row[at.REQUEST_BYTES] = client == "java", settings.request_bytes
         row[at.BUFFER_EVENTS], row[at.BUFFER_BYTES] = settings.buffer_events, settings.buffer_bytes
         row[at.MAX_BLOCK_NS] = NONE if settings.max_block_ns is None else settings.max_block_ns
-        row[at.BLOCKED_UNTIL] = NONE
+        row[at.BLOCKED_UNTIL] = row[at.BACK_NS] = NONE
+        row[at.LARGEST] = settings.largest_bytes
         row[at.LINGER], row[at.BATCH_BYTES] = settings.linger_ns, settings.batch_bytes
         row[at.BATCH_EVENTS] = settings.batch_events
         row[at.DELIVERY_NS], row[at.REQUEST_NS] = settings.delivery_timeout_ns, settings.request_timeout_ns

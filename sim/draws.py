@@ -272,6 +272,10 @@ class Draws:
         """How long a process or member takes to turn to the preferred leaders of the n-th check."""
         return self._refused_ns(self._entities[entity], f"discovery after leader check {check}")
 
+    def moved_back_ns(self, entity: int, fault: int, *, back: bool) -> int:
+        """How long a process or member takes to turn to the leader that somebody moved, or moved back."""
+        return self._refused_ns(self._entities[entity], f"discovery after {'return of' if back else 'move'} {fault}")
+
     def _refused_ns(self, name: str, purpose: str) -> int:
         """How long a client takes from a leader's refusal to the new leader."""
         if self.profile.is_ideal():

@@ -19,6 +19,12 @@ CAN = frozenset(
         "broker_crash",
         "broker_stop",
         "broker_pause",
+        "leader_move",
+        "producer_crash",
+        "producer_pause",
+        "duplicates",
+        "oversized",
+        "late",
         "rolling_restart",
         "member_crash",
         "member_leave",
@@ -87,6 +93,18 @@ def _producer(scenario: Scenario, name: str) -> Iterator[str]:
     place, settings = f"producers.{name}.settings", producer_settings(scenario, name)
     if "transactional.id" in settings.native:
         yield f"{place}: transactional.id makes transactions, which the simulator does not model yet: leave it out"
+    topic = scenario.producers[name].topic
+    most_bytes = int(topic_setting(scenario, topic, "max.message.bytes"))
+    for index, fault in enumerate(scenario.faults):
+        if (
+            isinstance(fault, faults.Oversized)
+            and fault.producer == name
+            and most_bytes < fault.size <= settings.largest_bytes
+        ):
+            yield (
+                f"faults[{index}].size is {fault.size} B, which the client takes and topic {topic} (max.message.bytes {most_bytes}) does not; "
+                "the simulator models the client's own limit: make it larger than that, or smaller than the topic's"
+            )
 
 
 def _group(scenario: Scenario, name: str) -> Iterator[str]:

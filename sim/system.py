@@ -103,6 +103,14 @@ class System:
             match planned.fault:
                 case BrokerCrash() | BrokerStop() | BrokerPause():
                     self._broker_faults(index, planned.fault)
+                case faults.LeaderMove():
+                    self.targets[index] = str(planned.fault.partition)
+                    self.clock.process(self._leader_move(index, planned.fault))
+                case faults.ProducerCrash() | faults.ProducerPause():
+                    self.targets[index] = str(planned.fault.producer)
+                    self.clock.process(self._producer_fault(index, planned.fault))
+                case faults.Duplicates() | faults.Oversized() | faults.Late():
+                    self.targets[index] = planned.fault.producer
                 case MemberCrash() | MemberLeave():
                     self.targets[index] = str(planned.fault.member)
                     self.clock.process(self.groups[planned.fault.member.group].member_fault(index, planned.fault))
@@ -114,15 +122,9 @@ class System:
                     faults.RollingRestart()
                     | faults.Cut()
                     | faults.SlowLink()
-                    | faults.ProducerCrash()
-                    | faults.ProducerPause()
                     | faults.MemberPause()
                     | faults.RollingDeploy()
                     | faults.PollStall()
-                    | faults.Duplicates()
-                    | faults.Oversized()
-                    | faults.Late()
-                    | faults.LeaderMove()
                     | faults.Retention()
                     | faults.DeleteRecords()
                     | faults.Reassign()
@@ -146,15 +148,53 @@ class System:
         for check in itertools.count():
             yield self.clock.control(self.draws.leader_check_ns() + check * interval_ns, Control.leader_check)
             for partition in self.partitions:
-                leader, preferred = int(self.world.part[partition.number, LEADER]), partition.replicas[0]
-                if (
-                    leader not in (NONE, preferred)
-                    and leader not in self.unavailable
-                    and preferred in partition.in_sync
-                    and preferred not in self.unavailable
-                ):
+                preferred = partition.replicas[0]
+                if self._may_lead(partition, preferred):
                     takes_ns = [self.draws.moved_ns(entity, check) for entity in self.knowers]
                     self._move(partition, preferred, "preferred replica", takes_ns)
+
+    def _leader_move(self, index: int, fault: faults.LeaderMove) -> Process:
+        """Move a partition's leadership to a replica in sync, and back."""
+        planned = self.plan.faults[index]
+        partition = self.partitions[self.places[str(fault.partition)]]
+        yield self.clock.control(planned.begin_ns, Control.begin, index)
+        before = int(self.world.part[partition.number, LEADER])
+        to = self._next_replica(partition, before) if fault.to is None else fault.to
+        if not self._may_lead(partition, to):
+            self._prove(index, "no effect: there was no leader, or no other replica up and in sync to lead")
+            return
+        self._prove(index, f"leader {before} gave {partition.name} to {to}")
+        self._move(partition, to, planned.label, [self.draws.moved_back_ns(e, index, back=False) for e in self.knowers])
+        if planned.stays:
+            return
+        yield self.clock.control(planned.end_ns, Control.end, index)
+        if int(self.world.part[partition.number, LEADER]) == to and self._may_lead(partition, before):
+            self._move(
+                partition, before, planned.label, [self.draws.moved_back_ns(e, index, back=True) for e in self.knowers]
+            )
+
+    def _next_replica(self, partition: Replicas, leader: int) -> int:
+        """Return the next replica after the leader in assignment order, round and round."""
+        place = partition.replicas.index(leader) if leader in partition.replicas else 0
+        return partition.replicas[(place + 1) % len(partition.replicas)]
+
+    def _may_lead(self, partition: Replicas, broker: int) -> bool:
+        leader = int(self.world.part[partition.number, LEADER])
+        is_able = broker in partition.in_sync and broker not in self.unavailable
+        return is_able and leader not in (NONE, broker) and leader not in self.unavailable
+
+    def _producer_fault(self, index: int, fault: faults.ProducerCrash | faults.ProducerPause) -> Process:
+        """Let a producer's processes hang, or die and come back."""
+        planned = self.plan.faults[index]
+        yield self.clock.control(planned.begin_ns, Control.begin, index)
+        target, count = fault.producer, self.plan.scenario.producers[fault.producer.producer].count
+        for number in [target.process] if target.process else range(1, count + 1):
+            code = self.names.processes.index(f"{target.producer}/{number}")
+            if isinstance(fault, faults.ProducerCrash):
+                kernel.die(self.at_now(), code, planned.end_ns)
+            else:
+                kernel.fall_asleep(self.at_now(), code, planned.end_ns)
+        self._prove(index, f"{target} did nothing until {planned.end_ns / 1e9:.3f} s")
 
     def _move(self, partition: Replicas, broker: int, cause: str, takes_ns: list[int]) -> None:
         """Let another replica in sync lead; the old leader refuses what it has not finished."""

@@ -51,6 +51,7 @@ class Connection:
     def _time_out(self, sending: Sending) -> Process:
         clock, settings = self.model.clock, self.client.settings
         yield clock.at(clock.now + settings.request_timeout_ns, Phase.timeout, self.client.code, 2 * self.broker)
+        yield from self.client.sleep(Phase.timeout, 2 * self.broker)
         if (sending is self.current or sending in self.queue) and self.model.rules.request_timeout:
             self.model.fired["request timeout"] += 1
             self.client.disconnects(self.broker)
@@ -58,6 +59,7 @@ class Connection:
     def _time_out_at_broker(self, sending: Sending) -> Process:
         clock, settings = self.model.clock, self.client.settings
         yield clock.at(clock.now + settings.acks_timeout_ns, Phase.timeout, self.client.code, 2 * self.broker + 1)
+        yield from self.client.sleep(Phase.timeout, 2 * self.broker + 1)
         if sending is self.current and self.model.rules.acks_timeout:
             self.model.fired["acks timeout"] += 1
             self.current = None
@@ -182,6 +184,7 @@ class Connection:
             answer_ns = max(answer_ns, self.last_answer_ns)
         self.last_answer_ns = answer_ns
         yield clock.at(answer_ns, Phase.end)
+        yield from self.client.sleep(Phase.end)
         if self.client.life != life:
             return
         self.unanswered -= 1

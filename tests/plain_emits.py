@@ -75,15 +75,7 @@ class Emitting(Client):
 
     def crash(self) -> None:
         """Die with the member: what was not sent is gone, and nobody hears what becomes of the rest."""
-        self.life += 1
-        self.forget_choice()
-        self.held_events = self.held_bytes = 0
-        for connection in self.connections.values():
-            connection.break_off()
-            connection.unanswered = connection.failures = 0
-        for partition, queue in self.queues.items():
-            queue.clear()
-            self.unanswered[partition] = self.failures[partition] = self.retry_ns[partition] = 0
+        self.forgets()
         for sending in self.events:
             if ("send", sending) in self.model.open:
                 self.model.fired["emitted and lost"] += 1

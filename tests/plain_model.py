@@ -24,9 +24,18 @@ from rundata.rows import LOG_RECORD, NEVER, Kind, Outcome, new_operations
 from rundata.tables import Incident, Names, RunData
 from scenarios.clients import broker_setting, topic_setting
 from scenarios.derived import Derived
-from scenarios.faults import BrokerCrash, BrokerPause, BrokerStop, MemberCrash, MemberLeave
+from scenarios.faults import (
+    BrokerCrash,
+    BrokerPause,
+    BrokerStop,
+    LeaderMove,
+    MemberCrash,
+    MemberLeave,
+    ProducerCrash,
+    ProducerPause,
+)
 from scenarios.partitioners import coordinator_partition
-from scenarios.plan import Plan, replica_assignment
+from scenarios.plan import Plan, hand_overs, replica_assignment
 from scenarios.profiles import Profile
 from scenarios.quantities import SECOND
 from scenarios.targets import BrokerTarget
@@ -62,6 +71,7 @@ class Rules:
     min_in_sync: bool = True
     preferred_leader: bool = True
     stale_leader: bool = True
+    size_limit: bool = True
     fence_of_silent: bool = True
     overshoot_apart: bool = True
     slow_work: bool = True
@@ -158,8 +168,20 @@ class Model:
             if producer in self.plan.scenario.producers:
                 index = self.plan.producers.index(producer)
                 own = (self.plan.producer == index) & (self.plan.process == int(number))
-                clients.append(Client(self, name, code, [int(event) for event in np.flatnonzero(own)]))
+                events, due_ns, again = hand_overs(self.plan, np.flatnonzero(own))
+                sendings = [self._sending(int(e), is_again) for e, is_again in zip(events, again, strict=True)]
+                clients.append(Client(self, name, code, sendings, due_ns.tolist(), again.tolist()))
         return clients
+
+    def _sending(self, event: int, is_again: bool) -> int:
+        """Return what stands for sending an event: itself, or a number of its own for the second time."""
+        if not is_again:
+            return event
+        self.fired["sent a second time"] += 1
+        sending = FIRST_SENDING + len(self.sendings)
+        self.sendings.append((event, int(self.plan.intended_ns[event])))
+        self.open.add(("send", sending))
+        return sending
 
     def entity(self, code: int) -> int:
         """Return the process that a code belongs to."""
@@ -195,11 +217,7 @@ class Model:
             yield self.clock.control(self.draws.leader_check_ns() + check * interval_ns, Control.leader_check)
             for partition in self.all_partitions:
                 preferred = partition.replicas[0]
-                if (
-                    partition.leader in (None, preferred)
-                    or preferred not in partition.in_sync
-                    or {preferred, partition.leader} & self.unavailable
-                ):
+                if not self._may_lead(partition, preferred):
                     continue
                 self.fired["preferred leader"] += 1
                 self._move(
@@ -237,6 +255,10 @@ class Model:
                     self.fired["rack"] += 1
                 for k, target in enumerate(targets):
                     self.clock.process(self._broker_fault(index + k * len(self.plan.faults), index, fault, target))
+            case LeaderMove():
+                self.clock.process(self._leader_move(index, fault))
+            case ProducerCrash() | ProducerPause():
+                self.clock.process(self._producer_fault(index, fault))
             case MemberCrash() | MemberLeave():
                 self.clock.process(self.groups[fault.member.group].member_fault(index, fault))
 
@@ -265,6 +287,51 @@ class Model:
             self.fired["broker stop"] += 1
             led = self._lose(broker)
         self._elect(broker, led, number)
+
+    def _leader_move(self, index: int, fault: LeaderMove) -> Process:
+        """Move a partition's leadership to a replica in sync, and back."""
+        planned = self.plan.faults[index]
+        partition = self.partitions[fault.partition.topic][fault.partition.partition]
+        yield self.clock.control(planned.begin_ns, Control.begin, index)
+        before, to = partition.leader, fault.to
+        if to is None:
+            place = partition.replicas.index(before) if before in partition.replicas else 0
+            to = partition.replicas[(place + 1) % len(partition.replicas)]
+        if not self._may_lead(partition, to):
+            self.fired["leader move without effect"] += 1
+            return
+        self.fired["leader move"] += 1
+        assert before is not None
+        self._move(partition, to, [self.draws.moved_back_ns(self.entity(c), index, back=False) for c in self.knowers])
+        if planned.stays:
+            return
+        yield self.clock.control(planned.end_ns, Control.end, index)
+        if partition.leader == to and self._may_lead(partition, before):
+            self.fired["leader moved back"] += 1
+            self._move(
+                partition, before, [self.draws.moved_back_ns(self.entity(c), index, back=True) for c in self.knowers]
+            )
+
+    def _may_lead(self, partition: Partition, broker: int) -> bool:
+        is_able = broker in partition.in_sync and broker not in self.unavailable
+        return is_able and partition.leader not in (None, broker) and partition.leader not in self.unavailable
+
+    def _producer_fault(self, index: int, fault: ProducerCrash | ProducerPause) -> Process:
+        """Let a producer's processes hang, or die and come back."""
+        planned, target = self.plan.faults[index], fault.producer
+        yield self.clock.control(planned.begin_ns, Control.begin, index)
+        for client in self.clients:
+            name, _, number = self.names.processes[self.entity(client.code)].rpartition("/")
+            if (
+                client.code < len(self.names.processes)
+                and name == target.producer
+                and target.process in (0, int(number))
+            ):
+                self.fired[fault.kind] += 1
+                if isinstance(fault, ProducerCrash):
+                    client.dies(planned.end_ns)
+                else:
+                    client.falls_asleep(planned.end_ns)
 
     def _pause(self, number: int, index: int, broker: int) -> Process:
         """Let a broker hang: nobody is told, and when its session is over before it goes on, it is fenced."""
@@ -473,7 +540,8 @@ class Model:
         """Record a send whose time is over."""
         self.open.discard(("send", event))
         times = {"started_ns": self.called[event], "ended_ns": self.clock.now}
-        self.row(Kind.send, process, partition, event_id=event, attempt=1, outcome=Outcome.unknown, **times)
+        event_id = self.event_of(event)
+        self.row(Kind.send, process, partition, event_id=event_id, attempt=1, outcome=Outcome.unknown, **times)
 
     def refused(self, process: int, event: int, topic: str, number: int) -> None:
         """Record a send that the client did not take; without a key it has no partition."""
@@ -482,7 +550,8 @@ class Model:
             times = {"started_ns": self.called[event], "ended_ns": self.clock.now}
             where = {"topic": self.names.topics.index(topic), "partition": number}
             self.rows.append(
-                {"kind": Kind.send, "process": process, "event_id": event, "attempt": 1, "outcome": Outcome.failed}
+                {"kind": Kind.send, "process": process, "event_id": self.event_of(event), "attempt": 1}
+                | {"outcome": Outcome.failed}
                 | where
                 | times
             )
@@ -544,7 +613,7 @@ class Model:
         return operations
 
     def _chosen_for(self, event: int) -> int:
-        return self.handed[event][1].number if event in self.handed else int(self.plan.partition[event])
+        return self.handed[event][1].number if event in self.handed else int(self.plan.partition[self.event_of(event)])
 
     def _log(self) -> NDArray[np.void]:
         rows = [

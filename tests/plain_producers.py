@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Generator, Hashable
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import simpy
@@ -22,10 +23,15 @@ Process = Generator[simpy.Event, Any, None]
 class Client:
     """A producer's process: hands events over, batches them per partition, sends them, hears the answers."""
 
-    def __init__(self, model: "Model", name: str, code: int, events: list[int]) -> None:
+    def __init__(
+        self, model: "Model", name: str, code: int, events: list[int], due_ns: list[int], again: list[bool]
+    ) -> None:
         producer = name.rsplit("/", 1)[0]
         what = model.plan.scenario.producers[producer]
         settings = producer_settings(model.plan.scenario, producer)
+        send = model.draws.send(code)
+        self.due_ns = list(accumulate((due + send[n] for n, due in enumerate(due_ns)), max))
+        self.again = again
         self._begin(model, code, events, settings, what.client == "java", model.partitions[what.topic])
 
     def _begin(
@@ -50,6 +56,7 @@ class Client:
         self.connections = {broker: Connection(self, broker) for broker in model.brokers}
         self.news, self.freed = Signal(model.clock), Signal(model.clock)
         self.held_events, self.held_bytes = 0, 0
+        self.asleep_until_ns, self.back_ns = 0, -1
         for partition in [] if self.is_java else self.partitions:
             model.clock.process(self._batcher(partition))
         if self.is_java:
@@ -60,16 +67,22 @@ class Client:
 
     def _hand_over(self) -> Process:
         clock, plan = self.model.clock, self.model.plan
-        send, choose = self.model.draws.send(self.code), self._sticky()
+        choose = self._sticky()
         for n, event in enumerate(self.events):
-            yield clock.at(int(plan.intended_ns[event]) + send[n], Phase.hand_over, self.code)
+            yield clock.at(self.due_ns[n], Phase.hand_over, self.code)
+            yield from self.sleep(Phase.hand_over)
+            if self.again[n] and self.due_ns[n] <= self.back_ns:
+                self.model.fired["second time left out"] += 1
+                self.model.open.discard(("send", event))
+                continue
             self.model.called[event] = clock.now
-            number = int(plan.partition[event])
+            number = int(plan.partition[self.model.event_of(event)])
+            life = self.life
             yield from self._wait_for_room(event)
+            if self.life != life:
+                continue
             if not self._has_room(event):
-                self.model.fired[
-                    "refused at once" if self.settings.max_block_ns is None else "refused after a wait"
-                ] += 1
+                self._note_refusal(event)
                 self.model.refused(self.code, event, self.partitions[0].topic, number)
                 continue
             if number == CLIENT_CHOOSES:
@@ -82,18 +95,33 @@ class Client:
             self.news.give()
             clock.process(self._expire(event, partition))
 
+    def _note_refusal(self, event: int) -> None:
+        too_large = self._size(event) > self.settings.largest_bytes
+        at_once = self.settings.max_block_ns is None
+        self.model.fired["too large" if too_large else "refused at once" if at_once else "refused after a wait"] += 1
+
+    def sleep(self, phase: Phase, tie: int = 0) -> Process:
+        """Do nothing as long as the process hangs."""
+        while self.asleep_until_ns > self.model.clock.now:
+            self.model.fired["put off"] += 1
+            yield self.model.clock.at(self.asleep_until_ns, phase, self.code if phase != Phase.end else 0, tie)
+
     def _wait_for_room(self, event: int) -> Process:
         """Block as long as the buffer is full, and no longer than max.block.ms; librdkafka does not."""
         clock, longest_ns = self.model.clock, self.settings.max_block_ns
-        if longest_ns is None or self._has_room(event):
+        if longest_ns is None or self._has_room(event) or self._size(event) > self.settings.largest_bytes:
             return
+        life = self.life
         self.model.fired["blocked"] += 1
         timer = clock.at(clock.now + longest_ns, Phase.hand_over, self.code)
-        while not self._has_room(event) and not timer.processed:
+        while self.life == life and not self._has_room(event) and not timer.processed:
             yield timer | self.freed.wait()
             yield clock.at(clock.now, Phase.hand_over, self.code)
+            yield from self.sleep(Phase.hand_over)
 
     def _has_room(self, event: int) -> bool:
+        if self._size(event) > self.settings.largest_bytes and self.model.rules.size_limit:
+            return False
         if not self.model.rules.buffer_limit:
             return True
         fits = self.held_bytes + self._size(event) <= self.settings.buffer_bytes
@@ -123,6 +151,7 @@ class Client:
     def _expire(self, event: int, partition: Partition) -> Process:
         clock = self.model.clock
         yield clock.at(clock.now + self.settings.delivery_timeout_ns, Phase.timeout, self.code)
+        yield from self.sleep(Phase.timeout)
         if self.model.rules.delivery_timeout and self.model.is_open(event):
             self.model.fired["delivery timeout"] += 1
             self.model.given_up(self.code, event, partition)
@@ -142,6 +171,7 @@ class Client:
         while True:
             yield simpy.AnyOf(clock, [self.news.wait(), *self._timers(partition)])
             yield clock.at(clock.now, Phase.batch, self.code, partition.number)
+            yield from self.sleep(Phase.batch, partition.number)
             while self._is_ready(partition) and not self._is_full(partition):
                 self._send([self._batch(partition)])
 
@@ -153,6 +183,7 @@ class Client:
             timers = [timer for partition in self.partitions for timer in self._timers(partition)]
             yield simpy.AnyOf(clock, [self.news.wait(), *timers])
             yield clock.at(clock.now, Phase.batch, self.code)
+            yield from self.sleep(Phase.batch)
             while ready := self._that_may_go(self.partitions):
                 broker = self.model.known[self.code, ready[0]]
                 assert broker is not None
@@ -307,6 +338,7 @@ class Client:
     def _refresh(self, wait_ns: int) -> Process:
         clock = self.model.clock
         yield clock.at(clock.now + wait_ns, Phase.timeout, self.code)
+        yield from self.sleep(Phase.timeout)
         for partition in self.partitions:
             if not self.model.knows(self.code, partition):
                 self.model.known[self.code, partition] = partition.leader
@@ -332,8 +364,42 @@ class Client:
         queue = self.queues[request.partition]
         if self.model.rules.resend_after_loss:
             again = [queued for queued in request.events if self.model.is_open(queued[0])]
-            self.queues[request.partition] = deque(sorted([*again, *queue]))
+            order = {event: n for n, event in enumerate(self.events)}
+            self.queues[request.partition] = deque(sorted([*again, *queue], key=lambda queued: order[queued[0]]))
         self.model.fired["resent"] += 1
+
+    # ---- processes that hang or die ----------------------------------------------------------------------------------
+
+    def falls_asleep(self, until_ns: int) -> None:
+        """Hang: do nothing and hear nothing before an instant."""
+        self.asleep_until_ns = max(self.asleep_until_ns, until_ns)
+
+    def dies(self, back_ns: int) -> None:
+        """Die with all that was not answered, and come back: what is due meanwhile is handed over then."""
+        for event in self.events:
+            if event in self.model.called and self.model.is_open(event):
+                self.model.fired["lost with its producer"] += 1
+                self.model.open.discard(("send", event))
+                self.model.unheard.add(event)
+        self.forgets()
+        self.freed.give()
+        self.back_ns = max(self.back_ns, back_ns)
+        self.falls_asleep(back_ns)
+        for partition in self.partitions:
+            self.model.known[self.code, partition] = None
+        self.model.clock.process(self._refresh(back_ns - self.model.clock.now))
+
+    def forgets(self) -> None:
+        """Lose everything that the client knew and held."""
+        self.life += 1
+        self.forget_choice()
+        self.held_events = self.held_bytes = 0
+        for connection in self.connections.values():
+            connection.break_off()
+            connection.unanswered = connection.failures = 0
+        for partition, queue in self.queues.items():
+            queue.clear()
+            self.unanswered[partition] = self.failures[partition] = self.retry_ns[partition] = 0
 
     def learned(self) -> None:
         """Send to a new leader."""

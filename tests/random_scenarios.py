@@ -67,7 +67,7 @@ def _scenario(choose: random.Random, number: int) -> dict[str, Any]:
         "producers": producers,
         "groups": groups,
     }
-    faults = [_fault(choose, scenario, length_ms) for _ in range(choose.choice([0, 1, 1, 2, 3, 4, 6]))]
+    faults = [_fault(choose, scenario, length_ms) for _ in range(choose.choice([0, 1, 2, 3, 4, 6, 8]))]
     return _with_faults(scenario, faults)
 
 
@@ -245,7 +245,7 @@ def _failures(choose: random.Random, by_topic: bool) -> dict[str, Any] | None:
 def _fault(choose: random.Random, scenario: dict[str, Any], length_ms: int) -> dict[str, Any]:
     kind = choose.choice(
         ["broker_crash"] * 4 + ["broker_stop"] * 2 + ["broker_pause"] * 4 + ["member_crash"] * 4 + ["member_leave"] * 2
-        + ["slow_work", "failing_work", "poison", "surge"]
+        + ["leader_move", "producer_crash", "producer_pause", "duplicates", "late", "oversized"] + ["slow_work", "failing_work", "poison", "surge"]
     )  # fmt: skip
     fault: dict[str, Any] = {"fault": kind, "at": _ms(choose, 0, length_ms, 50), "for": _ms(choose, 10, 800)}
     group = choose.choice(list(scenario["groups"]))
@@ -273,6 +273,21 @@ def _fault(choose: random.Random, scenario: dict[str, Any], length_ms: int) -> d
                 fault["share"] = "30%"
         case "poison":
             fault |= {"producer": "p", "events": choose.choice([1, 3])}
+        case "leader_move":
+            fault["partition"] = f"a/{choose.randrange(scenario['topics']['a']['partitions'])}"
+            if choose.random() < 0.3:
+                fault["to"] = choose.randint(1, scenario["brokers"]["nodes"])
+            if choose.random() < 0.4:
+                del fault["for"]
+        case "producer_crash" | "producer_pause":
+            count = scenario["producers"]["p"]["count"]
+            fault["producer"] = choose.choice(["p", f"p/{choose.randint(1, count)}"])
+        case "duplicates":
+            fault |= {"producer": "p", "share": "20%", "after": choose.choice(["0ms", "5ms", "70ms"])}
+        case "late":
+            fault |= {"producer": "p", "share": "20%", "by": choose.choice(["10ms", {"uniform": ["1ms", "90ms"]}])}
+        case "oversized":
+            fault |= {"producer": "p", "events": 2, "size": "3MiB"}
         case "surge":
             fault |= {"producer": "p", "factor": 2}
     return fault

@@ -95,3 +95,14 @@ def test_a_rack_fails_as_a_whole(run: Run) -> None:
 
     assert [55, 155, *[20_220.0] * 8] == ms(data, Kind.send)
     assert [where for _, where, _ in incidents(data, "fence")] == ["broker 1", "broker 3"]
+
+
+@in_both_models
+def test_leadership_is_moved_and_moved_back(run: Run) -> None:
+    """To the next replica at 220 ms and back at 520 ms; nothing is lost and nobody waits with the ideal profile."""
+    move = {"fault": "leader_move", "partition": "a/0", "at": "220ms", "for": "300ms"}
+    data = run(faults=[move])
+
+    assert incidents(data, "election") == [(220, "a/0", "leader 2"), (520, "a/0", "leader 1")]
+    assert data.log["leader_epoch"].tolist() == [0] * 2 + [1] * 3 + [2] * 5
+    assert ms(data, Kind.send) == [55.0 + 100 * n for n in range(10)]

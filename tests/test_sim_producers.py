@@ -146,3 +146,59 @@ def test_java_stays_on_a_partition_for_a_batch_of_bytes(run: Run) -> None:
     partitions = data.operations["partition"][data.operations["kind"] == Kind.send].tolist()
     assert partitions[::2] == partitions[1::2]
     assert len(set(partitions)) > 20
+
+
+# ---- events and processes that are disturbed -----------------------------------------------------------------------
+
+
+def disturbed(kind: str, **more: Any) -> list[dict[str, Any]]:
+    """Return a fault of the producer from 200 ms to 500 ms."""
+    return [{"fault": kind, "producer": "p", "at": "200ms", "for": "300ms", **more}]
+
+
+@in_both_models
+def test_a_late_event_is_handed_over_later_and_the_others_are_not(run: Run) -> None:
+    """Those intended at 250, 350 and 450 ms come 220 ms later."""
+    data = run(faults=disturbed("late", share="100%", by="220ms"))
+
+    assert ms(data, Kind.send, "started_ns") == [50, 150, 470, 550, 570, 650, 670, 750, 850, 950]
+    assert data.log["event_id"].tolist() == [0, 1, 2, 5, 3, 6, 4, 7, 8, 9]
+
+
+@in_both_models
+def test_an_event_that_is_sent_again_is_another_record_also_for_an_idempotent_producer(run: Run) -> None:
+    """Those intended at 250, 350 and 450 ms are there twice, 20 ms apart."""
+    settings = {"enable.idempotence": True}
+    data = run(faults=disturbed("duplicates", share="100%", after="20ms"), producers__p__settings=settings)
+
+    assert data.log["event_id"].tolist() == [0, 1, 2, 2, 3, 3, 4, 4, 5, 6, 7, 8, 9]
+    assert ms(data, Kind.send, event_id=3) == [355.0, 375.0]
+
+
+@in_both_models
+def test_an_event_that_is_too_large_for_the_client_is_refused_at_once(run: Run) -> None:
+    """The other two megabytes are no event of anybody's."""
+    data = run(faults=disturbed("oversized", share="100%", size="2MiB"))
+
+    assert ms(data, Kind.send, outcome=Outcome.failed) == [250.0, 350.0, 450.0]
+    assert data.log["event_id"].tolist() == [0, 1, 5, 6, 7, 8, 9]
+
+
+@in_both_models
+def test_a_producer_that_hangs_sends_afterwards_what_was_due(run: Run) -> None:
+    """From 200 to 500 ms nothing is handed over; the three events go as one batch after their linger."""
+    data = run(faults=disturbed("producer_pause"))
+
+    assert ms(data, Kind.send, "started_ns")[2:5] == [500.0] * 3
+    assert ms(data, Kind.send)[2:5] == [505.0] * 3
+
+
+@in_both_models
+def test_a_producer_that_dies_loses_what_lingers_and_nothing_else(run: Run) -> None:
+    """Killed at 252 ms, it has event 2 in its queue; events 3 and 4 are handed over when it is back at 500 ms."""
+    crash = {"fault": "producer_crash", "producer": "p/1", "at": "252ms", "for": "248ms"}
+    data = run(faults=[crash])
+
+    assert data.log["event_id"].tolist() == [0, 1, 3, 4, 5, 6, 7, 8, 9]
+    assert ms(data, Kind.send, "started_ns", outcome=Outcome.unknown) == [250.0]
+    assert ms(data, Kind.send, outcome=Outcome.ok)[2:4] == [505.0] * 2

@@ -10,6 +10,7 @@ from sim.kernel.emits import abandon, wait_for_emitted
 from sim.kernel.fetches import enter_poll_loop, poll_at, wake_fetch, wake_fetches
 from sim.kernel.logs import cut_back, set_halted
 from sim.kernel.loop import advance
+from sim.kernel.producers import die, fall_asleep
 from sim.kernel.visibility import forget_leader, learned
 
 __all__ = [
@@ -18,8 +19,10 @@ __all__ = [
     "break_connections",
     "commit_what_is_done",
     "cut_back",
+    "die",
     "end_silence",
     "enter_poll_loop",
+    "fall_asleep",
     "forget_leader",
     "has_commit_under_way",
     "learned",

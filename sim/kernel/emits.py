@@ -3,7 +3,7 @@
 from sim import world as at
 from sim.compiled import compiled, entry
 from sim.kernel.finishing import counts, flushed_if_all, part_done
-from sim.kernel.producers import enqueue
+from sim.kernel.producers import enqueue, forget_client
 from sim.world import World, push
 
 
@@ -72,26 +72,8 @@ def wait_for_emitted(w: World, m: int, goes_on: int) -> bool:
 @entry
 def abandon(w: World, i: int) -> None:
     """Let a member's client die: what was not sent is gone, and nobody hears what becomes of the rest."""
-    for b in range(w.conn.shape[1]):
-        c = w.conn[i, b]
-        c[at.C_HEAD] = at.NONE
-        c[at.C_TAIL] = at.NONE
-        c[at.C_CURRENT] = at.NONE
-        c[at.C_UNANSWERED] = 0
-        c[at.C_FAILURES] = 0
-        c[at.C_DRAIN] = 0
-    for p in range(w.queue.shape[1]):
-        q = w.queue[i, p]
-        q[:] = 0
-        q[at.Q_HEAD] = at.NONE
-        q[at.Q_TAIL] = at.NONE
+    forget_client(w, i)
     proc = w.proc[i]
-    proc[at.UNTIL] = -1
-    proc[at.CHOSEN] = 0
-    proc[at.STICKY_BYTES] = 0
-    proc[at.HELD_EVENTS] = 0
-    proc[at.HELD_BYTES] = 0
-    proc[at.LIVES] += 1
     for e in range(proc[at.FIRST_EVENT], w.scalars[at.SENDINGS]):
         sending = w.event[e]
         mine = (

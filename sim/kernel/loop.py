@@ -7,7 +7,7 @@ from sim.kernel.connections import all_appended, refuse, serve, time_out
 from sim.kernel.emits import emitted
 from sim.kernel.fetches import arrived, due, fetched, turned
 from sim.kernel.polls import late, poll
-from sim.kernel.producers import all_answered, expire, hand_over, make_batches, refreshed
+from sim.kernel.producers import all_answered, expire, hand_over, is_put_off, make_batches, refreshed
 from sim.kernel.visibility import timed
 from sim.kernel.work import begin_batch, begin_event, begin_try, flushed, handled, recorded, send_dead_letter, tried
 from sim.world import (
@@ -191,6 +191,8 @@ def step(w: World) -> None:
     s[NOW] = heap[0, 0]
     what, a, b, c = heap[0, 3], heap[0, 4], heap[0, 5], heap[0, 6]
     pop(w)
+    if (what <= ON_BATCH or what == ON_ANSWER or ON_EXPIRY <= what <= ON_REFRESHED) and is_put_off(w, what, a, b):
+        return
     if what == ON_HAND_OVER:
         hand_over(w, a, b)
     elif what == ON_BATCH:

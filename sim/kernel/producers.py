@@ -1,12 +1,15 @@
 """Producers' processes: the events that come in, their queues, and the batches that go out."""
 
 from sim import world as at
-from sim.compiled import compiled
+from sim.compiled import compiled, entry
 from sim.kernel.finishing import heard_of
 from sim.kernel.logs import new_request
 from sim.world import (
+    ABANDONED,
     ACKS,
     ACKS_0,
+    ASLEEP_UNTIL,
+    BACK_NS,
     BACKOFF_NS,
     BATCH,
     BATCH_BYTES,
@@ -25,6 +28,8 @@ from sim.world import (
     CHOICES,
     CHOSEN,
     DELIVERY_NS,
+    E_MEMBER,
+    END,
     EXPIRED,
     EXPIRES,
     EXPIRY_SET,
@@ -35,11 +40,14 @@ from sim.world import (
     HELD_BYTES,
     HELD_EVENTS,
     IDEMPOTENT,
+    IDENTITY,
     IN_FLIGHT,
     JAVA,
+    LARGEST,
     LAST_EVENT,
     LEADER,
     LINGER,
+    LIVES,
     MAX_BLOCK_NS,
     MOST_BACKOFF_NS,
     NEVER,
@@ -48,9 +56,11 @@ from sim.world import (
     NONE,
     NOW,
     OFFSET,
+    ON_ANSWER,
     ON_BATCH,
     ON_EXPIRY,
     ON_HAND_OVER,
+    ON_REFRESHED,
     ON_SERVICE,
     ON_TIMEOUT,
     OPEN,
@@ -72,6 +82,7 @@ from sim.world import (
     R_NEXT,
     R_PART,
     R_SENDER,
+    RANK,
     REFUSED,
     REQUEST_BYTES,
     REQUEST_NS,
@@ -99,11 +110,17 @@ def hand_over(w: World, i: int, n: int) -> None:
         return
     proc[WOKEN] = 0
     e = w.proc_events[n]
+    if event[e, HANDED] <= proc[BACK_NS] and goes_again(w, e):
+        event[e, GIVEN_UP] = ABANDONED
+        s[OPEN] -= 1
+        expect_next(w, i, n + 1)
+        return
     if event[e, CALLED_NS] == NONE:
         event[e, CALLED_NS] = s[NOW]
         proc[BLOCKED_UNTIL] = NONE
     if not has_room(w, i, e):
-        if proc[MAX_BLOCK_NS] == NONE or proc[BLOCKED_UNTIL] == s[NOW]:
+        waited = proc[BLOCKED_UNTIL] != NONE and proc[BLOCKED_UNTIL] <= s[NOW]
+        if proc[MAX_BLOCK_NS] == NONE or waited or event[e, SIZE] > proc[LARGEST]:
             event[e, SENT_ENDED] = s[NOW]
             event[e, GIVEN_UP] = REFUSED
             event[e, SENT_PART] = event[e, PART]
@@ -124,6 +141,12 @@ def hand_over(w: World, i: int, n: int) -> None:
 
 
 @compiled
+def goes_again(w: World, e: int) -> bool:
+    """Whether a producer sends an event for the second time."""
+    return w.event[e, IDENTITY] != e and w.event[e, E_MEMBER] == NONE
+
+
+@compiled
 def expect_next(w: World, i: int, n: int) -> None:
     """Expect a process's next event, at the earliest now."""
     w.proc[i, NEXT_EVENT] = n
@@ -134,8 +157,10 @@ def expect_next(w: World, i: int, n: int) -> None:
 
 @compiled
 def has_room(w: World, i: int, e: int) -> bool:
-    """Whether the client's buffer takes an event."""
+    """Whether the client takes an event: it is not too large, and the buffer has room."""
     proc = w.proc[i]
+    if w.event[e, SIZE] > proc[LARGEST]:
+        return False
     return proc[HELD_EVENTS] < proc[BUFFER_EVENTS] and proc[HELD_BYTES] + w.event[e, SIZE] <= proc[BUFFER_BYTES]
 
 
@@ -395,7 +420,7 @@ def expire(w: World, i: int) -> None:
     s, proc, event = w.scalars, w.proc[i], w.event
     while proc[EXPIRES] < proc[NEXT_EVENT]:
         e = w.proc_events[proc[EXPIRES]]
-        if event[e, SENT_ENDED] == NEVER:
+        if event[e, SENT_ENDED] == NEVER and not event[e, GIVEN_UP]:
             due_ns = event[e, HANDED] + proc[DELIVERY_NS]
             if due_ns > s[NOW]:
                 push(w, due_ns, TIMEOUT, i, 0, ON_EXPIRY, i, 0, 0)
@@ -451,6 +476,13 @@ def backoff(w: World, i: int, failures: int) -> int:
 
 
 @compiled
+def is_before(w: World, a: int, b: int) -> bool:
+    """Whether an event was handed to the client before another one."""
+    rank_a, rank_b = w.event[a, RANK], w.event[b, RANK]
+    return a < b if rank_a == NONE else rank_a < rank_b
+
+
+@compiled
 def queue_again(w: World, r: int) -> None:
     """Put a request's events back in the order in which they were handed over, without those given up."""
     request, event = w.request[r], w.event
@@ -460,7 +492,7 @@ def queue_again(w: World, r: int) -> None:
     while again != NONE:
         following = event[again, NEXT]
         if not event[again, GIVEN_UP]:
-            while behind != NONE and behind < again:
+            while behind != NONE and is_before(w, behind, again):
                 before, behind = behind, event[behind, NEXT]
             event[again, NEXT] = behind
             if before == NONE:
@@ -473,3 +505,78 @@ def queue_again(w: World, r: int) -> None:
             q[Q_COUNT] += 1
             q[Q_BYTES] += event[again, SIZE]
         again = following
+
+
+# ---- processes that hang or die ------------------------------------------------------------------------------------
+
+
+@compiled
+def is_put_off(w: World, what: int, a: int, b: int) -> bool:
+    """Whether what a process would do now waits until it is awake; then it is put off until that instant."""
+    i = w.request[a, R_SENDER] if what == ON_ANSWER else a
+    until_ns = w.proc[i, ASLEEP_UNTIL]
+    if until_ns <= w.scalars[NOW]:
+        return False
+    if what == ON_HAND_OVER:
+        push(w, until_ns, HAND_OVER, i, 0, what, a, b, 0)
+    elif what == ON_BATCH:
+        push(w, until_ns, BATCH, i, b, what, a, b, 0)
+    elif what == ON_ANSWER:
+        push(w, until_ns, END, 0, 0, what, a, b, 0)
+    elif what != ON_TIMEOUT:
+        push(w, until_ns, TIMEOUT, i, 0, what, a, b, 0)
+    elif w.conn[i, b, C_TIMEOUT] == w.scalars[NOW]:
+        w.conn[i, b, C_TIMEOUT] = until_ns
+        push(w, until_ns, TIMEOUT, i, b, what, a, b, 0)
+    return True
+
+
+@entry
+def fall_asleep(w: World, i: int, until_ns: int) -> None:
+    """Let a process hang: it does nothing and hears nothing before an instant."""
+    w.proc[i, ASLEEP_UNTIL] = max(w.proc[i, ASLEEP_UNTIL], until_ns)
+
+
+@entry
+def die(w: World, i: int, back_ns: int) -> None:
+    """Let a producer's process die with all that was not answered, and come back: what is due meanwhile is handed over then."""
+    s, proc, event = w.scalars, w.proc[i], w.event
+    forget_client(w, i)
+    for n in range(proc[at.FIRST_EVENT], min(proc[NEXT_EVENT] + 1, proc[LAST_EVENT])):
+        e = w.proc_events[n]
+        if event[e, CALLED_NS] != NONE and event[e, SENT_ENDED] == NEVER and not event[e, GIVEN_UP]:
+            event[e, GIVEN_UP] = ABANDONED
+            s[OPEN] -= 1
+            if n == proc[NEXT_EVENT]:
+                expect_next(w, i, n + 1)
+    proc[BLOCKED_UNTIL] = NONE
+    proc[BACK_NS] = max(proc[BACK_NS], back_ns)
+    fall_asleep(w, i, back_ns)
+    for p in range(w.queue.shape[1]):
+        w.knows[i, p] = 0
+    push(w, back_ns, TIMEOUT, i, 0, ON_REFRESHED, i, 0, 0)
+
+
+@compiled
+def forget_client(w: World, i: int) -> None:
+    """Let a client die: what was not sent is gone, and nobody hears what becomes of the rest."""
+    for b in range(w.conn.shape[1]):
+        c = w.conn[i, b]
+        c[C_HEAD] = NONE
+        c[C_TAIL] = NONE
+        c[C_CURRENT] = NONE
+        c[C_UNANSWERED] = 0
+        c[C_FAILURES] = 0
+        c[C_DRAIN] = 0
+    for p in range(w.queue.shape[1]):
+        q = w.queue[i, p]
+        q[:] = 0
+        q[Q_HEAD] = NONE
+        q[Q_TAIL] = NONE
+    proc = w.proc[i]
+    proc[UNTIL] = -1
+    proc[CHOSEN] = 0
+    proc[STICKY_BYTES] = 0
+    proc[HELD_EVENTS] = 0
+    proc[HELD_BYTES] = 0
+    proc[LIVES] += 1
