@@ -297,6 +297,7 @@ def test_every_run_of_the_plain_model_keeps_its_books(number: int) -> None:
         begins = tries["started_ns"][tries["process"] == process]
         assert (np.diff(np.sort(begins)) >= 0).all()
     sends = data.operations[(data.operations["kind"] == Kind.send) & (data.operations["outcome"] == Outcome.ok)]
+    sends = sends[sends["event_id"] < len(data.plan)]  # an effect that is repeated emits its events again
     assert len(set(sends["event_id"].tolist())) == len(sends)
     acks_all = [p for p in case.plan.scenario.producers.values() if p.settings["acks"] == "all"]
     if len(acks_all) == len(case.plan.scenario.producers):
