@@ -1,20 +1,21 @@
 """What a run needs of its cluster before the clock starts: topics with the plan's replicas, start offsets, known leaders."""
 
-import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
 from confluent_kafka import ConsumerGroupTopicPartitions, ElectionType, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported without saying so
-    AdminClient,
     ConfigResource,
     NewTopic,
     ResourceType,
 )
 
+from loadgen.clusters.foreign import ForeignKafka
 from loadgen.clusters.model import Cluster
+from loadgen.watchdog.client import Watchdog
+from loadgen.watchdog.undoing import admin
 from scenarios.plan import Plan, replica_assignment
 from scenarios.retries import all_topics, retry_topics
 
@@ -40,12 +41,19 @@ class _CreatesTopics(Protocol):
 
 
 def connection(cluster: Cluster) -> dict[str, str | int]:
-    """Return the settings with which every client of a run connects; brokers that die are no news worth a log line."""
-    return {
-        "bootstrap.servers": cluster.bootstrap,
-        "log_level": 2,
-        "broker.address.family": "v4",
-    }
+    """Return the settings with which a client in this process connects, secrets of somebody else's system included."""
+    return {**public_connection(cluster), **security_of(cluster)}
+
+
+def public_connection(cluster: Cluster) -> dict[str, str | int]:
+    """Return what may be written down of it; brokers that die are no news worth a log line."""
+    family = {} if isinstance(cluster, ForeignKafka) else {"broker.address.family": "v4"}
+    return {"bootstrap.servers": cluster.bootstrap, "log_level": 2, **family}
+
+
+def security_of(cluster: Cluster) -> Mapping[str, str]:
+    """Return the client's own security settings, which are written nowhere."""
+    return cluster.security if isinstance(cluster, ForeignKafka) else {}
 
 
 class Admin:
@@ -54,13 +62,14 @@ class Admin:
     def __init__(self, cluster: Cluster, plan: Plan) -> None:
         self.cluster = cluster
         self.plan = plan
-        silent = logging.getLogger("eventdrill.admin.silent")
-        silent.addHandler(logging.NullHandler())
-        silent.propagate = False
-        fast = {"reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 200}
-        self.client = AdminClient({**connection(cluster), **fast, "log_level": 0}, logger=silent)
+        self.client = admin(connection(cluster))
         self.notes: list[str] = []
         """What could not be had as planned."""
+
+    @property
+    def scratch_topic(self) -> str:
+        """The warm-up's topic."""
+        return SCRATCH_TOPIC
 
     @property
     def scratch_partitions(self) -> int:
@@ -68,7 +77,7 @@ class Admin:
         written = [self.plan.scenario.topics[p.topic].partitions for p in self.plan.scenario.producers.values()]
         return max(written, default=1)
 
-    def prepare(self) -> None:
+    def prepare(self, watchdog: Watchdog | None = None) -> None:
         """Create the offsets topic, the scenario's topics and the scratch topic, and wait until all have their leaders."""
         topics = all_topics(self.plan.scenario)
         nodes = self.plan.scenario.brokers.nodes
@@ -150,14 +159,13 @@ class Admin:
                 self.client.create_topics([wanted])[name].result(_WITHIN_S)
                 return
             except KafkaException as error:
-                retriable = error.args[0].code() in (
-                    KafkaError.TOPIC_ALREADY_EXISTS,
-                    KafkaError.INVALID_REPLICA_ASSIGNMENT,
-                )
-                # One that was just removed is there a little longer, and a broker that was just started is not yet.
-                if not retriable or time.monotonic() > until:
+                if not self._is_retriable(error.args[0].code()) or time.monotonic() > until:
                     raise AdminError(f"topic {name} cannot be created: {error.args[0].str()}") from None
                 time.sleep(_STEP_S)
+
+    def _is_retriable(self, code: int) -> bool:
+        """Tell whether creating a topic may succeed later: one just removed lingers, and a broker just started is not there yet."""
+        return code in (KafkaError.TOPIC_ALREADY_EXISTS, KafkaError.INVALID_REPLICA_ASSIGNMENT)
 
     def wait_leaders(self, names: list[str]) -> None:
         """Wait until each partition has its leader and all its replicas in sync."""
@@ -167,7 +175,7 @@ class Admin:
             return all(
                 name in known
                 and known[name].partitions
-                and all(p.leader > 0 and len(p.isrs) == len(p.replicas) for p in known[name].partitions.values())
+                and all(p.leader >= 0 and len(p.isrs) == len(p.replicas) for p in known[name].partitions.values())
                 for name in names
             )
 
@@ -178,7 +186,7 @@ class Admin:
 
         def known() -> bool:
             topics = self._metadata().topics
-            return all(p.leader > 0 for name in names for p in topics[name].partitions.values())
+            return all(p.leader >= 0 for name in names for p in topics[name].partitions.values())
 
         _wait(known, f"leaders of {', '.join(names)}")
 
@@ -204,6 +212,10 @@ class Admin:
         """Return a partition's leader, replicas in assignment order, and those in sync."""
         known = self.client.list_topics(topic, timeout=2).topics[topic].partitions[partition]
         return int(known.leader), list(known.replicas), list(known.isrs)
+
+    def partitions(self, topic: str) -> int:
+        """Return how many partitions a topic has now: a fault may have added some."""
+        return len(self._metadata().topics[topic].partitions)
 
     def commit_start_offsets(self) -> None:
         """Commit offset 0 of every partition for every group, before it has members."""

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
+from loadgen.clusters.security import of_driver
 from loadgen.process_end import end_with_parent
 
 _CLIENT_NICENESS = 10
@@ -45,6 +46,8 @@ class Child:
         """Read the specification named on the command line, and see to it that this process ends with the driver."""
         spec = json.loads(Path(sys.argv[1]).read_text())
         end_with_parent(spec["driver_pid"])
+        for settings in ("settings", "connection"):
+            spec.get(settings, {}).update(of_driver(os.environ))
         return cls(spec)
 
     def _leave(self, _number: int, _frame: object) -> None:

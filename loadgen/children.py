@@ -22,7 +22,14 @@ class ChildError(Exception):
 class Worker:
     """One child process and its pipe."""
 
-    def __init__(self, name: str, command: Sequence[str], spec: Mapping[str, Any], folder: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        spec: Mapping[str, Any],
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         """Start `COMMAND SPEC.json`; what it writes to standard error goes to a file beside its specification."""
         self.name = name
         self.log = folder / f"{file_name(name)}.log"
@@ -34,7 +41,7 @@ class Worker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env={**os.environ, **_ENVIRONMENT},
+                env={**os.environ, **_ENVIRONMENT, **(environment or {})},
             )
         assert self.process.stdout is not None
         os.set_blocking(self.process.stdout.fileno(), False)

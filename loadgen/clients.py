@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from loadgen.admin import connection
+from loadgen.admin import public_connection
 from loadgen.children import file_name, python_module
 from loadgen.clusters.jars import Progress
 from loadgen.clusters.model import Cluster
@@ -17,6 +17,7 @@ from loadgen.java.build import JavaClient, prepare_client
 from loadgen.java.jvms import Pause, read_pauses
 from loadgen.records import filler
 from rundata.tables import Names
+from scenarios import faults
 from scenarios.clients import JAVA_VERSION, producer_settings
 from scenarios.schema import Group, Producer, Scenario
 
@@ -77,7 +78,7 @@ class Clients:
 
     def connection(self, process: str) -> dict[str, str | int]:
         """Return the settings with which the client of a process connects."""
-        given = connection(self.cluster)
+        given = public_connection(self.cluster)
         return {"bootstrap.servers": given["bootstrap.servers"]} if self.is_java(process) else given
 
     def command(self, process: str, log: str) -> list[str]:
@@ -115,6 +116,16 @@ class Clients:
             self._filler = self.folder / "filler.bin"
             self._filler.write_bytes(filler(0))
         return {"filler": str(self._filler)}
+
+
+def client_id(scenario: Scenario, process: str) -> str:
+    """Return the client id of a process such as `shop/1`; all of a producer or group have one where a quota is theirs together."""
+    owner = process.rpartition("/")[0]
+    return owner if _is_throttled(scenario, owner) else file_name(process)
+
+
+def _is_throttled(scenario: Scenario, owner: str) -> bool:
+    return any(isinstance(f, faults.Throttle) and owner in (f.producer, f.group) for f in scenario.faults)
 
 
 def java_version(owner: Producer | Group) -> str:

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from loadgen.admin import SCRATCH_TOPIC, connection
+from loadgen.admin import public_connection, security_of
 from loadgen.children import ChildError, Worker, file_name, python_module, wait_until
-from loadgen.clients import Clients
+from loadgen.clients import Clients, client_id
 from loadgen.clusters.model import Cluster
+from loadgen.clusters.security import for_children
 from loadgen.group_spec import behaviour, dedupe, intervals, of_member, services
 from loadgen.java.jvms import Jvms
 from loadgen.member_dedupe import SharedMemory
@@ -47,7 +48,7 @@ class Crew:
     """Producer processes and group members by name (`shop/1`, `fulfilment/2`)."""
 
     def __init__(
-        self, plan: Plan, cluster: Cluster, folder: Path, run_id: int, scratch_partitions: int, spin_ns: int
+        self, plan: Plan, cluster: Cluster, folder: Path, run_id: int, scratch: tuple[str, int], spin_ns: int
     ) -> None:
         self.plan = plan
         self.cluster = cluster
@@ -55,7 +56,7 @@ class Crew:
         self.clients = Clients(plan.scenario, cluster, folder)
         self.run_id = run_id
         self.spin_ns = spin_ns
-        self.scratch_partitions = scratch_partitions
+        self.scratch_topic, self.scratch_partitions = scratch
         self.names = Names.of(plan.scenario)
         self.start_ns: int | None = None
         self.producers: dict[str, Worker] = {}
@@ -146,7 +147,7 @@ class Crew:
             "capacity": _ROWS_PER_SEGMENT,
             "incarnation": number,
             "connection": self.clients.connection(name),
-            "scratch_topic": SCRATCH_TOPIC,
+            "scratch_topic": self.scratch_topic,
             "scratch_partitions": self.scratch_partitions,
             **self.clients.extra(name),
         }
@@ -154,7 +155,8 @@ class Crew:
     def _worker(self, name: str, spec: Mapping[str, Any]) -> Any:
         if self.remote is not None and name.rpartition("/")[0] in self.plan.scenario.producers:
             return self.remote(name, spec)
-        return Worker(name, self.clients.command(name, Path(spec["rows"]).stem), spec, self.folder)
+        command = self.clients.command(name, Path(spec["rows"]).stem)
+        return Worker(name, command, spec, self.folder, for_children(security_of(self.cluster)))
 
     def _producer_spec(self, name: str) -> dict[str, Any]:
         producer_name = name.rpartition("/")[0]
@@ -165,7 +167,11 @@ class Crew:
         keyed = bool(own.any()) and int(self.plan.key[own][0]) != NO_KEY
         return {
             **self._common(name),
-            "settings": {**self.clients.connection(name), **settings.native, "client.id": file_name(name)},
+            "settings": {
+                **self.clients.connection(name),
+                **settings.native,
+                "client.id": client_id(self.plan.scenario, name),
+            },
             "topic": producer.topic,
             "key_prefix": f"{producer_name}-" if keyed else None,
             "largest_bytes": largest,
@@ -194,7 +200,12 @@ class Crew:
             **self._common(name),
             **behaviour(self.plan.scenario, group_name),
             **intervals(self.plan, name),
-            "settings": {**self.clients.connection(name), **of_member(settings.native, name), "group.id": group_name},
+            "settings": {
+                **self.clients.connection(name),
+                **of_member(settings.native, name),
+                "client.id": client_id(self.plan.scenario, name),
+                "group.id": group_name,
+            },
             "group": group_name,
             "protocol": settings.protocol,
             "max_poll_records": settings.max_poll_records,
@@ -300,8 +311,8 @@ class Crew:
 
     def helper(self, name: str, module: str, what: Mapping[str, Any]) -> Worker:
         """Start a process that does something beside the run."""
-        spec = {"connection": connection(self.cluster), "run_id": self.run_id, "arrays": {}, **what}
-        return Worker(name, python_module(module), spec, self.folder)
+        spec = {"connection": public_connection(self.cluster), "run_id": self.run_id, "arrays": {}, **what}
+        return Worker(name, python_module(module), spec, self.folder, for_children(security_of(self.cluster)))
 
     def all(self) -> list[Worker]:
         """Return the processes that are part of the run now."""

@@ -16,17 +16,21 @@ from loadgen.actions import Actions
 from loadgen.admin import EMBEDDED, Admin, AdminError, connection
 from loadgen.audit import AuditError, audit
 from loadgen.children import ChildError
+from loadgen.clusters.foreign import ForeignKafka
+from loadgen.clusters.local import LocalKafka
 from loadgen.clusters.model import Cluster, ClusterError
 from loadgen.control_link import ControlLink, Fleet, Ui
 from loadgen.crew import ASSIGNED_WITHIN_S, Crew
+from loadgen.foreign_admin import ForeignAdmin
 from loadgen.gauges import Sampler
-from loadgen.lab import LOOK_AHEAD_NS, Lab
+from loadgen.lab import LOOK_AHEAD_NS, Lab, needs_watchdog
 from loadgen.recorder import Progress, Recorder
 from loadgen.records import new_run_id
 from loadgen.refuse import cannot
 from loadgen.run_clock import RunClock
 from loadgen.validity import invalid_reasons, limits
 from loadgen.warm_up import WarmUp, warm_up
+from loadgen.watchdog.client import Watchdog
 from rundata.dataset import RunWriter
 from rundata.expect import holds
 from rundata.indicators import measure_one
@@ -122,12 +126,17 @@ class _Run:
     def __post_init__(self) -> None:
         self.began = time.monotonic()
         self.run_id = new_run_id()
-        self.admin = Admin(self.cluster, self.plan)
+        self.admin = _admin(self.cluster, self.plan)
         self.recorder = Recorder(self.plan, self.writer)
         self.sampler = Sampler()
         self.folder = self.writer.folder / "processes"
         self.crew = Crew(
-            self.plan, self.cluster, self.folder, self.run_id, self.admin.scratch_partitions, self._spin_ns()
+            self.plan,
+            self.cluster,
+            self.folder,
+            self.run_id,
+            (self.admin.scratch_topic, self.admin.scratch_partitions),
+            self._spin_ns(),
         )
         self.control = ControlLink(self.plan, self.folder, self.ui, self.fleet)
         if self.fleet is not None:
@@ -135,6 +144,7 @@ class _Run:
         self.clock: RunClock | None = None
         self.lab: Lab | None = None
         self.people: Actions | None = None
+        self.watchdog: Watchdog | None = None
 
     def _spin_ns(self) -> int:
         """Spin before each send only where there is a core for it: elsewhere it takes the time of those that it waits for."""
@@ -151,7 +161,10 @@ class _Run:
         self.crew.clients.prepare(lambda text: self._say("preparing", text))
         self._say("preparing", "creating topics")
         self.control.start()
-        self.admin.prepare()
+        foreign = isinstance(self.cluster, ForeignKafka)
+        if foreign or needs_watchdog(self.plan.scenario):
+            self.watchdog = Watchdog(connection(self.cluster), private=not foreign)
+        self.admin.prepare(self.watchdog)
         self.admin.commit_start_offsets()
         self.control.gather(lambda text: self._say("preparing", text))
         self._say("preparing", "starting producers and members")
@@ -170,6 +183,7 @@ class _Run:
             "implementation": self.cluster.implementation,
             "version": self.cluster.version,
             "nodes": self.cluster.nodes,
+            "proxies": self.cluster.proxies is not None,
         }
 
     def _say(self, phase: str, message: str) -> None:
@@ -180,7 +194,7 @@ class _Run:
     def load(self) -> None:
         """Start the clock, apply the faults at their instants, and watch until everything has ended."""
         self.clock = clock = RunClock.starting_in(START_AHEAD_NS if self.fleet is None else FLEET_START_AHEAD_NS)
-        self.lab = Lab(self.cluster, self.crew, self.admin, clock, self.recorder.next_poll_id)
+        self.lab = Lab(self.plan, self.cluster, self.crew, self.admin, clock, self.recorder.next_poll_id, self.watchdog)
         self.crew.begin(clock.start_ns)
         self.started = True
         self.writer.state("running", clock_start=clock.start_text)
@@ -285,7 +299,7 @@ class _Run:
 
     def _dead_brokers(self) -> list[str]:
         assert self.lab is not None
-        ended = {each.node for each in self.lab.applied.values() if each.node is not None}
+        ended = self.lab.hurt()
         nodes = range(1, self.cluster.nodes + 1)
         return [f"broker {node} has died" for node in nodes if node not in ended and not self.cluster.alive(node)]
 
@@ -318,9 +332,9 @@ class _Run:
         self.recorder.take()
         self._say("reading back", "reading every topic from its first to its last offset")
         log, extents = self._audit()
+        self.admin.remove_scratch()
         run = self._data(log, extents)
         self.writer.finish(run, "interrupted" if self.incomplete else "complete")
-        self.admin.remove_scratch()
         return run
 
     def _halt(self) -> None:
@@ -350,8 +364,8 @@ class _Run:
 
     def _audit(self) -> tuple[Any, Any]:
         assert self.clock is not None
-        topics = {name: topic.partitions for name, topic in all_topics(self.plan.scenario).items()}
         try:
+            topics = {name: self.admin.partitions(name) for name in all_topics(self.plan.scenario)}
             self.admin.wait_leaders_known(list(topics))
             transactional = any(group.commit == "transaction" for group in self.plan.scenario.groups.values())
             return audit(
@@ -395,7 +409,7 @@ class _Run:
             *(self.people.incidents if self.people is not None else ()),
             *(
                 ()
-                if self.cluster.implementation == EMBEDDED
+                if not isinstance(self.cluster, LocalKafka)
                 else incident_sources.from_logs(self.cluster.log_dir, self.plan, self.clock, self.crew.member_ids)
             ),
         ]
@@ -450,11 +464,18 @@ class _Run:
         """End whatever still runs, and remove what only the run needed."""
         if self.lab is not None:
             self.lab.undo_all()
+            self.lab.close()
         if self.people is not None:
             self.people.close()
+        if self.watchdog is not None:
+            self.watchdog.close()
         self.crew.close()
         self.control.close()
         _tidy(self.folder)
+
+
+def _admin(cluster: Cluster, plan: Plan) -> Admin:
+    return ForeignAdmin(cluster, plan) if isinstance(cluster, ForeignKafka) else Admin(cluster, plan)
 
 
 def _tidy(folder: Path) -> None:

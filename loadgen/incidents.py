@@ -9,6 +9,7 @@ from loadgen.clusters.log_lines import LogIncident, read_incidents
 from loadgen.run_clock import RunClock
 from rundata.tables import Incident
 from scenarios.plan import Plan
+from scenarios.retries import all_topics
 
 _IN_SYNC = re.compile(r"(?:\bto |ISR |isr=)\[?(\d[\d,\s]*)\]?")
 _LEAD_NS = 1_000_000_000
@@ -39,15 +40,15 @@ def _told_once(incidents: Iterable[Incident]) -> Iterator[Incident]:
 def _translate(said: LogIncident, plan: Plan, clock: RunClock, member_ids: Mapping[str, str]) -> Iterator[Incident]:
     at_ns = said.time_unix_ns - clock.start_unix_ns
     partition = f"{said.topic}/{said.partition}"
-    ours = said.topic in plan.scenario.topics or said.topic == OFFSETS_TOPIC
+    ours = said.topic == OFFSETS_TOPIC or said.topic in all_topics(plan.scenario)
+    node = f"broker {said.node}" if said.node and said.node <= plan.scenario.brokers.nodes else "controller"
     match said.kind:
         case "fence":
             yield Incident(at_ns, "fence", f"broker {said.node}", said.detail)
         case "register":
             yield Incident(at_ns, "registered", f"broker {said.node}", said.detail)
         case "unfence" | "controlled_shutdown" | "controller" | "started" | "register_refused" as kind:
-            where = f"broker {said.node}" if said.node else "controller"
-            yield Incident(at_ns, kind.replace("_", " "), where, said.detail)
+            yield Incident(at_ns, kind.replace("_", " "), node, said.detail)
         case "election" if ours:
             # A leader whose epoch grew with a change of its replicas says the same; it was not elected anew.
             if f"Previous leader Some({said.node})" not in said.detail:

@@ -52,7 +52,6 @@ class MemberProcess:
         self.consumer = Consumer(
             {
                 **spec["settings"],
-                "client.id": spec["name"].replace("/", "-"),
                 "enable.auto.commit": mode == "auto",
                 # Otherwise it stores what was handed over, finished or not; `auto` is what that default does.
                 "enable.auto.offset.store": mode == "auto",

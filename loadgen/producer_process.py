@@ -115,7 +115,7 @@ class ProducerProcess:
         while True:
             with contextlib.suppress(KafkaException):
                 known = self.client.list_topics(self.topic, timeout=2).topics[self.topic]
-                if known.error is None and known.partitions and all(p.leader > 0 for p in known.partitions.values()):
+                if known.error is None and known.partitions and all(p.leader >= 0 for p in known.partitions.values()):
                     break
             if clock() > until:
                 raise TimeoutError(f"no leaders of {self.topic} within {_CONNECT_WITHIN_S:.0f} s")

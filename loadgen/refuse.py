@@ -14,14 +14,24 @@ from scenarios.clients import consumer_settings, release
 from scenarios.faults import Fault
 from scenarios.features import features, refused
 from scenarios.schema import CollectReads, Group, Producer, Scenario
-from scenarios.targets import BrokerTarget
 
 CAN = frozenset(
     {
         "recorded arrivals",
         "broker_crash",
         "broker_stop",
+        "broker_pause",
         "rolling_restart",
+        "disk_full",
+        "hook",
+        "cut",
+        "slow_link",
+        "leader_move",
+        "retention",
+        "delete_records",
+        "reassign",
+        "add_partitions",
+        "throttle",
         "member_crash",
         "member_leave",
         "rolling_deploy",
@@ -63,7 +73,7 @@ def cannot(scenario: Scenario, cluster: Cluster | None = None, *, implementation
         *(
             f"faults[{index}]: {problem}"
             for index, fault in enumerate(scenario.faults)
-            for problem in _fault(fault, embedded)
+            for problem in _fault(fault, embedded, cluster is None or cluster.proxies is not None)
         ),
     ]
 
@@ -136,16 +146,30 @@ def _protocols(scenario: Scenario) -> list[str]:
     ]
 
 
-def _fault(fault: Fault, embedded: bool) -> list[str]:
-    if isinstance(fault, faults.BrokerCrash | faults.BrokerStop):
-        return _broker(fault.target, embedded)
-    return []
-
-
-def _broker(target: BrokerTarget, embedded: bool) -> list[str]:
-    if target.role == "controller":
-        where = "the embedded cluster has no controller" if embedded else "a controller of its own is no broker"
-        return [f"broker is controller; {where}: name a broker, or the leader or follower of a partition"]
-    if target.role == "rack":
-        return [f"rack is {target.rack}; the live driver takes one broker at a time so far: name a broker"]
-    return []
+def _fault(fault: Fault, embedded: bool, proxied: bool) -> Iterator[str]:
+    match fault:
+        case faults.BrokerCrash() | faults.BrokerStop() | faults.BrokerPause():
+            if embedded and fault.target.role == "controller":
+                yield "broker is controller, and the embedded cluster has no controller: use --on local"
+        case faults.Cut() | faults.SlowLink():
+            if embedded and {end.role for end in fault.between} & {"controller", "brokers"}:
+                yield f"between is {', '.join(map(str, fault.between))}; in the embedded cluster only clients have links: use --on local"
+            if not proxied:
+                yield f"{fault.kind} needs proxies before the listeners, and this cluster was started without"
+        case faults.DiskStall():
+            yield (
+                "disk_stall: without root no process can make another one's disk wait. A broker_pause is the nearest that "
+                "can be done live, disk_full makes its writes fail, and the simulator takes disk_stall"
+            )
+        case (
+            faults.DiskFull()
+            | faults.LeaderMove()
+            | faults.Retention()
+            | faults.DeleteRecords()
+            | faults.Reassign()
+            | faults.AddPartitions()
+            | faults.Throttle()
+        ) if embedded:
+            yield f"{fault.kind}: the embedded cluster cannot do it: use --on local"
+        case _:
+            pass

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from confluent_kafka import Consumer, TopicPartition
 
-from loadgen.admin import SCRATCH_TOPIC
 from loadgen.children import ChildError, listen
 from loadgen.crew import Crew
 
@@ -32,7 +31,7 @@ def warm_up(crew: Crew, connection: dict[str, str | int], at_most_s: float, prog
     """Let each producer send at the rate of its first seconds until three windows are alike, or the time is over."""
     began = time.monotonic()
     windows: dict[str, list[int]] = {name: [] for name in crew.producers}
-    reader = _reader(connection, crew.scratch_partitions)
+    reader = _reader(connection, crew.scratch_topic, crew.scratch_partitions)
     for worker in crew.warming():
         worker.said.pop("window", None)
         worker.tell("warm", rate_hz=_rate_hz(crew, worker.name) if worker.name in crew.producers else 0.0)
@@ -73,8 +72,8 @@ def _rate_hz(crew: Crew, name: str) -> float:
     return float(np.clip(early / _FIRST_S, _LEAST_HZ, _MOST_HZ))
 
 
-def _reader(connection: dict[str, str | int], partitions: int) -> Consumer:
+def _reader(connection: dict[str, str | int], topic: str, partitions: int) -> Consumer:
     """Return a reader of the scratch topic, so that the brokers' fetch path is warm too."""
     reader = Consumer({**connection, "group.id": "eventdrill-warm-up", "enable.auto.commit": False})
-    reader.assign([TopicPartition(SCRATCH_TOPIC, partition, 0) for partition in range(partitions)])
+    reader.assign([TopicPartition(topic, partition, 0) for partition in range(partitions)])
     return reader

@@ -61,6 +61,8 @@ def fault_words(fault: Fault) -> str:
             return f"calls of {fault.dependency} take {_longer(fault.factor, fault.plus)}"
         case faults.Throttle():
             return f"each broker holds {fault.producer or fault.group} to {exact_bandwidth(fault.rate)}"
+        case faults.Hook():
+            return f"`{fault.begin}` is run, then `{fault.end}`"
         case _:
             assert_never(fault)
 

@@ -18,7 +18,7 @@ from rundata.pairs import NO_END, Block, HandlingTally, Rows, SendTally
 from rundata.rows import NEVER, NONE
 from rundata.tables import RunData
 from scenarios.plan import NO_KEY, Plan
-from scenarios.retries import all_topics
+from scenarios.retries import all_topics, most_partitions
 from scenarios.schema import Scenario
 
 Ints = NDArray[np.int64]
@@ -96,7 +96,7 @@ class Books:
     @cached_property
     def first_partition(self) -> Ints:
         """Number of each topic's partition 0 when all partitions are numbered in file order; the last entry is their count."""
-        counts = [topic.partitions for topic in all_topics(self.scenario).values()]
+        counts = [most_partitions(self.scenario, name) for name in all_topics(self.scenario)]
         return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
     def partition_name(self, number: int) -> str:
@@ -112,8 +112,8 @@ class Books:
 
     @cached_property
     def partition(self) -> Ints:
-        """Partition of each event, numbered over all topics: the plan's, the one it was sent to, or NONE where none was chosen."""
-        own = np.where(self.plan.partition >= 0, self.plan.partition, self.sends.partition)
+        """Partition of each event, numbered over all topics: the one it was sent to, the plan's, or NONE where none was chosen."""
+        own = np.where(self.sends.partition >= 0, self.sends.partition, self.plan.partition)
         missing = own < 0
         if missing.any() and len(self.logged.event):
             at = np.full(self.events, NONE, np.int64)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from rundata.books import Books, Bools
 from scenarios.errors import nearest
 from scenarios.expectations import BEFORE_FAULTS, INDICATORS, IndicatorName
+from scenarios.retries import most_partitions
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def _place(books: Books, where: str | None) -> Scope:
     topic, _, partition = where.rpartition("/")
     owner = places.get(topic)
     if owner is not None and owner.kind == "topic" and partition.isdecimal():
-        count = books.scenario.topics[topic].partitions
+        count = most_partitions(books.scenario, topic)
         if int(partition) >= count:
             raise ValueError(f"{topic} has {count} partitions, so there is no {where}; they count from 0")
         return Scope("partition", int(books.first_partition[owner.number]) + int(partition), where)

@@ -404,6 +404,18 @@ class Throttle(_Lasting):
         return self
 
 
+class Hook(_Lasting):
+    """A command of yours hurts a system, another one mends it after `for`, and a probe shows that it is hurt meanwhile."""
+
+    fault: Literal["hook"]
+    begin: Annotated[str, Field(min_length=1)]
+    """The command that begins it, for a shell; status 0 means that it has begun."""
+    end: Annotated[str, Field(min_length=1)]
+    """The command that ends it; also run where `begin` failed, where EventDrill is killed, and when the time is over."""
+    probe: str | None = None
+    """A command with status 0 while the fault is in effect, and another one otherwise; run before, meanwhile and afterwards."""
+
+
 Fault = (
     BrokerCrash
     | BrokerStop
@@ -438,6 +450,7 @@ Fault = (
     | DiskFull
     | HostCrash
     | ClockSkew
+    | Hook
 )
 FAULTS: tuple[type[_Fault], ...] = get_args(Fault)
 AnyFault = Annotated[Fault, Field(discriminator="fault")]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from scenarios.faults import AddPartitions
 from scenarios.schema import Retry, Scenario, Topic
 
 _LONGEST_WAIT_NS = 2**60
@@ -28,6 +29,12 @@ def all_topics(scenario: Scenario) -> Mapping[str, Topic]:
         for topic in retry_topics(scenario, name):
             found[topic] = next(scenario.topics[own] for own in group.topics if topic.startswith(f"{own}.retry."))
     return found
+
+
+def most_partitions(scenario: Scenario, topic: str) -> int:
+    """Return how many partitions a topic has at the end: a fault may add some."""
+    added = [fault.to for fault in scenario.faults if isinstance(fault, AddPartitions) and fault.topic == topic]
+    return max([all_topics(scenario)[topic].partitions, *added])
 
 
 def retry_wait_ns(retry: Retry, tried: int) -> int:

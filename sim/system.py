@@ -136,6 +136,7 @@ class System:
                     | faults.DiskFull()
                     | faults.HostCrash()
                     | faults.ClockSkew()
+                    | faults.Hook()
                 ):
                     # Rolling faults come in parts; the others are refused before a run (`sim.refuse`).
                     raise AssertionError(f"{planned.fault.kind} was not refused")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eventdrill.workflows import places
 from loadgen.clusters.embedded import EmbeddedKafka, start_embedded
 from loadgen.clusters.model import Cluster, ClusterSpec
 from loadgen.control_link import Fleet, Ui
@@ -62,8 +63,7 @@ def load(text: str = SMALL, settings: Sequence[str] = ()) -> LoadedScenario:
 
 
 def spec_of(loaded: LoadedScenario) -> ClusterSpec:
-    brokers = loaded.scenario.brokers
-    return ClusterSpec(nodes=brokers.nodes, settings={name: str(value) for name, value in brokers.settings.items()})
+    return places.spec_of(loaded.scenario)
 
 
 def start(loaded: LoadedScenario) -> EmbeddedKafka:

@@ -186,6 +186,7 @@ faults:
   - {fault: host_crash, rack: b, at: 10s, for: 5s}
   - {fault: clock_skew, broker: 1, by: -5s, at: 10s, for: 5s}
   - {fault: clock_skew, name: fast, producer: shop, by: 5s, at: 10s, for: 5s}
+  - {fault: hook, begin: ./hurt.sh, end: ./mend.sh, probe: ./is-hurt.sh, at: 10s, for: 5s}
 actions:
   - {action: replay, group: fulfilment, from: 5m, rate: 100/s, at: 8m}
   - {action: replay, name: all of it, group: fulfilment, from: earliest, at: 8m}

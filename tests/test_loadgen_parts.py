@@ -94,11 +94,54 @@ def test_a_cluster_of_another_size_is_refused():
     assert refusals({}, cluster=cluster) == ["brokers.nodes is 3, and this cluster has 5: set brokers.nodes=5"]
 
 
-def test_a_crash_of_the_controller_is_refused():
+EMBEDDED = "librdkafka-mock"
+
+
+def test_a_crash_of_the_controller_is_refused_where_there_is_none():
     crash = {"fault": "broker_crash", "broker": "controller", "at": "1s", "for": "1s"}
 
-    (reason,) = refusals({"faults": [crash]})
-    assert reason.startswith("faults[0]: broker is controller;")
+    assert refusals({"faults": [crash]}) == []
+    assert refusals({"faults": [crash]}, implementation=EMBEDDED) == [
+        "faults[0]: broker is controller, and the embedded cluster has no controller: use --on local"
+    ]
+
+
+def test_faults_of_links_need_proxies():
+    """A cluster that is started for the scenario has them; one that runs already may not."""
+    cut = {"fault": "cut", "between": ["clients", "broker 1"], "at": "1s", "for": "1s"}
+    cluster: Any = SimpleNamespace(implementation="apache-kafka", nodes=3, proxies=None)
+
+    assert refusals({"faults": [cut]}) == []
+    assert refusals({"faults": [cut]}, cluster=cluster) == [
+        "faults[0]: cut needs proxies before the listeners, and this cluster was started without"
+    ]
+    pair = {**cut, "between": ["broker 1", "controller"]}
+    assert len(refusals({"faults": [pair]}, implementation=EMBEDDED)) == 1
+
+
+def test_a_disk_that_stalls_is_refused_with_what_can_be_done_instead():
+    stall = {"fault": "disk_stall", "broker": 1, "at": "1s", "for": "1s"}
+
+    reasons = refusals({"faults": [stall]})
+    assert any("A broker_pause is the nearest that can be done live" in reason for reason in reasons)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"fault": "disk_full", "broker": 1, "for": "1s"},
+        {"fault": "retention", "topic": "orders", "to": "1s", "for": "1s"},
+        {"fault": "delete_records", "topic": "orders"},
+        {"fault": "throttle", "producer": "shop", "rate": "1kB/s", "for": "1s"},
+    ],
+)
+def test_what_librdkafkas_cluster_cannot_do_is_refused(fault: dict[str, str]):
+    fault = {**fault, "at": "1s"}
+
+    assert refusals({"faults": [fault]}) == []
+    assert refusals({"faults": [fault]}, implementation=EMBEDDED) == [
+        f"faults[0]: {fault['fault']}: the embedded cluster cannot do it: use --on local"
+    ]
 
 
 def test_the_embedded_cluster_has_no_consumer_protocol():

@@ -84,21 +84,21 @@ WRONG: list[tuple[str, tuple[str, str], list[str]]] = [
         "a mistyped fault",
         ("fault: broker_crash", "fault: broker_crsh"),
         [
-            "small.yaml:43: faults[0].fault is 'broker_crsh', which is no fault; did you mean 'broker_crash'? There is broker_crash, broker_stop, broker_pause, rolling_restart, cut, slow_link, producer_crash, producer_pause, surge, member_crash, member_pause, member_leave, rolling_deploy, slow_work, failing_work, poll_stall, poison, duplicates, oversized, late, schema_change, leader_move, retention, delete_records, reassign, add_partitions, dependency_down, dependency_slow, throttle, disk_stall, disk_full, host_crash, clock_skew"
+            "small.yaml:43: faults[0].fault is 'broker_crsh', which is no fault; did you mean 'broker_crash'? There is broker_crash, broker_stop, broker_pause, rolling_restart, cut, slow_link, producer_crash, producer_pause, surge, member_crash, member_pause, member_leave, rolling_deploy, slow_work, failing_work, poll_stall, poison, duplicates, oversized, late, schema_change, leader_move, retention, delete_records, reassign, add_partitions, dependency_down, dependency_slow, throttle, disk_stall, disk_full, host_crash, clock_skew, hook"
         ],
     ),
     (
         "a fault to come",
         ("fault: broker_crash", "fault: access_denied"),
         [
-            "small.yaml:43: faults[0].fault is 'access_denied', which is part of the scenario format, and this version cannot do it yet; there is broker_crash, broker_stop, broker_pause, rolling_restart, cut, slow_link, producer_crash, producer_pause, surge, member_crash, member_pause, member_leave, rolling_deploy, slow_work, failing_work, poll_stall, poison, duplicates, oversized, late, schema_change, leader_move, retention, delete_records, reassign, add_partitions, dependency_down, dependency_slow, throttle, disk_stall, disk_full, host_crash, clock_skew"
+            "small.yaml:43: faults[0].fault is 'access_denied', which is part of the scenario format, and this version cannot do it yet; there is broker_crash, broker_stop, broker_pause, rolling_restart, cut, slow_link, producer_crash, producer_pause, surge, member_crash, member_pause, member_leave, rolling_deploy, slow_work, failing_work, poll_stall, poison, duplicates, oversized, late, schema_change, leader_move, retention, delete_records, reassign, add_partitions, dependency_down, dependency_slow, throttle, disk_stall, disk_full, host_crash, clock_skew, hook"
         ],
     ),
     (
         "a fault without a kind",
         ("fault: broker_crash, ", ""),
         [
-            "small.yaml:43: faults[0] has no `fault:`; it names one of broker_crash, broker_stop, broker_pause, rolling_restart, cut, slow_link, producer_crash, producer_pause, surge, member_crash, member_pause, member_leave, rolling_deploy, slow_work, failing_work, poll_stall, poison, duplicates, oversized, late, schema_change, leader_move, retention, delete_records, reassign, add_partitions, dependency_down, dependency_slow, throttle, disk_stall, disk_full, host_crash, clock_skew"
+            "small.yaml:43: faults[0] has no `fault:`; it names one of broker_crash, broker_stop, broker_pause, rolling_restart, cut, slow_link, producer_crash, producer_pause, surge, member_crash, member_pause, member_leave, rolling_deploy, slow_work, failing_work, poll_stall, poison, duplicates, oversized, late, schema_change, leader_move, retention, delete_records, reassign, add_partitions, dependency_down, dependency_slow, throttle, disk_stall, disk_full, host_crash, clock_skew, hook"
         ],
     ),
     (

@@ -1,13 +1,14 @@
 """`eventdrill drive`: the same plan on real brokers."""
 
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eventdrill.errors import WrongInputError
-from eventdrill.terminal import say
-from eventdrill.verbs.options import Json, On, Out, ScenarioFile, Seed, Settings, fresh_folder, place
+from eventdrill.errors import HELD, WrongInputError
+from eventdrill.terminal import say, show, show_json
+from eventdrill.verbs.options import Json, Out, ScenarioFile, Seed, Settings, fresh_folder, is_address, place
 from eventdrill.verbs.outcome import dataset_in, finish
 
 if TYPE_CHECKING:
@@ -19,7 +20,27 @@ EXAMPLE = "eventdrill drive leader-crash --on local --out runs/first"
 
 def verb(
     file: ScenarioFile,
-    on: On = "local",
+    on: Annotated[
+        str,
+        typer.Option(
+            "--on",
+            metavar="WHERE",
+            help="local: a private Kafka. embedded: the in-process cluster of librdkafka. HOST:PORT: the system that the scenario's target names.",
+        ),
+    ] = "local",
+    client_settings: Annotated[
+        Path | None,
+        typer.Option(
+            "--client-settings",
+            metavar="FILE",
+            help="With HOST:PORT: the client's own security settings, one NAME=VALUE a line, in librdkafka's names. "
+            "EVENTDRILL_CLIENT_SASL_PASSWORD and its like in the environment do the same.",
+            show_default=False,
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With HOST:PORT: say all that would be done there, and do nothing.")
+    ] = False,
     seed: Seed = None,
     settings: Settings = None,
     ui: Annotated[bool, typer.Option("--ui", help="Show the run in Locust's own page, on loopback.")] = False,
@@ -47,13 +68,28 @@ def verb(
 ) -> int:
     """Send the scenario's events to real brokers with its faults, read everything back, and judge it.
 
-    The brokers are started for the run on loopback, and end with it.
+    The brokers are started for the run on loopback, and end with it. Brokers that EventDrill did not start are touched only
+    as the scenario's `target` allows; topics and groups are made for the run there, and removed after it.
     """
     from eventdrill.live import display
-    from eventdrill.workflows.drive import prepare
+    from eventdrill.workflows.drive import prepare, prepare_foreign
 
     fleet = _fleet(workers, join)
-    work = prepare(file, on=place(on), seed=seed, settings=settings or ())
+    if is_address(on):
+        work = prepare_foreign(file, on=on, client_settings=client_settings, seed=seed, settings=settings or ())
+        if dry_run:
+            return _say_acts(work.acts(), as_json=as_json)
+        if fleet is not None and work.system is not None and work.system.security:
+            raise WrongInputError(
+                "--workers: security settings are not handed to other machines; leave it out to drive from this one"
+            )
+    elif dry_run or client_settings is not None:
+        option = "--dry-run" if dry_run else "--client-settings"
+        raise WrongInputError(
+            f"{option} is for brokers that EventDrill did not start: give their address with --on HOST:PORT"
+        )
+    else:
+        work = prepare(file, on=place(on), seed=seed, settings=settings or ())
     folder = fresh_folder(out, f"{work.loaded.scenario.scenario}-driven")
     with dataset_in(folder), display() as watch:
         run = work.run(folder, ui=_page() if ui else None, fleet=fleet, progress=say, watch=watch)
@@ -80,6 +116,14 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _say_acts(acts: list[str], *, as_json: bool) -> int:
+    if as_json:
+        show_json({"acts": acts})
+    else:
+        show(*acts)
+    return HELD
 
 
 def _page() -> "Ui":

@@ -84,14 +84,20 @@ def jobs_of(text: str | None) -> int | str | None:
 _MOST_JOBS = 1024
 
 
+def is_address(on: str) -> bool:
+    """Tell whether `--on` names a system that EventDrill did not start."""
+    return bool(re.fullmatch(r"[^\s:/]+:\d{1,5}(,[^\s:/]+:\d{1,5})*|\[[0-9a-fA-F:]+\]:\d{1,5}", on))
+
+
 def place(on: str) -> "Place":
-    """Return where to run; refuse what is no such place, and systems of others for now."""
+    """Return where to run; refuse what is no such place, and systems of others where only `drive` goes."""
     match on:
         case "local" | "embedded":
             return on
-    if re.fullmatch(r"[^\s:/]+:\d{1,5}(,[^\s:/]+:\d{1,5})*|\[[0-9a-fA-F:]+\]:\d{1,5}", on):
+    if is_address(on):
         raise WrongInputError(
-            f"--on {on}: EventDrill cannot drive brokers that it did not start yet; --on local starts a private Kafka, --on embedded an in-process cluster"
+            f"--on {on}: only `eventdrill drive` works with brokers that EventDrill did not start; --on local starts a private "
+            "Kafka, --on embedded an in-process cluster"
         )
     raise WrongInputError(f"--on {on!r} is no place to run; there is local, embedded and HOST:PORT")
 

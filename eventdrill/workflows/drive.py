@@ -1,6 +1,8 @@
-"""Drives a scenario on real brokers that are started for it."""
+"""Drives a scenario on real brokers: those that are started for it, or a system that its target names."""
 
+import os
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +14,8 @@ from scenarios.files import LoadedScenario
 from scenarios.plan import Plan, make_plan
 
 if TYPE_CHECKING:
-    from loadgen.clusters.model import ClusterSpec
+    from loadgen.clusters.foreign import ForeignKafka
+    from loadgen.clusters.model import Cluster, ClusterSpec
     from loadgen.control_link import Fleet, Ui
     from loadgen.recorder import Progress
     from rundata.run import Run
@@ -21,7 +24,8 @@ if TYPE_CHECKING:
 def drive(
     scenario: Source,
     *,
-    on: Place = "local",
+    on: str = "local",
+    client_settings: Path | str | None = None,
     seed: int | None = None,
     settings: Sequence[str] = (),
     out: Path | str,
@@ -29,9 +33,15 @@ def drive(
 ) -> "Run":
     """Return the run of a scenario on real brokers: `local` is a private Kafka, `embedded` librdkafka's cluster.
 
-    `out` is a new or empty folder for the dataset, which is written while the run goes on.
+    `HOST:PORT` is a system that the scenario's `target` names; its security settings come from the file `client_settings`
+    and from the environment. `out` is a new or empty folder for the dataset, which is written while the run goes on.
     """
-    return prepare(scenario, on=on, seed=seed, settings=settings).run(Path(out), progress=progress)
+    if on in ("local", "embedded"):
+        work = prepare(scenario, on=on, seed=seed, settings=settings)  # type: ignore[arg-type]  # one of the two
+    else:
+        file = None if client_settings is None else Path(client_settings)
+        work = prepare_foreign(scenario, on=on, client_settings=file, seed=seed, settings=settings)
+    return work.run(Path(out), progress=progress)
 
 
 def prepare(scenario: Source, *, on: Place, seed: int | None = None, settings: Sequence[str] = ()) -> "Drive":
@@ -48,9 +58,38 @@ def prepare(scenario: Source, *, on: Place, seed: int | None = None, settings: S
             read_lock(spec.version)
         except ClusterError as error:
             reasons.append(str(error))
+    _refuse(found, reasons)
+    return Drive(found, on, spec, make_plan(found.scenario, seed))
+
+
+def prepare_foreign(
+    scenario: Source,
+    *,
+    on: str,
+    client_settings: Path | None = None,
+    seed: int | None = None,
+    settings: Sequence[str] = (),
+) -> "Drive":
+    """Check what can be checked without touching a system that EventDrill did not start: the file, then who answers there."""
+    from loadgen.clusters.foreign import connect
+    from loadgen.clusters.model import ClusterError
+    from loadgen.clusters.security import read_security
+    from loadgen.foreign import forbidden, mismatches
+    from loadgen.refuse import cannot
+
+    found = loaded(scenario, settings)
+    _refuse(found, [*forbidden(found.scenario), *cannot(found.scenario)])
+    try:
+        system = connect(on, read_security(client_settings, os.environ))
+    except ClusterError as error:
+        raise WrongInputError(str(error)) from None
+    _refuse(found, [*mismatches(found.scenario, system), *cannot(found.scenario, system)])
+    return Drive(found, "local", spec_of(found.scenario), make_plan(found.scenario, seed), system)
+
+
+def _refuse(found: LoadedScenario, reasons: Sequence[str]) -> None:
     if reasons:
         raise WrongInputError("\n".join(f"{found.source}: {reason}" for reason in reasons))
-    return Drive(found, on, spec, make_plan(found.scenario, seed))
 
 
 @dataclass(frozen=True)
@@ -61,6 +100,14 @@ class Drive:
     on: Place
     spec: "ClusterSpec"
     plan: Plan
+    system: "ForeignKafka | None" = None
+    """A system that EventDrill did not start, in the place of brokers of its own."""
+
+    def acts(self) -> list[str]:
+        """Return all that the run would do to a system that EventDrill did not start."""
+        from loadgen.foreign import acts
+
+        return [] if self.system is None else acts(self.plan, self.system)
 
     def run(
         self,
@@ -71,15 +118,20 @@ class Drive:
         progress: Callable[[str], None] = lambda _text: None,
         watch: "Callable[[Progress], None]" = lambda _state: None,
     ) -> "Run":
-        """Start the brokers, and drive the plan; the driver writes the dataset while it goes on."""
+        """Start the brokers, or take those that are there, and drive the plan; the driver writes the dataset while it goes on."""
         from loadgen.engine import drive as drive_on
         from rundata.dataset import RunWriter, open_run
 
         writer = RunWriter(folder, self.plan, engine="driven", text=self.loaded.text)
         try:
-            with start_cluster(self.on, self.spec, progress, name=folder.absolute().name) as cluster:
+            with self._brokers(folder, progress) as cluster:
                 drive_on(self.loaded, self.plan, cluster, writer, progress=watch, ui=ui, fleet=fleet)
         except BaseException:
             writer.state("interrupted")
             raise
         return open_run(folder)
+
+    def _brokers(self, folder: Path, progress: Callable[[str], None]) -> "AbstractContextManager[Cluster]":
+        if self.system is not None:
+            return self.system
+        return start_cluster(self.on, self.spec, progress, name=folder.absolute().name)

@@ -144,13 +144,14 @@ class Pump:
                 return
             if sent == size:
                 return
-        self._keep(bytes(_view[sent:size]))
+        self.take(bytes(_view[sent:size]))
 
     def _piece_bytes(self) -> int:
         slowest = min((each.bytes_per_s for each in self.shapers if each.bytes_per_s), default=0)
         return max(SMALLEST_PIECE_BYTES, int(slowest * PIECE_S)) if slowest else BUFFER_BYTES
 
-    def _keep(self, data: bytes) -> None:
+    def take(self, data: bytes) -> None:
+        """Pass bytes on when their time has come."""
         at_ns = time.monotonic_ns()
         for shaper in self.shapers:
             at_ns = shaper.arrives_ns(at_ns, len(data))
@@ -210,7 +211,6 @@ class Relay:
         accepted: socket.socket,
         node: socket.socket,
         peer: Peer,
-        head: bytes,
         wake: Wake,
         gone: Callable[[Relay], None],
     ) -> None:
@@ -224,9 +224,6 @@ class Relay:
         self.outward = Pump(self, self.inner, self.outer)
         self.outer.reads = self.inner.writes = self.inward
         self.inner.reads = self.outer.writes = self.outward
-        if head:
-            self.inward.queue.append((0, head))
-            self.inward.queued_bytes = len(head)
         self.inward.blocked = True  # until the node has accepted
         self.outer.update()
         self.inner.update()

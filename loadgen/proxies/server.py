@@ -225,9 +225,11 @@ class Server:
         node.setblocking(False)
         node.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         node.connect_ex((LOOPBACK, arrival.door.target_port))
-        relay = Relay(self.selector, arrival.sock, node, peer, arrival.head, self._wake, self._gone)
+        relay = Relay(self.selector, arrival.sock, node, peer, self._wake, self._gone)
         self.relays[relay] = arrival.door
         self._shape(relay)
+        if relay.alive:
+            relay.inward.take(arrival.head)
 
     def _gone(self, relay: Relay) -> None:
         self.relays.pop(relay, None)

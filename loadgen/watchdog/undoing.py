@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 WITHIN_S = 10.0
 COMMAND_WITHIN_S = 60.0
+GROUP_WITHIN_S = 60.0
 
 Undo = Mapping[str, Any]
 Connection = Mapping[str, Any]
@@ -50,6 +51,11 @@ def delete_topics(topics: list[str]) -> Undo:
     return {"kind": "delete topics", "topics": topics}
 
 
+def delete_groups(groups: list[str]) -> Undo:
+    """Remove consumer groups that were made for a run."""
+    return {"kind": "delete groups", "groups": groups}
+
+
 def perform(undo: Undo, connection: Connection) -> str:
     """Do it; gives what was done, in words."""
     match undo["kind"]:
@@ -72,6 +78,9 @@ def perform(undo: Undo, connection: Connection) -> str:
         case "delete topics":
             _delete(connection, undo["topics"])
             return f"removed {', '.join(undo['topics'])}"
+        case "delete groups":
+            _delete_groups(connection, undo["groups"])
+            return f"removed {', '.join(undo['groups'])}"
         case other:
             raise UndoError(f"nothing is known of undoing {other!r}")
 
@@ -100,16 +109,22 @@ def run(command: str, environment: Mapping[str, str], within_s: float = COMMAND_
     return last
 
 
+def silent_logger() -> logging.Logger:
+    """Give a logger that says nothing: brokers that are down are no news worth a line."""
+    silent = logging.getLogger("eventdrill.admin.silent")
+    if not silent.handlers:
+        silent.addHandler(logging.NullHandler())
+    silent.propagate = False
+    return silent
+
+
 def admin(connection: Connection) -> AdminClient:
     """Open a client for administration that is silent about brokers that are down."""
     from confluent_kafka.admin import AdminClient
 
-    silent = logging.getLogger("eventdrill.admin.silent")
-    silent.addHandler(logging.NullHandler())
-    silent.propagate = False
     fast = {"reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 200, "client.id": DRIVER_ID, "log_level": 0}
     settings: dict[str, str | int | float] = {**connection, **fast}  # type: ignore[dict-item]  # texts and numbers
-    return AdminClient(settings, logger=silent)
+    return AdminClient(settings, logger=silent_logger())
 
 
 def _alter_topic(connection: Connection, topic: str, settings: Mapping[str, str | None]) -> None:
@@ -167,3 +182,23 @@ def _delete(connection: Connection, topics: list[str]) -> None:
         except KafkaException as error:
             if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise UndoError(f"topic {name} is still there: {error.args[0].str()}") from None
+
+
+def _delete_groups(connection: Connection, groups: list[str]) -> None:
+    """Remove groups; members that are about to leave, or were killed, may still be in them for their session's length."""
+    from confluent_kafka import KafkaError, KafkaException
+
+    client = admin(connection)
+    for group in groups:
+        until = time.monotonic() + GROUP_WITHIN_S
+        while True:
+            try:
+                client.delete_consumer_groups([group], request_timeout=WITHIN_S)[group].result(WITHIN_S)
+                break
+            except KafkaException as error:
+                code = error.args[0].code()
+                if code == KafkaError.GROUP_ID_NOT_FOUND:
+                    break
+                if code != KafkaError.NON_EMPTY_GROUP or time.monotonic() > until:
+                    raise UndoError(f"group {group} is still there: {error.args[0].str()}") from None
+                time.sleep(0.5)

@@ -83,7 +83,6 @@ final class MemberProcess implements ConsumerRebalanceListener {
 
     private Map<String, Object> settings() {
         Map<String, Object> settings = spec.settings("settings");
-        settings.put(ConsumerConfig.CLIENT_ID_CONFIG, spec.text("name").replace('/', '-'));
         if (spec.text("commit").equals("auto")) {
             // The listener sees only what the client commits by itself: our own commits record themselves.
             Object users = settings.get(ConsumerConfig.INTERCEPTOR_CLASSES_CONFIG);
