@@ -7,6 +7,7 @@ from reports.alerts.exporters import metrics
 from reports.alerts.lag_tools import Commit, OffsetTimes, Status, group_status, partition_status
 from reports.alerts.months import chained, placed
 from reports.alerts.series import AlertError, Series, Store
+from reports.alerts.system import System
 from rundata.tables import FaultRecord
 from runs import Build, ns
 
@@ -176,6 +177,25 @@ def test_what_is_no_exporter_is_refused():
         match="there is kafka_exporter, kafka_exporter_connected, kminion, kafka_lag_exporter, burrow, strimzi",
     ):
         metrics(Build().run(), "borrow")
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "hit"),
+    [
+        ("broker_crash", "broker 1 (leader of orders/0)", True),
+        ("broker_crash", "broker 1", True),
+        ("broker_stop", "broker 2, broker 1", True),
+        ("broker_crash", "broker 12", False),
+        ("cut", "clients, broker 1", True),
+        ("cut", "broker 1, broker 2", False),
+    ],
+)
+def test_a_faults_target_is_found_however_an_engine_writes_it(kind: str, target: str, hit: bool):
+    build = steady(Build(end=10.0))
+    fault(build, kind, target, 3.0, 6.0)
+    system = System(build.run())
+
+    assert bool(system.unusable(1)) == hit
 
 
 # ---- seconds and states ----------------------------------------------------------------------------------------------

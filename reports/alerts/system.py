@@ -1,5 +1,6 @@
 """What the system was like over time, read from a run's faults and incidents: brokers up, leaders, replicas in sync, members there."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,8 @@ _BROKER_DOWN = ("broker_crash", "broker_stop", "rolling_restart", "host_crash")
 _BROKER_SILENT = ("broker_pause", "cut")
 _MEMBER_DOWN = ("member_crash", "member_leave", "rolling_deploy")
 _NOTICED = ("session expired", "eviction")
+_IN_BRACKETS = re.compile(r"\([^)]*\)")
+_PROCESS = re.compile(r"broker \d+|[A-Za-z0-9][\w.-]*/\d+")
 
 
 def inside(spans: Spans, at_ns: Nanos) -> Bools:
@@ -128,8 +131,14 @@ class System:
 
 
 def _targets(fault: FaultRecord) -> list[str]:
-    """Return what a fault hit: `broker 1`, `fulfilment/2`; a target may name several."""
-    return [part.strip() for part in fault.target.replace(";", ",").split(",")]
+    """Return the processes that a fault hit, as `broker 1` or `fulfilment/2`; in brackets stands how they were named.
+
+    A cut between brokers alone is none that an exporter, which is a client, would notice.
+    """
+    target = _IN_BRACKETS.sub("", fault.target)
+    if fault.kind == "cut" and "clients" not in target:
+        return []
+    return _PROCESS.findall(target)
 
 
 def _steps(changes: Iterable[tuple[int, int]], at_ns: Nanos) -> NDArray[np.int64]:
