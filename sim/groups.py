@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import simpy
 
 from scenarios.clients import assignor, consumer_settings, is_static
-from scenarios.faults import MemberCrash, MemberLeave
+from scenarios.faults import MemberCrash, MemberLeave, MemberPause, PollStall
 from scenarios.retries import retry_topics
 from sim import kernel
 from sim.clock import Control, Signal
@@ -26,6 +26,7 @@ from sim.world import (
     FIRST_WORKER,
     GENERATION,
     GIVEN,
+    HANGING,
     HAS_DUTY,
     HELD_FROM,
     HELD_TO,
@@ -39,6 +40,7 @@ from sim.world import (
     NONE,
     OWNED,
     PARKED,
+    PAUSED_NS,
     POLLING,
     POSITION,
     RG_FROM,
@@ -48,10 +50,12 @@ from sim.world import (
     RING_EVENTS,
     RING_HEAD,
     SEAT,
+    STALLED_NS,
     STATE,
     TO_DUTY,
     WAITING,
     WK_STATE,
+    World,
 )
 
 if TYPE_CHECKING:
@@ -69,6 +73,8 @@ class Seat:
     is_live: bool = True
     absences: int = 0
     """How often a static member came back to it."""
+    hangs: int = 0
+    """Counts begins and ends of pauses."""
 
 
 def range_assignment(seats: list[Seat], topics: list[list[int]]) -> Assignment:
@@ -131,6 +137,7 @@ class Member:
         row = w.member[self.index]
         row[RING_HEAD] = row[RING_COUNT] = row[RING_EVENTS] = row[BATCH_LEFT] = 0
         row[LAST_COMMIT] = NONE
+        row[PAUSED_NS] = row[STALLED_NS] = 0
         w.own_marked[self.index] = NONE
         w.mp[self.index] = 0
         self.must_leave = self.must_rejoin = self.is_back = self.evicted = False
@@ -263,16 +270,44 @@ class Member:
         row[RING_EVENTS] = sum(int(stretch[RG_TO] - stretch[RG_FROM]) for stretch in kept)
         self.group.gave_all_up()
 
-    def evict(self) -> None:
-        """Be no member any more, and go on with the batch as if one were; the group learns at once."""
-        system = self.system
-        w = system.at_now()
+    def hang(self, until_ns: int, *, whole: bool) -> None:
+        """Hang: the whole process, or the application only, whose client minds when it is called."""
+        w = self.system.at_now()
+        row = w.member[self.index]
+        w.scalars[HANGING] = 1
+        column = PAUSED_NS if whole else STALLED_NS
+        row[column] = max(row[column], until_ns)
+        if not whole and row[LATE_AT] == NEVER and row[STATE] != WAITING:
+            kernel.watch(w, self.index)
+        if not whole and row[STATE] == POLLING:
+            kernel.poll_at(w, self.index, self.system.clock.now)
+
+    def lose_seat(self) -> None:
+        """Be no member any more, because the coordinator heard nothing; what is in hand goes on when the process does."""
+        w = self.system.at_now()
+        self._lose_seat(w)
+        if w.member[self.index, STATE] == POLLING:
+            kernel.poll_at(w, self.index, self.system.clock.now)
+        self.group.remove(self.seat)
+
+    def goes_on(self) -> None:
+        """Go on after a pause."""
+        if self.evicted and self.system.world.member[self.index, STATE] == WAITING:
+            self._join_again()
+
+    def _lose_seat(self, w: World) -> None:
         row = w.member[self.index]
         row[FENCED] = row[HAS_DUTY] = 1
         row[SEAT] += 1
         row[GENERATION] += 1
         w.mb[self.index, :, PARKED] = 0
-        self.evicted, self.seat.is_live = True, False
+        self.evicted, self.seat.is_live, self.is_back = True, False, False
+
+    def evict(self) -> None:
+        """Be no member any more, and go on with the batch as if one were; the group learns at once."""
+        system = self.system
+        w = system.at_now()
+        self._lose_seat(w)
         system.incident("eviction", self.name, cause="max.poll.interval.ms")
         self.group.remove(self.seat)
 
@@ -314,6 +349,7 @@ class Member:
         row = self.system.world.member[self.index]
         row[STATE] = IDLE
         row[LIFE] += 1
+        row[PAUSED_NS] = row[STALLED_NS] = 0
         row[EMITTING] = 0
         for emit in range(self.group.emits):
             kernel.abandon(self.system.world, int(row[FIRST_EMITTER]) + emit)
@@ -444,6 +480,31 @@ class Group:
             member.start_fetching()
         self.joins(member.seat, planned.label)
 
+    def hang_fault(self, index: int, fault: MemberPause | PollStall) -> Process:
+        """Make a member hang: its process, heartbeats and all (pause), or its application only (stall)."""
+        system, planned = self.system, self.system.plan.faults[index]
+        member = self.members[fault.member.member - 1]
+        yield self.clock.control(planned.begin_ns, Control.begin, index)
+        if not member.alive or member.must_leave:
+            system.proofs[index] = f"no effect: {member.name} was not there"
+            return
+        system.proofs[index] = f"{member.name} hung from {self.clock.now / 1e9:.3f} s on"
+        row = system.world.member[member.index]
+        life, whole = int(row[LIFE]), isinstance(fault, MemberPause)
+        member.hang(planned.end_ns, whole=whole)
+        if not whole:
+            return
+        seat = member.seat
+        if seat.is_live:
+            seat.hangs += 1
+            self.clock.process(self._expire(seat, index, self.clock.now, hang=seat.hangs))
+        yield self.clock.control(planned.end_ns, Control.end, index)
+        row = system.world.member[member.index]
+        if row[LIFE] == life and row[PAUSED_NS] == planned.end_ns:
+            seat.hangs += 1
+            system.news.give()
+            member.goes_on()
+
     def _takes_back(self, seat: Seat) -> None:
         """Let a static member have the place that it left, and what it had."""
         seat.absences += 1
@@ -473,7 +534,7 @@ class Group:
         self.clock.process(self._expire(seat, seat.member.leaves_by, self.clock.now))
         self.changed.give()
 
-    def _expire(self, seat: Seat, index: int, left_ns: int) -> Process:
+    def _expire(self, seat: Seat, index: int, left_ns: int, hang: int = 0) -> Process:
         """Give a member that went silent up when its session is over; until then it keeps its place.
 
         A new coordinator begins everybody's session anew.
@@ -494,8 +555,12 @@ class Group:
                 yield self.clock.control(led_since_ns + settings.session_timeout_ns, Control.expiry, index)
             else:
                 break
-        if seat.absences == absence and seat in self.joined:
-            self.system.incident("session expired", seat.member.name, cause=self.system.plan.faults[index].label)
+        if seat.absences != absence or seat not in self.joined or (hang and seat.hangs != hang):
+            return
+        self.system.incident("session expired", seat.member.name, cause=self.system.plan.faults[index].label)
+        if hang:
+            seat.member.lose_seat()
+        else:
             self.remove(seat)
 
     def joins(self, seat: Seat, cause: str) -> None:
@@ -534,8 +599,13 @@ class Group:
 
     def _until_heard(self, seat: Seat) -> Process:
         """Wait until a member knows the coordinator, which alone can tell it anything."""
-        while seat.is_live and not self.system.world.knows[seat.member.code, self.coordinator]:
+        while seat.is_live and self._is_out_of_reach(seat.member):
             yield self.system.news.wait()
+
+    def _is_out_of_reach(self, member: Member) -> bool:
+        world = self.system.world
+        hangs = world.member[member.index, PAUSED_NS] > self.clock.now
+        return bool(hangs or not world.knows[member.code, self.coordinator])
 
     # ---- classic protocol ------------------------------------------------------------------------------------------
 

@@ -29,6 +29,8 @@ CAN = frozenset(
         "member_crash",
         "member_leave",
         "rolling_deploy",
+        "member_pause",
+        "poll_stall",
         "slow_work",
         "failing_work",
         "poison",

@@ -111,6 +111,9 @@ class System:
                     self.clock.process(self._producer_fault(index, planned.fault))
                 case faults.Duplicates() | faults.Oversized() | faults.Late():
                     self.targets[index] = planned.fault.producer
+                case faults.MemberPause() | faults.PollStall():
+                    self.targets[index] = str(planned.fault.member)
+                    self.clock.process(self.groups[planned.fault.member.group].hang_fault(index, planned.fault))
                 case MemberCrash() | MemberLeave():
                     self.targets[index] = str(planned.fault.member)
                     self.clock.process(self.groups[planned.fault.member.group].member_fault(index, planned.fault))
@@ -122,9 +125,7 @@ class System:
                     faults.RollingRestart()
                     | faults.Cut()
                     | faults.SlowLink()
-                    | faults.MemberPause()
                     | faults.RollingDeploy()
-                    | faults.PollStall()
                     | faults.Retention()
                     | faults.DeleteRecords()
                     | faults.Reassign()

@@ -9,7 +9,7 @@ from plain_brokers import OFFSETS_PARTITIONS
 from plain_clock import Control, Signal
 from plain_members import Member, Seat
 from scenarios.clients import assignor, consumer_settings, is_static
-from scenarios.faults import FailingWork, MemberCrash, MemberLeave, SlowWork
+from scenarios.faults import FailingWork, MemberCrash, MemberLeave, MemberPause, PollStall, SlowWork
 from scenarios.partitioners import coordinator_partition
 from scenarios.retries import retry_topics
 from scenarios.schema import CollectReads, Dedupe, EveryCommit
@@ -196,6 +196,31 @@ class Group:
                 member.start_fetching()
             self.joins(member.seat)
 
+    def hang_fault(self, index: int, fault: MemberPause | PollStall) -> Process:
+        """Make a member hang: its process, heartbeats and all (pause), or its application only (stall)."""
+        planned, member = self.model.plan.faults[index], self.all_members[fault.member.member - 1]
+        yield self.clock.control(planned.begin_ns, Control.begin, index)
+        if not member.alive or member.must_leave:
+            self.model.fired["member fault without effect"] += 1
+            return
+        self.model.fired[f"{fault.fault} {self.protocol}"] += 1
+        life = member.life
+        if isinstance(fault, PollStall):
+            member.stall(planned.end_ns)
+            return
+        if not self.model.rules.hangs:
+            return
+        member.paused_ns = max(member.paused_ns, planned.end_ns)
+        seat = member.seat
+        if seat.is_live:
+            seat.hangs += 1
+            self.clock.process(self._expire(seat, index, self.clock.now, hang=seat.hangs))
+        yield self.clock.control(planned.end_ns, Control.end, index)
+        if member.life == life and member.paused_ns == planned.end_ns:
+            seat.hangs += 1
+            self.model.news.give()
+            member.duty.give()
+
     def _takes_back(self, seat: Seat) -> None:
         """Let a static member have the place that it left, and what it had."""
         seat.absences += 1
@@ -221,7 +246,7 @@ class Group:
         self.clock.process(self._expire(seat, seat.member.leaves_by, self.clock.now))
         self.changed.give()
 
-    def _expire(self, seat: Seat, index: int, left_ns: int) -> Process:
+    def _expire(self, seat: Seat, index: int, left_ns: int, hang: int = 0) -> Process:
         """Give a member that went silent up when its session is over; until then it keeps its place."""
         absence, epoch = seat.absences, self.coordinator.epoch
         settings, code = self.settings, seat.member.code
@@ -238,8 +263,14 @@ class Group:
                 yield self.clock.control(self.coordinator.led_since_ns + session_ns, Control.expiry, index)
             else:
                 break
-        if seat.absences == absence and seat in self.joined:
-            self.model.incident("session expired", seat.member.name)
+        if seat.absences != absence or seat not in self.joined or (hang and seat.hangs != hang):
+            return
+        self.model.incident("session expired", seat.member.name)
+        if hang:
+            if self.model.rules.session_of_the_hung:
+                self.model.fired["session of the hung"] += 1
+                seat.member.lose_seat()
+        else:
             self.remove(seat)
 
     def joins(self, seat: Seat) -> None:
@@ -271,8 +302,10 @@ class Group:
 
     def _until_heard(self, seat: Seat) -> Process:
         """Wait until a member knows the coordinator, which alone can tell it anything."""
-        while seat.is_live and not self.model.knows(seat.member.code, self.coordinator):
-            if not self.model.rules.coordinator_failover:
+        while seat.is_live and (
+            seat.member.paused_ns > self.clock.now or not self.model.knows(seat.member.code, self.coordinator)
+        ):
+            if not self.model.rules.coordinator_failover and seat.member.paused_ns <= self.clock.now:
                 return
             self.model.fired["heartbeat waits for the coordinator"] += 1
             yield self.model.news.wait()

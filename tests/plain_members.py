@@ -28,6 +28,8 @@ class Seat:
     is_live: bool = True
     absences: int = 0
     """How often a static member came back to it."""
+    hangs: int = 0
+    """Counts begins and ends of pauses."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,11 @@ class Member:
         self.last_commit: simpy.Event | None = None
         self.must_leave = self.must_rejoin = self.is_back = False
         self.must_give_up: set[Partition] = set()
-        self.evicted = self.has_batch = self.waits = False
+        self.evicted = self.waits = False
+        self.late_ns: int | None = None
+        """When it must have called again at the latest."""
+        self.paused_ns = self.stalled_ns = 0
+        """Until when its process, or its application, hangs."""
         self.emitting = 0
         """Effects that are not recorded yet, and emitted events that are not answered."""
         self.unfinished: dict[Partition, dict[int, Delivery]] = {}
@@ -155,11 +161,14 @@ class Member:
             for read in answer:
                 self.positions[read.partition] = read.offset + 1
             yield clock.at(clock.now + fetch[n], Phase.arrival, self.code, broker)
+            yield from self._hang(Phase.arrival, broker, client=True)
             if self.generation != generation:
                 return
             self._take_in([read for read in answer if self.owned.get(read.partition) == read.ownership])
             self.arrived.give()
             yield clock.at(clock.now + turnaround[n], Phase.end)
+            while self.paused_ns > clock.now:
+                yield clock.at(self.paused_ns, Phase.end)
 
     def _take_in(self, reads: list[Read]) -> None:
         """Put records into the queue; copies in retry topics when they are due, in the order of their partitions."""
@@ -181,7 +190,9 @@ class Member:
 
     def _wake(self, partition: "Partition", ownership: int, due_ns: int) -> Process:
         self.model.fired["copy not due"] += 1
-        yield self.clock.at(due_ns, Phase.arrival, self.code, 2**20 + self.model.all_partitions.index(partition))
+        second = 2**20 + self.model.all_partitions.index(partition)
+        yield self.clock.at(due_ns, Phase.arrival, self.code, second)
+        yield from self._hang(Phase.arrival, second, client=True)
         if self.owned.get(partition) == ownership:
             self.waking[partition] = 0
             self._release(partition)
@@ -205,6 +216,8 @@ class Member:
         returns_ns: int | None = clock.now
         while True:
             yield clock.at(clock.now, Phase.poll, self.code)
+            yield from self._hang(Phase.poll)
+            self.late_ns = None
             if self.evicted or self.must_leave or self.must_rejoin or self.must_give_up:
                 yield from self._do_duty()
                 if not self.alive:
@@ -255,8 +268,7 @@ class Member:
         clock, commit = self.clock, self.group.commit
         deliveries = [self._deliver(read) for read in batch]
         self.polls += 1
-        self.has_batch = True
-        clock.process(self._watch(self.life, self.polls))
+        self._must_call_again()
         yield clock.at(clock.now + round(self.model.profile.poll_us * 1000), Phase.end)
         if commit == "before_work":
             yield from self._commit(self.handed_over)
@@ -267,6 +279,7 @@ class Member:
                 yield from self._leave()
                 return
             yield clock.at(clock.now, Phase.work, self.code)
+            yield from self._hang(Phase.work)
             if commit == "after_event":
                 yield from self._flush()
                 yield from self._commit(self.finished)
@@ -274,15 +287,39 @@ class Member:
         if commit == "after_batch":
             yield from self._flush()
             yield from self._commit(self.finished)
-        self.has_batch = False
 
-    def _watch(self, life: int, polls: int) -> Process:
-        """Leave the group by oneself where the batch keeps the member from calling for too long."""
-        if not self.model.rules.poll_interval:
-            return
-        late_ns = self.clock.now + self.group.settings.max_poll_interval_ns
+    def _must_call_again(self) -> None:
+        self.late_ns = self.clock.now + self.group.settings.max_poll_interval_ns
+        if self.model.rules.poll_interval:
+            self.clock.process(self._watch(self.life, self.late_ns))
+
+    def stall(self, until_ns: int) -> None:
+        """Have the application hang; the client goes on, and minds when it is called."""
+        if self.model.rules.stalls:
+            self.stalled_ns = max(self.stalled_ns, until_ns)
+            if self.late_ns is None and not self.waits:
+                self._must_call_again()
+            self.duty.give()
+
+    def _hang(self, phase: Phase, second: int = 0, *, client: bool = False) -> Process:
+        """Wait until nothing hangs that what comes next needs."""
+        while (until_ns := self.paused_ns if client else max(self.paused_ns, self.stalled_ns)) > self.clock.now:
+            self.model.fired["hung"] += 1
+            yield self.clock.at(until_ns, phase, self.code, second)
+
+    def lose_seat(self) -> None:
+        """Be no member any more, because the coordinator heard nothing; what is in hand goes on when the process does."""
+        self.evicted, self.seat.is_live, self.is_back = True, False, False
+        self.generation += 1
+        self.model.news.give()
+        self.group.remove(self.seat)
+
+    def _watch(self, life: int, late_ns: int) -> Process:
+        """Leave the group by oneself where something keeps the member from calling for too long."""
         yield self.clock.control(late_ns, Control.eviction, self.code)
-        if (self.life, self.polls, self.has_batch, self.evicted) == (life, polls, True, False):
+        while self.paused_ns > self.clock.now:
+            yield self.clock.control(self.paused_ns, Control.eviction, self.code)
+        if (self.life, self.late_ns, self.evicted) == (life, late_ns, False):
             self.model.fired[f"evicted {self.group.protocol}"] += 1
             self.evict()
 
@@ -328,6 +365,7 @@ class Member:
             yield self.flushed.wait()
         if waits:
             yield self.clock.at(self.clock.now, Phase.work, self.code)
+            yield from self._hang(Phase.work)
 
     def _emit(self, delivery: Delivery) -> None:
         """Send what follows from an effect that is recorded now."""
@@ -348,6 +386,7 @@ class Member:
         first = delivery.read.partition.copy + 1
         for attempt in count(first):
             yield clock.at(clock.now, Phase.work, self.code)
+            yield from self._hang(Phase.work)
             if attempt == first and self._knows(delivery.read.event):
                 self.model.fired[f"passed over, {self.group.dedupe.store if self.group.dedupe else ''} store"] += 1
                 self._ended(delivery)
@@ -355,6 +394,7 @@ class Member:
                 return
             begin_ns = clock.now
             yield clock.at(begin_ns + self._work_ns(delivery.read.event), Phase.end)
+            yield from self._hang_at_end()
             self.recorded_ns = max(clock.now + self.overshoot[self.tries], self.recorded_ns)
             late_ns, self.tries = self.recorded_ns - clock.now, self.tries + 1
             if not self._fails(delivery, attempt, begin_ns):
@@ -395,6 +435,11 @@ class Member:
             case "stop":
                 self.stopped = True
 
+    def _hang_at_end(self) -> Process:
+        while (until_ns := max(self.paused_ns, self.stalled_ns)) > self.clock.now:
+            self.model.fired["hung"] += 1
+            yield self.clock.at(until_ns, Phase.end)
+
     def _overshoot(self, late_ns: int) -> Process:
         """Be late for what follows: only as a mutation, since planned ends are cumulative."""
         if not self.model.rules.overshoot_apart:
@@ -433,6 +478,8 @@ class Member:
     def _recorded(self, delivery: Delivery, life: int, **fields: int) -> Process:
         """Record a try when its sleep has ended; one that was killed before leaves nothing."""
         yield self.clock.at(fields["ended_ns"], Phase.end)
+        if self.life == life:
+            yield from self._hang_at_end()
         if self.life == life:
             self._row(Kind.try_, delivery, None, **fields)
             if fields["outcome"] == Outcome.ok:
@@ -483,6 +530,7 @@ class Member:
         while True:
             yield from self._until_known(partition)
             yield clock.at(clock.now, Phase.service, self.code)
+            yield from self._hang(Phase.service, client=True)
             if not model.knows(self.code, partition):
                 continue
             request = model.dead_letter_request(self.code, partition, event, token, started_ns, due_ns)
@@ -503,6 +551,7 @@ class Member:
     def _commit(self, offsets: Mapping["Partition", int]) -> Process:
         """Commit and wait until it has ended."""
         yield self.clock.at(self.clock.now, Phase.work, self.code)
+        yield from self._hang(Phase.work)
         self._begin_commit(offsets)
         while self.last_commit is not None and not self.last_commit.processed:
             yield self.last_commit
@@ -620,11 +669,15 @@ class Member:
 
     def _wait_for_assignment(self) -> Process:
         self.must_rejoin, self.is_back, self.waits = False, True, True
+        self.late_ns = None
         self.group.changed.give()
-        while self.is_back:
+        while self.is_back or self.evicted:
             yield self.assigned.wait() | self.duty.wait()
             if self.must_leave:
                 yield from self._leave()
+                return
+            if self.evicted and self.paused_ns <= self.clock.now:
+                yield from self._join_again()
                 return
         self.waits = False
 
@@ -648,7 +701,8 @@ class Member:
     def _leave(self) -> Process:
         yield from self._settle_commits()
         self.drop()
-        self.alive = self.is_back = self.seat.is_live = self.has_batch = False
+        self.alive = self.is_back = self.seat.is_live = False
+        self.late_ns = None
         if self.evicted:
             self.group.changed.give()
         elif self.group.is_static and not self.stopped and self.model.rules.static_members:
@@ -660,6 +714,7 @@ class Member:
         """Die at once."""
         self.alive = self.is_back = self.seat.is_live = False
         self.life += 1
+        self.paused_ns = self.stalled_ns = 0
         self.generation += 1
         for emit in range(self.group.emit_count):
             self.model.emitting[self.code, emit].crash()

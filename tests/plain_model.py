@@ -31,6 +31,8 @@ from scenarios.faults import (
     LeaderMove,
     MemberCrash,
     MemberLeave,
+    MemberPause,
+    PollStall,
     ProducerCrash,
     ProducerPause,
 )
@@ -92,6 +94,9 @@ class Rules:
     dedupe_window: bool = True
     own_memory_is_lost: bool = True
     retry_topics_wait: bool = True
+    hangs: bool = True
+    stalls: bool = True
+    session_of_the_hung: bool = True
 
 
 class Model:
@@ -261,6 +266,8 @@ class Model:
                 self.clock.process(self._producer_fault(index, fault))
             case MemberCrash() | MemberLeave():
                 self.clock.process(self.groups[fault.member.group].member_fault(index, fault))
+            case MemberPause() | PollStall():
+                self.clock.process(self.groups[fault.member.group].hang_fault(index, fault))
 
     def _broker_fault(
         self, number: int, index: int, fault: BrokerCrash | BrokerStop | BrokerPause, target: BrokerTarget

@@ -245,6 +245,7 @@ def _failures(choose: random.Random, by_topic: bool) -> dict[str, Any] | None:
 def _fault(choose: random.Random, scenario: dict[str, Any], length_ms: int) -> dict[str, Any]:
     kind = choose.choice(
         ["broker_crash"] * 4 + ["broker_stop"] * 2 + ["broker_pause"] * 4 + ["member_crash"] * 4 + ["member_leave"] * 2
+        + ["member_pause"] * 3 + ["poll_stall"] * 2
         + ["leader_move", "producer_crash", "producer_pause", "duplicates", "late", "oversized"] + ["slow_work", "failing_work", "poison", "surge"]
     )  # fmt: skip
     fault: dict[str, Any] = {"fault": kind, "at": _ms(choose, 0, length_ms, 50), "for": _ms(choose, 10, 800)}
@@ -263,7 +264,7 @@ def _fault(choose: random.Random, scenario: dict[str, Any], length_ms: int) -> d
                     f"follower of {topic}/0",
                 ]
             )
-        case "member_crash" | "member_leave":
+        case "member_crash" | "member_leave" | "member_pause" | "poll_stall":
             fault["member"] = f"{group}/{choose.randint(1, scenario['groups'][group]['members'])}"
         case "slow_work":
             fault |= {"group": group, "factor": choose.choice([1, 2, 3.7]), "plus": choose.choice(["0ms", "3ms"])}

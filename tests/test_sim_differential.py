@@ -40,9 +40,10 @@ OF_GROUPS = {
     "evicted consumer": 20, "commit fenced": 8, "commit refused": 15, "assignor range": 30, "assignor roundrobin": 15,
     "assignor sticky": 15, "assignor cooperative-sticky": 40, "second round": 2, "session began anew": 3,
     "heartbeat waits for the coordinator": 5, "rebalance waits for the coordinator": 1, "static member back classic": 2,
-    "static member back consumer": 0, "instance id not released": 1, "emitted": 50, "waits for emitted events": 30,
-    "emitted and lost": 5, "handed on": 20, "copy not due": 10, "passed over, shared store": 5,
-    "passed over, member store": 2,
+    "instance id not released": 1, "emitted": 50, "waits for emitted events": 30,
+    "emitted and lost": 2, "handed on": 20, "copy not due": 10, "passed over, shared store": 5, "passed over, member store": 2,
+    "member_pause classic": 8, "member_pause consumer": 8, "poll_stall classic": 4, "poll_stall consumer": 4, "hung": 30,
+    "session of the hung": 5,
 }  # fmt: skip
 FIRED_IN_AT_LEAST = OF_PRODUCERS_AND_BROKERS | OF_GROUPS
 """In how many of 300 scenarios each rule must have come into play."""

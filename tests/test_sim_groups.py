@@ -79,3 +79,61 @@ def test_a_new_coordinator_begins_the_sessions_anew(run: Run) -> None:
     }
 
     assert expired == {45_500.0, 84_000.0}
+
+
+def two_readers(fault: dict[str, object], settings: dict[str, object] | None = None) -> dict[str, object]:
+    """Return changes: two members, two partitions, two events a second for 40 s, timers aligned, and a fault of member 2."""
+    changes = spread(2, 2, duration="40s", drain="120s", faults=[{"member": "g/2", **fault}])
+    changes["producers__p"]["arrivals"]["rate"] = "2/s"
+    changes["groups__g"]["settings"] |= settings or {}
+    return changes
+
+
+@in_both_models
+def test_a_member_that_hangs_for_longer_than_its_session_is_given_up_and_its_commit_is_fenced(run: Run) -> None:
+    """It hangs from 10 s on within a try of 5 s, for 60 s: given up at 55 s, it ends the try at 70 s, and joins again.
+
+    The other one has handled the same event meanwhile, so its effect is there twice.
+    """
+    pause = {"fault": "member_pause", "at": "10s", "for": "60s"}
+    changes = two_readers(pause)
+    changes["groups__g"]["work"] = "800ms"
+    data = run(**changes)
+
+    moves = [
+        (i.kind, i.where, i.time_ns / MILLISECOND) for i in data.incidents if i.kind in ("session expired", "restart")
+    ]
+    assert moves == [("session expired", "g/2", 55_000.0), ("restart", "g/2", 70_000.0)]
+    mine = data.operations[(data.operations["process"] == data.names.processes.index("g/2"))]
+    ended = [int(t["event_id"]) for t in mine[mine["kind"] == Kind.try_] if t["ended_ns"] == 70_000 * MILLISECOND]
+    effects = data.operations[(data.operations["kind"] == Kind.try_) & (data.operations["outcome"] == 0)]
+    assert len(ended) == 1
+    assert [int(e) for e in effects["event_id"] if e == ended[0]] == ended * 2
+    commits = mine[mine["kind"] == Kind.commit]
+    assert not ((commits["ended_ns"] >= 55_000 * MILLISECOND) & (commits["ended_ns"] <= 70_000 * MILLISECOND)).any()
+
+
+@in_both_models
+def test_a_short_pause_delays_and_changes_nothing_else(run: Run) -> None:
+    """Five seconds are less than the session: nobody moves, and what waited is handed over when the member goes on."""
+    data = run(**two_readers({"fault": "member_pause", "at": "10.1s", "for": "5s"}))
+
+    assert [i.kind for i in data.incidents if i.kind in ("session expired", "rebalance", "eviction")] == []
+    deliveries = data.operations[data.operations["kind"] == Kind.delivery]
+    mine = deliveries[deliveries["process"] == data.names.processes.index("g/2")]["started_ns"] / MILLISECOND
+    assert [time for time in mine if 10_100 < time < 15_100] == []
+    assert 15_100.0 in mine.tolist()
+
+
+@in_both_models
+def test_a_stalled_handler_keeps_its_session_and_loses_its_place_by_the_poll_interval(run: Run) -> None:
+    """It does not call from 10.1 s on; with 30 s to call again it leaves at 40.1 s, and is back when the stall is over."""
+    stall = {"fault": "poll_stall", "at": "10.1s", "for": "60s"}
+    data = run(**two_readers(stall, {"max.poll.interval.ms": 30_000, "session.timeout.ms": 10_000}))
+
+    moves = [
+        (i.kind, i.time_ns / MILLISECOND)
+        for i in data.incidents
+        if i.kind in ("session expired", "eviction", "restart")
+    ]
+    assert moves == [("eviction", 40_100.0), ("restart", 70_100.0)]

@@ -10,6 +10,7 @@ from sim.kernel.emits import abandon, wait_for_emitted
 from sim.kernel.fetches import enter_poll_loop, poll_at, wake_fetch, wake_fetches
 from sim.kernel.logs import cut_back, set_halted
 from sim.kernel.loop import advance
+from sim.kernel.polls import watch
 from sim.kernel.producers import die, fall_asleep
 from sim.kernel.visibility import forget_leader, learned
 
@@ -37,4 +38,5 @@ __all__ = [
     "wait_for_emitted",
     "wake_fetch",
     "wake_fetches",
+    "watch",
 ]

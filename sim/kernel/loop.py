@@ -69,6 +69,7 @@ from sim.world import (
     WHY,
     World,
     pop,
+    push,
 )
 
 
@@ -185,13 +186,36 @@ def short_of_emits(w: World, row_number: int, m: int) -> int:
 
 
 @compiled
+def hangs(w: World, key: int, what: int, a: int, b: int, c: int) -> bool:
+    """Whether something must wait because a member's process or application hangs; it is put off, and keeps its turn."""
+    of_application = ON_POLL <= what <= ON_HANDLED or what in (at.ON_FLUSHED, at.ON_FIRST)
+    of_client = ON_ARRIVAL <= what <= ON_TURNED or what in (ON_DEAD_LETTER, ON_LATE, at.ON_DUE)
+    if not of_application and not of_client:
+        return False
+    m = a if what <= ON_POLL or what in (ON_LATE, at.ON_DUE) else b
+    member, now = w.member[m], w.scalars[NOW]
+    until = max(member[at.PAUSED_NS], member[at.STALLED_NS]) if of_application else member[at.PAUSED_NS]
+    if until <= now:
+        return False
+    if what == ON_POLL:
+        if member[at.POLL_AT] != now:
+            return True
+        member[at.POLL_AT] = until
+    push(w, until, key >> 48, (key >> 24) & 0xFFFFFF, key & 0xFFFFFF, what, a, b, c)
+    return True
+
+
+@compiled
 def step(w: World) -> None:
     """Do the first thing on the heap."""
     s, heap = w.scalars, w.heap
     s[NOW] = heap[0, 0]
     what, a, b, c = heap[0, 3], heap[0, 4], heap[0, 5], heap[0, 6]
+    key = heap[0, 1]
     pop(w)
     if (what <= ON_BATCH or what == ON_ANSWER or ON_EXPIRY <= what <= ON_REFRESHED) and is_put_off(w, what, a, b):
+        return
+    if s[at.HANGING] and hangs(w, key, what, a, b, c):
         return
     if what == ON_HAND_OVER:
         hand_over(w, a, b)

@@ -1,6 +1,6 @@
 """Polls: when a call returns, and with what."""
 
-from sim.compiled import compiled
+from sim.compiled import compiled, entry
 from sim.kernel.commits import commit_if_due
 from sim.kernel.fetches import poll_at
 from sim.kernel.rows import KIND_DELIVERY, new_row
@@ -70,6 +70,7 @@ def poll(w: World, m: int) -> None:
     if member[STATE] != POLLING or member[POLL_AT] != now:
         return
     member[POLL_AT] = NEVER
+    member[LATE_AT] = NEVER
     if member[HAS_DUTY]:
         s[WHY] = DUTY
         s[WHO] = m
@@ -105,7 +106,7 @@ def poll(w: World, m: int) -> None:
         poll_at(w, m, following)
 
 
-@compiled
+@entry
 def watch(w: World, m: int) -> None:
     """See to it that a batch which keeps the member from calling for too long puts it out of its group."""
     member = w.member[m]
@@ -127,7 +128,7 @@ def set_late_timer(w: World, m: int) -> None:
 def late(w: World, m: int) -> None:
     """Have a member put out of its group if it is late now; else wake again when it may be."""
     s, member = w.scalars, w.member[m]
-    if member[LATE_AT] == s[NOW]:
+    if member[LATE_AT] <= s[NOW]:
         member[LATE_AT] = NEVER
         if not member[FENCED]:
             s[WHY] = LATE
