@@ -141,6 +141,14 @@ def test_a_month_with_twenty_faults_and_ten_rules_takes_seconds(scenario: Path):
     assert time.monotonic() - begin < 120
 
 
+def test_a_fault_whose_run_ends_too_soon_is_told(scenario: Path):
+    """Handlers are slow until the load's end: their backlog drains only after it."""
+    scenario.write_text(SCENARIO.replace("at: 60s, for: 60s", "at: 100s, for: 80s"))
+    found: Any = json.loads(run("backtest", scenario, "--runs", 1, "--days", 3, "--faults", 2, "--json").stdout)
+
+    assert found["warnings"][0].startswith("slow_work: what it had piled up was not worked off when its run ended")
+
+
 def test_runs_are_judged_as_they_are(folder: Path):
     found: Any = json.loads(run("backtest", folder, "--json", "--page-worthy", "0.01%", "--exporter", "strimzi").stdout)
 

@@ -55,6 +55,8 @@ class Material:
     cases: "tuple[Case, ...]"
     rates_hz: dict[str, float]
     """By objective: events per second that count for it."""
+    notes: tuple[str, ...] = ()
+    """What the material itself leaves out."""
 
 
 def from_runs(folders: Sequence[Path], scraped: Scraped, names: "set[str] | None" = None) -> Material:
@@ -125,7 +127,7 @@ def from_scenario(
         )
         for number in range(months.months)
     ]  # fmt: skip
-    return Material(scenario, tuple(cases), runs.rates_hz)
+    return Material(scenario, tuple(cases), runs.rates_hz, tuple(dict.fromkeys(runs.notes)))
 
 
 def simulations(scenario: "Scenario", months: Months) -> int:
@@ -145,6 +147,7 @@ class _Runs:
     def __init__(self, profile: object, scraped: Scraped, tell: Callable[[], None]) -> None:
         self.profile, self.scraped, self.tell = profile, scraped, tell
         self.names: set[str] = set()
+        self.notes: list[str] = []
         self.rates_hz: dict[str, float] = {}
 
     def quiet(self, scenario: "Scenario", seed: int) -> "Piece":
@@ -165,7 +168,13 @@ class _Runs:
         store = metrics(run, self.scraped.exporter, every_ms=self.scraped.every_ms, closing_ms=length_ms)
         self.names |= set(store.names)
         self.rates_hz = self.rates_hz or _rates(run)
-        found = tuple(replace(one, end_ms=min(one.end_ms, length_ms)) for one in troubles(run, self.scraped.page_from))
+        whole = troubles(run, self.scraped.page_from)
+        self.notes += [
+            f"{one.label}: what it had piled up was not worked off when its run ended, and is cut short there; a longer `duration` shows the rest"
+            for one in whole
+            if one.end_ms > length_ms
+        ]
+        found = tuple(replace(one, end_ms=min(one.end_ms, length_ms)) for one in whole)
         self.tell()
         return Piece(store, found)
 
@@ -248,7 +257,7 @@ def warnings_of(file: "RuleFile", material: Material) -> list[str]:
     known = sorted({name for case in material.cases for name in case.store.names})
     longest = max(case.end_ms for case in material.cases)
     own = objective_warnings(material.scenario, rates_hz=material.rates_hz)
-    found = [*file_warnings(file), *window_warnings(file, longest, known), *own]
+    found = [*material.notes, *file_warnings(file), *window_warnings(file, longest, known), *own]
     return list(dict.fromkeys(found))
 
 
