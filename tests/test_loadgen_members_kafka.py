@@ -57,7 +57,7 @@ groups:
   work:
     topics: [orders]
     reads: {collect: {events: 200, timeout: 1s}}
-    work: 4ms
+    work: 4800us
     commit: auto
     settings: {auto.commit.interval.ms: 500, session.timeout.ms: 6000}
   audit:
