@@ -221,6 +221,8 @@ class Admin:
         """Commit offset 0 of every partition for every group, before it has members."""
         topics = all_topics(self.plan.scenario)
         for name, group in self.plan.scenario.groups.items():
+            if group.external:
+                continue  # its offsets are its own business
             places = [
                 TopicPartition(topic, partition, 0)
                 for topic in (*group.topics, *retry_topics(self.plan.scenario, name))

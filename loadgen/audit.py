@@ -7,7 +7,7 @@ import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from numpy.typing import NDArray
 
-from loadgen.records import read_ids
+from loadgen.records import ids_in_headers, read_ids
 from rundata.rows import LOG_RECORD, NONE
 from rundata.tables import Extent
 from rundata.transactions import places
@@ -125,7 +125,7 @@ def _read(
 
 
 def _row(message: Message, topic: int, run_id: int, start_unix_ns: int) -> tuple[int, ...]:
-    ids = read_ids(message.value(), run_id)
+    ids = read_ids(message.value(), run_id) or ids_in_headers(message.headers(), run_id)
     epoch = message.leader_epoch()
     _kind, time_ms = message.timestamp()
     return (

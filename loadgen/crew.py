@@ -22,6 +22,7 @@ from loadgen.group_spec import behaviour, dedupe, intervals, of_member, services
 from loadgen.java.jvms import Jvms
 from loadgen.member_dedupe import SharedMemory
 from loadgen.member_work import Interval
+from loadgen.payloads import values_of
 from loadgen.recorder import event_types
 from loadgen.remote import RemoteWorker
 from rundata.rows import NONE
@@ -83,6 +84,7 @@ class Crew:
         folder.mkdir()
         self._arrays = self._save_arrays()
         self._derived = self._save_derived()
+        self._payloads = self._save_payloads()
         self._save_memories()
 
     # ---- what each is told -----------------------------------------------------------------------------------------
@@ -115,6 +117,16 @@ class Crew:
         path = self.folder / "derived.pickle"
         path.write_bytes(pickle.dumps(Derived(self.plan)))
         return str(path)
+
+    def _save_payloads(self) -> dict[str, str]:
+        """Write the values of producers that send the user's own; return the file of each."""
+        found = {}
+        for name, producer in self.plan.scenario.producers.items():
+            if producer.payload is not None:
+                path = self.folder / f"{file_name(name)}.payload.pickle"
+                path.write_bytes(pickle.dumps(values_of(producer.payload, self.plan.seed)))
+                found[name] = str(path)
+        return found
 
     def _save_memories(self) -> None:
         """Make the memory of event ids of each group whose members share one."""
@@ -175,6 +187,7 @@ class Crew:
             "topic": producer.topic,
             "key_prefix": f"{producer_name}-" if keyed else None,
             "largest_bytes": largest,
+            "payload": self._payloads.get(producer_name),
             "spin_ns": self.spin_ns,
             "scratch_bytes": max(0, min(1000, int(producer.size.mean) - 32)),
             "arrays": {
@@ -213,6 +226,7 @@ class Crew:
             "start_ns": self.start_ns,
             "seed": self.plan.seed,
             **self._version(name),
+            "in_headers": bool(self._payloads),
             "dedupe": dedupe(group, str(self._memory(group_name))),
             "derived": self._derived,
             "dependencies": self._socket() if group.calls else None,
@@ -283,6 +297,8 @@ class Crew:
                 and int(name.rpartition("/")[2]) > self.plan.scenario.groups[group].members
             ):
                 continue  # joins when the group is scaled
+            if group in self.plan.scenario.groups and self.plan.scenario.groups[group].external:
+                continue  # is the user's own program
             if group in self.plan.scenario.producers:
                 self.producers[name] = self._worker(name, self._producer_spec(name))
             else:
@@ -336,6 +352,8 @@ class Crew:
         return all(self._assigned(name, group) for name, group in self.plan.scenario.groups.items())
 
     def _assigned(self, name: str, group: Group) -> bool:
+        if group.external:
+            return True
         topics = {
             topic: all_topics(self.plan.scenario)[topic].partitions
             for topic in (*group.topics, *retry_topics(self.plan.scenario, name))

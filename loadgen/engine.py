@@ -22,6 +22,7 @@ from loadgen.clusters.model import Cluster, ClusterError
 from loadgen.control_link import ControlLink, Fleet, Ui
 from loadgen.crew import ASSIGNED_WITHIN_S, Crew
 from loadgen.foreign_admin import ForeignAdmin
+from loadgen.external import ExternalGroup, wait_for_member
 from loadgen.gauges import Sampler
 from loadgen.lab import LOOK_AHEAD_NS, Lab, needs_watchdog
 from loadgen.recorder import Progress, Recorder
@@ -54,6 +55,7 @@ TICK_NS = 50 * MILLISECOND
 CORES_FOR_OTHERS = 2
 SPIN_NS = 200_000
 HALT_WITHIN_S = 10.0
+EXTERNAL_WITHIN_S = 60.0
 
 Tell = Callable[[Progress], None]
 
@@ -145,6 +147,7 @@ class _Run:
         self.lab: Lab | None = None
         self.people: Actions | None = None
         self.watchdog: Watchdog | None = None
+        self.externals: list[ExternalGroup] = []
 
     def _spin_ns(self) -> int:
         """Spin before each send only where there is a core for it: elsewhere it takes the time of those that it waits for."""
@@ -174,9 +177,22 @@ class _Run:
                 self.crew, connection(self.cluster), warm_s, lambda text: self._say("warming up", text)
             )
         self.admin.restore_leaders()
+        self._follow_externals()
         self._say("preparing", "waiting for the groups' assignments")
         self.crew.wait(self.crew.assigned, ASSIGNED_WITHIN_S, "assigning every partition to a member")
         self.control.wait_for_start(self.crew, lambda text: self._say("preparing", text))
+
+    def _follow_externals(self) -> None:
+        """Begin to watch the groups that are the user's own programs, and wait until each has a member."""
+        for name, group in self.plan.scenario.groups.items():
+            if group.external:
+                self.externals.append(ExternalGroup(self.plan, self.admin, name, self.writer.folder, self.run_id))
+                self._say("preparing", f"waiting for a member of {name}, which is your own program")
+                if self.cluster.implementation != EMBEDDED and not wait_for_member(self.admin, name, EXTERNAL_WITHIN_S):
+                    raise DriveError(
+                        f"nobody joined group {name} within {EXTERNAL_WITHIN_S:.0f} s; start your program with bootstrap.servers "
+                        f"{self.cluster.bootstrap} before the run, or leave `external` out"
+                    )
 
     def _brokers(self) -> dict[str, Any]:
         return {
@@ -196,6 +212,8 @@ class _Run:
         self.clock = clock = RunClock.starting_in(START_AHEAD_NS if self.fleet is None else FLEET_START_AHEAD_NS)
         self.lab = Lab(self.plan, self.cluster, self.crew, self.admin, clock, self.recorder.next_poll_id, self.watchdog)
         self.crew.begin(clock.start_ns)
+        for external in self.externals:
+            external.begin(clock.start_unix_ns)
         self.started = True
         self.writer.state("running", clock_start=clock.start_text)
         self.people = Actions(self.plan, self.crew, self.admin, clock, self.recorder.next_poll_id, self._holds_since)
@@ -204,6 +222,7 @@ class _Run:
             _Every(SECOND // 2, self._watch),
             _Every(SECOND, self._sample),
             _Every(2 * SECOND, self._collect),
+            _Every(SECOND // 2, self._watch_externals),
         ]
         try:
             while not self._over(bool(actions)):
@@ -315,6 +334,11 @@ class _Run:
         self.sampler.sample(
             self.clock.now_ns(), pids, [name for name in self.crew.names.processes if self.crew.clients.is_java(name)]
         )
+
+    def _watch_externals(self) -> None:
+        assert self.clock is not None
+        for external in self.externals:
+            external.watch(self.clock.now_ns())
 
     def _collect(self) -> None:
         self.writer.collect()
@@ -469,6 +493,8 @@ class _Run:
             self.people.close()
         if self.watchdog is not None:
             self.watchdog.close()
+        for external in self.externals:
+            external.close()
         self.crew.close()
         self.control.close()
         _tidy(self.folder)

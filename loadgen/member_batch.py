@@ -7,7 +7,7 @@ from confluent_kafka import Message
 from numpy.typing import NDArray
 
 from loadgen.member_rows import Event
-from loadgen.records import HEADER, POISON
+from loadgen.records import HEADER, POISON, ids_in_headers
 from scenarios.headers import HEADER_ATTEMPT, HEADER_DUE, HEADER_ORIGIN
 
 _FOREIGN = bytes(HEADER.size)
@@ -18,10 +18,17 @@ _COLUMNS = np.dtype([("owner", "<u8"), ("event_id", "<i8"), ("root_id", "<i8"), 
 class Batch:
     """Columns of the records of this run, in the order of the poll; other people's records are left out."""
 
-    def __init__(self, messages: Sequence[Message], run_id: int, topics: Mapping[str, int]) -> None:
+    def __init__(
+        self, messages: Sequence[Message], run_id: int, topics: Mapping[str, int], *, in_headers: bool = False
+    ) -> None:
+        """Take records; `in_headers` says that values may be the user's own, with ids in headers."""
         most = HEADER.size
+        self._in_headers = in_headers
         values = [value if (value := each.value()) is not None else b"" for each in messages]
-        heads = b"".join([value[:most] if len(value) >= most else _FOREIGN for value in values])
+        if in_headers:
+            heads = b"".join([_head_of(*each, run_id) for each in zip(messages, values, strict=True)])
+        else:
+            heads = b"".join([value[:most] if len(value) >= most else _FOREIGN for value in values])
         columns = np.frombuffer(heads, _COLUMNS)
         owner = columns["owner"] & np.uint64(POISON - 1)
         mine = np.flatnonzero(owner == np.uint64(run_id))
@@ -63,6 +70,7 @@ class Batch:
             attempt,
             due_ns,
             origin,
+            bool(self.poison[number]) if self._in_headers else None,
         )
 
     def firsts(self) -> dict[tuple[int, int], int]:
@@ -78,6 +86,15 @@ class Batch:
         places, last = np.unique(place[::-1], return_index=True)
         offsets = self.offset[first:end][::-1][last] + 1
         return {divmod(p, 1 << 32): offset for p, offset in zip(places.tolist(), offsets.tolist(), strict=True)}
+
+
+def _head_of(message: Message, value: bytes, run_id: int) -> bytes:
+    """Return what a value of ours begins with, for one that is the user's own."""
+    found = ids_in_headers(message.headers(), run_id)
+    if found is None:
+        return value[: HEADER.size] if len(value) >= HEADER.size else _FOREIGN
+    event_id, root_id, intended_ns, poison = found
+    return HEADER.pack(run_id | POISON if poison else run_id, event_id, root_id, intended_ns)
 
 
 def _of_copy(message: Message) -> tuple[int, int, str]:

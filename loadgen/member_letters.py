@@ -8,7 +8,6 @@ from loadgen.child import Child
 from loadgen.member_rows import Event, MemberRows
 from loadgen.member_sends import Forwarder, Header
 from loadgen.outcomes import outcome_of
-from loadgen.records import PoisonError, decode
 from rundata.rows import Outcome
 from scenarios.headers import HEADER_ATTEMPT, HEADER_DUE, HEADER_ORIGIN
 
@@ -67,7 +66,7 @@ class Letters:
 
     def _connect(self, event: Event, attempt: int) -> list[Header]:
         """Return the headers that Kafka Connect writes, so that tools made for those read ours."""
-        poison = _is_poison(event)
+        poison = event.is_poison
         return [
             ("__connect.errors.topic", event.topic),
             ("__connect.errors.partition", str(event.partition)),
@@ -97,17 +96,9 @@ class Letters:
 
 
 def _reason(event: Event, attempt: int) -> str:
-    reason = "the value is no event" if _is_poison(event) else "the handler failed"
+    reason = "the value is no event" if event.is_poison else "the handler failed"
     return f"{reason}, {attempt} of {attempt} tries"
 
 
 def _error_name(event: Event) -> str:
-    return "PoisonError" if _is_poison(event) else "HandlerError"
-
-
-def _is_poison(event: Event) -> bool:
-    try:
-        decode(event.value)
-    except PoisonError:
-        return True
-    return False
+    return "PoisonError" if event.is_poison else "HandlerError"

@@ -268,7 +268,12 @@ class MemberProcess:
 
     def _delivered_batch(self, messages: list[Message]) -> Batch | None:
         """Return what a poll handed over, recorded as delivered; None where nothing of this run is in it."""
-        batch = Batch([each for each in messages if self._sound(each)], self.run_id, self.topics)
+        batch = Batch(
+            [each for each in messages if self._sound(each)],
+            self.run_id,
+            self.topics,
+            in_headers=self.child.spec.get("in_headers", False),
+        )
         if not len(batch):
             return None
         self.lookup.prepare(batch.event_id)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from loadgen.child import Child
 from loadgen.member_lookup import Lookup
+from loadgen.records import PoisonError, decode
 from rundata.row_log import RowLog
 from rundata.rows import MOST_ATTEMPTS, NONE, OPERATION, UNTIMED, Kind, Outcome, new_operations
 
@@ -33,6 +34,19 @@ class Event:
     """When that try is due, from the start of the run."""
     copy_of: str = ""
     """Of a copy in a retry topic: topic/partition/offset where the event was first read."""
+    poison: bool | None = None
+    """Whether no handler can ever process it; None where its value tells."""
+
+    @property
+    def is_poison(self) -> bool:
+        """Whether no handler can ever process it."""
+        if self.poison is not None:
+            return self.poison
+        try:
+            decode(self.value)
+        except PoisonError:
+            return True
+        return False
 
     @property
     def origin(self) -> str:

@@ -14,7 +14,6 @@ from loadgen.member_dedupe import Memory
 from loadgen.member_letters import Letters
 from loadgen.member_lookup import Facts, Lookup
 from loadgen.member_rows import Event, MemberRows
-from loadgen.records import PoisonError, decode
 from scenarios.streams import hashed_uniforms
 
 if TYPE_CHECKING:
@@ -272,11 +271,7 @@ class Handler:
         """Whether no try of this handler can ever decode the event."""
         if facts.undecodable and self.decodes is None:
             return True
-        try:
-            decode(event.value)
-        except PoisonError:
-            return True
-        return False
+        return event.is_poison
 
     def _draw(self, event_id: int, attempt: int) -> float:
         """Return the number that decides over one try, the same as the simulator's for a first delivery."""

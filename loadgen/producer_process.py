@@ -5,10 +5,12 @@ brokers: what is late goes out at once and keeps its intended time.
 """
 
 import contextlib
+import pickle
 import struct
 import time
 from collections.abc import Callable, Iterator
 from itertools import repeat
+from pathlib import Path
 
 import numpy as np
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -19,6 +21,7 @@ from loadgen.outcomes import QUEUE_FULL, answer_of, outcome_of
 from loadgen.records import HEADER, NO_RUN, filler, headers
 from rundata.row_log import SendLog
 from rundata.rows import NONE, Outcome
+from scenarios.headers import HEADER_ID, HEADER_INTENDED, HEADER_POISON, HEADER_ROOT, HEADER_RUN
 
 clock = time.perf_counter_ns
 
@@ -43,6 +46,8 @@ _RELEASE_EVERY = 256
 """Chunks after which pages of the plan that are done with are given back, so that memory stays flat."""
 _EVENT_ID = struct.Struct("<q").unpack_from
 _EVENT_ID_AT = 8
+_UNREADABLE = b"\xff\xfe\x00 no value that anybody can read"
+"""In place of a value of the user's own that no handler shall be able to process."""
 
 
 class ProducerProcess:
@@ -84,6 +89,10 @@ class ProducerProcess:
         self._listen_at = 0
         self._warming = False
         self._texts: dict[int, str] = {}
+        self.payload: list[bytes] | None = None
+        """The user's own values, sent in turn; ids then go into headers."""
+        if spec.get("payload"):
+            self.payload = pickle.loads(Path(spec["payload"]).read_bytes())
 
     def _make_acknowledged(self) -> Acknowledged:
         """Build the one callback that all sends share; what it needs is in the value, so no closure per record."""
@@ -175,8 +184,8 @@ class ProducerProcess:
                     return False
             since_poll += 1
             now = clock()
-            if repeated:
-                self._send_again(event, value, key, now - start)
+            if repeated or self.payload is not None:
+                self._send_apart(event, value, key, now - start)
                 continue
             started[event] = now - start
             try:
@@ -200,8 +209,9 @@ class ProducerProcess:
             chosen, dues, again = chosen[fresh], dues[fresh], again[fresh]
         return chosen, dues.tolist(), repeat(False) if self.again is None else iter(again.tolist())
 
-    def _send_again(self, event: int, value: bytes, key: str | None, started_ns: int) -> None:
-        """Send an event that was sent before: another record, and another row."""
+    def _send_apart(self, event: int, value: bytes, key: str | None, started_ns: int) -> None:
+        """Send an event that was sent before, or whose value is the user's own, with a callback that knows it."""
+        self.started.values[event] = started_ns
 
         def acknowledged(error: KafkaError | None, message: Message) -> None:
             code, partition, offset = answer_of(error, message)
@@ -209,7 +219,10 @@ class ProducerProcess:
             self.rows.append_send(event, started_ns, clock() - self.start_ns, offset, partition, code, outcome)
 
         try:
-            self.client.produce(self.topic, value, key, on_delivery=acknowledged)
+            if self.payload is None:
+                self.client.produce(self.topic, value, key, on_delivery=acknowledged)
+            else:
+                self.client.produce(self.topic, value, key, on_delivery=acknowledged, headers=self._headers(event))
         except BufferError:
             self._refused(event, started_ns, QUEUE_FULL)
         except KafkaException as error:
@@ -217,11 +230,28 @@ class ProducerProcess:
 
     def _values_and_keys(self, chosen: NDArray[np.int64]) -> tuple[Iterator[bytes], Iterator[str | None]]:
         """Return what is sent for each of some events; made for many at once, which costs a third."""
+        if self.payload is not None:
+            return iter(self._own_values(chosen)), iter(self._keys(self.key.array[chosen].tolist()))
         heads = headers(self.run_id, chosen, self.intended.array[chosen], self.poison.array[chosen])
         body, most = self.filler, HEADER.size
         bodies = (self.size.array[chosen] - most).tolist()
         values = [heads[n * most : (n + 1) * most] + body[:size] for n, size in enumerate(bodies)]
         return iter(values), iter(self._keys(self.key.array[chosen].tolist()))
+
+    def _own_values(self, chosen: NDArray[np.int64]) -> list[bytes]:
+        assert self.payload is not None
+        poison = self.poison.array[chosen].tolist()
+        values = [self.payload[number % len(self.payload)] for number in chosen.tolist()]
+        return [_UNREADABLE if poisoned else value for value, poisoned in zip(values, poison, strict=True)]
+
+    def _headers(self, event: int) -> list[tuple[str, str | bytes | None]]:
+        found: list[tuple[str, str | bytes | None]] = [
+            (HEADER_RUN, str(self.run_id)),
+            (HEADER_ID, str(event)),
+            (HEADER_ROOT, str(event)),
+            (HEADER_INTENDED, str(self.intended.values[event])),
+        ]
+        return [*found, (HEADER_POISON, "1")] if self.poison.values[event] else found
 
     def _keys(self, numbers: list[int]) -> list[str | None]:
         """Return the text of each key."""

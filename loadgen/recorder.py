@@ -174,6 +174,8 @@ class Recorder:
 
     def _passed_all(self, group: str, reads: NDArray[np.bool_]) -> bool:
         left = np.flatnonzero(self.acknowledged & reads & ~self.ended[group])
+        if self.plan.scenario.groups[group].effects is not None:
+            return not len(left)  # what it says of its effects may come later than its commits
         if group in self._handed_on and self._handed_on[group][left].any():
             return False
         places = zip(self.plan.topic[left].tolist(), self._partition[left].tolist(), strict=True)

@@ -2,9 +2,12 @@
 
 import random
 import struct
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from scenarios.headers import HEADER_ID, HEADER_INTENDED, HEADER_POISON, HEADER_ROOT, HEADER_RUN
 
 HEADER = struct.Struct("<Qqqq")
 """Run id, event id, root id, intended time in ns from the start of the run."""
@@ -53,6 +56,19 @@ def read_ids(value: bytes | None, run_id: int) -> tuple[int, int, int] | None:
         return None
     owner, event_id, root_id, intended_ns = HEADER.unpack_from(value)
     return (event_id, root_id, intended_ns) if owner & ~POISON == run_id else None
+
+
+def ids_in_headers(
+    headers: Mapping[str, str | bytes | None] | Sequence[tuple[str, str | bytes | None]] | None, run_id: int
+) -> tuple[int, int, int, bool] | None:
+    """Return event id, root id, intended time and the poison mark of a record whose value is the user's own; None for any other record."""
+    if not headers:
+        return None
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    known: dict[str, bytes] = {name: value for name, value in pairs if isinstance(value, bytes)}
+    if known.get(HEADER_RUN) != str(run_id).encode():
+        return None
+    return int(known[HEADER_ID]), int(known[HEADER_ROOT]), int(known[HEADER_INTENDED]), HEADER_POISON in known
 
 
 def decode(value: bytes) -> bytes:

@@ -8,6 +8,7 @@ from loadgen.admin import EMBEDDED
 from loadgen.clients import java_version
 from loadgen.clusters.model import Cluster
 from loadgen.java.build import can_run_java, unknown_version
+from loadgen.payloads import PayloadError, values_of
 from scenarios import faults
 from scenarios.actions import ResetOffsets
 from scenarios.clients import consumer_settings, release
@@ -53,6 +54,8 @@ CAN = frozenset(
         "reset_offsets",
         "redrive",
         "deploy",
+        "payload",
+        "external group",
     }
 )
 """What this driver can do, by the names of `scenarios.features`."""
@@ -68,6 +71,7 @@ def cannot(scenario: Scenario, cluster: Cluster | None = None, *, implementation
         *(_embedded(scenario) if embedded else ()),
         *refused(scenario, "the live driver", CAN),
         *_java_features(scenario),
+        *_payloads(scenario),
         *_size(scenario, cluster),
         *(_protocols(scenario) if embedded else ()),
         *(
@@ -86,6 +90,16 @@ def _embedded(scenario: Scenario) -> Iterator[str]:
     for name, group in scenario.groups.items():
         if group.commit == "transaction":
             yield f"groups.{name}.commit is transaction; the embedded cluster keeps none apart: use --on local"
+
+
+def _payloads(scenario: Scenario) -> Iterator[str]:
+    """Yield which of the user's own values cannot be had."""
+    for name, producer in scenario.producers.items():
+        if producer.payload is not None:
+            try:
+                values_of(producer.payload, scenario.seed)
+            except PayloadError as error:
+                yield f"producers.{name}.payload: {error}"
 
 
 def _java_features(scenario: Scenario) -> Iterator[str]:

@@ -48,7 +48,7 @@ def unseen(books: Books) -> CheckResult:
 
 def _read_beyond(books: Books) -> Bools:
     """Return which pairs' groups have read, or committed, a higher offset of the pair's partition."""
-    pairs, rows, lanes = books.pairs, books.block.deliveries, int(books.first_partition[-1])
+    pairs, rows, lanes = books.pairs, books.block.deliveries.placed(), int(books.first_partition[-1])
     highest = np.full((len(books.groups), lanes), NONE, np.int64)
     partition = books.first_partition[rows["topic"]] + rows["partition"]
     np.maximum.at(highest, (rows["group"], partition), rows["offset"])
@@ -145,7 +145,7 @@ class Steps:
 
 def steps(books: Books) -> Steps:
     """Return the successive deliveries that nothing excuses from being in order."""
-    rows = books.block.deliveries
+    rows = books.block.deliveries.placed()
     lane = rows["group"] * int(books.first_partition[-1]) + books.first_partition[rows["topic"]] + rows["partition"]
     # Events of one poll share its instant, so that only their offsets can order them.
     order = np.lexsort((rows["offset"], rows["started_ns"], rows["process"], lane))

@@ -8,6 +8,7 @@ from rundata.rows import NEVER, UNTIMED, Kind
 from rundata.scopes import Scope, events_in, measured_events, measured_pairs, pairs_in
 from scenarios.faults import MemberLeave
 from scenarios.quantities import HOUR
+from scenarios.schema import EffectsTopic
 
 Found = dict[str, Measurement]
 
@@ -162,6 +163,13 @@ def _unsent(books: Books) -> Bools:
     inside = place < len(placed)
     known[inside] = placed[place[inside]] == code[inside]
     foreign: Bools = ~known | (log["event_id"] < 0)
+    # What the user's own program writes about its effects is its own.
+    told = [
+        books.plan.topics.index(group.effects.topic)
+        for group in books.scenario.groups.values()
+        if isinstance(group.effects, EffectsTopic)
+    ]
+    foreign &= ~np.isin(log["topic"], told)
     # Copies in retry topics are of events that a group tried and handed on.
     copies = np.flatnonzero(foreign & (log["topic"] >= len(books.plan.topics)))
     tried = rows["event_id"][(kind == Kind.try_) & (rows["retry_due_ns"] != UNTIMED)]

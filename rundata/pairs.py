@@ -28,6 +28,10 @@ class Rows:
     def __len__(self) -> int:
         return len(self._chosen)
 
+    def placed(self) -> "Rows":
+        """Return those whose offset is known; of the user's own program it is not."""
+        return Rows(self._rows, self._chosen[self._rows["offset"][self._chosen] >= 0])
+
     def __getitem__(self, name: str) -> Ints:
         if name not in self._columns:
             self._columns[name] = self._rows[name][self._chosen].astype(np.int64)

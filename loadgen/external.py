@@ -1,0 +1,152 @@
+"""Groups that are the user's own program: their commits are watched, and their effects read from a topic or a file that they write.
+
+The program takes an event's id from the header `eventdrill-id` and writes it with what it has done: as a header of a record in the topic of
+effects, or as a line `{"event": 17}` of the file (with `"at"`, a Unix time in seconds, where the reading would be too late).
+"""
+
+import json
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, Message, TopicPartition
+
+from loadgen.admin import connection
+from rundata.row_log import RowLog
+from rundata.rows import NONE, OPERATION, Kind, Outcome, new_operations
+from rundata.tables import Names
+from scenarios.headers import HEADER_ID, HEADER_RUN
+from scenarios.schema import EffectsFile, EffectsTopic
+
+if TYPE_CHECKING:
+    from loadgen.admin import Admin
+    from scenarios.plan import Plan
+
+_WITHIN_S = 10.0
+_CAPACITY = 16_384
+
+
+class ExternalGroup:
+    """One such group: what it has committed and done so far goes into a row log, like a member's own rows."""
+
+    def __init__(self, plan: "Plan", admin: "Admin", group: str, folder: Path, run_id: int) -> None:
+        self._plan = plan
+        self._admin = admin
+        self._group = group
+        self._run_id = run_id
+        names = Names.of(plan.scenario)
+        self._row = new_operations(1)
+        self._row["process"], self._row["group"] = names.processes.index(f"{group}/1"), names.groups.index(group)
+        self._log = RowLog.create(folder / f"{group}-external.rows", _CAPACITY)
+        self._committed: dict[tuple[str, int], int] = {}
+        self._places = [
+            TopicPartition(topic, partition)
+            for topic in plan.scenario.groups[group].topics
+            for partition in range(plan.scenario.topics[topic].partitions)
+        ]
+        self.start_unix_ns = 0
+        self._effects = plan.scenario.groups[group].effects
+        self._file_at = 0
+        self._reader: Consumer | None = None
+        if isinstance(self._effects, EffectsTopic):
+            self._reader = self._read_from_now(self._effects.topic)
+        elif isinstance(self._effects, EffectsFile):
+            path = Path(self._effects.file)
+            self._file_at = path.stat().st_size if path.exists() else 0
+
+    def _read_from_now(self, topic: str) -> Consumer:
+        reader = Consumer(
+            {**connection(self._admin.cluster), "group.id": "eventdrill-effects", "enable.auto.commit": False}
+        )
+        partitions = reader.list_topics(topic, timeout=_WITHIN_S).topics[topic].partitions
+        ends = [
+            TopicPartition(topic, number, reader.get_watermark_offsets(TopicPartition(topic, number), _WITHIN_S)[1])
+            for number in partitions
+        ]
+        reader.assign(ends)
+        return reader
+
+    def watch(self, now_ns: int) -> None:
+        """Record what was committed and done since the last look."""
+        self._watch_commits(now_ns)
+        if self._reader is not None:
+            for message in self._reader.consume(10_000, 0.0):
+                self._effect_of(message)
+        elif isinstance(self._effects, EffectsFile):
+            self._read_file(Path(self._effects.file), now_ns)
+
+    def _watch_commits(self, now_ns: int) -> None:
+        with suppress(KafkaException):  # no coordinator just now: the next look will tell
+            asked = [ConsumerGroupTopicPartitions(self._group, self._places)]
+            found = self._admin.client.list_consumer_group_offsets(asked)[self._group].result(_WITHIN_S)
+            for place in found.topic_partitions:
+                key = (place.topic, place.partition)
+                if place.offset >= 0 and self._committed.get(key) != place.offset:
+                    self._committed[key] = place.offset
+                    self._append(
+                        kind=Kind.commit, topic=self._plan.topics.index(place.topic), partition=place.partition,
+                        offset=place.offset, started_ns=now_ns, ended_ns=now_ns,
+                    )  # fmt: skip
+
+    def _effect_of(self, message: Message) -> None:
+        headers: dict[str, Any] = {each[0]: each[1] for each in message.headers() or []}
+        if message.error() is None and headers.get(HEADER_RUN) == str(self._run_id).encode() and HEADER_ID in headers:
+            self._took_effect(int(headers[HEADER_ID]), message.timestamp()[1] * 1_000_000 - self.start_unix_ns)
+
+    def _read_file(self, path: Path, now_ns: int) -> None:
+        if not path.exists():
+            return
+        with path.open("rb") as file:
+            file.seek(self._file_at)
+            raw = file.read()
+        whole, newline, _ = raw.rpartition(b"\n")
+        self._file_at += len(whole) + len(newline)
+        for line in whole.splitlines():
+            with suppress(ValueError, TypeError, KeyError):  # lines of something else are none of ours
+                said = json.loads(line)
+                at_ns = round(said["at"] * 1e9) - self.start_unix_ns if "at" in said else now_ns
+                self._took_effect(int(said["event"]), at_ns)
+
+    def _took_effect(self, event: int, at_ns: int) -> None:
+        if not 0 <= event < len(self._plan):
+            return
+        plan = self._plan
+        # When it was handed to the program nobody but the program knows: no earlier than sent, no later than done.
+        at_ns = max(at_ns, int(plan.intended_ns[event]))
+        for kind in (Kind.delivery, Kind.try_):
+            self._append(
+                event_id=event, root_id=event, key=plan.key[event], intended_ns=plan.intended_ns[event], kind=kind,
+                attempt=kind == Kind.try_, started_ns=at_ns, ended_ns=at_ns, topic=plan.topic[event], partition=NONE,
+                offset=NONE,
+            )  # fmt: skip
+
+    def _append(self, **fields: Any) -> None:
+        row: np.ndarray[Any, np.dtype[np.void]] = np.empty(1, OPERATION)
+        row[:] = self._row
+        row["outcome"] = Outcome.ok
+        for name, value in fields.items():
+            row[name] = value
+        self._log.extend(row)
+
+    def begin(self, start_unix_ns: int) -> None:
+        """Tell it when time 0 is."""
+        self.start_unix_ns = start_unix_ns
+
+    def close(self) -> None:
+        """Let go of what it reads and writes."""
+        if self._reader is not None:
+            self._reader.close()
+        self._log.close()
+
+
+def wait_for_member(admin: "Admin", group: str, within_s: float) -> bool:
+    """Wait until somebody has joined a group; tell whether that came true."""
+    until = time.monotonic() + within_s
+    while time.monotonic() < until:
+        with suppress(KafkaException):
+            if admin.client.describe_consumer_groups([group])[group].result(_WITHIN_S).members:
+                return True
+        time.sleep(0.2)
+    return False
