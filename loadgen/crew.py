@@ -78,6 +78,8 @@ class Crew:
         self.versions: dict[str, Deploy | None] = {}
         """By member: the version that it was last replaced by."""
         self._incarnations: dict[str, int] = {}
+        self.abandoned = np.zeros(len(plan), np.bool_)
+        """Events that a producer process had in its hands or behind it when it was killed: nobody will hear more of them."""
         self.dependencies: Worker | None = None
         """The process of the services that groups call."""
         self._sockets: tempfile.TemporaryDirectory[str] | None = None
@@ -439,6 +441,21 @@ class Crew:
         old.end(LEAVE_WITHIN_S)
         self.gone.append(old)
         self.start_member(name, first_poll_id)
+
+    def crash_producer(self, name: str) -> None:
+        """Kill a producer process; what its client had not sent is gone."""
+        worker = self.producers[name]
+        worker.signal(signal.SIGKILL)
+        worker.process.wait()
+        self.gone.append(worker)
+        producer, _, number = name.rpartition("/")
+        own = (self.plan.producer == self.plan.producers.index(producer)) & (self.plan.process == int(number))
+        self.abandoned |= own & (self.started_ns() != NONE)
+
+    def restart_producer(self, name: str) -> None:
+        """Start a producer process again: it sends what was not handed to the client before, at once what is due."""
+        self.producers[name] = self._worker(name, self._producer_spec(name))
+        self.producers[name].tell("start", at_ns=self.start_ns)
 
     def stop_producers(self) -> None:
         """Let the producers give up what is not acknowledged, and end."""

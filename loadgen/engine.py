@@ -21,8 +21,8 @@ from loadgen.clusters.local import LocalKafka
 from loadgen.clusters.model import Cluster, ClusterError
 from loadgen.control_link import ControlLink, Fleet, Ui
 from loadgen.crew import ASSIGNED_WITHIN_S, Crew
-from loadgen.foreign_admin import ForeignAdmin
 from loadgen.external import ExternalGroup, wait_for_member
+from loadgen.foreign_admin import ForeignAdmin
 from loadgen.gauges import Sampler
 from loadgen.lab import LOOK_AHEAD_NS, Lab, needs_watchdog
 from loadgen.recorder import Progress, Recorder
@@ -299,7 +299,8 @@ class _Run:
 
     def _drained(self) -> bool:
         self.recorder.take()
-        return self.recorder.all_ended(int(np.count_nonzero(self.crew.started_ns() != NONE)))
+        awaited = (self.crew.started_ns() != NONE) & ~(self.crew.abandoned & ~self.recorder.answered)
+        return self.recorder.all_ended(int(np.count_nonzero(awaited)))
 
     def _watch(self) -> None:
         """Show the progress, and notice who has died or asked to stop."""

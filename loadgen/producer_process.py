@@ -184,10 +184,11 @@ class ProducerProcess:
                     return False
             since_poll += 1
             now = clock()
+            if not repeated:
+                started[event] = now - start
             if repeated or self.payload is not None:
                 self._send_apart(event, value, key, now - start)
                 continue
-            started[event] = now - start
             try:
                 produce(topic, value, key, -1, acknowledged)
             except BufferError:
@@ -211,7 +212,6 @@ class ProducerProcess:
 
     def _send_apart(self, event: int, value: bytes, key: str | None, started_ns: int) -> None:
         """Send an event that was sent before, or whose value is the user's own, with a callback that knows it."""
-        self.started.values[event] = started_ns
 
         def acknowledged(error: KafkaError | None, message: Message) -> None:
             code, partition, offset = answer_of(error, message)

@@ -8,7 +8,7 @@ from rundata.books import Books
 from rundata.chains import sending_settings
 from rundata.rows import NONE, Kind
 from scenarios.actions import Redrive, ResetOffsets
-from scenarios.faults import Duplicates
+from scenarios.faults import Duplicates, Late
 from scenarios.retries import all_topics, retry_topics
 from scenarios.schema import Dedupe, EveryCommit, Group, Scenario
 
@@ -61,6 +61,15 @@ class Allowed:
         if settings.idempotence or settings.in_flight == 1:
             return ""
         return f"{name} is not idempotent and has several requests in flight: one that is sent again overtakes none, but is overtaken"
+
+    @cached_property
+    def reorders_keys(self) -> tuple[str, ...]:
+        """Why each producer's events of a key may be in another order than they were intended."""
+        late = {each.producer for each in self._scenario.faults if isinstance(each, Late)}
+        return tuple(
+            f"{name} hands some events over late, behind later ones of their keys (fault late)" if name in late else why
+            for name, why in zip(self._books.plan.producers, self.reorders, strict=True)
+        )
 
     @cached_property
     def gives_up_order(self) -> tuple[str, ...]:

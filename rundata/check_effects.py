@@ -68,7 +68,7 @@ def key_order(books: Books) -> CheckResult:
         return f"{pair_text(books, pair)}; a later event of its key had taken effect before"
 
     def why(numbers: Ints) -> list[str]:
-        of_producer = by_code(allowed.reorders, books.plan.producer[pairs.event[numbers]])
+        of_producer = by_code(allowed.reorders_keys, books.plan.producer[pairs.event[numbers]])
         of_group = by_code(allowed.gives_up_order, pairs.group[numbers])
         return [sent or worked for sent, worked in zip(of_producer, of_group, strict=True)]
 

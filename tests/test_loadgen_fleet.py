@@ -12,8 +12,8 @@ import numpy as np
 import psutil
 import pytest
 
-import loadgen
 from live_runs import drive_on, load, rows_of, start
+from loadgen import control_link
 from loadgen.clusters.layout import free_ports
 from loadgen.control_link import Fleet
 from loadgen.recorder import Progress
@@ -136,7 +136,7 @@ def test_a_clock_is_measured_by_the_shortest_round_trip():
 def test_a_plain_locust_with_our_locustfile_is_a_run(tmp_path: Path):
     """It starts a driver with the test, shows what that does as its statistics, and ends with the run and its exit code."""
     (tmp_path / "shared.yaml").write_text(SHARED)
-    locustfile = Path(loadgen.locustfile_path())
+    locustfile = Path(control_link.__file__).with_name("locustfile.py")
     command = [sys.executable, "-m", "locust", "-f", str(locustfile), "--headless", "-u", "1", "-r", "1"]
     options = f"--on embedded --out {tmp_path / 'run'}"
     environment = {**os.environ, "EVENTDRILL_SCENARIO": str(tmp_path / "shared.yaml"), "EVENTDRILL_OPTIONS": options}

@@ -79,10 +79,20 @@ class Lab:
                 return applied
             case faults.MemberCrash() | faults.MemberLeave():
                 return members.end_member(tools, planned, fault)
+            case faults.MemberPause():
+                return members.pause(tools, planned, [str(fault.member)])
+            case faults.ProducerPause():
+                return members.pause(tools, planned, members.processes(tools, fault.producer))
+            case faults.ProducerCrash():
+                return members.crash_producers(tools, planned, members.processes(tools, fault.producer))
+            case faults.PollStall():
+                return Applied(planned, str(fault.member), planned.begin_ns)
+            case faults.DependencyDown() | faults.DependencySlow():
+                return Applied(planned, fault.dependency, planned.begin_ns)
             case faults.SlowWork() | faults.FailingWork():
                 # Members follow the clock themselves, so that every try is right to the microsecond.
                 return Applied(planned, fault.group, planned.begin_ns)
-            case faults.Poison() | faults.Surge():
+            case faults.Poison() | faults.Surge() | faults.Duplicates() | faults.Oversized() | faults.Late():
                 return Applied(planned, fault.producer, planned.begin_ns)
             case (
                 faults.LeaderMove()
@@ -101,17 +111,8 @@ class Lab:
                 return hooked
             case (
                 faults.RollingRestart()
-                | faults.ProducerCrash()
-                | faults.ProducerPause()
-                | faults.MemberPause()
                 | faults.RollingDeploy()
-                | faults.PollStall()
-                | faults.Duplicates()
-                | faults.Oversized()
-                | faults.Late()
                 | faults.SchemaChange()
-                | faults.DependencyDown()
-                | faults.DependencySlow()
                 | faults.DiskStall()
                 | faults.HostCrash()
                 | faults.ClockSkew()

@@ -1,13 +1,19 @@
-"""Faults of members: their processes crash, or leave in good order."""
+"""Faults of processes: members crash, leave in good order or hang, and producers crash or hang."""
 
 from __future__ import annotations
 
 import signal
+import time
+
+import psutil
 
 from loadgen.lab.applied import Applied, Tools, seconds
 from rundata.tables import Incident
 from scenarios import faults
 from scenarios.occurrences import PlannedFault
+from scenarios.targets import ProducerTarget
+
+_STOPS_WITHIN_S = 0.1
 
 
 def end_member(tools: Tools, planned: PlannedFault, fault: faults.MemberCrash | faults.MemberLeave) -> Applied:
@@ -30,3 +36,62 @@ def end_member(tools: Tools, planned: PlannedFault, fault: faults.MemberCrash | 
         return f"back as process {again.pid} at {seconds(now_ns)}"
 
     return Applied(planned, name, began, proof, undo)
+
+
+def pause(tools: Tools, planned: PlannedFault, names: list[str]) -> Applied:
+    """Stop processes where they are, and let them go on when the fault is over; they end with the driver, stopped or not."""
+    crew, began = tools.crew, tools.clock.now_ns()
+    workers = [each for name in names if (each := (crew.members | crew.producers)[name]).running]
+    target = ", ".join(names)
+    if not workers:
+        return Applied(planned, target, began, "no effect: no such process was up")
+    for worker in workers:
+        worker.process.send_signal(signal.SIGSTOP)
+    stopped = [worker for worker in workers if _is_stopped(worker.pid)]
+    pids = ", ".join(str(worker.pid) for worker in stopped)
+    proof = f"process {pids} stopped at {seconds(tools.clock.now_ns())}" if stopped else "not stopped"
+
+    def undo() -> str:
+        for worker in workers:
+            if worker.running:
+                worker.process.send_signal(signal.SIGCONT)
+        return f"goes on at {seconds(tools.clock.now_ns())}"
+
+    return Applied(planned, target, began, proof, undo)
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether the kernel shows a process as stopped; it takes a moment to become so."""
+    until = time.monotonic() + _STOPS_WITHIN_S
+    while time.monotonic() < until:
+        if psutil.Process(pid).status() == psutil.STATUS_STOPPED:
+            return True
+        time.sleep(0.001)
+    return False
+
+
+def crash_producers(tools: Tools, planned: PlannedFault, names: list[str]) -> Applied:
+    """Kill producer processes with what their clients had not sent, and start them again when the fault is over."""
+    crew, began = tools.crew, tools.clock.now_ns()
+    up = [name for name in names if crew.producers[name].running]
+    target = ", ".join(names)
+    if not up:
+        return Applied(planned, target, began, "no effect: no such process was up")
+    pids = ", ".join(str(crew.producers[name].pid) for name in up)
+    for name in up:
+        crew.crash_producer(name)
+    proof = f"process {pids} gone at {seconds(tools.clock.now_ns())}"
+
+    def undo() -> str:
+        for name in up:
+            crew.restart_producer(name)
+        return f"back at {seconds(tools.clock.now_ns())}"
+
+    return Applied(planned, target, began, proof, undo)
+
+
+def processes(tools: Tools, target: ProducerTarget) -> list[str]:
+    """Return the processes that a target names: one, or all of a producer."""
+    if target.process:
+        return [str(target)]
+    return [name for name in tools.crew.producers if name.rpartition("/")[0] == target.producer]

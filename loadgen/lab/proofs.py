@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadgen.lab.applied import Applied, seconds
+from loadgen.lab.process_proofs import lost_in_buffer, of_calls, of_events, silence
 from rundata.rows import Kind, Outcome
 from rundata.tables import Incident
 from scenarios import faults
@@ -53,19 +54,18 @@ def shown(applied: Applied, plan: Plan, incidents: Sequence[Incident], operation
             return _rates(applied, plan, operations) if fault.producer else ""
         case faults.Hook() | faults.LeaderMove() | faults.DeleteRecords() | faults.Reassign() | faults.AddPartitions():
             return ""  # the brokers' own answers, or the probe, have shown it
+        case faults.ProducerCrash():
+            return lost_in_buffer(applied, plan, operations, applied.target.split(", "))
+        case faults.ProducerPause() | faults.MemberPause() | faults.PollStall():
+            return silence(applied, plan, operations, applied.target.split(", "))
+        case faults.Duplicates() | faults.Oversized() | faults.Late():
+            return of_events(applied, plan, operations)
+        case faults.DependencyDown() | faults.DependencySlow():
+            return of_calls(applied, plan, operations, fault.dependency)
         case (
             faults.RollingRestart()
-            | faults.ProducerCrash()
-            | faults.ProducerPause()
-            | faults.MemberPause()
             | faults.RollingDeploy()
-            | faults.PollStall()
-            | faults.Duplicates()
-            | faults.Oversized()
-            | faults.Late()
             | faults.SchemaChange()
-            | faults.DependencyDown()
-            | faults.DependencySlow()
             | faults.DiskStall()
             | faults.HostCrash()
             | faults.ClockSkew()
