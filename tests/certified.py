@@ -168,11 +168,11 @@ def answers(file: RuleFile, evaluated: Evaluated, asked: list[tuple[str, int]]) 
     found: Answers = {}
     for query, times in by_query.items():
         vector = vector_of(parse(query), Query(store, np.asarray(times, np.int64) * 1000, 2, EVALUATION_S * 1000))
-        found |= {f"{query} @ {at}": _column(vector, number) for number, at in enumerate(times)}
+        found |= {f"{query} @ {at}": column(vector, number) for number, at in enumerate(times)}
     return found
 
 
-def _column(vector: Vector, number: int) -> dict[str, float]:
+def column(vector: Vector, number: int) -> dict[str, float]:
     return {metric_text(labels): float(values[number]) for labels, values, there in vector.rows if there[number]}
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from reports.alerts.rules import parse_rules
 from reports.alerts.series import Series, labels_of, metric_text
 
 REQUIRED = "EVENTDRILL_PROMTOOL"
@@ -73,7 +74,13 @@ def ask(
             for query, at in queries
         ],
     }
-    document = {"rule_files": ["rules.yml"], "evaluation_interval": f"{evaluation_s}s", "tests": [case]}
+    document = {
+        "rule_files": ["rules.yml"],
+        "evaluation_interval": f"{evaluation_s}s",
+        # Without it the order of groups differs from call to call.
+        "group_eval_order": [group.name for group in parse_rules(rules, "rules.yml").groups],
+        "tests": [case],
+    }
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "rules.yml").write_text(rules)
         Path(folder, "test.yml").write_text(json.dumps(document))

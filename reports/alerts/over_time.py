@@ -148,6 +148,26 @@ def avg_over_time(windows: Windows) -> Computed:
         return np.where(np.isinf(mean), mean, mean + lost), None
 
 
+def stdvar_over_time(windows: Windows) -> Computed:
+    """Return the variances, moved sample by sample."""
+    size = len(windows.first)
+    mean, mean_lost, squares, squares_lost = np.zeros(size), np.zeros(size), np.zeros(size), np.zeros(size)
+    count = 0.0
+    with np.errstate(invalid="ignore"):
+        for which, _, value in windows.positions():
+            count += 1
+            away = value - (mean[which] + mean_lost[which])
+            mean[which], mean_lost[which] = kahan(away / count, mean[which], mean_lost[which])
+            further = away * (value - (mean[which] + mean_lost[which]))
+            squares[which], squares_lost[which] = kahan(further, squares[which], squares_lost[which])
+        return (squares + squares_lost) / windows.count, None
+
+
+def stddev_over_time(windows: Windows) -> Computed:
+    """Return the standard deviations."""
+    return np.sqrt(stdvar_over_time(windows)[0]), None
+
+
 def _extreme(windows: Windows, better: np.ufunc) -> Floats:
     """Return the least or largest value of each range from doubling tables: two lookups for each."""
     tables = [windows.values]
@@ -191,14 +211,16 @@ def present_over_time(windows: Windows) -> Computed:
 def quantile_over_time(windows: Windows, q: Floats) -> Computed:
     """Return quantiles, interpolated between the two nearest samples."""
     found = [
-        _quantile(float(share), np.sort(windows.values[first:end]))
+        quantile_of(float(share), windows.values[first:end])
         for share, first, end in zip(q, windows.first, windows.end, strict=True)
     ]
     return np.asarray(found, np.float64), None
 
 
-def _quantile(q: float, ordered: Floats) -> float:
-    if np.isnan(q):
+def quantile_of(q: float, values: Floats) -> float:
+    """Return a quantile of some values as Prometheus interpolates it."""
+    ordered = np.sort(values)
+    if np.isnan(q) or not len(ordered):
         return np.nan
     if not 0 <= q <= 1:
         return np.inf if q > 1 else -np.inf
@@ -254,7 +276,8 @@ def _regression(some: Windows, zero_ms: Millis) -> tuple[Floats, Floats]:
 PLAIN: dict[str, Callable[[Windows], Computed]] = {
     "sum_over_time": sum_over_time, "avg_over_time": avg_over_time, "min_over_time": min_over_time,
     "max_over_time": max_over_time, "count_over_time": count_over_time, "last_over_time": last_over_time,
-    "present_over_time": present_over_time, "changes": changes, "resets": resets, "deriv": deriv,
+    "present_over_time": present_over_time, "stddev_over_time": stddev_over_time, "stdvar_over_time": stdvar_over_time,
+    "changes": changes, "resets": resets, "deriv": deriv,
     "irate": lambda windows: instant_change(windows, counter=True),
     "idelta": lambda windows: instant_change(windows, counter=False),
 }  # fmt: skip

@@ -14,8 +14,20 @@ import numpy as np
 import promql_parser as parser
 
 from reports.alerts import histograms, matching, over_time
-from reports.alerts.series import NAME, AlertError, Floats, Labels, Millis, Series, Store, labels_of, only, without
-from reports.alerts.vectors import FOLDS, Row, Vector, aggregate, anywhere, unique
+from reports.alerts.series import (
+    NAME,
+    AlertError,
+    Bools,
+    Floats,
+    Labels,
+    Millis,
+    Series,
+    Store,
+    labels_of,
+    only,
+    without,
+)
+from reports.alerts.vectors import FOLDS, Fold, Row, Vector, aggregate, anywhere, unique
 from reports.alerts.windows import Release, Windows, latest, latest_time, windows
 
 Value = Vector | Floats
@@ -98,7 +110,7 @@ def _refuse_node(node: Any) -> bool:
         case parser.Call():
             _refuse_word("the function", node.func.name, FUNCTIONS)
         case parser.AggregateExpr():
-            _refuse_word("the aggregation", str(node.op), FOLDS)
+            _refuse_word("the aggregation", str(node.op), AGGREGATIONS)
         case parser.BinaryExpr():
             _refuse_word("the operator", str(node.op), matching.OPERATORS)
             fill = node.modifier.fill_values if node.modifier else None
@@ -203,12 +215,26 @@ def _select(node: Any, query: Query) -> Vector:
     return Vector.of(rows, query.size)
 
 
+AGGREGATIONS = (*FOLDS, "quantile")
+
+
 def _aggregate(node: Any, query: Query) -> Vector:
     modifier = node.modifier
     names = tuple(modifier.labels) if modifier else ()
+    fold = _quantile_fold(_scalar(node.param, query)) if str(node.op) == "quantile" else FOLDS[str(node.op)]
     if modifier is not None and modifier.type == parser.AggModifierType.Without:
-        return aggregate(_vector(node.expr, query), lambda each: without(each, (NAME, *names)), FOLDS[str(node.op)])
-    return aggregate(_vector(node.expr, query), lambda each: only(each, names), FOLDS[str(node.op)])
+        return aggregate(_vector(node.expr, query), lambda each: without(each, (NAME, *names)), fold)
+    return aggregate(_vector(node.expr, query), lambda each: only(each, names), fold)
+
+
+def _quantile_fold(q: Floats) -> Fold:
+    """Return what takes a group's rows to their quantile, instant by instant."""
+
+    def fold(values: Floats, present: Bools) -> Floats:
+        columns = zip(q.tolist(), values.T, present.T, strict=True)
+        return np.asarray([over_time.quantile_of(share, column[there]) for share, column, there in columns], np.float64)
+
+    return fold
 
 
 def _binary(node: Any, query: Query) -> Value:
@@ -427,6 +453,34 @@ def _label_replace(args: Sequence[Any], query: Query) -> Vector:
     return unique(Vector(tuple(map(renamed, vector.labels)), vector.values, vector.present))
 
 
+def _label_join(args: Sequence[Any], query: Query) -> Vector:
+    to, between, *sources = (str(arg.val) for arg in args[1:])
+
+    def joined(labels: Labels) -> Labels:
+        known = dict(labels)
+        return labels_of({**known, to: between.join(known.get(name, "") for name in sources)})
+
+    vector = _vector(args[0], query)
+    return unique(Vector(tuple(map(joined, vector.labels)), vector.values, vector.present))
+
+
+def _calendar(part: Callable[[Any], Any]) -> Function:
+    """Return a part of the calendar (UTC)."""
+    return _clock(lambda seconds: np.asarray(part(seconds.astype(np.int64).astype("datetime64[s]")), np.float64))
+
+
+def _day_of_month(times: Any) -> Any:
+    return (times.astype("datetime64[D]") - times.astype("datetime64[M]")).astype(np.int64) + 1
+
+
+def _month(times: Any) -> Any:
+    return times.astype("datetime64[M]").astype(np.int64) % 12 + 1
+
+
+def _year(times: Any) -> Any:
+    return times.astype("datetime64[Y]").astype(np.int64) + 1970
+
+
 def _clock(part: Callable[[Any], Floats]) -> Function:
     """Return a part of the date (UTC) of a vector of times, or of the instant itself."""
 
@@ -466,6 +520,10 @@ FUNCTIONS: dict[str, Function] = {
     "label_replace": _label_replace,
     "minute": _clock(lambda seconds: seconds // 60 % 60),
     "hour": _clock(lambda seconds: seconds // 3600 % 24),
+    "label_join": _label_join,
+    "day_of_month": _calendar(_day_of_month),
+    "month": _calendar(_month),
+    "year": _calendar(_year),
     "day_of_week": _clock(lambda seconds: (seconds // 86400 + 4) % 7),
 }
 """What is evaluated. Logarithms, powers and the like are not: their last digit depends on the library that computes them."""

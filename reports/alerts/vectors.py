@@ -129,6 +129,23 @@ def fold_group(_values: Floats, present: Bools) -> Floats:
     return np.ones(present.shape[1])
 
 
+def fold_stdvar(values: Floats, present: Bools) -> Floats:
+    """Return the variance, moved value by value."""
+    count, mean, squares = (np.zeros(values.shape[1]) for _ in range(3))
+    for row, there in zip(values, present, strict=True):
+        count = count + there
+        away = row - mean
+        mean = np.where(there, mean + away / np.where(there, count, 1.0), mean)
+        squares = np.where(there, squares + away * (row - mean), squares)
+    return np.asarray(squares / np.maximum(count, 1))
+
+
+def fold_stddev(values: Floats, present: Bools) -> Floats:
+    """Return the standard deviation."""
+    return np.sqrt(fold_stdvar(values, present))
+
+
 FOLDS: dict[str, Fold] = {
     "sum": fold_sum, "avg": fold_avg, "min": fold_min, "max": fold_max, "count": fold_count, "group": fold_group,
+    "stddev": fold_stddev, "stdvar": fold_stdvar,
 }  # fmt: skip
