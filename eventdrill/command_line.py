@@ -18,6 +18,7 @@ from eventdrill.verbs import (
     demo,
     drive,
     explain,
+    gameday,
     init,
     report,
     schema,
@@ -116,7 +117,7 @@ _VERBS: tuple[Any, ...] = (
 )
 for _module in _VERBS:
     _add(app, _module.NAME, _module.verb, _module.EXAMPLE)
-for _group, _verbs in {"alerts": alerts, "cluster": cluster}.items():
+for _group, _verbs in {"alerts": alerts, "cluster": cluster, "gameday": gameday}.items():
     _inner = typer.Typer(
         cls=Verbs, help=_verbs.HELP, epilog=_verbs.EXAMPLE, no_args_is_help=True, rich_markup_mode=None
     )
