@@ -135,6 +135,8 @@ def test_the_teller_stops_by_rule_and_by_file(day: gameday.GameDay) -> None:
     with pytest.raises(StoppedError):
         by_file.tell(moment(1, 0))
 
+    by_rule.close()
+    by_file.close()
     assert by_rule.stopped is not None
     assert by_rule.stopped.startswith("rule `lag of fulfilment`: lag of fulfilment is 1,000,000")
     assert by_file.stopped == "Ada: the shop's page is slow"

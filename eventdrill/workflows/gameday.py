@@ -18,6 +18,7 @@ from eventdrill.workflows.simulate import Jobs
 from eventdrill.workflows.simulate import prepare as prepare_simulation
 from eventdrill.workflows.sources import Source
 from eventdrill.workflows.telling import SILENT, Telling
+from scenarios.errors import ScenarioError
 from scenarios.files import LoadedScenario, load_text
 from scenarios.plan import make_plan
 from scenarios.profiles import Profile
@@ -177,11 +178,11 @@ def open_day(folder: Path) -> GameDay:
         scenario = (folder / SCENARIO).read_text("utf-8")
     except (OSError, json.JSONDecodeError) as error:
         raise WrongInputError(f"{folder} is no game day ({error}); `eventdrill gameday plan FILE` writes one") from None
-    prediction = json.loads(text)
     if _sha256(text) != about["prediction_sha256"]:
         raise WrongInputError(
             f"{folder / PREDICTION} is not the one that was locked; restore it, or plan a new game day"
         )
+    prediction = json.loads(text)
     if _sha256(scenario) != prediction["scenario_sha256"]:
         raise WrongInputError(f"{folder / SCENARIO} was changed after the prediction; plan a new game day with it")
     return GameDay(folder, about, load_text(scenario, str(folder / SCENARIO)), prediction)
@@ -253,12 +254,17 @@ def draw_surprise(day: GameDay, seed: int) -> Surprise:
         {"fault": "failing_work", "group": group, "share": f"{round(float(rng.uniform(10, 40)))}%", **timing},
         {"fault": "member_crash", "member": f"{group}/{member}", **timing},
     ]
-    chosen = drawn[int(rng.integers(len(drawn)))]
     own = [each.model_dump(mode="json", by_alias=True, exclude_unset=True) for each in scenario.faults]
-    changed = variant(day.loaded, {"faults": [*own, chosen]})
-    assert not cannot(changed.scenario), "a surprise that cannot be played"
-    said = ", ".join(f"{key} {value}" for key, value in chosen.items() if key != "name")
-    return Surprise(changed, f"Surprise: {said}.")
+    for number in rng.permutation(len(drawn)):
+        chosen = drawn[int(number)]
+        try:
+            changed = variant(day.loaded, {"faults": [*own, chosen]})
+        except ScenarioError:  # such as a member that a planned fault has down at that time
+            continue
+        if not cannot(changed.scenario):
+            said = ", ".join(f"{key} {value}" for key, value in chosen.items() if key != "name")
+            return Surprise(changed, f"Surprise: {said}.")
+    raise WrongInputError(f"no surprise fits this scenario at that time; draw another: --surprise {seed + 1}")
 
 
 def _numbered(parent: Path) -> Path:
