@@ -4,7 +4,7 @@ import numpy as np
 
 from rundata.allowed import Allowed
 from rundata.books import Books, End
-from rundata.check_reads import distinct_offsets
+from rundata.check_reads import both, distinct_offsets
 from rundata.counts import inverted_pairs
 from rundata.findings import CheckResult, by_code, judged, nearby, pair_text, time_text
 from rundata.measurement import Ints
@@ -25,15 +25,19 @@ def duplicate_effects(books: Books) -> CheckResult:
 
 
 def _why_repeated(books: Books, numbers: Ints) -> list[str]:
-    """Return why each pair may have been handled more than once: its producer repeated it, or its group was given it again."""
+    """Return why each pair may have been handled more than once: its producer repeated it, or its group was given it again.
+
+    Copies in the log explain one effect each; only what is beyond them can come from a group that reads again.
+    """
     pairs, allowed = books.pairs, Allowed(books)
-    copies = distinct_offsets(books, numbers) > 1 if len(numbers) else np.zeros(0, np.bool_)
+    offsets = distinct_offsets(books, numbers) if len(numbers) else np.zeros(0, np.int64)
+    again = pairs.count("effects")[numbers] + pairs.count("given_up")[numbers] > np.maximum(offsets, 1)
     of_log = by_code(allowed.repeats_sends, books.plan.producer[pairs.event[numbers]])
     of_group = by_code(allowed.repeats_effects, pairs.group[numbers])
     remembers = [allowed.remembers[group] for group in pairs.group[numbers].tolist()]
     return [
-        "" if once else sent if copied and sent else read
-        for sent, read, copied, once in zip(of_log, of_group, copies, remembers, strict=True)
+        "" if once else both(sent if copies > 1 else None, read if repeats else None)
+        for sent, read, copies, repeats, once in zip(of_log, of_group, offsets, again, remembers, strict=True)
     ]
 
 

@@ -74,7 +74,7 @@ def duplicate_deliveries(books: Books) -> CheckResult:
         of_log = by_code(allowed.repeats_sends, books.plan.producer[pairs.event[numbers]])
         of_group = by_code(allowed.redelivers, pairs.group[numbers])
         return [
-            _both(sent if copies else None, read if repeats else None)
+            both(sent if copies else None, read if repeats else None)
             for sent, read, copies, repeats in zip(of_log, of_group, log, again, strict=True)
         ]
 
@@ -87,7 +87,7 @@ def duplicate_deliveries(books: Books) -> CheckResult:
     return CheckResult(result.valid, result.allowed, int((deliveries[found] - 1).sum()), result.examples, parts)
 
 
-def _both(sent: str | None, read: str | None) -> str:
+def both(sent: str | None, read: str | None) -> str:
     """Return why a pair's duplicates are allowed: each kind it has must be."""
     reasons = [reason for reason in (sent, read) if reason is not None]
     return "; ".join(reasons) if all(reasons) else ""
