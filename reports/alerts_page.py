@@ -111,6 +111,9 @@ def _rule_row(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "alert": row["alert"],
         "about": about,
+        "owner": row["owner"] or "",
+        "runbook": row["runbook"] or "",
+        "link": runbook_link(row["runbook"]),
         "saw": f"{row['seen']} of {row['of']}" if row["of"] else DASH,
         "badge": badge,
         "time": _median(row["time_to_message_s"]),
@@ -121,6 +124,14 @@ def _rule_row(row: Mapping[str, Any]) -> dict[str, Any]:
         "flaps": str(row["flaps"]),
         "reset": _median(row["reset_s"]),
     }
+
+
+def runbook_link(runbook: str | None) -> str:
+    """Return where a runbook can be followed to: a page or a file; nothing that a browser would run."""
+    if not runbook:
+        return ""
+    scheme = runbook.partition(":")[0] if ":" in runbook else ""
+    return runbook if scheme in ("", "http", "https") else ""
 
 
 def _median(found: Mapping[str, float] | None) -> str:

@@ -12,12 +12,14 @@ from eventdrill.command_line import app
 from page_data import leader_crash, made_up_run
 from promtool import find_promtool
 from reports.alerts.rules import read_rules
+from reports.alerts_page import runbook_link
 from rundata.dataset import save
 
 SCENARIO = """\
 scenario: small
 seed: 3
 owner: team-small
+runbook: runbooks/small.md
 duration: 3m
 brokers: {kind: kafka, nodes: 1}
 topics: {orders: {partitions: 1}}
@@ -85,7 +87,14 @@ def test_a_month_of_a_scenario_is_judged(scenario: Path):
     burn = next(one for one in found["rules"] if one["alert"] == "ErrorBudgetBurn" and one["labels"]["window"] == "1h")
     assert (burn["seen"], burn["of"], burn["false"]["count"]) == (20, 20, 0)
     assert found["recall"]["page"] == {"seen": 20, "of": 20}
-    assert "What was wrong, and who noticed?" in Path("page.html").read_text()
+    page = Path("page.html").read_text()
+    assert "What was wrong, and who noticed?" in page
+    assert 'team-small, <a href="runbooks/small.md">runbooks/small.md</a>' in page
+
+
+def test_a_runbook_that_a_browser_would_run_is_no_link():
+    assert runbook_link("https://wiki/x") == "https://wiki/x"
+    assert [runbook_link(each) for each in ("javascript:alert(1)", "data:text/html,x", None)] == ["", "", ""]
 
 
 def test_rules_of_the_users_are_judged_in_their_place(scenario: Path):

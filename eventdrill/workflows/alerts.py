@@ -285,6 +285,8 @@ def backtest_document(
                 "alert": one.rule.name,
                 "severity": one.rule.severity,
                 "labels": dict(one.rule.labels),
+                "owner": one.rule.annotations.get("owner"),
+                "runbook": one.rule.annotations.get("runbook_url"),
                 "seen": one.seen,
                 "of": one.worthy,
                 "time_to_message_s": _spread(one.to_message_s),
