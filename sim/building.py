@@ -28,6 +28,7 @@ _MODES = {
     "after_event": at.AFTER_EVENT,
     "auto": at.AUTO,
 }
+_ORDERS = {"none": at.BY_NOTHING, "key": at.BY_KEY, "partition": at.BY_PARTITION}
 _THEN = {"dead_letter": at.DEAD_LETTER, "skip": at.SKIP, "stop": at.STOP}
 _ACKS = {"0": at.ACKS_0, "1": at.ACKS_1, "all": at.ACKS_ALL}
 
@@ -101,6 +102,7 @@ class Builder:
         event[count:, at.INTENDED] = plan.intended_ns[sent[count:]]
         event[proc_events, at.RANK] = np.arange(sendings)
         identity = np.zeros((count, at.N_IDENTITY), np.int64)
+        identity[:, at.V_KEY] = self._keys_of(np.arange(count, dtype=np.int64))
         identity[:, at.V_ID], identity[:, at.V_SIZE], identity[:, at.V_PART] = (
             np.arange(count),
             plan.size_bytes,
@@ -263,6 +265,7 @@ class Builder:
             row[at.MAX_POLL], row[at.COORDINATOR] = settings.max_poll_records, self.coordinators[code]
             row[at.POLL_INTERVAL] = settings.max_poll_interval_ns
             row[at.EMITS] = len(what.emits)
+            row[at.WORKERS], row[at.IN_HAND], row[at.ORDERED_BY] = what.workers, what.in_hand, _ORDERS[what.ordered_by]
             row[at.BY_TOPIC] = bool(retry_topics(scenario, name))
             if isinstance(what.dedupe, Dedupe):
                 row[at.DEDUPE_NS], row[at.DEDUPE_OWN] = what.dedupe.window, what.dedupe.store == "member"
@@ -374,14 +377,20 @@ class Builder:
         rows[:, at.CODE] = np.arange(self.members) + self.processes
         rows[:, [at.POLL_AT, at.LATE_AT, at.LATE_TIMER]] = NEVER
         rows[:, at.LAST_COMMIT] = NONE
-        rows[:, at.FIRST_WORKER] = np.arange(self.members)
+        rows[:, at.FIRST_WORKER] = np.concatenate([[0], np.cumsum(self._workers)])[: self.members]
         for emitter in reversed(self.emitters):
             rows[emitter.member - self.processes, at.FIRST_EMITTER] = emitter.code
         return rows
 
+    @property
+    def _workers(self) -> Ints:
+        groups = self.plan.scenario.groups.values()
+        return np.array([what.workers for what in groups for _ in range(what.members)], np.int64)
+
     def _worker_rows(self) -> Ints:
-        rows = np.zeros((self.members, at.N_WORKER), np.int64)
-        rows[:, at.WK_MEMBER] = np.arange(self.members)
+        rows = np.zeros((int(self._workers.sum()), at.N_WORKER), np.int64)
+        rows[:, at.WK_MEMBER] = np.repeat(np.arange(self.members), self._workers)
+        rows[:, at.WK_HAND] = NONE
         rows[:, [at.DL_OFFSET, at.DL_PART, at.DL_REQUEST]] = NONE
         return rows
 
@@ -446,6 +455,7 @@ class Builder:
         ids = np.concatenate(children)
         more = np.zeros((len(ids), at.N_IDENTITY), np.int64)
         more[:, at.V_ID], more[:, at.V_SIZE] = ids, derived.size_bytes(ids)
+        more[:, at.V_KEY] = self._keys_of(ids)
         more[:, at.V_EMIT] = np.array([place.emit for place in derived.places], np.int64)[derived.place_of(ids)]
         more[:, at.V_PART] = self._partitions_of_emitted(ids)
         return world._replace(
@@ -459,6 +469,13 @@ class Builder:
             failing=np.concatenate([world.failing, self._failing_of(ids)], axis=1),
             dead_letter_part=np.concatenate([world.dead_letter_part, self._dead_letter_parts_of(ids.tolist())], axis=1),
         )
+
+    def _keys_of(self, ids: Ints) -> Ints:
+        """Return a number for each event's key, NONE without one; keys of several producers are told apart."""
+        if not len(self.plan):
+            return np.full(len(ids), NONE, np.int64)
+        key, several = self.derived.key_of(ids), len(self.plan.scenario.producers)
+        return np.where(key < 0, NONE, key * several + self.plan.producer[self.derived.root_of(ids)])
 
     def _partitions_of_emitted(self, ids: Ints) -> Ints:
         """Return where each event goes by its key, or NONE where its client chooses."""

@@ -1,6 +1,6 @@
 """Groups, as SimPy processes: who is a member, who has which partition, and both ways to rebalance. The kernel moves their records."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from sim.world import (
     ASKED,
     AT_WORK,
     BATCH_LEFT,
+    COMMIT_SOON,
     DUE,
     EMITTING,
     EPOCH,
@@ -26,8 +27,14 @@ from sim.world import (
     FIRST_WORKER,
     GENERATION,
     GIVEN,
+    H_COMING,
+    H_FREE,
+    H_PART,
+    H_STATE,
+    H_WAITS,
     HANGING,
     HAS_DUTY,
+    HELD,
     HELD_FROM,
     HELD_TO,
     IDLE,
@@ -37,6 +44,7 @@ from sim.world import (
     LEADER,
     LIFE,
     NEVER,
+    NO_ROOM,
     NONE,
     OWNED,
     PARKED,
@@ -54,6 +62,7 @@ from sim.world import (
     STATE,
     TO_DUTY,
     WAITING,
+    WK_HAND,
     WK_STATE,
     World,
 )
@@ -202,7 +211,10 @@ class Member:
         row[GENERATION] += 1
         row[LATE_AT] = NEVER
         row[RING_COUNT] = row[RING_EVENTS] = row[BATCH_LEFT] = 0
-        w.worker[row[FIRST_WORKER], WK_STATE] = AT_WORK
+        if self.group.is_pool:
+            self._drop_waiting(w, lambda _: True)
+        else:
+            w.worker[row[FIRST_WORKER], WK_STATE] = AT_WORK
         w.mb[self.index, :, PARKED] = 0
         w.mp[self.index, :, OWNED] = 0
 
@@ -268,6 +280,7 @@ class Member:
             ring[place] = stretch
         row[RING_HEAD], row[RING_COUNT] = 0, len(kept)
         row[RING_EVENTS] = sum(int(stretch[RG_TO] - stretch[RG_FROM]) for stretch in kept)
+        self._drop_waiting(w, given_up.__contains__)
         self.group.gave_all_up()
 
     def hang(self, until_ns: int, *, whole: bool) -> None:
@@ -327,6 +340,24 @@ class Member:
         else:
             self._wait_for_assignment()
 
+    def _drop_waiting(self, w: World, concerns: Callable[[int], bool]) -> None:
+        """Drop what no worker has begun of some partitions."""
+        row, hand = w.member[self.index], w.hand[self.index]
+        for held in hand if self.group.is_pool else ():
+            if held[H_STATE] in (H_COMING, H_WAITS) and concerns(int(held[H_PART])):
+                held[H_STATE] = H_FREE
+                row[HELD] -= 1
+
+    def _empty_hands(self, w: World) -> None:
+        """Leave everything that is in hand, as a process that ends."""
+        row = w.member[self.index]
+        row[LIFE] += 1
+        row[HELD] = row[NO_ROOM] = row[COMMIT_SOON] = 0
+        w.hand[self.index, :, H_STATE] = H_FREE
+        first = int(row[FIRST_WORKER])
+        workers = w.worker[first : first + self.group.workers]
+        workers[:, WK_STATE], workers[:, WK_HAND] = AT_WORK, NONE
+
     def _wait_for_assignment(self) -> None:
         self.system.world.member[self.index, STATE] = WAITING
         self.must_rejoin, self.is_back = False, True
@@ -335,6 +366,8 @@ class Member:
     def _leave(self) -> None:
         self._drop()
         self.system.world.member[self.index, STATE] = IDLE
+        if self.group.is_pool:
+            self._empty_hands(self.system.world)
         self.alive = self.is_back = self.seat.is_live = False
         if self.evicted:
             self.group.changed.give()
@@ -348,7 +381,7 @@ class Member:
         self._drop()
         row = self.system.world.member[self.index]
         row[STATE] = IDLE
-        row[LIFE] += 1
+        self._empty_hands(self.system.world)
         row[PAUSED_NS] = row[STALLED_NS] = 0
         row[EMITTING] = 0
         for emit in range(self.group.emits):
@@ -368,7 +401,7 @@ class Group:
         self.assignor, self.is_static = assignor(scenario, name), is_static(scenario, name)
         self.is_cooperative = self.settings.protocol == "classic" and self.assignor == "cooperative-sticky"
         self.coordinator = system.coordinator_of(name)
-        self.emits = len(what.emits)
+        self.emits, self.workers, self.is_pool = len(what.emits), what.workers, what.workers > 1
         self.topics = [
             [system.places[f"{topic}/{number}"] for number in range(system.draws.partitions_of(topic))]
             for topic in (*what.topics, *retry_topics(scenario, name))

@@ -8,7 +8,7 @@ from scenarios.distributions import Constant
 from scenarios.faults import Fault
 from scenarios.features import refused
 from scenarios.quantities import MILLISECOND, format_duration
-from scenarios.schema import Group, Scenario
+from scenarios.schema import CollectReads, Group, Scenario
 
 _OLDEST_RELEASE = (3, 7)
 """Since then the high watermark stands still while too few replicas are in sync, which is a rule of the model."""
@@ -36,6 +36,10 @@ CAN = frozenset(
         "poison",
         "surge",
         "emits",
+        "workers",
+        "ordered_by none",
+        "ordered_by key",
+        "ordered_by partition",
         "schema_change",
         "retry topics",
         "dedupe",
@@ -111,6 +115,16 @@ def _producer(scenario: Scenario, name: str) -> Iterator[str]:
 
 def _group(scenario: Scenario, name: str) -> Iterator[str]:
     group = scenario.groups[name]
+    if group.workers > 1:
+        if isinstance(group.reads, CollectReads):
+            yield f"groups.{name}.reads collects beside workers: {group.workers}; the simulator's workers are fed by polls: leave it at poll"
+        if group.commit == "before_work":
+            yield (
+                f"groups.{name}.commit is before_work beside workers: {group.workers}, which the simulator does not model: "
+                "it is after_event, after_batch, auto or {every: 1s}"
+            )
+        if group.failures is not None and group.failures.then == "stop":
+            yield f"groups.{name}.failures.then is stop beside workers: {group.workers}, which the simulator does not model: it is dead_letter or skip"
     if group.failures is None and _takes_no_time(group) and _may_fail(scenario, name):
         yield (
             f"groups.{name}: without `failures` an event that cannot be processed is tried again without end, and work is 0 s, so the "

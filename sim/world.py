@@ -40,7 +40,8 @@ EVICTION = 6
     ON_EMITTED,  # a: process, b: sending, c: life of its member
     ON_FIRST,  # a: worker, b: member, c: life
     ON_DUE,  # a: member, b: partition, c: ownership
-) = range(22)
+    ON_SOON,  # a: member, b: member, c: life (a commit)
+) = range(23)
 # The same, of producers and brokers.
 (
     ON_EXPIRY,  # a: process
@@ -70,7 +71,7 @@ ACKS_0, ACKS_1, ACKS_ALL = range(3)
 EXPIRED, REFUSED, ABANDONED = 1, 2, 3
 
 # per event that there is or may come to be: planned ones first, each its own sending
-(V_ID, V_EMIT, V_SIZE, V_PART, N_IDENTITY) = range(5)
+(V_ID, V_EMIT, V_SIZE, V_PART, V_KEY, N_IDENTITY) = range(6)
 
 # per process and partition
 (Q_HEAD, Q_TAIL, Q_COUNT, Q_BYTES, UNANSWERED, Q_FAILURES, Q_RETRY_NS, N_QUEUE) = range(8)
@@ -93,23 +94,26 @@ HANGS_NS = 2**61
 
 # per group
 (MODE, INTERVAL, COLLECT_EVENTS, COLLECT_TIMEOUT, MAX_POLL, ATTEMPTS, THEN, COORDINATOR, POLL_INTERVAL, EMITS,
- BY_TOPIC, DEDUPE_NS, DEDUPE_OWN, N_GROUP) = range(14)  # fmt: skip
+ BY_TOPIC, DEDUPE_NS, DEDUPE_OWN, WORKERS, IN_HAND, ORDERED_BY, N_GROUP) = range(17)  # fmt: skip
 AFTER_BATCH, BEFORE_WORK, AFTER_EVENT, EVERY, AUTO = range(5)
 FOREVER, DEAD_LETTER, SKIP, STOP = range(4)
+BY_NOTHING, BY_KEY, BY_PARTITION = range(3)
 
 # per member
 (GROUP, CODE, STATE, LIFE, GENERATION, HAS_DUTY, CALLED, RETURNS, DUE, POLL_AT, POLLS, WAKES, TRIES, N_COMMITS, DEAD_LETTERS,
  LAST_COMMIT, GOES_ON, BATCH_LEFT, FIRST_WORKER, RING_HEAD, RING_COUNT, RING_EVENTS, RECORDED_NS, LATE_AT, LATE_TIMER,
- SEAT, FENCED, EMITTING, FIRST_EMITTER, PAUSED_NS, STALLED_NS, N_MEMBER) = range(32)  # fmt: skip
+ SEAT, FENCED, EMITTING, FIRST_EMITTER, PAUSED_NS, STALLED_NS, HELD, NO_ROOM, SERIAL,
+ COMMIT_SOON, N_MEMBER) = range(36)  # fmt: skip
 IDLE, POLLING, WORKING, COMMITTING, SETTLING, WAITING, FLUSHING = range(7)
 TO_FIRST_TRY, TO_NEXT_EVENT, TO_POLL, TO_DUTY = range(4)
 
 # per event in a member's hands: those of a batch, in order
-(H_PART, H_OFFSET, H_NUMBER, N_HAND) = range(4)
+(H_PART, H_OFFSET, H_NUMBER, H_POLL, H_STATE, H_SERIAL, N_HAND) = range(7)
+H_FREE, H_COMING, H_WAITS, H_AT_WORK = range(4)
 
 # per worker of a member; what it works on is a place in the member's hands
 (WK_MEMBER, WK_HAND, WK_STATE, ATTEMPT, TRY_BEGAN, DL_BEGAN, DL_OFFSET, DL_PART, DL_LENGTH, DL_REQUEST, DL_DUE,
- N_WORKER) = range(12)  # fmt: skip
+ WK_RECORDED_NS, N_WORKER) = range(13)  # fmt: skip
 AT_WORK, DL_UNKNOWN, DL_SENT = range(3)
 
 # per member and partition

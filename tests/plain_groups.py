@@ -80,7 +80,11 @@ class Group:
         self.commit_word = "every" if isinstance(what.commit, EveryCommit) else what.commit
         self.interval_ns = self._interval_ns()
         reads = what.reads
-        self.emit_count, self.emits = len(what.emits), bool(what.emits)
+        self.emit_count = len(what.emits)
+        self.workers, self.in_hand, self.ordered_by = what.workers, what.in_hand, what.ordered_by
+        self.is_pool = what.workers > 1
+        self.finishes_later = bool(what.emits) or self.is_pool
+        """An event is finished when its effect is recorded and what it emitted is there, not at its planned end."""
         self.collect = (reads.collect.events, reads.collect.timeout) if isinstance(reads, CollectReads) else None
         self.topics = [model.partitions[topic] for topic in (*what.topics, *retry_topics(scenario, name))]
         self.by_topic = what.failures is not None and what.failures.retry.where == "topic"

@@ -69,8 +69,8 @@ class Member:
         self.dead_letter_time = draws.dead_letter(code)
         self.fetched = dict.fromkeys(self.model.brokers, 0)
         self.polls = self.wakes = self.tries = self.commits = self.dead_letters = 0
-        self.recorded_ns = 0
-        """When its latest try was, or will be, recorded."""
+        self.recorded_of = [0] * group.workers
+        """When each worker's latest try was, or will be, recorded."""
         self.life = 0
         """Grows when the member dies, so that what it left behind knows."""
         self.generation = 0
@@ -80,7 +80,9 @@ class Member:
         self.leaves_by = 0
         """The fault that makes it leave."""
         self.duty, self.arrived, self.assigned = Signal(self.clock), Signal(self.clock), Signal(self.clock)
-        self.flushed = Signal(self.clock)
+        self.flushed, self.freed = Signal(self.clock), Signal(self.clock)
+        self.coming = 0
+        """Records on their way from a call to the pool."""
         self.owned: dict[Partition, int] = {}
         """Its partitions, and the ownership under which it has each."""
         self.forget()
@@ -107,6 +109,10 @@ class Member:
         self.held: dict[Partition, deque[Read]] = {}
         """Copies in retry topics that are not due yet."""
         self.waking: dict[Partition, int] = {}
+        self.waiting: list[Delivery] = []
+        """What no worker has begun yet."""
+        self.jobs: dict[int, tuple[Delivery, simpy.Process]] = {}
+        self.commit_soon = False
         if self.model.rules.own_memory_is_lost or not hasattr(self, "marked"):
             self.marked: dict[int, int] = {}
             """By event: when it took effect, in the member's own memory."""
@@ -205,7 +211,7 @@ class Member:
             if not assigned:
                 yield from self._wait_for_assignment()
             if self.alive:
-                yield from self._poll_loop()
+                yield from self._pool_loop() if self.group.is_pool else self._poll_loop()
         except simpy.Interrupt:
             return
 
@@ -288,6 +294,115 @@ class Member:
             yield from self._flush()
             yield from self._commit(self.finished)
 
+    # ---- several workers -----------------------------------------------------------------------------------------
+
+    @property
+    def _room(self) -> int:
+        if not self.model.rules.room_in_hand:
+            return 10**9
+        return self.group.in_hand - len(self.waiting) - len(self.jobs) - self.coming
+
+    def _pool_loop(self) -> Process:
+        """Keep a pool of workers fed: call for records as long as there is room for them."""
+        clock = self.clock
+        returns_ns: int | None = clock.now
+        had_room = True
+        while True:
+            yield clock.at(clock.now, Phase.poll, self.code)
+            yield from self._hang(Phase.poll)
+            self._dispatch()
+            if self._room > 0:
+                if not had_room:
+                    returns_ns = clock.now
+                had_room, self.late_ns = True, None
+                if self.evicted or self.must_leave or self.must_rejoin or self.must_give_up:
+                    yield from self._do_duty()
+                    if not self.alive:
+                        return
+                    returns_ns = clock.now
+                    continue
+            self._commit_if_due()
+            waits = [self.arrived.wait(), self.duty.wait(), self.freed.wait()]
+            if self._room > 0:
+                if returns_ns is None and self.queue:
+                    returns_ns, self.wakes = clock.now + self.wake[self.wakes], self.wakes + 1
+                if returns_ns is not None and clock.now >= returns_ns:
+                    count = min(self.group.settings.max_poll_records, self._room, len(self.queue))
+                    if count:
+                        yield from self._take_on([self.queue.popleft() for _ in range(count)])
+                        returns_ns = clock.now
+                        continue
+                    returns_ns = None
+                if returns_ns is not None:
+                    waits.append(clock.at(returns_ns, Phase.poll, self.code))
+            else:
+                self.model.fired["no room in hand"] += had_room
+                had_room = False
+            if self.group.interval_ns:
+                waits.append(clock.at(self.due_ns, Phase.poll, self.code))
+            yield simpy.AnyOf(clock, waits)
+
+    def _take_on(self, batch: list[Read]) -> Process:
+        clock = self.clock
+        deliveries = [self._deliver(read) for read in batch]
+        self.coming = len(deliveries)
+        self.polls += 1
+        if self._room <= 0:
+            self._must_call_again()
+        yield clock.at(clock.now + round(self.model.profile.poll_us * 1000), Phase.work, self.code)
+        yield from self._hang(Phase.work)
+        self.waiting += deliveries
+        self.coming = 0
+
+    def _dispatch(self) -> None:
+        """Let free workers begin what was delivered first, of what has to wait for nothing else."""
+        for worker in range(self.group.workers):
+            if worker in self.jobs:
+                continue
+            busy = {self._lane(delivery) for delivery, _ in self.jobs.values()}
+            able = [d for d in self.waiting if self._lane(d) not in busy or not self.model.rules.order_in_pool]
+            self.model.fired[f"waits for its {self.group.ordered_by}"] += bool(self.waiting) and not able
+            if not able:
+                return
+            self.waiting.remove(able[0])
+            process = self.clock.process(self._work_on(able[0], worker))
+            self.jobs[worker] = able[0], process
+
+    def _lane(self, delivery: Delivery) -> Any:
+        read = delivery.read
+        if self.group.ordered_by == "partition":
+            return read.partition
+        key = self.model.derived.key_text(read.event) if self.group.ordered_by == "key" else None
+        return id(delivery) if key is None else key
+
+    def _work_on(self, delivery: Delivery, worker: int) -> Process:
+        try:
+            yield from self._handle(delivery, worker)
+            yield self.clock.at(self.clock.now, Phase.work, self.code, worker)
+            yield from self._hang(Phase.work, worker)
+            del self.jobs[worker]
+            self.freed.give()
+        except simpy.Interrupt:
+            return
+
+    def _drop_waiting(self) -> None:
+        self.waiting = [d for d in self.waiting if self.owned.get(d.read.partition) == d.read.ownership]
+
+    def _abandon(self) -> None:
+        """Leave everything that is in hand."""
+        for _, process in self.jobs.values():
+            if process.is_alive:
+                process.interrupt()
+        self.jobs.clear()
+        self.waiting.clear()
+        self.coming = 0
+
+    def _commit_in_a_moment(self) -> Process:
+        yield self.clock.at(self.clock.now, Phase.work, self.code)
+        yield from self._hang(Phase.work)
+        self.commit_soon = False
+        self._begin_commit(self.finished)
+
     def _must_call_again(self) -> None:
         self.late_ns = self.clock.now + self.group.settings.max_poll_interval_ns
         if self.model.rules.poll_interval:
@@ -355,7 +470,26 @@ class Member:
         there = self.unfinished[read.partition]
         there.pop(read.offset, None)
         done = min(there, default=self.handed_over[read.partition])
-        self.finished[read.partition] = done
+        if not self.model.rules.commit_below_the_unfinished:
+            done = max(self.finished[read.partition], read.offset + 1)
+        moved, self.finished[read.partition] = done > self.finished[read.partition], done
+        self.model.fired["finished behind another"] += not moved and self.group.is_pool
+        if (
+            self.group.is_pool
+            and moved
+            and self.group.commit in ("after_event", "after_batch")
+            and not self.commit_soon
+        ):
+            self.commit_soon = True
+            self.clock.process(self._while_alive(self._commit_in_a_moment()))
+
+    def _while_alive(self, process: Process) -> Process:
+        """Run something of this life only."""
+        life = self.life
+        for event in process:
+            yield event
+            if self.life != life or not self.alive:
+                return
 
     def _flush(self) -> Process:
         """Wait until everything that was emitted is answered."""
@@ -380,13 +514,13 @@ class Member:
         self._part_done(delivery)
         self.flushed.give()
 
-    def _handle(self, delivery: Delivery) -> Process:
+    def _handle(self, delivery: Delivery, worker: int = 0) -> Process:
         """Try an event until it works or the policy gives it up."""
         clock, failures = self.clock, self.group.failures
         first = delivery.read.partition.copy + 1
         for attempt in count(first):
-            yield clock.at(clock.now, Phase.work, self.code)
-            yield from self._hang(Phase.work)
+            yield clock.at(clock.now, Phase.work, self.code, worker)
+            yield from self._hang(Phase.work, worker)
             if attempt == first and self._knows(delivery.read.event):
                 self.model.fired[f"passed over, {self.group.dedupe.store if self.group.dedupe else ''} store"] += 1
                 self._ended(delivery)
@@ -395,12 +529,12 @@ class Member:
             begin_ns = clock.now
             yield clock.at(begin_ns + self._work_ns(delivery.read.event), Phase.end)
             yield from self._hang_at_end()
-            self.recorded_ns = max(clock.now + self.overshoot[self.tries], self.recorded_ns)
-            late_ns, self.tries = self.recorded_ns - clock.now, self.tries + 1
+            ended_ns = max(clock.now + self.overshoot[self.tries], self.recorded_of[worker])
+            late_ns, self.tries, self.recorded_of[worker] = ended_ns - clock.now, self.tries + 1, ended_ns
             if not self._fails(delivery, attempt, begin_ns):
-                self.emitting += self.group.emits
+                self.emitting += self.group.finishes_later
                 self._note_try(delivery, attempt, begin_ns, late_ns, ok=True)
-                if not self.group.emits:
+                if not self.group.finishes_later:
                     self._part_done(delivery)
                 yield from self._overshoot(late_ns)
                 return
@@ -417,7 +551,10 @@ class Member:
                 self.model.fired["handed on"] += 1
                 topic = f"{delivery.read.partition.topic.rsplit('.retry.', 1)[0]}.retry.{attempt}"
                 yield from self._send(
-                    delivery, self.model.partitions[topic][delivery.read.partition.number], clock.now + backoff_ns
+                    delivery,
+                    worker,
+                    self.model.partitions[topic][delivery.read.partition.number],
+                    clock.now + backoff_ns,
                 )
                 self._ended(delivery)
                 self._part_done(delivery)
@@ -427,7 +564,7 @@ class Member:
         self.model.fired[f"then {failures.then}"] += 1
         match failures.then:
             case "dead_letter":
-                yield from self._dead_letter(delivery)
+                yield from self._dead_letter(delivery, worker)
             case "skip":
                 self._row(Kind.skip, delivery, started_ns=clock.now, ended_ns=clock.now)
                 self._ended(delivery)
@@ -485,7 +622,7 @@ class Member:
             if fields["outcome"] == Outcome.ok:
                 self._ended(delivery)
                 self._mark(delivery.read.event)
-                if self.group.emits:
+                if self.group.finishes_later:
                     self._emit(delivery)
 
     def _knows(self, event: int) -> bool:
@@ -508,7 +645,7 @@ class Member:
     def _ended(self, delivery: Delivery) -> None:
         self.model.open.discard((self.group, delivery.read.partition, delivery.read.offset))
 
-    def _dead_letter(self, delivery: Delivery) -> Process:
+    def _dead_letter(self, delivery: Delivery, worker: int) -> Process:
         """Send the event to the dead-letter topic and wait until it is there."""
         assert self.group.failures is not None and self.group.failures.dead_letter is not None
         model, clock, event = self.model, self.clock, delivery.read.event
@@ -516,21 +653,23 @@ class Member:
         key = model.derived.key_text(event)
         number = event % len(partitions) if key is None else librdkafka_partition(key.encode(), len(partitions))
         partition, started_ns = partitions[number], clock.now
-        offset = yield from self._send(delivery, partition, 0)
+        offset = yield from self._send(delivery, worker, partition, 0)
         times = {"started_ns": started_ns, "ended_ns": clock.now, "offset": offset}
         self._row(Kind.dead_letter, delivery, partition, **times)
         self._ended(delivery)
         self._part_done(delivery)
 
-    def _send(self, delivery: Delivery, partition: "Partition", due_ns: int) -> Generator[simpy.Event, Any, int]:
+    def _send(
+        self, delivery: Delivery, worker: int, partition: "Partition", due_ns: int
+    ) -> Generator[simpy.Event, Any, int]:
         """Send an event on and wait until it is there; return its offset."""
         model, clock, event, started_ns = self.model, self.clock, delivery.read.event, self.clock.now
         length_ns, self.dead_letters = self.dead_letter_time[self.dead_letters], self.dead_letters + 1
         token = (self.code, self.dead_letters)
         while True:
             yield from self._until_known(partition)
-            yield clock.at(clock.now, Phase.service, self.code)
-            yield from self._hang(Phase.service, client=True)
+            yield clock.at(clock.now, Phase.service, self.code, worker)
+            yield from self._hang(Phase.service, worker, client=True)
             if not model.knows(self.code, partition):
                 continue
             request = model.dead_letter_request(self.code, partition, event, token, started_ns, due_ns)
@@ -571,7 +710,8 @@ class Member:
         elif new:
             self.asked.update(new)
             n, self.commits = self.commits, self.commits + 1
-            length_ns = max(self.commit_time[n], self.recorded_ns - self.clock.now)
+            left_ns = 0 if self.group.is_pool else self.recorded_of[0] - self.clock.now
+            length_ns = max(self.commit_time[n], left_ns)
             self.last_commit = self.clock.process(self._committing(new, length_ns, self.last_commit))
             self.model.fired[f"commit {self.group.commit_word}"] += 1
 
@@ -636,6 +776,7 @@ class Member:
                 self.group.gave_up(partition)
             self.must_give_up.clear()
             self.queue = deque(read for read in self.queue if self.owned.get(read.partition) == read.ownership)
+            self._drop_waiting()
             self.group.gave_all_up()
 
     def _settle_commits(self) -> Process:
@@ -650,6 +791,7 @@ class Member:
         self.generation += 1
         self.queue.clear()
         self.owned = {}
+        self._drop_waiting()
         self.model.news.give()
 
     def _join_again(self) -> Process:
@@ -703,6 +845,9 @@ class Member:
         self.drop()
         self.alive = self.is_back = self.seat.is_live = False
         self.late_ns = None
+        if self.group.is_pool:
+            self.life += 1
+            self._abandon()
         if self.evicted:
             self.group.changed.give()
         elif self.group.is_static and not self.stopped and self.model.rules.static_members:
@@ -718,5 +863,6 @@ class Member:
         self.generation += 1
         for emit in range(self.group.emit_count):
             self.model.emitting[self.code, emit].crash()
+        self._abandon()
         self.process.interrupt()
         self.model.news.give()

@@ -97,6 +97,9 @@ class Rules:
     hangs: bool = True
     stalls: bool = True
     session_of_the_hung: bool = True
+    order_in_pool: bool = True
+    room_in_hand: bool = True
+    commit_below_the_unfinished: bool = True
 
 
 class Model:

@@ -203,6 +203,11 @@ def _group(choose: random.Random, name: str, topics: list[str]) -> dict[str, Any
         "work": work,
         "commit": commit,
     }
+    simple = group["reads"] == "poll" and commit != "before_work" and (failures or {}).get("then") != "stop"
+    if simple and choose.random() < 0.5:
+        workers = choose.choice([2, 3, 5])
+        group |= {"workers": workers, "in_hand": choose.choice([workers, 2 * workers, 50])}
+        group["ordered_by"] = choose.choice(["none", "key", "partition"])
     if choose.random() < 0.35:
         group["dedupe"] = {"window": choose.choice(["50ms", "10s"]), "store": choose.choice(["shared", "member"])}
     if "out" in topics and choose.random() < 0.6:

@@ -43,7 +43,8 @@ OF_GROUPS = {
     "instance id not released": 1, "emitted": 50, "waits for emitted events": 30,
     "emitted and lost": 2, "handed on": 20, "copy not due": 10, "passed over, shared store": 5, "passed over, member store": 2,
     "member_pause classic": 8, "member_pause consumer": 8, "poll_stall classic": 4, "poll_stall consumer": 4, "hung": 30,
-    "session of the hung": 5,
+    "session of the hung": 5, "no room in hand": 10, "waits for its partition": 5, "waits for its key": 2,
+    "finished behind another": 8,
 }  # fmt: skip
 FIRED_IN_AT_LEAST = OF_PRODUCERS_AND_BROKERS | OF_GROUPS
 """In how many of 300 scenarios each rule must have come into play."""

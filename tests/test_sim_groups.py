@@ -137,3 +137,66 @@ def test_a_stalled_handler_keeps_its_session_and_loses_its_place_by_the_poll_int
         if i.kind in ("session expired", "eviction", "restart")
     ]
     assert moves == [("eviction", 40_100.0), ("restart", 70_100.0)]
+
+
+def pool(**settings: object) -> dict[str, object]:
+    """Return changes: twelve events at one instant, a tenth of a millisecond apart, over two keys, and several workers."""
+    burst = {"for": "1200us", "rate": "10000/s", "spacing": "even"}
+    arrivals = [burst, {"for": "998800us", "rate": "0/s"}]
+    return {
+        "topics__a": {"partitions": 2, "replication": 3},
+        "producers__p": {"topic": "a", "key": "sequence", "arrivals": arrivals, "settings": {"linger.ms": 5}},
+        "groups__g": {"topics": ["a"], "work": "100ms", **settings},
+    }
+
+
+def ends_ms(data: object) -> list[float]:
+    return sorted(round(end, 1) for end in ms(data, Kind.try_))  # type: ignore[arg-type]  # a run
+
+
+@in_both_models
+def test_workers_without_an_order_work_side_by_side(run: Run) -> None:
+    """Twelve events of 100 ms and four workers: three rounds."""
+    ends = ends_ms(run(**pool(workers=4, ordered_by="none")))
+
+    assert len(ends) == 12
+    assert [sum(n * 100 <= end - 5 < n * 100 + 50 for end in ends) for n in (1, 2, 3, 4)] == [4, 4, 4, 0]
+
+
+@in_both_models
+def test_workers_in_the_order_of_partitions_are_no_more_than_there_are_partitions(run: Run) -> None:
+    """Two partitions: two at a time, whatever the workers, and each partition in the order of its offsets."""
+    data = run(**pool(workers=4, ordered_by="partition"))
+    tries = data.operations[data.operations["kind"] == Kind.try_]
+
+    for partition in (0, 1):
+        own = tries[tries["partition"] == partition]
+        assert own["offset"].tolist() == sorted(own["offset"].tolist())
+        assert (own["started_ns"][1:] >= own["ended_ns"][:-1]).all()
+
+
+@in_both_models
+def test_what_is_committed_lies_below_everything_unfinished(run: Run) -> None:
+    """Event 0 fails twice and works at the third try, long after the others of its partition: nothing is committed before."""
+    changes = pool(workers=12, ordered_by="none", commit={"every": "50ms"})
+    changes["producers__p"]["poison"] = "0%"
+    changes["groups__g"]["failures"] = {"then": "skip", "retry": {"attempts": 2, "backoff": "300ms"}}
+    changes["faults"] = [{"fault": "poison", "producer": "p", "events": 1, "at": "0ms", "for": "150us"}]
+    data = run(**changes)
+    skipped = data.operations[data.operations["kind"] == Kind.skip][0]
+    commits = data.operations[
+        (data.operations["kind"] == Kind.commit) & (data.operations["partition"] == skipped["partition"])
+    ]
+
+    assert skipped["offset"] == 0
+    assert (commits["started_ns"] >= skipped["ended_ns"]).all()
+    assert len(commits) == 1
+
+
+@in_both_models
+def test_no_more_than_in_hand_is_taken(run: Run) -> None:
+    """With three in hand, the fourth is handed over when the first is done."""
+    data = run(**pool(workers=2, ordered_by="none", in_hand=3))
+    delivered, ended = sorted(ms(data, Kind.delivery)), ends_ms(data)
+
+    assert sum(time < ended[0] - 0.01 for time in delivered) == 3

@@ -116,6 +116,13 @@ def begin_commit(w: World, m: int, progress: int) -> None:
         push(w, s[NOW] + commit[CM_LENGTH], END, 0, 0, ON_COMMITTED, c, 0, 0)
 
 
+@compiled
+def commit_soon(w: World, m: int) -> None:
+    """Commit in the background what several workers have finished."""
+    w.member[m, at.COMMIT_SOON] = 0
+    begin_commit(w, m, FINISHED)
+
+
 @entry
 def has_commit_under_way(w: World, m: int) -> bool:
     """Whether the member's last commit has not ended."""

@@ -32,8 +32,15 @@ def part_done(w: World, m: int, p: int, offset: int) -> None:
     if not counts(w, m, p):
         return
     w.left[g, p, offset] -= 1
+    moved = False
     while mp[at.FINISHED] < mp[at.GIVEN] and w.left[g, p, mp[at.FINISHED]] == 0:
         mp[at.FINISHED] += 1
+        moved = True
+    group, member = w.group[g], w.member[m]
+    by_itself = group[at.MODE] == at.AFTER_BATCH or group[at.MODE] == at.AFTER_EVENT
+    if moved and group[at.WORKERS] > 1 and by_itself and not member[at.COMMIT_SOON]:
+        member[at.COMMIT_SOON] = 1
+        push(w, w.scalars[at.NOW], at.WORK, member[at.CODE], 0, at.ON_SOON, m, m, member[at.LIFE])
 
 
 @compiled

@@ -2,7 +2,7 @@
 
 from sim import world as at
 from sim.compiled import compiled, entry
-from sim.kernel.commits import commit_timed
+from sim.kernel.commits import commit_soon, commit_timed
 from sim.kernel.connections import all_appended, refuse, serve, time_out
 from sim.kernel.emits import emitted
 from sim.kernel.fetches import arrived, due, fetched, turned
@@ -128,6 +128,9 @@ def short_of(w: World) -> int:
             return 10
         if min(w.scalars[MOST], w.member[a, RING_EVENTS]) > w.hand.shape[1]:
             return 13
+        group = w.group[w.member[a, at.GROUP]]
+        if group[at.WORKERS] > 1 and group[at.IN_HAND] > w.hand.shape[1]:
+            return 13
         if w.scalars[ROWS] + min(w.scalars[MOST], w.member[a, RING_EVENTS]) + 64 > w.rows.shape[0]:
             return 3
     elif what == ON_TRIED and (
@@ -188,7 +191,7 @@ def short_of_emits(w: World, row_number: int, m: int) -> int:
 @compiled
 def hangs(w: World, key: int, what: int, a: int, b: int, c: int) -> bool:
     """Whether something must wait because a member's process or application hangs; it is put off, and keeps its turn."""
-    of_application = ON_POLL <= what <= ON_HANDLED or what in (at.ON_FLUSHED, at.ON_FIRST)
+    of_application = ON_POLL <= what <= ON_HANDLED or what in (at.ON_FLUSHED, at.ON_FIRST, at.ON_SOON)
     of_client = ON_ARRIVAL <= what <= ON_TURNED or what in (ON_DEAD_LETTER, ON_LATE, at.ON_DUE)
     if not of_application and not of_client:
         return False
@@ -266,6 +269,8 @@ def step(w: World) -> None:
             tried(w, a)
         elif what == ON_HANDLED:
             handled(w, a)
+        elif what == at.ON_SOON:
+            commit_soon(w, a)
         elif what == at.ON_FLUSHED:
             flushed(w, a)
         else:

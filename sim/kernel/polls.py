@@ -1,8 +1,10 @@
 """Polls: when a call returns, and with what."""
 
+from sim import world as at
 from sim.compiled import compiled, entry
 from sim.kernel.commits import commit_if_due
 from sim.kernel.fetches import poll_at
+from sim.kernel.pool import dispatch, free_slot
 from sim.kernel.rows import KIND_DELIVERY, new_row
 from sim.world import (
     BATCH_LEFT,
@@ -70,12 +72,24 @@ def poll(w: World, m: int) -> None:
     if member[STATE] != POLLING or member[POLL_AT] != now:
         return
     member[POLL_AT] = NEVER
+    group = w.group[member[GROUP]]
+    if group[at.WORKERS] > 1:
+        dispatch(w, m)
+        if member[at.HELD] >= group[at.IN_HAND]:
+            member[at.NO_ROOM] = 1
+            commit_if_due(w, m)
+            if group[INTERVAL] > 0:
+                poll_at(w, m, member[DUE])
+            return
+        if member[at.NO_ROOM]:
+            member[at.NO_ROOM] = 0
+            member[CALLED] = now
+            member[RETURNS] = now
     member[LATE_AT] = NEVER
     if member[HAS_DUTY]:
         s[WHY] = DUTY
         s[WHO] = m
         return
-    group = w.group[member[GROUP]]
     commit_if_due(w, m)
     collects = group[COLLECT_EVENTS] > 0
     if member[RETURNS] == NEVER and member[RING_EVENTS] > 0 and not collects:
@@ -86,6 +100,8 @@ def poll(w: World, m: int) -> None:
         takes = member[RING_EVENTS] >= most or now >= member[CALLED] + group[COLLECT_TIMEOUT]
     else:
         most = group[MAX_POLL]
+        if group[at.WORKERS] > 1:
+            most = min(most, group[at.IN_HAND] - member[at.HELD])
         takes = member[RETURNS] <= now
     count = min(most, member[RING_EVENTS]) if takes else 0
     if count > 0:
@@ -143,7 +159,9 @@ def deliver(w: World, m: int, count: int) -> None:
     g, now = member[GROUP], s[NOW]
     member[STATE] = WORKING
     member[BATCH_LEFT] = count
-    w.worker[member[FIRST_WORKER], WK_HAND] = 0
+    is_pool = w.group[g, at.WORKERS] > 1
+    if not is_pool:
+        w.worker[member[FIRST_WORKER], WK_HAND] = 0
     member[RING_EVENTS] -= count
     taken = 0
     while taken < count:
@@ -153,12 +171,17 @@ def deliver(w: World, m: int, count: int) -> None:
         for offset in range(stretch[RG_FROM], end):
             e = w.log[p, offset, L_EVENT]
             w.deliveries[g, e] += 1
-            held = w.hand[m, taken]
+            held = w.hand[m, free_slot(w, m) if is_pool else taken]
+            held[at.H_POLL] = member[POLLS]
             held[H_PART] = p
             held[H_OFFSET] = offset
             held[H_NUMBER] = w.deliveries[g, e]
             w.left[g, p, offset] = 1
             taken += 1
+            if is_pool:
+                held[at.H_STATE] = at.H_COMING
+                held[at.H_SERIAL] = member[at.SERIAL]
+                member[at.SERIAL] += 1
             row = w.rows[new_row(w, m, KIND_DELIVERY, e, p, offset)]
             row[O_NUMBER] = held[H_NUMBER]
             row[O_STARTED] = now
@@ -171,5 +194,8 @@ def deliver(w: World, m: int, count: int) -> None:
             member[RING_HEAD] = (member[RING_HEAD] + 1) % w.ring.shape[1]
             member[RING_COUNT] -= 1
     member[POLLS] += 1
-    watch(w, m)
+    if is_pool:
+        member[at.HELD] += count
+    if not is_pool or member[at.HELD] >= w.group[g, at.IN_HAND]:
+        watch(w, m)
     push(w, now + w.times[1], WORK, member[CODE], 0, ON_BEGIN, m, m, member[LIFE])

@@ -118,7 +118,7 @@ def learned(w: World, code: int, p: int) -> None:
         return
     m = code - processes
     member = w.member[m]
-    for k in range(member[FIRST_WORKER], member[FIRST_WORKER] + 1):
+    for k in range(member[FIRST_WORKER], member[FIRST_WORKER] + w.group[member[GROUP], at.WORKERS]):
         if w.worker[k, WK_STATE] == DL_UNKNOWN and w.worker[k, DL_PART] == p:
             push(w, s[NOW], SERVICE, code, k - member[FIRST_WORKER], ON_DEAD_LETTER, k, m, member[LIFE])
     if w.group[member[GROUP], COORDINATOR] == p:

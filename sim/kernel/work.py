@@ -9,6 +9,7 @@ from sim.kernel.emits import emit, wait_for_emitted
 from sim.kernel.fetches import enter_poll_loop
 from sim.kernel.finishing import part_done
 from sim.kernel.logs import append, new_request
+from sim.kernel.pool import free_worker, takes_on
 from sim.kernel.rows import KIND_DEAD_LETTER, KIND_SKIP, KIND_TRY, close, fails, new_row
 from sim.world import (
     AFTER_BATCH,
@@ -57,7 +58,6 @@ from sim.world import (
     ON_RECORDED,
     ON_TRIED,
     ON_TRY,
-    POLLS,
     R_DEAD,
     ROWS,
     S_BEGIN,
@@ -90,6 +90,9 @@ from sim.world import (
 def begin_batch(w: World, m: int) -> None:
     """Begin a batch: with the commit where that comes before the work."""
     member = w.member[m]
+    if w.group[member[GROUP], at.WORKERS] > 1:
+        takes_on(w, m)
+        return
     if w.group[member[GROUP], MODE] == BEFORE_WORK:
         begin_commit(w, m, GIVEN)
         wait_for_commit(w, m, TO_FIRST_TRY)
@@ -158,8 +161,10 @@ def tried(w: World, k: int) -> None:
     p, offset, number = held[H_PART], held[H_OFFSET], held[H_NUMBER]
     e = w.log[p, offset, L_EVENT]
     attempt = worker[ATTEMPT]
-    ended = max(now + w.overshoot[m, member[TRIES]], member[at.RECORDED_NS])
-    member[at.RECORDED_NS] = ended
+    ended = max(now + w.overshoot[m, member[TRIES]], worker[at.WK_RECORDED_NS])
+    worker[at.WK_RECORDED_NS] = ended
+    if group[at.WORKERS] == 1:
+        member[at.RECORDED_NS] = ended
     member[TRIES] += 1
     failed = fails(w, g, e, attempt, number, worker[TRY_BEGAN])
     last = group[ATTEMPTS] > 0 and attempt >= group[ATTEMPTS]
@@ -168,7 +173,7 @@ def tried(w: World, k: int) -> None:
     row[O_STARTED] = worker[TRY_BEGAN]
     row[O_ENDED] = ended
     row[O_ATTEMPT] = attempt
-    row[O_POLL] = member[POLLS] - 1
+    row[O_POLL] = held[at.H_POLL]
     row[O_OUTCOME] = 1 if failed else 0
     row[O_VALID] = 0
     backoff = w.backoff[g, min(attempt - 1, w.backoff.shape[1] - 1)]
@@ -176,7 +181,7 @@ def tried(w: World, k: int) -> None:
         row[O_RETRY] = now + backoff
     push(w, ended, END, 0, 0, ON_RECORDED, s[ROWS] - 1, m, member[LIFE])
     if not failed:
-        if group[at.EMITS]:
+        if group[at.EMITS] or group[at.WORKERS] > 1:
             member[at.EMITTING] += 1
             next_comes(w, k)
         else:
@@ -193,7 +198,7 @@ def tried(w: World, k: int) -> None:
         row[O_NUMBER] = number
         row[O_STARTED] = now
         row[O_ENDED] = now
-        row[O_POLL] = member[POLLS] - 1
+        row[O_POLL] = held[at.H_POLL]
         close(w, g, p, offset)
         event_done(w, k)
     else:
@@ -228,7 +233,7 @@ def recorded(w: World, row_number: int, m: int, life: int) -> None:
     if row[O_OUTCOME] == 0:
         close(w, row[O_GROUP], row[O_PART], row[O_OFFSET])
         mark(w, m, row[at.O_EVENT])
-        if w.group[row[O_GROUP], at.EMITS]:
+        if w.group[row[O_GROUP], at.EMITS] or w.group[row[O_GROUP], at.WORKERS] > 1:
             emit(w, m, row_number)
 
 
@@ -261,7 +266,7 @@ def dead_letter_arrived(w: World, k: int) -> None:
         row[O_NUMBER] = held[H_NUMBER]
         row[O_STARTED] = worker[DL_BEGAN]
         row[O_ENDED] = w.scalars[NOW]
-        row[O_POLL] = member[POLLS] - 1
+        row[O_POLL] = held[at.H_POLL]
     worker[WK_STATE] = AT_WORK
     close(w, member[GROUP], p, offset)
     event_done(w, k)
@@ -289,6 +294,9 @@ def next_comes(w: World, k: int) -> None:
 def handled(w: World, k: int) -> None:
     """Commit where that is due after an event, and go on."""
     m = w.worker[k, WK_MEMBER]
+    if w.group[w.member[m, GROUP], at.WORKERS] > 1:
+        free_worker(w, k)
+        return
     w.worker[k, WK_HAND] += 1
     if w.group[w.member[m, GROUP], MODE] == AFTER_EVENT:
         if not wait_for_emitted(w, m, TO_NEXT_EVENT):
