@@ -39,6 +39,18 @@ def test_nothing_is_refused_of_a_scenario_that_can_be_simulated():
             "work: 1ms\n    failures: {then: skip}", "work: 0ms",
             "groups.analytics: without `failures` an event that cannot be processed is tried again without end, and work is 0 s",
         ),
+        (
+            "work: 1ms\n    failures: {then: skip}", "work: 1ms\n    workers: 4\n    reads: {collect: {events: 5, timeout: 1s}}",
+            "groups.analytics.reads collects beside workers: 4; the simulator's workers are fed by polls",
+        ),
+        (
+            "work: 1ms\n    failures: {then: skip}", "work: 1ms\n    workers: 4\n    commit: before_work",
+            "groups.analytics.commit is before_work beside workers: 4, which the simulator does not model",
+        ),
+        (
+            "work: 1ms\n    failures: {then: skip}", "work: 1ms\n    workers: 4\n    failures: {then: stop}",
+            "groups.analytics.failures.then is stop beside workers: 4, which the simulator does not model",
+        ),
         ("broker: leader of orders/0", "broker: controller", "faults[0].broker is controller; a separate controller is no broker"),
     ],
 )  # fmt: skip
