@@ -178,12 +178,14 @@ class Client:
     def _sender(self) -> Process:
         """Java: when one partition of a broker is ready, the oldest batch of each goes along."""
         clock = self.model.clock
-        first = dict.fromkeys(self.model.brokers, 0)
+        first, life = dict.fromkeys(self.model.brokers, 0), self.life
         while True:
             timers = [timer for partition in self.partitions for timer in self._timers(partition)]
             yield simpy.AnyOf(clock, [self.news.wait(), *timers])
             yield clock.at(clock.now, Phase.batch, self.code)
             yield from self.sleep(Phase.batch)
+            if self.life != life:  # a new process begins anew
+                first, life = dict.fromkeys(self.model.brokers, 0), self.life
             while ready := self._that_may_go(self.partitions):
                 broker = self.model.known[self.code, ready[0]]
                 assert broker is not None
