@@ -24,10 +24,10 @@ OF_PRODUCERS_AND_BROKERS = {
     "batch full by bytes": 20, "batch full by events": 20, "in-flight limit": 10, "in-flight limit of a connection": 15,
     "request timeout": 8, "acks timeout": 8, "delivery timeout": 20, "one at a time after an error": 2,
     "connection queue": 50, "visible after the one before": 50, "halted": 50, "no leader left": 20, "broker crash": 50,
-    "broker stop": 30, "broker back in sync": 50, "preferred leader": 10, "broker pause": 10, "leader move": 10,
+    "broker stop": 30, "broker back in sync": 50, "preferred leader": 10, "broker pause": 10, "leader move": 5,
     "leader moved back": 3, "producer_crash": 15, "producer_pause": 15, "put off": 15, "lost with its producer": 10,
     "sent a second time": 15, "second time left out": 1, "too large": 10, "broker pause, fenced": 30, "rack": 6,
-    "appended in vain": 8, "refused by a former leader": 15, "blocked": 5, "refused after a wait": 3, "refused at once": 20,
+    "appended in vain": 4, "refused by a former leader": 15, "blocked": 5, "refused after a wait": 3, "refused at once": 20,
     "request full": 3, "went along": 8, "broker fault without effect": 3, "resent": 10, "resent and known": 2,
     "lost with acks=0": 1, "partition chosen": 50,
 }  # fmt: skip
