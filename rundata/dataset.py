@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from rundata.run import Run
 
 State = Literal["preparing", "running", "draining", "complete", "interrupted"]
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 RUN_FILE = "run.json"
 PARTS = "operations.parts"
 _COLLECTED = b"eventdrill.collected"

@@ -93,7 +93,7 @@ def test_run_json_tells_what_ran(tmp_path: Path) -> None:
 
     facts = json.loads((tmp_path / "run" / "run.json").read_text())
 
-    assert (facts["schema_version"], facts["state"], facts["engine"], facts["seed"]) == (1, "complete", "simulated", 0)
+    assert (facts["schema_version"], facts["state"], facts["engine"], facts["seed"]) == (2, "complete", "simulated", 0)
     assert facts["scenario"]["sha256"] == hashlib.sha256(facts["scenario"]["text"].encode()).hexdigest()
     assert facts["command_line"] == ["eventdrill", "simulate"]
     assert {"python", "numpy", "pyarrow"} <= facts["versions"].keys()
@@ -239,7 +239,7 @@ def test_an_absent_folder_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("version", "said"),
-    [(2, "a newer version .*update EventDrill"), (0, "an older version .*open it with that version")],
+    [(3, "a newer version .*update EventDrill"), (1, "an older version .*open it with that version")],
 )
 def test_an_unknown_schema_is_refused(tmp_path: Path, version: int, said: str) -> None:
     save(clean_run(1), tmp_path / "run")
