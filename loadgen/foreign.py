@@ -7,8 +7,10 @@ from fnmatch import fnmatchcase
 
 from loadgen.admin import SCRATCH_TOPIC
 from loadgen.clusters.foreign import ForeignKafka
+from loadgen.wire import CONSUMER_GROUP_HEARTBEAT, WireError, request_kinds
 from scenarios import faults
 from scenarios.around import ForeignTarget
+from scenarios.clients import consumer_settings
 from scenarios.faults import Fault
 from scenarios.plan import Plan
 from scenarios.quantities import format_duration
@@ -82,6 +84,23 @@ def mismatches(scenario: Scenario, cluster: ForeignKafka) -> list[str]:
             "nothing was touched there"
         ]
     return []
+
+
+def too_old(scenario: Scenario, cluster: ForeignKafka) -> list[str]:
+    """Return what the brokers there are too old for; asked over plain connections only, since a client alone does not tell."""
+    groups = [name for name in scenario.groups if consumer_settings(scenario, name).protocol == "consumer"]
+    if not groups or cluster.security:
+        return []
+    try:
+        known = request_kinds(cluster.bootstrap)
+    except WireError as error:
+        return [str(error)]
+    return [
+        f"groups.{name}.settings: group.protocol is consumer, which the brokers at {cluster.bootstrap} do not know; its members "
+        "would wait for ever: Kafka has it from 4.0, and group.protocol: classic works with all"
+        for name in groups
+        if CONSUMER_GROUP_HEARTBEAT not in known
+    ]
 
 
 def acts(plan: Plan, cluster: ForeignKafka) -> list[str]:

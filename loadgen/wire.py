@@ -17,6 +17,8 @@ from loadgen.proxies.rules import DRIVER_ID
 
 WITHIN_S = 10.0
 _API_VERSIONS = 18
+CONSUMER_GROUP_HEARTBEAT = 68
+"""Brokers that know it have the `consumer` protocol of groups."""
 _ALTER_PARTITION_REASSIGNMENTS = 45
 _ALTER_CLIENT_QUOTAS = 49
 
@@ -82,6 +84,18 @@ def ask_versions(port: int, client_id: str, within_s: float) -> float | str:
         return f"got no answer within {within_s:g} s"
     except OSError as error:
         return f"was refused ({error.strerror or error})"
+
+
+def request_kinds(bootstrap: str) -> set[int]:
+    """Ask a system which kinds of requests its brokers take, by their numbers."""
+    answer = _Reader(_ask(bootstrap, _API_VERSIONS, b"", flexible=False))
+    _check(answer.int16(), "")
+    kinds = set()
+    for _ in range(answer.int32()):
+        kinds.add(answer.int16())
+        answer.int16()  # the oldest and the newest version of it
+        answer.int16()
+    return kinds
 
 
 def _ask(bootstrap: str, api: int, body: bytes, *, flexible: bool) -> bytes:

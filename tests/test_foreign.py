@@ -1,9 +1,13 @@
 """A system that EventDrill did not start: what is refused, what would be done, and what is left behind."""
 
+import contextlib
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +22,7 @@ from loadgen.clusters.local import LocalKafka, start_local
 from loadgen.clusters.model import ClusterError, ClusterSpec
 from loadgen.clusters.processes import identify
 from loadgen.clusters.security import for_children, of_driver, read_security
-from loadgen.foreign import acts, forbidden, mismatches
+from loadgen.foreign import acts, forbidden, mismatches, too_old
 from loadgen.watchdog.undoing import admin
 from rundata.checks import check
 from scenarios.files import load_text
@@ -97,6 +101,39 @@ def test_every_act_is_told_before_it_is_done():
         "remove the topics drill-orders, drill-eventdrill.warm-up",
         "remove the groups drill-work",
     ]
+
+
+@contextlib.contextmanager
+def brokers_that_know(*kinds: int) -> Iterator[str]:
+    """A listener that answers ApiVersions as a broker does, once per connection."""
+    answer = struct.pack(">ihi", 1, 0, len(kinds)) + b"".join(struct.pack(">hhh", kind, 0, 9) for kind in kinds)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    accepted, _ = listening.accept()
+                    with accepted:
+                        accepted.recv(4096)
+                        accepted.sendall(struct.pack(">i", len(answer)) + answer)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join(5)
+
+
+def test_brokers_too_old_for_the_consumer_protocol_are_refused():
+    """A client alone would wait for an assignment that never comes; 68 is the request that the protocol is made of."""
+    new = scenario("groups.drill-work.settings={group.protocol: consumer}")
+
+    with brokers_that_know(0, 18) as old:
+        (reason,) = too_old(new, ForeignKafka(old, {}, "CLUSTER", (1, 2, 3)))
+        assert "group.protocol is consumer, which the brokers at 127.0.0.1" in reason
+        assert too_old(scenario(), ForeignKafka(old, {}, "CLUSTER", (1, 2, 3))) == []
+    with brokers_that_know(0, 18, 68) as young:
+        assert too_old(new, ForeignKafka(young, {}, "CLUSTER", (1, 2, 3))) == []
 
 
 # ---- secrets -------------------------------------------------------------------------------------------------------
@@ -253,6 +290,8 @@ def test_the_wrong_cluster_size_and_nobody_there_are_told_before_anything(kafka:
     assert work.acts()[0].startswith("create topic drill-orders")
     assert topics(kafka) == {"theirs"}
     assert connect(kafka.bootstrap, {}).broker_ids == (1, 2, 3)
+    new = ["groups.drill-work.settings={group.protocol: consumer}"]
+    assert prepare_foreign(str(path), on=kafka.bootstrap, settings=new).system is not None
 
 
 @pytest.mark.live

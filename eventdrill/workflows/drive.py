@@ -74,7 +74,7 @@ def prepare_foreign(
     from loadgen.clusters.foreign import connect
     from loadgen.clusters.model import ClusterError
     from loadgen.clusters.security import read_security
-    from loadgen.foreign import forbidden, mismatches
+    from loadgen.foreign import forbidden, mismatches, too_old
     from loadgen.refuse import cannot
 
     found = loaded(scenario, settings)
@@ -84,6 +84,7 @@ def prepare_foreign(
     except ClusterError as error:
         raise WrongInputError(str(error)) from None
     _refuse(found, [*mismatches(found.scenario, system), *cannot(found.scenario, system)])
+    _refuse(found, too_old(found.scenario, system))
     return Drive(found, "local", spec_of(found.scenario), make_plan(found.scenario, seed), system)
 
 
