@@ -28,7 +28,7 @@ test: lint  ## everything that must hold: lint, tests, live tests on a real Kafk
 	@rm -f .coverage .coverage.*
 	@# Hosts are shared and noisy: what failed gets a second try, one test at a time.
 	$(BIN)/python -m pytest -m "not live" -n 2 $(COVERAGE) || $(BIN)/python -m pytest -m "not live" --last-failed
-	$(BIN)/python -m pytest -m live $(COVERAGE) --cov-append || $(BIN)/python -m pytest -m live --last-failed
+	$(BIN)/python -m pytest -m "live and not long" $(COVERAGE) --cov-append || $(BIN)/python -m pytest -m "live and not long" --last-failed
 	$(BIN)/python -m coverage report --skip-covered --skip-empty
 
 lint: $(VENV)/.dev  ## style, types, and who may import whom
@@ -37,7 +37,7 @@ lint: $(VENV)/.dev  ## style, types, and who may import whom
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-live: $(VENV)/.dev  ## only the tests that start real brokers
+live: $(VENV)/.dev  ## all tests that start real brokers, those that take minutes too
 	$(BIN)/python -m pytest -m live
 
 bench: $(VENV)/.dev  ## measure; the figures are kept in benchmarks/RESULTS.md

@@ -5,6 +5,33 @@ from collections.abc import Iterator
 
 import pytest
 
+LONG = {
+    "test_foreign",
+    "test_lab_kafka",
+    "test_lab_killed",
+    "test_loadgen_actions",
+    "test_loadgen_chain",
+    "test_loadgen_conformance",
+    "test_loadgen_conformance_groups",
+    "test_loadgen_external",
+    "test_loadgen_fleet",
+    "test_loadgen_java_kafka",
+    "test_loadgen_members_kafka",
+    "test_loadgen_process_faults",
+    "test_loadgen_workers",
+    "test_workflows_capacity",
+    "test_workflows_gameday",
+    "test_workflows_sweep",
+}
+"""Modules whose live tests take minutes; `make live` runs them too, `make test` stays under twenty minutes without them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the long ones among the live tests."""
+    for item in items:
+        if item.path.stem in LONG and item.get_closest_marker("live"):
+            item.add_marker(pytest.mark.long)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
