@@ -205,7 +205,7 @@ class Run:
             "seed": data.plan.seed,
             "engine": data.engine,
             "profile": data.about.get("profile", scenario.profile),
-            "brokers": data.about.get("brokers") or brokers,
+            "brokers": {key: (data.about.get("brokers") or brokers).get(key) for key in brokers},
             "versions": data.about.get("versions", {}),
             "seconds": data.about.get("seconds", data.end_ns / SECOND),
             "warm_up": settling_json(settling(data)) if self.keeps_operations and self.complete else {},
