@@ -48,19 +48,19 @@ class _TimeWindow(_Open):
 
 class _Target(_Open):
     target: Annotated[float | None, BeforeValidator(_number)] = None
-    targetPercent: Annotated[float | None, BeforeValidator(_number)] = None  # noqa: N815
+    targetPercent: Annotated[float | None, BeforeValidator(_number)] = None  # noqa: N815 - OpenSLO's own name
     op: str | None = None
     value: Annotated[float | None, BeforeValidator(_number)] = None
 
 
 class _Spec(_Open):
-    budgetingMethod: Literal["Occurrences", "Timeslices", "RatioTimeslices"]  # noqa: N815
-    timeWindow: Annotated[tuple[_TimeWindow, ...], Field(min_length=1, max_length=1)]  # noqa: N815
+    budgetingMethod: Literal["Occurrences", "Timeslices", "RatioTimeslices"]  # noqa: N815 - OpenSLO's own name
+    timeWindow: Annotated[tuple[_TimeWindow, ...], Field(min_length=1, max_length=1)]  # noqa: N815 - OpenSLO's own name
     objectives: Annotated[tuple[_Target, ...], Field(min_length=1)]
 
 
 class _Slo(_Open):
-    apiVersion: Literal["openslo/v1"]  # noqa: N815
+    apiVersion: Literal["openslo/v1"]  # noqa: N815 - OpenSLO's own name
     kind: Literal["SLO"]
     metadata: _Metadata
     spec: _Spec
