@@ -9,7 +9,8 @@ from scenarios.partitioners import librdkafka_partition
 from sim.emitters import Emitter
 
 if TYPE_CHECKING:
-    from plain_members import Delivery, Member
+    from plain_member_state import Delivery
+    from plain_members import Member
     from plain_model import Model
 
 FIRST_SENDING = 2**62

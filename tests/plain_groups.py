@@ -7,7 +7,8 @@ import simpy
 
 from plain_brokers import OFFSETS_PARTITIONS
 from plain_clock import Control, Signal
-from plain_members import Member, Seat
+from plain_member_state import Seat
+from plain_members import Member
 from scenarios.clients import assignor, consumer_settings, is_static
 from scenarios.faults import FailingWork, MemberCrash, MemberLeave, MemberPause, PollStall, SlowWork
 from scenarios.partitioners import coordinator_partition

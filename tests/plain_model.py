@@ -18,7 +18,8 @@ from plain_brokers import OFFSETS, OFFSETS_PARTITIONS, Partition, Request
 from plain_clock import Clock, Control, Phase, Signal
 from plain_emits import FIRST_SENDING, Emitting
 from plain_groups import Group
-from plain_members import Delivery, Member
+from plain_member_state import Delivery
+from plain_members import Member
 from plain_producers import Client
 from rundata.rows import LOG_RECORD, NEVER, Kind, Outcome, new_operations
 from rundata.tables import Incident, Names, RunData

@@ -1,0 +1,133 @@
+"""Commits of a member in the plain model: what is finished, when it is committed, and when that counts."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import simpy
+
+from plain_clock import Phase
+from plain_member_state import Delivery, MemberState, Process
+from rundata.rows import Kind
+
+if TYPE_CHECKING:
+    from plain_brokers import Partition
+
+
+class Committing(MemberState):
+    """What is finished, and commits of it."""
+
+    def _commit(self, offsets: Mapping["Partition", int]) -> Process:
+        """Commit and wait until it has ended."""
+        yield self.clock.at(self.clock.now, Phase.work, self.code)
+        yield from self._hang(Phase.work)
+        self._begin_commit(offsets)
+        while self.last_commit is not None and not self.last_commit.processed:
+            yield self.last_commit
+
+    def _commit_if_due(self) -> None:
+        if self.group.interval_ns and self.clock.now >= self.due_ns:
+            self._begin_commit(self._what_is_done())
+            self.due_ns = self.clock.now + self.group.interval_ns
+
+    def _commit_in_a_moment(self) -> Process:
+        yield self.clock.at(self.clock.now, Phase.work, self.code)
+        yield from self._hang(Phase.work)
+        self.commit_soon = False
+        self._begin_commit(self.finished)
+
+    def _what_is_done(self) -> Mapping["Partition", int]:
+        return self.handed_over if self.group.commit == "auto" else self.finished
+
+    def _begin_commit(self, offsets: Mapping["Partition", int]) -> None:
+        new = {p: offset for p, offset in offsets.items() if p in self.owned and offset != self.asked[p]}
+        if new and self.evicted and self.model.rules.fence_of_the_evicted:
+            self.model.fired["commit refused"] += 1
+        elif new:
+            self.asked.update(new)
+            n, self.commits = self.commits, self.commits + 1
+            left_ns = 0 if self.group.is_pool else self.recorded_of[0] - self.clock.now
+            length_ns = max(self.commit_time[n], left_ns)
+            self.last_commit = self.clock.process(self._committing(new, length_ns, self.last_commit))
+            self.model.fired[f"commit {self.group.commit_word}"] += 1
+
+    def _committing(self, offsets: Mapping["Partition", int], length_ns: int, before: simpy.Event | None) -> Process:
+        clock, model, coordinator, life, seat = self.clock, self.model, self.group.coordinator, self.life, self.seat
+        begun_ns, mark = clock.now, (self, self.commits)
+        model.open.add(mark)
+        while True:
+            if model.rules.coordinator_down:
+                model.fired["coordinator down"] += not model.knows(self.code, coordinator)
+                yield from self._until_known(coordinator)
+            timer = clock.at(clock.now + length_ns, Phase.end)
+            while not timer.processed and model.knows(self.code, coordinator):
+                yield timer | model.news.wait()
+            if not timer.processed and not model.rules.coordinator_down:
+                yield timer
+            if timer.processed:
+                break
+        if before is not None and not before.processed:
+            yield before
+        model.open.discard(mark)
+        is_member = seat in self.group.joined or not self.model.rules.fence_of_the_evicted
+        self.model.fired["commit fenced"] += self.life == life and not is_member
+        if self.life == life and is_member:
+            self._committed(offsets, begun_ns)
+
+    def _committed(self, offsets: Mapping["Partition", int], begun_ns: int) -> None:
+        for partition, offset in sorted(offsets.items(), key=lambda item: self.group.place(item[0])):
+            times = {"started_ns": begun_ns, "ended_ns": self.clock.now}
+            self.model.row(Kind.commit, self.code, partition, group=self.group.code, offset=offset, **times)
+            self.group.commit_offset(partition, offset)
+
+    def commit_at_the_end(self) -> None:
+        """Leave in good order when the run is over."""
+        if self.alive and not self.evicted and self.group.interval_ns:
+            done = self._what_is_done()
+            self._committed(
+                {p: done[p] for p in self.owned if done[p] != self.group.committed.get(p, 0)}, self.clock.now
+            )
+
+    def _settle_commits(self) -> Process:
+        yield from self._flush()
+        if self.group.interval_ns:
+            self._begin_commit(self._what_is_done())
+        while self.last_commit is not None and not self.last_commit.processed:
+            yield self.last_commit
+
+    def _flush(self) -> Process:
+        """Wait until everything that was emitted is answered."""
+        waits = self.emitting > 0 and self.model.rules.emitted_before_commit
+        self.model.fired["waits for emitted events"] += waits
+        while self.emitting > 0 and self.model.rules.emitted_before_commit:
+            yield self.flushed.wait()
+        if waits:
+            yield self.clock.at(self.clock.now, Phase.work, self.code)
+            yield from self._hang(Phase.work)
+
+    def heard_of(self, delivery: Delivery) -> None:
+        """Learn that one of the events that a delivery emitted is there."""
+        self.emitting -= 1
+        self._part_done(delivery)
+        self.flushed.give()
+
+    def _part_done(self, delivery: Delivery) -> None:
+        """Note a part of a delivery as done; offsets are finished as far as nothing before them is left."""
+        delivery.left -= 1
+        read = delivery.read
+        if delivery.left or self.owned.get(read.partition) != read.ownership:
+            return
+        there = self.unfinished[read.partition]
+        there.pop(read.offset, None)
+        done = min(there, default=self.handed_over[read.partition])
+        if not self.model.rules.commit_below_the_unfinished:
+            done = max(self.finished[read.partition], read.offset + 1)
+        moved, self.finished[read.partition] = done > self.finished[read.partition], done
+        self.model.fired["finished behind another"] += not moved and self.group.is_pool
+        if (
+            self.group.is_pool
+            and moved
+            and self.group.commit in ("after_event", "after_batch")
+            and not self.commit_soon
+        ):
+            self.commit_soon = True
+            self.clock.process(self._while_alive(self._commit_in_a_moment()))

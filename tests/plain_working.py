@@ -1,0 +1,197 @@
+"""Handlers in the plain model: tries, retries, what is given up, and what an effect emits."""
+
+from collections.abc import Generator
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import simpy
+
+from plain_clock import Phase
+from plain_committing import Committing
+from plain_member_state import Delivery, Process, Read
+from rundata.rows import MOST_ATTEMPTS, Kind, Outcome
+from scenarios.partitioners import librdkafka_partition
+
+if TYPE_CHECKING:
+    from plain_brokers import Partition
+
+
+class Working(Committing):
+    """Handles what was delivered."""
+
+    def _deliver(self, read: Read) -> Delivery:
+        self.group.deliveries[read.event] = number = self.group.deliveries.get(read.event, 0) + 1
+        self.handed_over[read.partition] = read.offset + 1
+        delivery = Delivery(read, self.polls, number)
+        self.unfinished[read.partition][read.offset] = delivery
+        self.model.fired["delivered again"] += number > 1
+        self._row(Kind.delivery, delivery, started_ns=self.clock.now, ended_ns=self.clock.now)
+        return delivery
+
+    def _handle(self, delivery: Delivery, worker: int = 0) -> Process:
+        """Try an event until it works or the policy gives it up."""
+        clock, failures = self.clock, self.group.failures
+        first = delivery.read.partition.copy + 1
+        for attempt in count(first):
+            yield clock.at(clock.now, Phase.work, self.code, worker)
+            yield from self._hang(Phase.work, worker)
+            if attempt == first and self._knows(delivery.read.event):
+                self.model.fired[f"passed over, {self.group.dedupe.store if self.group.dedupe else ''} store"] += 1
+                self._ended(delivery)
+                self._part_done(delivery)
+                return
+            begin_ns = clock.now
+            yield clock.at(begin_ns + self._work_ns(delivery.read.event), Phase.end)
+            yield from self._hang_at_end()
+            ended_ns = max(clock.now + self.overshoot[self.tries], self.recorded_of[worker])
+            late_ns, self.tries, self.recorded_of[worker] = ended_ns - clock.now, self.tries + 1, ended_ns
+            if not self._fails(delivery, attempt, begin_ns):
+                self.emitting += self.group.finishes_later
+                self._note_try(delivery, attempt, begin_ns, late_ns, ok=True)
+                if not self.group.finishes_later:
+                    self._part_done(delivery)
+                yield from self._overshoot(late_ns)
+                return
+            last = failures is not None and attempt >= failures.retry.attempts
+            backoff_ns = round(failures.retry.backoff * failures.retry.factor ** (attempt - 1)) if failures else 0
+            backoff_ns *= self.model.rules.backoff
+            due = {} if last else {"retry_due_ns": clock.now + backoff_ns}
+            self._note_try(delivery, attempt, begin_ns, late_ns, ok=False, **due)
+            self.model.fired["failed try"] += 1
+            yield from self._overshoot(late_ns)
+            if last:
+                break
+            if self.group.by_topic:
+                self.model.fired["handed on"] += 1
+                topic = f"{delivery.read.partition.topic.rsplit('.retry.', 1)[0]}.retry.{attempt}"
+                yield from self._send(
+                    delivery,
+                    worker,
+                    self.model.partitions[topic][delivery.read.partition.number],
+                    clock.now + backoff_ns,
+                )
+                self._ended(delivery)
+                self._part_done(delivery)
+                return
+            yield clock.at(clock.now + backoff_ns, Phase.end)
+        assert failures is not None
+        self.model.fired[f"then {failures.then}"] += 1
+        match failures.then:
+            case "dead_letter":
+                yield from self._dead_letter(delivery, worker)
+            case "skip":
+                self._row(Kind.skip, delivery, started_ns=clock.now, ended_ns=clock.now)
+                self._ended(delivery)
+                self._part_done(delivery)
+            case "stop":
+                self.stopped = True
+
+    def _overshoot(self, late_ns: int) -> Process:
+        """Be late for what follows: only as a mutation, since planned ends are cumulative."""
+        if not self.model.rules.overshoot_apart:
+            yield self.clock.at(self.clock.now + late_ns, Phase.end)
+
+    def _work_ns(self, event: int) -> int:
+        work_ns, now = int(self.model.derived.work_ns(self.group.name, np.array([event]))[0]), self.clock.now
+        for planned, fault in self.group.slow_work:
+            if planned.begin_ns <= now < planned.end_ns and self.model.rules.slow_work:
+                work_ns = round(work_ns * fault.factor) + fault.plus
+                self.model.fired["slow work"] += 1
+        return max(work_ns, round(self.model.profile.handle_us * 1000))
+
+    def _fails(self, delivery: Delivery, attempt: int, begin_ns: int) -> bool:
+        model, event = self.model, delivery.read.event
+        if (
+            model.derived.poison(np.array([event]))[0]
+            or attempt <= model.derived.failing_tries(self.group.name, np.array([event]))[0]
+        ):
+            return True
+        for planned, fault in self.group.failing_work:
+            if not planned.begin_ns <= begin_ns < planned.end_ns or not model.rules.failing_work:
+                continue
+            if model.draws.failing_work(self.group.code, event, attempt, delivery.number) < fault.share:
+                model.fired["failing work"] += 1
+                return True
+        return False
+
+    def _note_try(self, delivery: Delivery, attempt: int, begin_ns: int, late_ns: int, *, ok: bool, **due: int) -> None:
+        times = {"started_ns": begin_ns, "ended_ns": self.clock.now + late_ns, **due}
+        outcome = Outcome.ok if ok else Outcome.failed
+        self.clock.process(
+            self._recorded(delivery, self.life, attempt=min(attempt, MOST_ATTEMPTS), outcome=outcome, **times)
+        )
+
+    def _recorded(self, delivery: Delivery, life: int, **fields: int) -> Process:
+        """Record a try when its sleep has ended; one that was killed before leaves nothing."""
+        yield self.clock.at(fields["ended_ns"], Phase.end)
+        if self.life == life:
+            yield from self._hang_at_end()
+        if self.life == life:
+            self._row(Kind.try_, delivery, None, **fields)
+            if fields["outcome"] == Outcome.ok:
+                self._ended(delivery)
+                self._mark(delivery.read.event)
+                if self.group.finishes_later:
+                    self._emit(delivery)
+
+    def _knows(self, event: int) -> bool:
+        """Whether an event has had its effect, as far as the group's or the member's memory goes."""
+        dedupe, rules = self.group.dedupe, self.model.rules
+        if dedupe is None or not rules.dedupe:
+            return False
+        at_ns = (self.group.marked if dedupe.store == "shared" else self.marked).get(event)
+        return at_ns is not None and (self.clock.now - at_ns <= dedupe.window or not rules.dedupe_window)
+
+    def _mark(self, event: int) -> None:
+        if self.group.dedupe is not None:
+            (self.group.marked if self.group.dedupe.store == "shared" else self.marked)[event] = self.clock.now
+
+    def _emit(self, delivery: Delivery) -> None:
+        """Send what follows from an effect that is recorded now."""
+        children = self.model.derived.children(delivery.read.event, self.group.name)
+        for child in children:
+            place = self.model.derived.places[int(self.model.derived.place_of(np.array([child]))[0])]
+            delivery.left += 1
+            self.emitting += 1
+            self.model.fired["emitted"] += 1
+            self.model.emitting[self.code, place.emit].emit(child, self, delivery)
+        self.emitting -= 1
+        self._part_done(delivery)
+        self.flushed.give()
+
+    def _dead_letter(self, delivery: Delivery, worker: int) -> Process:
+        """Send the event to the dead-letter topic and wait until it is there."""
+        assert self.group.failures is not None and self.group.failures.dead_letter is not None
+        model, clock, event = self.model, self.clock, delivery.read.event
+        partitions = model.partitions[self.group.failures.dead_letter]
+        key = model.derived.key_text(event)
+        number = event % len(partitions) if key is None else librdkafka_partition(key.encode(), len(partitions))
+        partition, started_ns = partitions[number], clock.now
+        offset = yield from self._send(delivery, worker, partition, 0)
+        times = {"started_ns": started_ns, "ended_ns": clock.now, "offset": offset}
+        self._row(Kind.dead_letter, delivery, partition, **times)
+        self._ended(delivery)
+        self._part_done(delivery)
+
+    def _send(
+        self, delivery: Delivery, worker: int, partition: "Partition", due_ns: int
+    ) -> Generator[simpy.Event, Any, int]:
+        """Send an event on and wait until it is there; return its offset."""
+        model, clock, event, started_ns = self.model, self.clock, delivery.read.event, self.clock.now
+        length_ns, self.dead_letters = self.dead_letter_time[self.dead_letters], self.dead_letters + 1
+        token = (self.code, self.dead_letters)
+        while True:
+            yield from self._until_known(partition)
+            yield clock.at(clock.now, Phase.service, self.code, worker)
+            yield from self._hang(Phase.service, worker, client=True)
+            if not model.knows(self.code, partition):
+                continue
+            request = model.dead_letter_request(self.code, partition, event, token, started_ns, due_ns)
+            partition.begin(request, length_ns, length_ns)
+            while not request.visible.triggered and model.knows(self.code, partition):
+                yield request.visible | model.news.wait()
+            if request.visible.triggered:
+                break
+            model.fired["dead letter resent"] += 1
+        return request.offsets[token]
