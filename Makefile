@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint bench live predictions docs clean
+.PHONY: help setup demo test lint bench live predictions agreement docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -45,6 +45,9 @@ bench: $(VENV)/.dev  ## measure; the figures are kept in benchmarks/RESULTS.md
 
 predictions: $(VENV)/.dev  ## what Kafka's rules say, simulated and on a real Kafka: docs/agreement.md, some 20 minutes
 	@$(BIN)/python benchmarks/predictions/run.py
+
+agreement: $(VENV)/.dev  ## forty steady states, each predicted and then measured: docs/agreement.md, some 30 minutes
+	@$(BIN)/python benchmarks/agreement/run.py
 
 docs: $(VENV)/.dev  ## write the pages of docs/ that are made from the code
 	@$(BIN)/python docs/generate.py

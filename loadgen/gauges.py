@@ -10,6 +10,12 @@ from scenarios.quantities import SECOND
 
 HOST_PACE = "host_pace_s"
 _PACE_STEPS = 4_000
+NEIGHBOURS = "neighbours_cores"
+BUSY_NEIGHBOURS_CORES = 0.3
+"""From so much on, work that is not the run's keeps the run waiting: a third of a core on a host whose own share rests for less."""
+BUSY_HOST_SHARE = 0.9
+_MOST_DISTURBED = 0.05
+"""The share of samples that may be disturbed; a passing cron job is none of a run's business, 5 % of a run are its p95."""
 
 
 def host_pace_s() -> float:
@@ -36,11 +42,11 @@ class Sampler:
 
     def sample(self, at_ns: int, pids: Mapping[str, int], jvms: Collection[str] = ()) -> None:
         """Take one sample of each process that is there; a JVM's `thread_share` is that of its busiest thread, others' of the first."""
-        for name, pid in pids.items():
-            self._sample_process(at_ns, name, pid, any_thread=name in jvms)
-        self._sample_host(at_ns)
+        own_s = sum(self._sample_process(at_ns, name, pid, any_thread=name in jvms) for name, pid in pids.items())
+        self._sample_host(at_ns, own_s)
 
-    def _sample_process(self, at_ns: int, name: str, pid: int, *, any_thread: bool) -> None:
+    def _sample_process(self, at_ns: int, name: str, pid: int, *, any_thread: bool) -> float:
+        """Return the CPU time spent since the sample before, 0 for one that is new or gone."""
         try:
             process = self._processes.get(name)
             if process is None or process.pid != pid:
@@ -52,23 +58,29 @@ class Sampler:
             threads = {t.id: t.user_time + t.system_time for t in process.threads() if any_thread or t.id == pid}
         except psutil.Error:
             self._processes.pop(name, None)
-            return
+            return 0.0
         now, total = time.monotonic(), spent.user + spent.system
         before = self._spent.get(name)
         self._spent[name] = (now, total, threads)
         self.gauges.append(Gauge(at_ns, "rss_bytes", name, float(rss)))
-        if before is not None and now > before[0]:
+        if before is None:
+            return 0.0
+        if now > before[0]:
             self.gauges.append(Gauge(at_ns, "cpu_share", name, (total - before[1]) / (now - before[0])))
             busiest = max((spent_s - before[2].get(each, 0.0) for each, spent_s in threads.items()), default=0.0)
             self.gauges.append(Gauge(at_ns, "thread_share", name, busiest / (now - before[0])))
+        return total - before[1]
 
-    def _sample_host(self, at_ns: int) -> None:
+    def _sample_host(self, at_ns: int, own_s: float) -> None:
         now, before = psutil.cpu_times(), self._host
         self._host = now
         all_s = sum(now) - sum(before)
         if all_s <= 0:
             return
-        self.gauges.append(Gauge(at_ns, "cpu_share", "host", 1 - (now.idle - before.idle) / all_s))
+        busy = 1 - (now.idle - before.idle) / all_s
+        cores = psutil.cpu_count() or 1
+        self.gauges.append(Gauge(at_ns, "cpu_share", "host", busy))
+        self.gauges.append(Gauge(at_ns, NEIGHBOURS, "host", max(0.0, busy * cores - own_s * cores / all_s)))
         if hasattr(now, "steal"):
             self.gauges.append(Gauge(at_ns, "steal_share", "host", (now.steal - before.steal) / all_s))
         self.gauges.append(Gauge(at_ns, HOST_PACE, "host", host_pace_s()))
@@ -80,3 +92,18 @@ class Sampler:
 def values(gauges: Iterable[Gauge], name: str, where: str) -> list[float]:
     """Return one gauge's samples."""
     return [each.value for each in gauges if each.name == name and each.where == where]
+
+
+def disturbed(gauges: Collection[Gauge]) -> str | None:
+    """Return how much of a run other work on its host took the CPU that the run needed, in words; None where it hardly did."""
+    theirs, host = (values(gauges, name, "host") for name in (NEIGHBOURS, "cpu_share"))
+    took = [
+        cores
+        for cores, share in zip(theirs, host, strict=True)
+        if cores > BUSY_NEIGHBOURS_CORES and share > BUSY_HOST_SHARE
+    ]
+    if len(took) <= _MOST_DISTURBED * len(theirs):
+        return None
+    return (
+        f"other work took {sum(took) / len(took):.1f} cores of a busy host in {len(took) / len(theirs):.0%} of the run"
+    )

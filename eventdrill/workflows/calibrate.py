@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventdrill.errors import SaysNothingError
+from eventdrill.workflows.doubts import doubts_of
 from loadgen import gauges
 from rundata.rows import NEVER, Kind, Outcome
 from rundata.tables import RunData
@@ -315,6 +316,7 @@ def _scale_sd(parts: Residuals, run: RunData) -> float:
 def circumstances(run: RunData) -> dict[str, str | int | float]:
     """Return when, where and on what a calibration was made."""
     brokers = run.about.get("brokers", {})
+    doubts = doubts_of(run)
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "host": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
@@ -322,19 +324,13 @@ def circumstances(run: RunData) -> dict[str, str | int | float]:
         "brokers": " ".join(str(brokers.get(key, "")) for key in ("implementation", "version")),
         "rates": f"{_RATES_HZ[0]} and {_RATES_HZ[1]} events/s",
         **_pace(run),
-        **({"doubtful": "; ".join(run.about["invalid"])} if run.about.get("invalid") else {}),
+        **({"doubtful": "; ".join(doubts)} if doubts else {}),
     }
 
 
 def _pace(run: RunData) -> dict[str, float]:
     pace_s = gauges.values(run.gauges, gauges.HOST_PACE, "host")
     return {gauges.HOST_PACE: float(np.median(pace_s))} if pace_s else {}
-
-
-def host_drift(run: RunData, profile: Profile) -> float | None:
-    """Return by which share the host was slower in a run than when the profile was measured; None where either is unknown."""
-    pace_s, measured_s = gauges.values(run.gauges, gauges.HOST_PACE, "host"), profile.measured_on.get(gauges.HOST_PACE)
-    return float(np.median(pace_s)) / float(measured_s) - 1 if pace_s and measured_s else None
 
 
 def corrected(

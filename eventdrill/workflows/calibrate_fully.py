@@ -22,6 +22,7 @@ from eventdrill.workflows.calibrate import (
     relative_slope,
     residuals,
 )
+from eventdrill.workflows.doubts import doubts_of
 from rundata.indicators import measure
 from rundata.rows import NEVER, Kind, Outcome
 from rundata.tables import RunData
@@ -171,9 +172,7 @@ def fit_fully(runs: Mapping[str, RunData], base: Profile) -> Profile:
     profile = profile.model_copy(update=failover(runs["failing"], base))
     about |= {**circumstances(steady), "rates": ", ".join(map(str, (*STEADY_HZ, *RISING_HZ))) + " events/s"}
     about |= held_back(runs["held back"], profile)
-    if doubts := [
-        reason for name in ("steady", "failing", "held back") for reason in runs[name].about.get("invalid", ())
-    ]:
+    if doubts := [reason for name in ("steady", "failing", "held back") for reason in doubts_of(runs[name])]:
         about["doubtful"] = "; ".join(dict.fromkeys(doubts))
     return profile.model_copy(
         update={

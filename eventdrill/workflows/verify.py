@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 GIVEN_REPLICATIONS = 24
 """With the observed instants put in, only service times and unseen phases are left to vary."""
 WARM_UP_S = 60.0
-MOST_DRIFT = 0.07
-"""Some two fifths of a latency's median are the host's work (the rest is linger), so that this moves it by half its tolerance of 5 %."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,15 +221,11 @@ class Work:
 
     def _doubt(self, prediction: Prediction, observed: Run) -> str | None:
         """Return why a difference would not be the model's fault."""
-        from eventdrill.workflows.calibrate import host_drift
+        from eventdrill.workflows.doubts import doubt
 
         if self.notices:
             return "the brokers are not those that the profile describes"
-        drift = host_drift(observed.data, prediction.profile)
-        if drift is None or abs(drift) <= MOST_DRIFT:
-            return None
-        changed = "slower" if drift > 0 else "faster"
-        return f"the host was {abs(drift):.0%} {changed} than when the profile was measured"
+        return doubt(observed.data, prediction.profile)
 
     def _sources(self, prediction: Prediction, observed: Run) -> dict[str, dict[str, float]]:
         """Return what explains each figure's difference; nothing where the run says nothing of the model."""

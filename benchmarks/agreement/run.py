@@ -1,0 +1,309 @@
+"""Steady states over the whole space of settings, each predicted before it is measured; `make agreement` writes docs/agreement.md.
+
+Forty points of a space-filling design over rate, linger, batch size, partitions, acks, members and work. Every one is simulated
+first, then driven on one private cluster, the first dozen three times, so that the distance between the prediction and a run can be held
+against the distance between two runs. All runs count; grid.csv keeps every figure.
+"""
+
+import argparse
+import csv
+import math
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest, qmc
+
+from eventdrill.terminal import say
+from eventdrill.workflows.doubts import doubt
+from eventdrill.workflows.places import spec_of, start_cluster
+from eventdrill.workflows.prediction import Prediction
+from eventdrill.workflows.telling import on_terminal
+from eventdrill.workflows.verify import Work
+from reports.agreement import TOLERANCES, judge
+from reports.record import UNLIKELY
+from rundata.run import Run
+from scenarios.files import LoadedScenario, load_text
+from scenarios.profiles import load_profile
+
+HERE = Path(__file__).parent
+FILE = HERE / "grid.csv"
+PAGE = HERE.parent.parent / "docs" / "agreement.md"
+BEGIN, END = "<!-- grid: begin -->", "<!-- grid: end -->"
+POINTS, REPEATED, REPEATS = 40, 12, 3
+SEED = 20_261
+REPLICATIONS = 80
+WARM_S = 4.0
+FIGURES = (
+    "latency.p50",
+    "latency.p95",
+    "latency.p99",
+    "produced",
+    "consumed",
+    "consumed.saturated",
+    "consumed.windows",
+    "lag.max",
+    "drain_time",
+    "lost",
+    "duplicate_effects",
+)
+ERRORS = tuple(name for name in FIGURES if name not in ("lost", "duplicate_effects"))
+
+
+@dataclass(frozen=True)
+class Point:
+    """One steady state."""
+
+    number: int
+    rate_hz: int
+    linger_ms: float
+    batch_size_bytes: int
+    partitions: int
+    acks: str
+    members: int
+    utilisation: float
+    """Share of a member's time that its work takes, for the member with most partitions; beyond 1 the group falls behind."""
+
+    @property
+    def work_us(self) -> int:
+        """Work per event."""
+        busiest = math.ceil(self.partitions / self.members) / self.partitions
+        return max(50, round(1e6 * self.utilisation / (self.rate_hz * busiest)))
+
+    @property
+    def scenario(self) -> LoadedScenario:
+        """The point as a scenario; one that falls behind has ten seconds more to catch up."""
+        drain = 15 if self.utilisation < 1 else 25
+        return load_text(
+            f"""
+scenario: steady-{self.number:02}
+duration: 14s
+warm_up: 2s
+drain: {drain}s
+seed: {100 + self.number}
+brokers: {{kind: kafka, nodes: 3}}
+topics: {{orders: {{partitions: {self.partitions}, replication: 3, settings: {{min.insync.replicas: 2}}}}}}
+producers:
+  shop:
+    topic: orders
+    arrivals: {self.rate_hz}/s
+    key: {{uniform: 5000}}
+    size: 300B
+    settings: {{acks: {self.acks}, enable.idempotence: {str(self.acks == "all").lower()}, linger.ms: {self.linger_ms:g}, batch.size: {self.batch_size_bytes}}}
+groups:
+  work: {{topics: [orders], members: {self.members}, work: {self.work_us}us, commit: {{every: 1s}}}}
+""",
+            f"steady-{self.number:02}",
+        )
+
+
+def design(count: int = POINTS) -> list[Point]:
+    """Return the points: a Latin hypercube over seven dimensions, one in eight with more work than its members can do."""
+    unit = qmc.LatinHypercube(7, seed=np.random.default_rng(SEED)).random(count)
+    return [_point(number, row) for number, row in enumerate(unit, start=1)]
+
+
+def _point(number: int, unit: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> Point:
+    partitions = _of((1, 3, 6, 12), unit[3])
+    utilisation = 0.1 + 0.7 * unit[6] / 0.875 if unit[6] < 0.875 else 1.1 + 0.4 * (unit[6] - 0.875) / 0.125
+    return Point(
+        number,
+        rate_hz=round(50 * 20 ** unit[0]),
+        linger_ms=_of((0, 1, 5, 20, 50), unit[1]),
+        batch_size_bytes=_of((2048, 16384, 1000000), unit[2]),
+        partitions=partitions,
+        acks=_of(("1", "all", "all"), unit[4]),
+        members=min(_of((1, 2, 3, 4), unit[5]), partitions),
+        utilisation=round(float(utilisation), 3),
+    )
+
+
+def _of(values: Sequence[Any], unit: float) -> Any:
+    return values[int(unit * len(values))]
+
+
+# ---- one point after the other ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of one live run beside its prediction; a row of grid.csv."""
+
+    point: int
+    run: int
+    figure: str
+    predicted: float
+    low: float
+    high: float
+    observed: float
+    error: float
+    """observed/predicted - 1; of a series the total absolute difference over the predicted total."""
+    verdict: str
+    doubt: str
+
+
+def figures(point: Point, prediction: Prediction, runs: Sequence[Run]) -> list[Figure]:
+    """Return what became of each predicted figure in each run."""
+    found = []
+    for number, run in enumerate(runs, start=1):
+        verdicts = judge(
+            point.scenario.scenario,
+            prediction.estimates,
+            run.measured,
+            fitted=prediction.fitted,
+            limited="; ".join(run.invalid) or None,
+            doubt=(said := doubt(run.data, prediction.profile)),
+        )
+        for name in FIGURES:
+            if (verdict := verdicts.get(name)) is None:
+                continue
+            low, high = verdict.interval or (None, None)
+            numbers = (verdict.predicted, low, high, verdict.observed, verdict.difference)
+            row = [math.nan if number is None else float(f"{number:.6g}") for number in numbers]
+            reason = "; ".join(filter(None, [*run.invalid, said]))
+            found.append(Figure(point.number, number, name, *row, verdict.verdict, reason))
+    return found
+
+
+def measure(points: Sequence[Point], profile_name: str, repeated: int) -> None:
+    """Predict and drive all points on one cluster; what was measured is in grid.csv after each of them."""
+    profile = load_profile(profile_name)
+    with (
+        tempfile.TemporaryDirectory(prefix="eventdrill-") as folder,
+        start_cluster("local", spec_of(points[0].scenario.scenario), say) as cluster,
+        FILE.open("w", encoding="utf-8", newline="") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(Figure.__annotations__)
+        works = {
+            point.number: Work(
+                point.scenario,
+                Path(folder) / str(point.number),
+                repeats=REPEATS if point.number <= repeated else 1,
+                replications=REPLICATIONS,
+                telling=on_terminal(),
+                warm_s=WARM_S,
+            )
+            for point in points
+        }
+        predictions = {}
+        for point in points:
+            works[point.number].folder.mkdir()
+            predictions[point.number] = works[point.number].predict(profile)
+        for point in points:
+            say(f"--- {point}")
+            runs = works[point.number].drive(cluster, predictions[point.number])
+            for row in figures(point, predictions[point.number], runs):
+                writer.writerow(row.__dict__.values())
+            file.flush()
+
+
+# ---- all of them together --------------------------------------------------------------------------------------------
+
+
+def errors(rows: pd.DataFrame) -> list[dict[str, str]]:
+    """Return for each figure how far runs were from their predictions: median, 95th percentile, coverage, ratio to repeats."""
+    found = []
+    for name in ERRORS:
+        of = rows[rows["figure"] == name]
+        error = of["error"].abs().dropna()
+        if error.empty:
+            continue
+        known = of.dropna(subset=["low", "observed"])
+        inside = int(((known["low"] <= known["observed"]) & (known["observed"] <= known["high"])).sum())
+        found.append(
+            {
+                "figure": f"`{name}`",
+                "runs": str(len(error)),
+                "error, median": f"{error.median():.1%}",
+                "95th percentile": f"{error.quantile(0.95):.1%}",
+                "band": f"{TOLERANCES[name]:.0%}" if name in TOLERANCES else "",
+                "within it": f"{(error <= TOLERANCES[name]).mean():.0%}" if name in TOLERANCES else "",
+                "inside 95 %": f"{inside} of {len(known)}{_unlikely(inside, len(known))}" if len(known) else "",
+                "interval score": _score(known),
+                "ratio to repeats": _ratio(of),
+            }
+        )
+    return found
+
+
+def _unlikely(inside: int, count: int) -> str:
+    p = float(binomtest(inside, count, 0.95).pvalue)
+    return f" (p = {p:.2g})" if p < UNLIKELY else ""
+
+
+def _score(known: pd.DataFrame) -> str:
+    """Return the mean interval score over the observation; a miss costs forty times its distance."""
+    if known.empty or not (known["observed"] > 0).any():
+        return ""
+    misses = (known["low"] - known["observed"]).clip(lower=0) + (known["observed"] - known["high"]).clip(lower=0)
+    scores = ((known["high"] - known["low"]) + 40 * misses) / known["observed"]
+    return f"{scores[known['observed'] > 0].mean():.2f}"
+
+
+def _ratio(of: pd.DataFrame) -> str:
+    """Return median |log(predicted/observed)| over median |log(observed/observed')|, over the points that were repeated."""
+    positive = of[(of["observed"] > 0) & (of["predicted"] > 0)]
+    repeated = positive[positive.groupby("point")["run"].transform("count") > 1]
+    to_prediction = np.abs(np.log(repeated["predicted"] / repeated["observed"]))
+    between = [
+        abs(math.log(one / other))
+        for _, group in repeated.groupby("point")
+        for one, other in combinations(group["observed"], 2)
+    ]
+    if not between or not np.median(between):
+        return ""
+    return f"{np.median(to_prediction) / np.median(between):.2f}"
+
+
+def report(rows: pd.DataFrame) -> str:
+    """Return docs/agreement.md's section."""
+    table = errors(rows)
+    lines = [list(table[0]), ["---"] * len(table[0]), *(list(row.values()) for row in table)]
+    verdicts = rows["verdict"].value_counts()
+    doubts = rows.drop_duplicates(["point", "run"])["doubt"].fillna("").astype(bool).sum()
+    runs = len(rows.drop_duplicates(["point", "run"]))
+    counts = ", ".join(f"{int(verdicts.get(verdict, 0))} {verdict}" for verdict in ("agrees", "cannot tell", "differs"))
+    return "\n".join(
+        [
+            f"{rows['point'].nunique()} points, {runs} runs, {len(rows)} verdicts: {counts}. "
+            f"{doubts} runs say against themselves that their host was not calm.",
+            "",
+            *("| " + " | ".join(cells) + " |" for cells in lines),
+        ]
+    )
+
+
+def write(rows: pd.DataFrame) -> None:
+    """Put the section into docs/agreement.md."""
+    text = PAGE.read_text("utf-8")
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    when = f"Written by `make agreement` on {datetime.now(UTC):%Y-%m-%d}."
+    PAGE.write_text(f"{before}{BEGIN}\n\n{when} {report(rows)}\n\n{END}{after}", "utf-8")
+
+
+def main() -> int:
+    """Measure, or with --report only write the page again from grid.csv."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--profile", default="local-kafka", help="name or file of the profile that predicts")
+    parser.add_argument("--points", type=int, default=POINTS, help="only the first ones of the design")
+    parser.add_argument("--repeated", type=int, default=REPEATED, help=f"so many of them are driven {REPEATS} times")
+    parser.add_argument("--report", action="store_true", help="measure nothing")
+    asked = parser.parse_args()
+    if not asked.report:
+        measure(design()[: asked.points], asked.profile, asked.repeated)
+    rows = pd.read_csv(FILE)
+    write(rows)
+    print(report(rows))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

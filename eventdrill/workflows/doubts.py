@@ -1,0 +1,37 @@
+"""Why a difference between a prediction and a run would not be the model's fault: the host was not the one that was measured."""
+
+import numpy as np
+
+from loadgen import gauges
+from rundata.tables import RunData
+from scenarios.profiles import Profile
+
+MOST_DRIFT = 0.07
+"""Some two fifths of a latency's median are the host's work (the rest is linger), so that this moves it by half its tolerance of 5 %."""
+
+
+def host_drift(run: RunData, profile: Profile) -> float | None:
+    """Return by which share the host was slower in a run than when the profile was measured; None where either is unknown."""
+    pace_s, measured_s = gauges.values(run.gauges, gauges.HOST_PACE, "host"), profile.measured_on.get(gauges.HOST_PACE)
+    return float(np.median(pace_s)) / float(measured_s) - 1 if pace_s and measured_s else None
+
+
+def doubts_of(run: RunData) -> tuple[str, ...]:
+    """Return what a run says against itself: its driver was the limit, or a neighbour on its host."""
+    return tuple(filter(None, [*run.about.get("invalid", ()), gauges.disturbed(run.gauges)]))
+
+
+def doubt(run: RunData, profile: Profile) -> str | None:
+    """Return what speaks against judging the model by a run, in words: a slower host, a busy neighbour, a doubtful profile."""
+    reasons = [_pace(run, profile), gauges.disturbed(run.gauges)]
+    if doubtful := profile.measured_on.get("doubtful"):
+        reasons.append(f"when the profile was measured, {doubtful}")
+    return "; ".join(filter(None, reasons)) or None
+
+
+def _pace(run: RunData, profile: Profile) -> str | None:
+    drift = host_drift(run, profile)
+    if drift is None or abs(drift) <= MOST_DRIFT:
+        return None
+    changed = "slower" if drift > 0 else "faster"
+    return f"the host was {abs(drift):.0%} {changed} than when the profile was measured"

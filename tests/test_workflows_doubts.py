@@ -1,0 +1,71 @@
+"""What speaks against blaming the model: a slower host, a busy neighbour, a profile that was measured beside one."""
+
+import dataclasses
+
+import pytest
+
+from eventdrill.workflows.calibrate import shipped_base
+from eventdrill.workflows.doubts import doubt, doubts_of, host_drift
+from loadgen.gauges import disturbed
+from rundata.tables import Gauge, RunData
+from runs import Build, ns
+
+
+def paced(*pace_us: float) -> RunData:
+    run = Build().run(engine="driven")
+    return dataclasses.replace(
+        run, gauges=tuple(Gauge(ns(at), "host_pace_s", "host", us / 1e6) for at, us in enumerate(pace_us))
+    )
+
+
+def test_a_host_that_became_slower_is_noticed():
+    """Its fixed piece of work took 80 us when the brokers were measured, and 96 us in the run."""
+    base = shipped_base()
+    profile = base.model_copy(update={"measured_on": {**base.measured_on, "host_pace_s": 80e-6}})
+
+    assert host_drift(paced(95.0, 96.0, 300.0), profile) == pytest.approx(0.2)
+    assert host_drift(paced(80.0), profile) == pytest.approx(0.0)
+    assert host_drift(paced(), profile) is None
+    assert host_drift(paced(80.0), base) is None
+
+
+def beside_others(*shares: tuple[float, float]) -> RunData:
+    """A run with these (host's share, neighbours' cores), a sample each second."""
+    found = []
+    for at, (host, neighbours) in enumerate(shares):
+        found += [
+            Gauge(ns(at), "cpu_share", "host", host),
+            Gauge(ns(at), "cpu_share", "shop/1", 0.9),
+            Gauge(ns(at), "neighbours_cores", "host", neighbours),
+        ]
+    return dataclasses.replace(Build().run(engine="driven"), gauges=tuple(found))
+
+
+def test_a_busy_neighbour_is_a_reason_not_to_judge():
+    """Two of ten seconds beside somebody who took a core of a host without a free one."""
+    run = beside_others(*[(0.4, 0.02)] * 8, (1.0, 1.1), (0.97, 0.9))
+
+    assert disturbed(run.gauges) == "other work took 1.0 cores of a busy host in 20% of the run"
+    assert doubts_of(run) == ("other work took 1.0 cores of a busy host in 20% of the run",)
+    assert doubt(run, shipped_base()) == "other work took 1.0 cores of a busy host in 20% of the run"
+
+
+@pytest.mark.parametrize(
+    "sample", [(0.7, 1.0), (1.0, 0.1)], ids=["a neighbour on a core that was free", "a host busy with the run itself"]
+)
+def test_what_keeps_nobody_waiting_is_no_reason(sample: tuple[float, float]):
+    """Both all the time."""
+    assert doubt(beside_others(*[sample] * 10), shipped_base()) is None
+
+
+def test_a_single_second_of_a_long_run_is_no_reason():
+    """One of twenty is 5 %."""
+    assert disturbed(beside_others(*[(0.4, 0.02)] * 19, (1.0, 1.1)).gauges) is None
+
+
+def test_a_profile_measured_beside_a_neighbour_blames_nobody():
+    """The run itself was calm."""
+    base = shipped_base()
+    profile = base.model_copy(update={"measured_on": {**base.measured_on, "doubtful": "other work took 1.0 cores"}})
+
+    assert doubt(beside_others((0.4, 0.0)), profile) == "when the profile was measured, other work took 1.0 cores"
