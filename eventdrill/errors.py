@@ -35,6 +35,7 @@ def exit_code_of(error: Exception) -> int | None:
 
 _FROM_BELOW = {
     ("scenarios.errors", "ScenarioError"): WRONG_INPUT,
+    ("scenarios.plan", "PlanError"): WRONG_INPUT,
     ("rundata.dataset", "DatasetError"): WRONG_INPUT,
     ("reports.alerts.series", "AlertError"): WRONG_INPUT,
     ("loadgen.clusters.model", "ClusterError"): SAYS_NOTHING,

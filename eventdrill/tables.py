@@ -34,6 +34,7 @@ def run_tables(document: Mapping[str, Any]) -> "list[RenderableType]":
         shown,
         "zero: " + ", ".join(zero),
         *_settling(document["run"].get("warm_up", {})),
+        *_stretches(document["run"].get("stretches")),
         *judgement_tables(document),
     ]
 
@@ -47,6 +48,16 @@ def _settling(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
     ]
     planned = next((number(each["planned"], "s") for each in found.values()), "")
     return [f"warm-up of {planned}, by MSER-5: {'; '.join(said)}"] if said else []
+
+
+def _stretches(found: Mapping[str, Any] | None) -> list[str]:
+    """Return one line on what a long run is made of."""
+    if found is None:
+        return []
+    return [
+        f"in stretches: {found['disturbed']} around faults and {found['exact']} of quiet load were simulated; "
+        f"{found['resampled_share']:.1%} of the time is resampled: minutes drawn from those of equal load"
+    ]
 
 
 def side_by_side(documents: Mapping[str, Mapping[str, Any]]) -> "list[RenderableType]":

@@ -203,7 +203,9 @@ def arrivals_words(producer: Producer) -> str:
     """Return arrivals in words: `300/s for 20s, then 300/s rising to 400/s for 10s`."""
     if producer.recorded is not None:
         return f"events as recorded in {producer.recorded.trace}"
-    return ", then ".join(_part(part) for part in producer.rated) + " events"
+    if producer.daily is not None:
+        return "every day " + ", then ".join(_part(part) for part in producer.daily.daily) + " events"
+    return ", then ".join(_part(part) for part in producer.arrivals if isinstance(part, Arrivals)) + " events"
 
 
 def _part(part: Arrivals) -> str:

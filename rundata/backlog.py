@@ -8,6 +8,7 @@ from rundata.books import Books, Bools, End
 from rundata.measurement import Ints, Measurement, missing, seconds
 from rundata.rows import NEVER
 from rundata.scopes import Scope, pairs_in
+from rundata.tables import RunData
 from scenarios.expectations import BEFORE_FAULTS
 from scenarios.quantities import MILLISECOND, SECOND
 
@@ -20,6 +21,8 @@ AFTERMATH_NS = 5 * SECOND
 BEFORE_NS = 10 * SECOND
 ARRIVALS_NS = SECOND
 HELD_NS = SECOND
+QUIET_NS = 20 * SECOND
+"""Without elections, rebalances and the like for so long a system has settled."""
 LOAD_END = "load end"
 """The label of the load's end as a disturbance."""
 
@@ -114,6 +117,12 @@ def _levels(everywhere: Ints, in_load: Ints) -> Found:
 def committed_lag(books: Books, scope: Scope) -> Found:
     """Measure the high watermark minus the committed offset each second, summed over the scope's groups and partitions."""
     times = np.arange(0, max(books.end_ns, books.scenario.duration) + 1, SECOND)
+    total = committed_lag_at(books, scope, times)
+    return _levels(total, total[times <= books.scenario.duration])
+
+
+def committed_lag_at(books: Books, scope: Scope, times: Ints) -> Ints:
+    """Return at each instant how far a scope's groups had committed less than could be read."""
     total = np.zeros(len(times), np.int64)
     for group, name in enumerate(books.groups):
         if scope.kind == "group" and scope.number != group:
@@ -123,7 +132,7 @@ def committed_lag(books: Books, scope: Scope) -> Found:
                 total += np.maximum(
                     high_watermark(books, partition, times) - _committed(books, group, partition, times), 0
                 )
-    return _levels(total, total[times <= books.scenario.duration])
+    return total
 
 
 def _partitions(books: Books, topic: str, scope: Scope) -> range:
@@ -158,6 +167,21 @@ def _committed(books: Books, group: int, partition: int, times_ns: Ints) -> Ints
 
 
 # ---- drain time ----------------------------------------------------------------------------------------------------
+
+
+def has_settled(run: RunData) -> bool:
+    """Return whether a run's load ends with no more waiting than before its faults, or than arrives in a second, and with nothing under way."""
+    books = Books.of(run)
+    times, end_ns = grid(books), books.scenario.duration
+    first_ns = min((planned.begin_ns for planned in books.plan.faults), default=end_ns)
+    for number in range(len(books.groups)):
+        scope = Scope("group", number, books.groups[number])
+        values = backlog(books, scope).at(times)
+        before = values[(times >= first_ns - BEFORE_NS) & (times < first_ns)] if first_ns < end_ns else values[:0]
+        base = max(int(before.max(initial=0)), _Arrivals(books, scope).before(end_ns))
+        if values[(times > end_ns - HELD_NS) & (times <= end_ns)].max(initial=0) > base:
+            return False
+    return not any(end_ns - QUIET_NS <= incident.time_ns <= end_ns for incident in run.incidents)
 
 
 @dataclass(frozen=True)
@@ -199,18 +223,34 @@ def disturbances(books: Books) -> list[Disturbance]:
 
 def drain_time(books: Books, scope: Scope) -> Found:
     """Measure the longest time that lag took from its maximum in a disturbance until it was back at base for good."""
-    times = grid(books)
-    values = backlog(books, scope).at(times)
-    arrivals = _Arrivals(books, scope)
-    asked = [each for each in disturbances(books) if scope.narrowed is None or scope.narrowed in each.labels]
-    drains = [_drain_of(disturbance, times, values, arrivals) for disturbance in asked]
+    drains = _fault_drains(books, scope)
     if scope.narrowed is None:
-        drains += [_load_end_drain(books.scenario.duration, times, values, arrivals)]
+        times = grid(books)
+        values = backlog(books, scope).at(times)
+        drains += [_load_end_drain(books.scenario.duration, times, values, _Arrivals(books, scope))]
     if not drains:
         return {"": missing("s", f"{scope.narrowed} did not happen")}
+    return {"": _longest_drain(drains)}
+
+
+def drain_of_faults(books: Books, scope: Scope) -> Measurement:
+    """Return the longest time that lag took after a fault; 0 s where there was none."""
+    return _longest_drain(_fault_drains(books, scope) or [Measurement(0.0, "s")])
+
+
+def _fault_drains(books: Books, scope: Scope) -> list[Measurement]:
+    asked = [each for each in disturbances(books) if scope.narrowed is None or scope.narrowed in each.labels]
+    if not asked:
+        return []
+    times, arrivals = grid(books), _Arrivals(books, scope)
+    values = backlog(books, scope).at(times)
+    return [_drain_of(disturbance, times, values, arrivals) for disturbance in asked]
+
+
+def _longest_drain(drains: list[Measurement]) -> Measurement:
     unreached = [drain for drain in drains if drain.value is None]
     longest = max(drain.value if drain.value is not None else drain.at_least or 0.0 for drain in drains)
-    return {"": Measurement(None, "s", longest, unreached[0].reason) if unreached else Measurement(longest, "s")}
+    return Measurement(None, "s", longest, unreached[0].reason) if unreached else Measurement(longest, "s")
 
 
 class _Arrivals:

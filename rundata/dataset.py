@@ -12,7 +12,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -113,17 +113,27 @@ class RunWriter:
         return len(rows)
 
     def finish(
-        self, run: RunData, state: State = "complete", measured: Sequence[Mapping[str, "Measurement"]] = ()
+        self,
+        run: RunData,
+        state: State = "complete",
+        measured: Sequence[Mapping[str, "Measurement"]] = (),
+        *,
+        windows: Iterable[Any] | None = None,
+        tables: Mapping[str, Any] | None = None,
     ) -> None:
         """Write every table, then remove parts and row logs: what they held is in `run.operations`, sorted.
 
-        `measured` are the indicators of the run's replications, itself the first; their intervals go into `tallies`.
+        `measured` are the indicators of the run's replications, itself the first; their intervals go into `tallies`. A run that is
+        made of stretches gives its `windows` in parts, one after another, and further tables.
         """
         about = {key: value for key, value in self._facts.items() if key not in _OWN}
         run = replace(run, operations=arranged(run.operations), about={**about, **run.about, "state": state})
         self._facts |= {"end_ns": run.end_ns, "error_names": {str(k): v for k, v in run.error_names.items()}}
-        for name, table in _tables(run, measured).items():
-            parquet.write(table, self.folder / f"{name}.parquet")
+        if windows is not None:
+            parquet.write_parts("windows", windows, self.folder / "windows.parquet")
+        for name, table in {**_tables(run, measured), **(tables or {})}.items():
+            if name != "windows" or windows is None:
+                parquet.write(table, self.folder / f"{name}.parquet")
         self._facts |= {key: value for key, value in run.about.items() if key not in _OWN}
         self.state(state)
         self._remove_raw()

@@ -1,5 +1,6 @@
 """A log-linear histogram of integers: 256 bins per doubling, at most 0.2 % off, and merged exactly in any order."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,10 +43,16 @@ class Histogram:
 
     def merge(self, other: "Histogram") -> "Histogram":
         """Return the histogram of both's values."""
-        bins, place = np.unique(np.concatenate([self.bins, other.bins]), return_inverse=True)
+        return self.sum([(self, 1), (other, 1)])
+
+    @classmethod
+    def sum(cls, weighted: "Iterable[tuple[Histogram, int]]") -> "Histogram":
+        """Return the histogram of all values, each histogram's as often as its weight says."""
+        some = list(weighted)
+        bins, place = np.unique(np.concatenate([one.bins for one, _ in some]), return_inverse=True)
         counts = np.zeros(len(bins), np.int64)
-        np.add.at(counts, place, np.concatenate([self.counts, other.counts]))
-        return Histogram(bins, counts)
+        np.add.at(counts, place, np.concatenate([one.counts * weight for one, weight in some]))
+        return cls(bins, counts)
 
     @property
     def count(self) -> int:
@@ -54,7 +61,10 @@ class Histogram:
 
     def quantile(self, per_mille: int) -> float:
         """Return the middle of the bin in which the inverse distribution function lies; at least one value is needed."""
-        rank = max(1, -(-per_mille * self.count // 1000))
+        return self.at_rank(max(1, -(-per_mille * self.count // 1000)))
+
+    def at_rank(self, rank: int) -> float:
+        """Return the middle of the bin that holds the value of a rank, counted from 1."""
         return float(middle_of(self.bins)[np.searchsorted(np.cumsum(self.counts), rank)])
 
     def share_at_most(self, value: int) -> float:

@@ -52,6 +52,9 @@ ROW_SCHEMAS: Mapping[str, pa.Schema] = {
     ),
     "phases": pa.schema([("name", WORD), ("begin_ns", pa.int64()), ("end_ns", pa.int64())]),
     "gauges": pa.schema([("time_ns", pa.int64()), ("name", WORD), ("where", WORD), ("value", pa.float64())]),
+    "stretches": pa.schema(
+        [("begin_ns", pa.int64()), ("end_ns", pa.int64()), ("how", WORD), ("source_ns", pa.int64())]
+    ),
     "windows": pa.schema(
         [("begin_ns", pa.int64()), ("topic", WORD), ("partition", pa.int32()), ("of", WORD), ("stage", WORD),
          ("count", pa.int64()), ("bins", pa.list_(pa.int32())), ("counts", pa.list_(pa.int64()))]
@@ -71,6 +74,15 @@ def write(table: pa.Table, path: Path) -> None:
     """Write a table under a temporary name and rename it, so that no half-written file ever has the table's name."""
     temporary = path.with_name(path.name + ".part")
     pq.write_table(table, temporary, compression="zstd", version="2.6")
+    temporary.replace(path)
+
+
+def write_parts(name: str, parts: Iterable[pa.Table], path: Path) -> None:
+    """Write the parts of the table `name` one after another, so that never more than one is held; else as `write` does."""
+    temporary = path.with_name(path.name + ".part")
+    with pq.ParquetWriter(temporary, ROW_SCHEMAS[name], compression="zstd", version="2.6") as writer:
+        for part in parts:
+            writer.write_table(part)
     temporary.replace(path)
 
 

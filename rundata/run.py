@@ -209,6 +209,7 @@ class Run:
             "versions": data.about.get("versions", {}),
             "seconds": data.about.get("seconds", data.end_ns / SECOND),
             "warm_up": settling_json(settling(data)) if self.keeps_operations and self.complete else {},
+            **({"stretches": data.about["stretches"]} if "stretches" in data.about else {}),
             "replications": max(1, len(self._replications), *(e.replications for e in self._estimates.values())),
         }
 

@@ -41,12 +41,20 @@ def _rates(books: Books, times_ns: Ints) -> Found:
 
 
 def _saturated(books: Books, scope: Scope, effects: Ints, intended: Ints) -> Measurement:
-    """Return effects per second over the 100 ms steps at whose begin and end lag was above the arrivals of the second before."""
+    """Return effects per second while lag stood above the arrivals of the second before."""
+    done, steps = saturated_steps(books, scope, effects, intended)
+    if not steps:
+        return missing("1/s", "lag never stayed above one second of arrivals")
+    return Measurement(float(done) * SECOND / (steps * STEP_NS), "1/s")
+
+
+def saturated_steps(books: Books, scope: Scope, effects: Ints, intended: Ints) -> tuple[int, int]:
+    """Return the effects in the 100 ms steps at whose begin and end lag was above the arrivals of the second before, and these steps."""
     times = np.arange(books.scenario.warm_up, books.scenario.duration + 1, STEP_NS)
     arrivals = np.searchsorted(intended, times) - np.searchsorted(intended, times - SECOND)
     above = backlog(books, scope).at(times) > arrivals
     saturated = above[:-1] & above[1:]
     if not saturated.any():
-        return missing("1/s", "lag never stayed above one second of arrivals")
+        return 0, 0
     done = np.diff(np.searchsorted(np.sort(effects[effects != NEVER]), times))
-    return Measurement(float(done[saturated].sum()) * SECOND / (int(saturated.sum()) * STEP_NS), "1/s")
+    return int(done[saturated].sum()), int(saturated.sum())

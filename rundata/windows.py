@@ -1,5 +1,6 @@
 """The table `windows`: acknowledgements and effects per second, partition and producer or group, with a latency histogram each."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -21,28 +22,48 @@ WINDOW_NS = SECOND
 def windows_table(run: RunData) -> pa.Table:
     """Return the windows of a run; a window holds what was acknowledged or took effect in it."""
     books = Books.of(run)
-    run = books.run
+    stages = [_stage(books, number, *rows, books.first_partition) for number, rows in enumerate(_rows(books))]
+    return pa.concat_tables(stages)
+
+
+def windows_of(run: RunData, begin_ns: int, end_ns: int, window_ns: int) -> pa.Table:
+    """Return windows between two instants, counted from the first, of topics as a whole: `partition` is null."""
+    books = Books.of(run)
+    tables = []
+    for number, (at_ns, latency_ns, partition, of) in enumerate(_rows(books)):
+        inside = (at_ns >= begin_ns) & (at_ns < end_ns)
+        topic = np.searchsorted(books.first_partition, partition[inside], side="right") - 1
+        each = np.arange(len(books.first_partition))
+        tables.append(
+            _stage(books, number, at_ns[inside] - begin_ns, latency_ns[inside], topic, of[inside], each, window_ns)
+        )
+    whole = pa.concat_tables(tables)
+    return whole.set_column(2, "partition", pa.nulls(len(whole), pa.int32()))
+
+
+def _rows(books: Books) -> Iterator[tuple[Ints, Ints, Ints, Ints]]:
+    """Yield instant, latency, partition, and producer or group of what was acknowledged, and then of effects."""
+    plan, pairs = books.run.plan, books.pairs
     acked = np.flatnonzero(books.acked & (books.partition >= 0))
     ack_ns = books.sends.acked_ns[acked]
-    ack_table = _stage(
-        books,
-        0,
-        ack_ns,
-        ack_ns - run.plan.intended_ns[acked],
-        books.partition[acked],
-        run.plan.producer[acked].astype(np.int64),
-    )
-    pairs = books.pairs
+    yield ack_ns, ack_ns - plan.intended_ns[acked], books.partition[acked], plan.producer[acked].astype(np.int64)
     done = np.flatnonzero((pairs.effect_ns != NEVER) & (pairs.partition >= 0))
     effect_ns = pairs.effect_ns[done]
-    latency_ns = effect_ns - pairs.intended_ns[done]
-    effect_table = _stage(books, 1, effect_ns, latency_ns, pairs.partition[done], pairs.group[done])
-    return pa.concat_tables([ack_table, effect_table])
+    yield effect_ns, effect_ns - pairs.intended_ns[done], pairs.partition[done], pairs.group[done]
 
 
-def _stage(books: Books, stage: int, at_ns: Ints, latency_ns: Ints, partition: Ints, of: Ints) -> pa.Table:
+def _stage(
+    books: Books,
+    stage: int,
+    at_ns: Ints,
+    latency_ns: Ints,
+    partition: Ints,
+    of: Ints,
+    first_partition: Ints,
+    window_ns: int = WINDOW_NS,
+) -> pa.Table:
     """Return one stage's windows in the order of time, partition and producer or group."""
-    bins, window = bin_of(latency_ns), at_ns // WINDOW_NS
+    bins, window = bin_of(latency_ns), at_ns // window_ns
     order = np.lexsort((bins, of, partition, window))
     bins, of, partition, window = bins[order], of[order], partition[order], window[order]
     new_window = _changes(window, partition, of)
@@ -51,13 +72,13 @@ def _stage(books: Books, stage: int, at_ns: Ints, latency_ns: Ints, partition: I
     counts = np.diff(first_bin, append=len(order))
     lists = np.append(np.searchsorted(first_bin, first_window), len(first_bin)).astype(np.int32)
     place = partition[first_window]
-    topic = np.searchsorted(books.first_partition, place, side="right") - 1
+    topic = np.searchsorted(first_partition, place, side="right") - 1
     names = books.plan.producers if stage == 0 else books.groups
     return pa.table(
         {
-            "begin_ns": pa.array(window[first_window] * WINDOW_NS),
+            "begin_ns": pa.array(window[first_window] * window_ns),
             "topic": parquet.words(topic, books.plan.topics),
-            "partition": pa.array((place - books.first_partition[topic]).astype(np.int32)),
+            "partition": pa.array((place - first_partition[topic]).astype(np.int32)),
             "of": parquet.words(of[first_window], names),
             "stage": parquet.words(np.full(len(first_window), stage), STAGES),
             "count": pa.array(np.diff(first_window, append=len(order))),

@@ -13,7 +13,7 @@ from scenarios.quantities import format_duration
 from scenarios.schema import Producer, Scenario
 from scenarios.settings import setting_findings
 
-MOST_EVENTS = 2**31 - 1
+MOST_EVENTS = 10**12
 
 
 def findings(scenario: Scenario) -> Iterator[Finding]:
@@ -98,9 +98,10 @@ def _producer(scenario: Scenario, name: str, producer: Producer) -> Iterator[Fin
     place: Path = ("producers", name)
     yield from unknown("topic", producer.topic, scenario.topics, (*place, "topic"))
     arrivals = (*place, "arrivals")
-    parts = producer.rated
+    parts = producer.rated(scenario.duration)
     missing = [index for index, part in enumerate(parts) if part.for_ns is None]
-    if producer.recorded is not None or len(parts) < len(producer.arrivals):
+    alone = producer.recorded is not None or producer.daily is not None
+    if alone or len(parts) < len(producer.arrivals):
         yield from _recorded(place, producer)
     elif len(parts) > 1 and missing:
         for index in missing:
@@ -118,7 +119,7 @@ def _producer(scenario: Scenario, name: str, producer: Producer) -> Iterator[Fin
     events = expected_events_of(scenario, name)
     if events > MOST_EVENTS:
         message = (
-            f"makes about {events:.3g} events; a plan holds at most {MOST_EVENTS:,}, so lower the rate or the duration"
+            f"makes about {events:.3g} events; a run has at most {MOST_EVENTS:,}, so lower the rate or the duration"
         )
         yield Finding(arrivals, message, (("duration",),))
     if producer.count > 1 and not producer.keyed and "share" in producer.model_fields_set and producer.share == "keys":
@@ -129,8 +130,13 @@ def _producer(scenario: Scenario, name: str, producer: Producer) -> Iterator[Fin
 
 def _recorded(place: Path, producer: Producer) -> Iterator[Finding]:
     if len(producer.arrivals) > 1:
-        message = "mixes a recording with other parts; a recording stands alone: arrivals: {trace: orders.parquet}"
+        message = (
+            "mixes a recording or a day with other parts; each stands alone: arrivals: {trace: orders.parquet}, or "
+            "arrivals: {daily: [{for: 12h, rate: 300/s}, {for: 12h, rate: 900/s}]}"
+        )
         yield Finding((*place, "arrivals"), message)
+        return
+    if producer.daily is not None:
         return
     recorded = producer.recorded
     assert recorded is not None

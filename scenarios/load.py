@@ -68,7 +68,7 @@ def expected_events_of(scenario: Scenario, producer: str) -> float:
     recorded = scenario.producers[producer].recorded
     if recorded is not None:
         return float(len(_recorded_ns(recorded, scenario.duration)))
-    parts = scenario.producers[producer].rated
+    parts = scenario.producers[producer].rated(scenario.duration)
     return sum(sum(p.rate) / 2 * (scenario.duration if p.for_ns is None else p.for_ns) / SECOND for p in parts)
 
 
@@ -91,7 +91,7 @@ def _rates(scenario: Scenario, producer: Producer) -> list[tuple[int, int, float
     parts, begin = list[tuple[int, int, float, float]](), 0
     if producer.recorded is not None:
         return _recorded_rates(producer.recorded, scenario.duration)
-    for part in producer.rated:
+    for part in producer.rated(scenario.duration):
         end = begin + (scenario.duration if part.for_ns is None else part.for_ns)
         parts.append((begin, end, *part.rate))
         begin = end

@@ -54,13 +54,18 @@ class PlannedAction:
 
 def plan_faults(scenario: Scenario, seed: int, replication: int = 0) -> tuple[PlannedFault, ...]:
     """Return every occurrence of every fault in the order of their begins."""
+    planned = [part for whole in whole_faults(scenario, seed, replication) for part in in_parts(scenario, whole)]
+    return tuple(sorted(planned, key=lambda occurrence: occurrence.begin_ns))
+
+
+def whole_faults(scenario: Scenario, seed: int, replication: int = 0) -> list[PlannedFault]:
+    """Return every occurrence of every fault, rolling ones as a whole, in the order of the file."""
     planned = list[PlannedFault]()
     for index, fault in enumerate(scenario.faults):
         generator = stream(seed, "fault", str(index), "times", replication=replication)
         for begin, length in _occurrences(fault, scenario.duration, generator):
-            whole = PlannedFault(fault.label, fault, begin, begin + (length or 0), index, stays=length is None)
-            planned += _in_parts(scenario, whole)
-    return tuple(sorted(planned, key=lambda occurrence: occurrence.begin_ns))
+            planned.append(PlannedFault(fault.label, fault, begin, begin + (length or 0), index, stays=length is None))
+    return planned
 
 
 def plan_actions(scenario: Scenario, seed: int, replication: int = 0) -> tuple[PlannedAction, ...]:
@@ -100,7 +105,7 @@ def _random_times(timed: Timed, duration_ns: int, generator: np.random.Generator
         at += length_ns or 0
 
 
-def _in_parts(scenario: Scenario, whole: PlannedFault) -> list[PlannedFault]:
+def in_parts(scenario: Scenario, whole: PlannedFault) -> list[PlannedFault]:
     """Return the stops of a rolling fault, one after another; any other fault as it is."""
     fault = whole.fault
     if not isinstance(fault, RollingRestart | RollingDeploy):

@@ -4,7 +4,7 @@ An event's id is its row in the plan, so rows are in the order of intended times
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from scenarios import faults as fault_types
 from scenarios.disturbances import NOT_AGAIN, Disturbances, schema_versions, undecodable
+from scenarios.load import expected_events_of
 from scenarios.occurrences import PlannedAction, PlannedFault, plan_actions, plan_faults
 from scenarios.partitioners import java_partition, librdkafka_partition
 from scenarios.quantities import SECOND
@@ -27,8 +28,13 @@ ALWAYS_FAILS = 2**15 - 1
 """In place of a number of tries: none ever works."""
 LONGEST_WORK_NS = 2**60
 """Some 36 years; what a heavy tail draws beyond it stays in 64 bits."""
+MOST_EVENTS = 2**31 - 1
 HEADER_BYTES = 32
 """Every value that EventDrill makes begins with ids and times, so it is never shorter."""
+
+
+class PlanError(Exception):
+    """A scenario that makes more events than a plan holds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +127,12 @@ def replica_assignment(partitions: int, replication: int, nodes: int, *, shift: 
 def make_plan(scenario: Scenario, seed: int | None = None, replication: int = 0) -> Plan:
     """Draw the plan of a scenario; replication 0 is the one that is driven."""
     seed = scenario.seed if seed is None else seed
+    expected = sum(expected_events_of(scenario, name) for name in scenario.producers)
+    if expected > MOST_EVENTS:
+        raise PlanError(
+            f"{scenario.scenario} makes about {expected:.3g} events, and a plan holds at most {MOST_EVENTS:,}; lower the rate or the "
+            "duration (simulate can do without a plan of the whole: --stretches)"
+        )
     faults = plan_faults(scenario, seed, replication)
     parts = [
         _producer_events(scenario, name, index, seed, replication, faults)
@@ -166,6 +178,16 @@ def make_plan(scenario: Scenario, seed: int | None = None, replication: int = 0)
         undecodable=broken,
         actions=plan_actions(scenario, seed, replication),
     )
+
+
+def empty_plan(scenario: Scenario, seed: int, replication: int = 0) -> Plan:
+    """Return a plan without events, of a run that is too long for one: its faults and actions only."""
+    silence = (Arrivals.model_validate({"rate": "0/s"}),)
+    producers = {
+        name: producer.model_copy(update={"arrivals": silence}) for name, producer in scenario.producers.items()
+    }
+    silent = scenario.model_copy(update={"producers": producers})
+    return replace(make_plan(silent, seed, replication), scenario=scenario)
 
 
 def topics_that_reach(scenario: Scenario, group: str) -> set[str]:
@@ -234,7 +256,7 @@ def _arrival_times(
 ) -> Ints:
     """Return intended times in [0, duration), sorted: each part by its own spacing along its (surged) rate."""
     parts, begin = [], 0
-    for arrivals in producer.rated:
+    for arrivals in producer.rated(duration_ns):
         end = begin + (arrivals.for_ns if arrivals.for_ns is not None else duration_ns - begin)
         parts.append(_part_times(arrivals, begin, min(end, duration_ns), surges, generator))
         begin = end

@@ -129,6 +129,13 @@ class Arrivals(Frozen):
     for_ns: Annotated[PositiveDuration | None, Field(alias="for")] = None
     spacing: Spacing = "poisson"
 
+    def cut(self, begin_ns: int, end_ns: int) -> "Arrivals":
+        """Return what lies between two instants of a part that says how long it lasts, counted from its begin."""
+        low, high = self.rate
+        slope = (high - low) / (self.for_ns or 1)
+        rate = (low + slope * begin_ns, low + slope * end_ns) if high != low else (low, high)
+        return self.model_copy(update={"rate": rate, "for_ns": end_ns - begin_ns})
+
 
 class Recorded(Frozen):
     """Arrivals as they were recorded: a Parquet file with one row per event, times in seconds from the begin of the load."""
@@ -154,13 +161,41 @@ class Recorded(Frozen):
         return self
 
 
+class Daily(Frozen):
+    """Arrivals that are the same every day, from the begin of the load on; the parts of a day add up to 24 h."""
+
+    daily: Annotated[tuple[Arrivals, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _is_a_day(self) -> "Daily":
+        if any(part.for_ns is None for part in self.daily):
+            raise ValueError("has a part without `for`; each part of a day says how long it lasts")
+        total = sum(part.for_ns or 0 for part in self.daily)
+        if total != quantities.DAY:
+            raise ValueError(f"adds up to {quantities.format_duration(total)}; the parts of a day add up to 24h")
+        return self
+
+    def over(self, duration_ns: int) -> tuple[Arrivals, ...]:
+        """Return the parts that fill a duration; the last one is cut short where the duration ends."""
+        parts, reached = list[Arrivals](), 0
+        while reached < duration_ns:
+            for part in self.daily:
+                length_ns = min(part.for_ns or 0, duration_ns - reached)
+                if length_ns > 0:
+                    parts.append(part if length_ns == part.for_ns else part.cut(0, length_ns))
+                    reached += length_ns
+        return tuple(parts)
+
+
 def _part(raw: object) -> str:
-    recorded = isinstance(raw, Recorded) or (isinstance(raw, Mapping) and "trace" in raw)
-    return "<trace>" if recorded else "<rate>"
+    for kind, tag in ((Recorded, "trace"), (Daily, "daily")):
+        if isinstance(raw, kind) or (isinstance(raw, Mapping) and tag in raw):
+            return f"<{tag}>"
+    return "<rate>"
 
 
 Part = Annotated[
-    Annotated[Arrivals, Tag("<rate>")] | Annotated[Recorded, Tag("<trace>")],
+    Annotated[Arrivals, Tag("<rate>")] | Annotated[Recorded, Tag("<trace>")] | Annotated[Daily, Tag("<daily>")],
     Discriminator(_part),
 ]
 
@@ -278,8 +313,15 @@ class Producer(Owned):
         return first if isinstance(first, Recorded) else None
 
     @property
-    def rated(self) -> tuple[Arrivals, ...]:
-        """The parts of arrivals that have a rate."""
+    def daily(self) -> Daily | None:
+        """The day that the arrivals repeat."""
+        first = self.arrivals[0]
+        return first if isinstance(first, Daily) else None
+
+    def rated(self, duration_ns: int) -> tuple[Arrivals, ...]:
+        """Return the parts of arrivals that have a rate, over a whole duration."""
+        if self.daily is not None:
+            return self.daily.over(duration_ns)
         return tuple(part for part in self.arrivals if isinstance(part, Arrivals))
 
 

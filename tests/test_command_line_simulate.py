@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -203,3 +204,46 @@ def test_ctrl_c_leaves_a_dataset_that_opens(tmp_path: Path, cache: str) -> None:
     opened = ed.open(tmp_path / "runs" / "small-simulated-1")
     assert (opened.state, opened.complete) == ("interrupted", False)
     assert left_of_group(process.pid) == []
+
+
+# ---- long runs -------------------------------------------------------------------------------------------------------
+
+
+def test_a_long_run_says_what_it_is_made_of_and_opens_again(run: Run) -> None:
+    """Twenty-two minutes in stretches: one around the crash, and a table says where each minute comes from."""
+    found = run(
+        "small.yaml", "--stretches", "resampled", "--json", "--jobs", "1", "--out", "long",
+        "--set", "duration=22m", "--set", "producers.shop.arrivals=5/s",
+        "--set", "faults=[{fault: member_crash, member: fulfilment/1, at: 15m, for: 5s}]",
+    )  # fmt: skip
+
+    document = json.loads(found.stdout)
+    assert found.exit_code == 1, found.stderr  # the gap is longer than 3 s, since a session has to run out
+    assert document["run"]["stretches"] == {"disturbed": 1, "exact": 18, "resampled": 0, "resampled_share": 0.0}
+    assert document["indicators"]["gap[orders]"]["value"] > 3
+    opened = ed.open("long")
+    assert opened.to_json()["indicators"]["gap[orders]"] == document["indicators"]["gap[orders]"]
+    stretches = pq.read_table("long/stretches.parquet").to_pylist()
+    assert len(stretches) == 19
+    assert [each["end_ns"] - each["begin_ns"] for each in stretches if each["how"] == "disturbed"] == [240_000_000_000]
+    windows = pq.read_table("long/windows.parquet").to_pylist()
+    acked = sum(each["count"] for each in windows if each["stage"] == "ack")
+    assert acked == round(document["indicators"]["produced"]["value"] * 22 * 60)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--operations", "all"), "--operations all is for runs that are simulated as a whole"),
+        (("--precision", "5%"), "--precision is for runs that are simulated as a whole"),
+        (
+            ("--set", "brokers.nodes=3", "--set", "faults=[{fault: leader_move, partition: orders/0, at: 1s}]"),
+            "never undone",
+        ),
+    ],
+)
+def test_what_a_run_in_stretches_cannot_do_is_refused(run: Run, options: tuple[str, ...], said: str) -> None:
+    found = run("small.yaml", "--stretches", "exact", *options)
+
+    assert (found.exit_code, found.stdout) == (2, "")
+    assert said in found.stderr

@@ -457,6 +457,23 @@ WRONG: list[tuple[str, list[Change], list[str]]] = [
         ["17: producers.shop.worth is 12; it is an amount with its currency, such as 12 EUR or 0.40 USD"],
     ),
     (
+        "a day that is no day",
+        [
+            (
+                "    arrivals:\n      - {for: 40s, rate: 200/s}\n      - {for: 20s, rate: [200/s, 300/s], spacing: even}\n",
+                "    arrivals: {daily: [{for: 12h, rate: 200/s}, {for: 11h, rate: 100/s}]}\n",
+            )
+        ],
+        ["18: producers.shop.arrivals[0] adds up to 23h; the parts of a day add up to 24h"],
+    ),
+    (
+        "a day beside other parts",
+        [("      - {for: 40s, rate: 200/s}\n", "      - {daily: [{for: 24h, rate: 200/s}]}\n")],
+        [
+            "18: producers.shop.arrivals mixes a recording or a day with other parts; each stands alone: arrivals: {trace: orders.parquet}, or arrivals: {daily: [{for: 12h, rate: 300/s}, {for: 12h, rate: 900/s}]}"
+        ],
+    ),
+    (
         "a recording that is not there",
         [
             (

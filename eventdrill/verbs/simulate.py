@@ -58,6 +58,15 @@ def verb(
             show_default=False,
         ),
     ] = None,
+    stretches: Annotated[
+        Literal["whole", "exact", "resampled"] | None,
+        typer.Option(
+            "--stretches",
+            help="Simulate a long run as a whole, or in stretches: every minute of quiet load (exact), or some that stand for others of "
+            "equal load (resampled). Default: whole up to 3 million planned events, then resampled.",
+            show_default=False,
+        ),
+    ] = None,
     out: Out = None,
     as_json: Json = False,
 ) -> int:
@@ -72,8 +81,9 @@ def verb(
     wanted = share("--precision", precision) if precision is not None else None
     crew = jobs_of(jobs)
     most = replications or (MOST_REPLICATIONS if wanted else 1)
-    work = prepare(file, seed=seed, settings=settings or (), profile=profile)
+    work = prepare(file, seed=seed, settings=settings or (), profile=profile, stretches=stretches)
     folder = fresh_folder(out, f"{work.loaded.scenario.scenario}-simulated")
-    with dataset_in(folder), bar("simulated runs", most) as update:
+    what = "simulated runs" if work.stretches == "whole" else "simulated stretches"
+    with dataset_in(folder), bar(what, work.steps(most)) as update:
         run = work.run(folder, replications=most, precision=wanted, jobs=crew, operations=operations, progress=update)
     return finish(run, as_json=as_json)

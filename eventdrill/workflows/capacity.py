@@ -313,7 +313,7 @@ def _loaded_by(scenario: Scenario, factor: float) -> Scenario:
             update={
                 "arrivals": tuple(
                     part.model_copy(update={"rate": (part.rate[0] * factor, part.rate[1] * factor)})
-                    for part in producer.rated
+                    for part in producer.rated(scenario.duration)
                 )
             }
         )
@@ -323,7 +323,7 @@ def _loaded_by(scenario: Scenario, factor: float) -> Scenario:
 
 
 def _mean_hz(scenario: Scenario, producer: str) -> float:
-    parts = scenario.producers[producer].rated
+    parts = scenario.producers[producer].rated(scenario.duration)
     events = sum(sum(p.rate) / 2 * (p.for_ns or scenario.duration) for p in parts)
     return events / scenario.duration
 

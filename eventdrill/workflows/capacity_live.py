@@ -41,7 +41,7 @@ def looked_at(scenario: Scenario, factor: float) -> LoadedScenario:
     """Return the scenario of one look: the mean load times the factor, even in time, without faults."""
     producers = {}
     for name, producer in scenario.producers.items():
-        events = sum(sum(p.rate) / 2 * (p.for_ns or scenario.duration) for p in producer.rated)
+        events = sum(sum(p.rate) / 2 * (p.for_ns or scenario.duration) for p in producer.rated(scenario.duration))
         mean = events / scenario.duration * factor
         producers[name] = producer.model_copy(
             update={"arrivals": (Arrivals.model_validate({"rate": f"{mean:.9f}/s"}),)}

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Literal
 from eventdrill.errors import WrongInputError
 from eventdrill.workflows.sources import Source, loaded
 from scenarios.files import LoadedScenario
-from scenarios.plan import Plan, make_plan
+from scenarios.load import expected_events_of
+from scenarios.plan import Plan, empty_plan, make_plan
 from scenarios.profiles import Profile, load_profile
+from scenarios.schema import Scenario
 
 if TYPE_CHECKING:
     from rundata.replications import Estimate
@@ -25,7 +27,12 @@ FIRST_REPLICATIONS = 20
 KEPT_EVENTS = 1_000_000
 """Operations of larger plans are not kept unless asked for."""
 
+WHOLE_EVENTS = 3_000_000
+"""Larger plans are simulated in stretches unless asked for as a whole, which takes some 3 KB of memory an event."""
+
 Operations = Literal["all", "none"]
+Stretches = Literal["whole", "exact", "resampled"]
+"""Whether a run is simulated as a whole, or in stretches; of those with quiet load each, or some that stand for others like them."""
 Progress = Callable[[int], None]
 Jobs = int | str | None
 """Processes, or a cluster: `dask:ADDRESS`, `ray:ADDRESS`; None is a process for each core."""
@@ -41,14 +48,16 @@ def simulate(
     precision: float | None = None,
     jobs: Jobs = None,
     operations: Operations | None = None,
+    stretches: Stretches | None = None,
     out: Path | str | None = None,
 ) -> "Run":
     """Return the simulated run of a scenario: a file, a shipped scenario's name, or a `Scenario`.
 
     With `replications` every indicator has its intervals; with `precision` (0.05 is 5 %) only as many are run as the
-    means need. `out` is a new or empty folder for the dataset; without it the run stays in memory.
+    means need. `out` is a new or empty folder for the dataset; without it the run stays in memory. A long run is simulated
+    in `stretches` (docs/long-runs.md): resampled from 3 million planned events on.
     """
-    work = prepare(scenario, seed=seed, settings=settings, profile=profile)
+    work = prepare(scenario, seed=seed, settings=settings, profile=profile, stretches=stretches)
     folder = None if out is None else Path(out)
     return work.run(folder, replications=replications, precision=precision, jobs=jobs, operations=operations)
 
@@ -59,8 +68,9 @@ def prepare(
     seed: int | None = None,
     settings: Sequence[str] = (),
     profile: Profile | str | Path | None = None,
+    stretches: Stretches | None = None,
 ) -> "Simulation":
-    """Check everything that can be wrong, before anything starts."""
+    """Check everything that can be wrong, before anything starts; `stretches` None is whole up to 3 million planned events."""
     found = loaded(scenario, settings)
     chosen = profile if isinstance(profile, Profile) else load_profile(profile or found.scenario.profile)
     from sim.refuse import cannot  # after the checks of the file, which are quick
@@ -68,7 +78,26 @@ def prepare(
     reasons = cannot(found.scenario)
     if reasons:
         raise WrongInputError("\n".join(f"{found.source}: {reason}" for reason in reasons))
-    return Simulation(found, chosen, make_plan(found.scenario, seed))
+    how = stretches or _usual_stretches(found.scenario)
+    if how == "whole":
+        return Simulation(found, chosen, make_plan(found.scenario, seed))
+    from sim.stretches.timeline import Timeline, TimelineError
+
+    plan = empty_plan(found.scenario, found.scenario.seed if seed is None else seed)
+    try:
+        Timeline(found.scenario, plan.seed, 0)
+    except TimelineError as error:
+        if stretches is None:
+            return Simulation(found, chosen, make_plan(found.scenario, seed))
+        raise WrongInputError(
+            f"{found.source}: {error}, so it is simulated as a whole only: --stretches whole"
+        ) from None
+    return Simulation(found, chosen, plan, how)
+
+
+def _usual_stretches(scenario: Scenario) -> Stretches:
+    planned = sum(expected_events_of(scenario, name) for name in scenario.producers)
+    return "whole" if planned <= WHOLE_EVENTS else "resampled"
 
 
 @dataclass(frozen=True)
@@ -78,6 +107,20 @@ class Simulation:
     loaded: LoadedScenario
     profile: Profile
     plan: Plan
+    """Without events where the run is simulated in stretches."""
+    stretches: Stretches = "whole"
+
+    def steps(self, replications: int) -> int:
+        """Return up to which number `run` tells its progress: replications, or the stretches that they are made of."""
+        if self.stretches == "whole":
+            return replications
+        from sim.stretches.timeline import Timeline
+
+        resample = self.stretches == "resampled"
+        return sum(
+            Timeline(self.loaded.scenario, self.plan.seed, number, resample=resample).simulated()
+            for number in range(replications)
+        )
 
     def run(
         self,
@@ -94,6 +137,8 @@ class Simulation:
         from rundata.run import Run
 
         about = {"profile": self.profile.profile, "brokers": self._brokers()}
+        if self.stretches != "whole":
+            return self._run_in_stretches(folder, about, replications, precision, jobs, operations, progress)
         keep = operations or ("all" if len(self.plan) <= KEPT_EVENTS else "none")
         writer = None
         if folder is not None:
@@ -110,6 +155,59 @@ class Simulation:
             known = {**about, "versions": versions(), **drawn.first.about}
             return Run(replace(drawn.first, about=known), measured)
         writer.finish(drawn.first, measured=measured)
+        return open_run(writer.folder)
+
+    def _run_in_stretches(
+        self,
+        folder: Path | None,
+        about: Mapping[str, object],
+        replications: int,
+        precision: float | None,
+        jobs: Jobs,
+        operations: Operations | None,
+        progress: Progress,
+    ) -> "Run":
+        """Simulate stretch by stretch, and write what they add up to."""
+        from rundata.dataset import RunWriter, open_run, versions
+        from rundata.run import Run
+        from sim.stretches.long_run import LongRun, simulate_in_stretches, stretches_table, windows_tables
+        from sim.stretches.timeline import TimelineError
+
+        if operations == "all" or precision is not None:
+            what = "--operations all" if operations == "all" else "--precision"
+            raise WrongInputError(
+                f"{what} is for runs that are simulated as a whole (--stretches whole), and this one is simulated in stretches"
+            )
+        writer = None
+        if folder is not None:
+            writer = RunWriter(folder, self.plan, about, engine="simulated", text=self.loaded.text)
+            writer.state("running")
+        runs, done = list[LongRun[None]](), 0
+        try:
+            for number in range(replications):
+                runs.append(
+                    simulate_in_stretches(
+                        self.loaded.scenario,
+                        self.profile,
+                        seed=self.plan.seed,
+                        replication=number,
+                        resample=self.stretches == "resampled",
+                        jobs=jobs or os.cpu_count() or 1,
+                        progress=lambda count, before=done: progress(before + count),  # type: ignore[misc]  # inferred
+                    )
+                )
+                done += len(runs[-1].found)
+        except BaseException as error:
+            if writer is not None:
+                writer.state("interrupted")
+            if isinstance(error, TimelineError):
+                raise WrongInputError(f"{self.loaded.source}: {error}") from None
+            raise
+        first, measured = runs[0], [each.measured for each in runs]
+        if writer is None:
+            return Run(replace(first.run, about={**about, "versions": versions(), **first.run.about}), measured)
+        tables = {"stretches": stretches_table(first)}
+        writer.finish(first.run, measured=measured, windows=windows_tables(first), tables=tables)
         return open_run(writer.folder)
 
     def _brokers(self) -> Mapping[str, object]:
