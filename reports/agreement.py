@@ -11,9 +11,11 @@ from typing import Any, Literal
 import numpy as np
 from scipy import stats
 
+from rundata.backlog import STEP_NS
 from rundata.measurement import Measurement
 from rundata.replications import Estimate, bounds_json, finite
 from scenarios.expectations import BEFORE_FAULTS, IndicatorName, IndicatorUnit, parse_indicator
+from scenarios.quantities import SECOND
 from scenarios.schema import Scenario
 
 Outcome = Literal["agrees", "differs", "cannot tell"]
@@ -33,6 +35,8 @@ WIDEST = 1.3
 """How many times as wide as the mechanism's own spread an interval may be before agreeing with it says nothing."""
 ENOUGH_REPEATS = 10
 """From so many live runs on, their own spread takes the place of replications at the fitted parameters."""
+STEPS: Mapping[str, float] = {"drain_time": STEP_NS / SECOND}
+"""Indicators that go in steps, and the step: whatever differs by one may not differ at all."""
 _QUANTILES = ("p50", "p95", "p99")
 _LEVELS = ("lag", "committed_lag")
 """Counted in events, and yet amounts: their differences are relative and they have tolerances."""
@@ -267,7 +271,7 @@ def _outcome(case: _Case) -> tuple[Outcome, str]:
         return _by_bounds(case.observed.value, case.predicted, case.fitted)
     if case.affected:
         return _as_predicted(case)
-    return _by_tolerance(case.observed.value, case.predicted, case.tolerance)
+    return _by_tolerance(case.observed.value, case.predicted, case.tolerance, STEPS.get(case.name.kind, 0.0))
 
 
 def _given(case: _Case, given: Estimate) -> Given:
@@ -280,7 +284,7 @@ def _given(case: _Case, given: Estimate) -> Given:
         outcome, reason = _by_bounds(case.observed.value, given, None)
     else:
         assert case.observed.value is not None
-        outcome, reason = _by_tolerance(case.observed.value, given, case.tolerance)
+        outcome, reason = _by_tolerance(case.observed.value, given, case.tolerance, STEPS.get(case.name.kind, 0.0))
     return Given(
         predicted=given.value,
         interval=given.interval999 if count else given.interval,
@@ -376,7 +380,9 @@ def _spread(values: Sequence[float]) -> float:
     return 2 * quantile * float(np.std(values, ddof=1)) * math.sqrt(1 + 1 / count)
 
 
-def _by_tolerance(observed: float, predicted: Estimate, tolerance: float | None) -> tuple[Outcome, str]:
+def _by_tolerance(
+    observed: float, predicted: Estimate, tolerance: float | None, step: float = 0.0
+) -> tuple[Outcome, str]:
     """Judge by tolerance: the difference to each value of the interval counts, since a single run may be any of them."""
     interval = predicted.interval
     if interval is None:
@@ -400,7 +406,7 @@ def _by_tolerance(observed: float, predicted: Estimate, tolerance: float | None)
     if farthest <= margin:
         return "agrees", f"certainly within {tolerance:.0%}"
     nearest = max(interval[0] - observed, observed - interval[1], 0.0)
-    if beyond and nearest > margin:
+    if beyond and round(nearest, 9) > max(margin, step):
         return "differs", f"outside the 99.9 % interval, and certainly more than {tolerance:.0%} off"
     if inside:
         return (

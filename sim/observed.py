@@ -12,6 +12,8 @@ from scenarios import faults as fault_types
 from scenarios.clients import producer_settings
 
 _EVER = 2**63 - 1
+_AT_ONCE_NS = 5_000_000
+"""A member that calls again so soon after its last try has been at work until then; a synchronous commit may lie between."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ class Observed:
         """Return what a driven run tells of its random instants; what it does not tell stays to be drawn.
 
         When a client turned to a new leader nobody sees. It is estimated: the first acknowledgement (delivery) of a partition
-        that moved, less what such a request typically took that client before the fault. A client that had nothing to
+        that moved, less what such a request typically took that client before the fault; of a member that was at work until
+        that delivery, the middle between it and the call before. A client that had nothing to
         send (read) meanwhile seems to be later than it was, which changes nothing for its events.
         """
         found = [_OneFault(run, index, record) for index, record in _begun(run)]
@@ -140,35 +143,30 @@ class _OneFault:
             for topic, partition in self.moved
         }
         sends = (rows["kind"] == Kind.send) & (rows["outcome"] == Outcome.ok)
-        deliveries = rows["kind"] == Kind.delivery
+        deliveries = (rows["kind"] == Kind.delivery) & (rows["event_id"] >= 0)
         acknowledged_ns = np.full(len(self.run.plan), _EVER, np.int64)
         acknowledged_ns[rows["event_id"][sends]] = rows["ended_ns"][sends]
         for code, name in enumerate(names.processes):
-            producer = name.rpartition("/")[0]
-            own = (rows["process"] == code) & (
-                sends if producer in self.run.plan.producers else deliveries & (rows["event_id"] >= 0)
-            )
-            if producer in self.run.plan.producers:
-                linger_ns = producer_settings(self.run.plan.scenario, producer).linger_ns
-                mine = rows[own]
-                took_ns = mine["ended_ns"] - mine["started_ns"] - linger_ns
-                at_ns = mine["ended_ns"]
+            produces = name.rpartition("/")[0] in self.run.plan.producers
+            its = rows["process"] == code
+            mine = rows[own := its & (sends if produces else deliveries)]
+            if produces:
+                linger_ns = producer_settings(self.run.plan.scenario, name.rpartition("/")[0]).linger_ns
+                took_ns, at_ns = mine["ended_ns"] - mine["started_ns"] - linger_ns, mine["ended_ns"]
             else:
-                mine = rows[own]
-                took_ns = mine["started_ns"] - acknowledged_ns[mine["event_id"]]
-                at_ns = mine["started_ns"]
+                took_ns, at_ns = mine["started_ns"] - acknowledged_ns[mine["event_id"]], mine["started_ns"]
+            worked = rows[its & (rows["kind"] == Kind.try_)]
             for partition, rows_of in concerned.items():
-                if (at := self._turned(at_ns, rows_of[own], took_ns)) is not None:
-                    yield name, partition, at
+                if (first_ns := self._first_after(at_ns, rows_of[own])) is not None:
+                    arrived_ns = first_ns if produces else _arrived(first_ns, at_ns, worked)
+                    before = took_ns[at_ns < self.record.began_ns]
+                    typical_ns = max(0, int(np.median(before))) if len(before) else 0
+                    yield name, partition, max(self.elected_ns, arrived_ns - typical_ns)
 
-    def _turned(self, at_ns: NDArray[np.int64], on_moved: NDArray[np.bool_], took_ns: NDArray[np.int64]) -> int | None:
+    def _first_after(self, at_ns: NDArray[np.int64], on_moved: NDArray[np.bool_]) -> int | None:
         assert self.elected_ns is not None
         after = at_ns[on_moved & (at_ns > self.elected_ns)]
-        if not len(after):
-            return None
-        before = took_ns[at_ns < self.record.began_ns]
-        typical_ns = max(0, int(np.median(before))) if len(before) else 0
-        return max(self.elected_ns, int(after.min()) - typical_ns)
+        return int(after.min()) if len(after) else None
 
     def expired(self) -> Iterator[tuple[str, int]]:
         """Yield the crashed member and when its session ran out."""
@@ -176,6 +174,16 @@ class _OneFault:
             incidents = self._incidents("session expired", self.record.began_ns)
             own = [i.time_ns for i in incidents if i.where == self.record.target]
             yield from ((self.record.target, at) for at in own[:1])
+
+
+def _arrived(first_ns: int, polled_ns: NDArray[np.int64], worked: NDArray[np.void]) -> int:
+    """Return when a partition's first record seems to have come to a member that was handed it at `first_ns`.
+
+    One that worked until then was handed it no sooner although it was there: at any time since its call before. Half of that is the least wrong.
+    """
+    was_busy = bool(((worked["started_ns"] < first_ns) & (worked["ended_ns"] > first_ns - _AT_ONCE_NS)).any())
+    earlier_ns = polled_ns[polled_ns < first_ns]
+    return (first_ns + int(earlier_ns.max())) // 2 if was_busy and len(earlier_ns) else first_ns
 
 
 def _known(found: list[_OneFault], instant: Callable[[_OneFault], int | None]) -> dict[int, int]:

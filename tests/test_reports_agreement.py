@@ -102,6 +102,14 @@ def test_before_faults_is_judged_by_tolerance_in_a_scenario_with_faults():
     assert (found.verdict, found.tolerance, found.affected) == ("agrees", 0.10, False)
 
 
+@pytest.mark.parametrize(("observed", "expected"), [(1.8, "cannot tell"), (1.6, "cannot tell"), (1.9, "differs")])
+def test_one_step_of_a_grid_is_no_certain_difference(observed: float, expected: str):
+    """Drain times are read off a grid of 100 ms; 5 % of 1.7 s are less than one step of it."""
+    always = estimate(1.7, 1.7, 1.7, 1.7, 1.7)
+
+    assert verdict(CALM, "drain_time", always, seen(observed)).verdict == expected
+
+
 # ---- with faults: as predicted, and given ----------------------------------------------------------------------------
 
 

@@ -73,6 +73,20 @@ def test_a_client_turns_to_the_new_leader_a_request_before_its_first_answer_from
     assert seen.discovered_ns == {(0, "shop/1", "orders/0"): ns(5.8), (0, "work/1", "orders/0"): ns(5.96)}
 
 
+def test_a_member_at_work_seems_to_have_turned_in_the_middle_of_it():
+    """What it was handed at 6 s came while it worked, from its call at 5.6 s on; the middle less 40 ms."""
+    build = crashed()
+    build.send(build.event(3.1), ended=5.805)
+    build.send(build.event(3.2, partition=1), ended=5.2)
+    build.deliver(4, 5.6)
+    build.try_(4, 5.6, 5.998)
+    build.deliver(3, 6.0)
+
+    seen = Observed.from_run(build.run(engine="driven"))
+
+    assert seen.discovered_ns[0, "work/1", "orders/0"] == ns(5.76)
+
+
 def test_a_crashed_members_session_is_that_of_its_own_incident():
     """Others' sessions, and the group's, are not it."""
     build = Build(changes={"faults": [{"fault": "member_crash", "member": "work/2", "at": "3s", "for": "3s"}]})
