@@ -151,6 +151,7 @@ BROKER_DEFAULTS: Mapping[str, Value] = {
     "num.partitions": 1,
     "offsets.retention.minutes": 10_080,
     "offsets.topic.num.partitions": 5,  # as clusters that EventDrill starts have it; 50, Kafka's own, slows their start
+    "replica.fetch.backoff.ms": 1_000,
     "replica.fetch.wait.max.ms": 500,
     "replica.lag.time.max.ms": 30_000,
     "unclean.leader.election.enable": False,

@@ -251,16 +251,33 @@ class Draws:
         return begin + self._row(f"fault {fault}", "election", self.profile.election)[0]
 
     def discovered_ns(self, entity: int, fault: int, partition: str) -> int:
-        """When a process or member turns to the new leader of a partition; drawn, it is one instant for all of them."""
+        """When a process or member turns to the new leader of a partition; drawn, it is one instant for all of them.
+
+        Producers lose their connections at one instant and ask at the same growing intervals, so that all find the new leaders together.
+        """
         name = self._entities[entity]
         given = self._discovered.get((fault, name))
         if given:
             return max(given.get(partition, min(given.values())), self.elected_ns(fault))
         if isinstance(self._planned(fault).fault, fault_types.BrokerStop):
             return self.elected_ns(fault) + self._refused_ns(name, f"discovery after fault {fault}")
-        is_member = name.rsplit("/", 1)[0] in self.plan.scenario.groups
-        takes = self.profile.member_discovery if is_member else self.profile.discovery
-        return self.elected_ns(fault) + self._row(name, f"discovery after fault {fault}", takes)[0]
+        if name.rsplit("/", 1)[0] in self.plan.scenario.groups:
+            takes_ns = self._row(name, f"discovery after fault {fault}", self.profile.member_discovery)[0]
+        else:
+            takes_ns = self._row(f"fault {fault}", "producers' discovery", self.profile.discovery)[0]
+        return self.elected_ns(fault) + takes_ns
+
+    def followed_ns(self, fault: int, leader: int) -> int:
+        """When the followers of a new leader fetch from it: at once, or a backoff later if they asked before it led.
+
+        Observed discoveries hold that wait already.
+        """
+        elected_ns = self.elected_ns(fault)
+        if not self.profile.early_followers or any(of == fault for of, _ in self._discovered):
+            return elected_ns
+        (u,) = self._phases("fault", str(fault), f"followers of broker {leader}", 1)
+        backoff_ns = int(broker_setting(self.plan.scenario, "replica.fetch.backoff.ms")) * MILLISECOND
+        return elected_ns + (backoff_ns if u < self.profile.early_followers else 0)
 
     def leader_check_ns(self) -> int:
         """When the controller first looks whether every partition is led by its preferred replica."""

@@ -46,6 +46,8 @@ class Replicas:
     replicas: list[int]
     in_sync: list[int]
     min_in_sync: int
+    unfollowed_epoch: int = NONE
+    """The leader epoch in which no follower fetches yet, since it asked before the leader led."""
 
 
 class System:
@@ -207,6 +209,7 @@ class System:
         part = world.part[number]
         part[LEADER] = broker
         part[EPOCH] += 1
+        self._replicas_changed(partition)
         if partition.is_users:
             self.incident("election", partition.name, f"leader {broker}", cause)
         for code, wait_ns in enumerate(takes_ns):
@@ -409,7 +412,23 @@ class System:
             alive = [b for b in partition.replicas if b in partition.in_sync and b not in self.down]
             if alive:
                 self._leads(alive[0], partition, self.clock.now, index)
+                self._followers_ask(partition, alive[0], index)
         for partition in self.partitions:
+            self._replicas_changed(partition)
+
+    def _followers_ask(self, partition: Replicas, leader: int, index: int) -> None:
+        """Keep the high watermark where it is while the followers of a lost broker's successor have asked too early."""
+        if isinstance(self.plan.faults[index % len(self.plan.faults)].fault, BrokerStop):
+            return
+        followed_ns = self.draws.followed_ns(index, leader)
+        if followed_ns > self.clock.now and partition.in_sync != [leader]:
+            partition.unfollowed_epoch = int(self.world.part[partition.number, EPOCH])
+            self.clock.process(self._followers_ask_again(partition, partition.unfollowed_epoch, followed_ns, index))
+
+    def _followers_ask_again(self, partition: Replicas, epoch: int, at_ns: int, index: int) -> Process:
+        yield self.clock.control(at_ns, Control.in_sync, index)
+        if partition.unfollowed_epoch == epoch:
+            partition.unfollowed_epoch = NONE
             self._replicas_changed(partition)
 
     def _leads(self, broker: int, partition: Replicas, elected_ns: int, index: int) -> None:
@@ -446,6 +465,7 @@ class System:
         """See anew whether the high watermark may move."""
         has_leader = self.world.part[partition.number, LEADER] != NONE
         waits = any(broker in self.down for broker in partition.in_sync)
+        waits |= partition.unfollowed_epoch == self.world.part[partition.number, EPOCH]
         halted = not has_leader or waits or len(partition.in_sync) < partition.min_in_sync
         kernel.set_halted(self.at_now(), partition.number, int(halted))
 

@@ -78,6 +78,8 @@ class Partition:
         self.in_sync = list(replicas)
         self.epoch = 0
         self.led_since_ns = 0
+        self.unfollowed = False
+        """Whether the leader's followers asked before it led, and wait before they ask again."""
         self.halted = len(replicas) < self.min_in_sync
         self.log: list[Record] = []
         self.requests: list[Request] = []
@@ -164,5 +166,6 @@ class Partition:
     def replicas_changed(self) -> None:
         """See anew whether the high watermark may move."""
         down_in_sync = self.model.rules.stall_of_survivors and any(b in self.model.down for b in self.in_sync)
-        self.halted = self.leader is None or down_in_sync or len(self.in_sync) < self.min_in_sync
+        waits = down_in_sync or self.unfollowed
+        self.halted = self.leader is None or waits or len(self.in_sync) < self.min_in_sync
         self.changed.give()

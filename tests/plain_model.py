@@ -68,6 +68,7 @@ class Rules:
     answers_in_order: bool = True
     visible_in_order: bool = True
     stall_of_survivors: bool = True
+    early_followers: bool = True
     resend_after_loss: bool = True
     dedupe_of_resent: bool = True
     loss_with_acks_1: bool = True
@@ -244,6 +245,8 @@ class Model:
             client.refused(partition.leader, partition)
         partition.leader = broker
         partition.epoch += 1
+        partition.unfollowed = False
+        partition.replicas_changed()
         if partition.topic != OFFSETS:
             self.incident("election", str(partition), f"leader {broker}")
         for code, wait_ns in enumerate(takes_ns):
@@ -454,13 +457,31 @@ class Model:
             alive = [b for b in partition.replicas if b in partition.in_sync and b not in self.down]
             if alive:
                 self._leads(alive[0], partition, self.clock.now, index)
+                self._followers_ask(partition, alive[0], index)
             else:
                 self.fired["no leader left"] += 1
         for partition in self.all_partitions:
             partition.replicas_changed()
 
+    def _followers_ask(self, partition: Partition, leader: int, index: int) -> None:
+        """Let the followers of a lost broker's successor ask it at once, or a backoff later if that was before it led."""
+        followed_ns = self.draws.followed_ns(index, leader)
+        stopped = isinstance(self.plan.faults[index % len(self.plan.faults)].fault, BrokerStop)
+        if stopped or followed_ns <= self.clock.now or partition.in_sync == [leader] or not self.rules.early_followers:
+            return
+        self.fired["early followers"] += 1
+        partition.unfollowed = True
+        self.clock.process(self._followers_ask_again(partition, partition.epoch, followed_ns, index))
+
+    def _followers_ask_again(self, partition: Partition, epoch: int, at_ns: int, index: int) -> Process:
+        yield self.clock.control(at_ns, Control.in_sync, index)
+        if partition.epoch == epoch:
+            partition.unfollowed = False
+            partition.replicas_changed()
+
     def _leads(self, broker: int, partition: Partition, elected_ns: int, index: int) -> None:
         partition.leader = broker
+        partition.unfollowed = False
         partition.epoch += 1
         partition.led_since_ns = self.clock.now
         self.news.give()

@@ -29,7 +29,7 @@ OF_PRODUCERS_AND_BROKERS = {
     "sent a second time": 15, "second time left out": 1, "too large": 10, "broker pause, fenced": 30, "rack": 6,
     "appended in vain": 4, "refused by a former leader": 15, "blocked": 5, "refused after a wait": 3, "refused at once": 20,
     "request full": 3, "went along": 8, "broker fault without effect": 3, "resent": 10, "resent and known": 2,
-    "lost with acks=0": 1, "partition chosen": 50,
+    "lost with acks=0": 1, "early followers": 4, "partition chosen": 50,
 }  # fmt: skip
 OF_GROUPS = {
     "coordinator down": 20, "collected all": 30, "collect timed out": 50, "most per poll": 20, "delivered again": 30,

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from rundata.tables import Names
 from scenario_text import small
 from scenarios.plan import Plan, make_plan
 from scenarios.profiles import IDEAL, KNOTS, Measured, Profile
@@ -11,7 +12,16 @@ from sim.draws import Draws, requests_hz
 from sim.observed import Observed
 
 SPREAD = Measured(quantiles_us=tuple(float(n) for n in range(len(KNOTS))))
-PROFILE = Profile(profile="spread", produce=SPREAD, produce_leader=SPREAD, fetch=SPREAD, wake=SPREAD, election=SPREAD)
+PROFILE = Profile(
+    profile="spread",
+    produce=SPREAD,
+    produce_leader=SPREAD,
+    fetch=SPREAD,
+    wake=SPREAD,
+    election=SPREAD,
+    discovery=SPREAD,
+    member_discovery=SPREAD,
+)
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +87,25 @@ def test_given_instants_replace_drawn_ones(plan: Plan):
     assert [draws.discovered_ns(0, 0, f"orders/{n}") for n in (0, 1, 2)] == [31 * SECOND, 32 * SECOND, 31 * SECOND]
     assert draws.discovered_ns(1, 0, "orders/0") == 30 * SECOND
     assert draws.back_in_sync_ns(0) == 40 * SECOND
+
+
+def test_producers_find_the_new_leaders_together_and_members_each_alone(plan: Plan):
+    """Codes 0 and 1 are processes of one producer, the last two are members."""
+    draws, last = Draws(plan, PROFILE, 1), len(Names.of(plan.scenario).processes) - 1
+
+    assert draws.discovered_ns(0, 0, "orders/0") == draws.discovered_ns(1, 0, "orders/0")
+    assert draws.discovered_ns(last, 0, "orders/0") != draws.discovered_ns(last - 1, 0, "orders/0")
+
+
+def test_followers_that_ask_too_early_ask_again_a_backoff_later(plan: Plan):
+    """With the chance 1 all of them do, with 0 none, and where discoveries were observed the wait lies in them."""
+    early = PROFILE.model_copy(update={"early_followers": 1.0})
+    seen = Observed(discovered_ns={(0, "shop/1", "orders/0"): 41 * SECOND})
+    draws = Draws(plan, early, 1)
+
+    assert draws.followed_ns(0, 2) == draws.elected_ns(0) + SECOND
+    assert Draws(plan, PROFILE.model_copy(update={"early_followers": 0.0}), 1).followed_ns(0, 2) == draws.elected_ns(0)
+    assert Draws(plan, early, 1, observed=seen).followed_ns(0, 2) == draws.elected_ns(0)
 
 
 def test_one_try_fails_alike_whether_drawn_alone_or_with_others(plan: Plan):

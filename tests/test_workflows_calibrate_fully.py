@@ -105,8 +105,19 @@ def test_crashes_tell_how_long_clients_look_for_new_leaders():
     found = failover(driven("failing"), BASE)
 
     assert found["member_discovery"].median_us < 0.75 * BASE.member_discovery.median_us
-    assert found["discovery"].samples > BASE.discovery.samples
-    assert {"election", "discovery", "member_discovery", "catch_up"} == found.keys()
+    assert 10 < found["discovery"].samples <= 12
+    assert {"election", "discovery", "member_discovery", "early_followers", "catch_up"} == found.keys()
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0], ids=["never", "always"])
+def test_crashes_tell_of_followers_that_asked_too_early(share: float):
+    """Two crashes beside ten of the base with 0.5; a wait of a second for followers is no discovery."""
+    base = BASE.model_copy(update={"early_followers": 0.5})
+    found = failover(driven("failing", TRUE.model_copy(update={"early_followers": share})), base)
+
+    leaders = 3 if share else 2
+    assert found["early_followers"] == pytest.approx((5 + share * leaders) / (10 + leaders), abs=0.04)
+    assert found["discovery"].quantile_ns(np.asarray([1.0]))[0] < 600_000_000  # type: ignore[union-attr]  # a distribution
 
 
 def test_new_samples_join_those_of_the_base():

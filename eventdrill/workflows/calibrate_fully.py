@@ -26,10 +26,11 @@ from eventdrill.workflows.doubts import doubts_of
 from rundata.indicators import measure
 from rundata.rows import NEVER, Kind, Outcome
 from rundata.tables import RunData
+from scenarios.clients import broker_setting
 from scenarios.files import LoadedScenario, load_text
 from scenarios.plan import make_plan
 from scenarios.profiles import KNOTS, Measured, Profile, measured
-from scenarios.quantities import SECOND
+from scenarios.quantities import MILLISECOND, SECOND
 from sim.engine import simulate
 from sim.observed import Observed
 
@@ -45,6 +46,8 @@ _SETTLE_S = 1
 """Of each step, left out: what the step before left behind."""
 _SATURATED = 5.0
 """A step whose answers take so many times those of the lowest rate is beyond what the brokers bear."""
+_EARLY = 0.7
+"""Beyond so much of a follower's backoff a new leader's first acknowledgement waited for it: clients ask at most every second or so."""
 _BASE_WEIGHT = 10
 """Failovers of the base count as at most so many samples beside those that were measured."""
 HELD_BACK = ("latency.p50", "latency.p95", "latency.p99")
@@ -308,7 +311,7 @@ def _scale_sd(run: RunData) -> float:
 # ---- failover ------------------------------------------------------------------------------------------------------
 
 
-def failover(run: RunData, base: Profile) -> dict[str, Measured]:
+def failover(run: RunData, base: Profile) -> dict[str, Measured | float]:
     """Return what two crashes showed of elections, discoveries, restarts and catching up, beside what the base knows of them."""
     seen = Observed.from_run(run)
     crashes = range(len(run.plan.faults))
@@ -318,18 +321,61 @@ def failover(run: RunData, base: Profile) -> dict[str, Measured]:
         for n in crashes
         if n in seen.back_in_sync_ns and n in seen.registered_ns
     ]
+    leaders = _new_leaders(run, seen)
+    early = [leader for leader in leaders if leader.were_early]
+    followed = {
+        (leader.fault, partition) for leader in leaders if not leader.were_early for partition in leader.partitions
+    }
     first: dict[tuple[int, str], int] = {}
-    for (fault, who, _partition), at_ns in seen.discovered_ns.items():
-        first[fault, who] = min(at_ns, first.get((fault, who), NEVER))
-    took = {key: at_ns - seen.elected_ns[key[0]] for key, at_ns in first.items()}
-    producers = [ns for (_, who), ns in took.items() if who.rpartition("/")[0] in run.plan.scenario.producers]
-    members = [ns for (_, who), ns in took.items() if who.rpartition("/")[0] in run.plan.scenario.groups]
+    for (fault, who, partition), at_ns in seen.discovered_ns.items():
+        if (fault, partition) in followed:
+            first[fault, who] = min(at_ns - seen.elected_ns[fault], first.get((fault, who), NEVER))
+    producers, members = run.plan.scenario.producers, run.plan.scenario.groups
+    # Producers find the new leaders together, so that a crash is one sample of theirs.
+    by_crash = [
+        [ns for (of, who), ns in first.items() if of == n and who.rpartition("/")[0] in producers] for n in crashes
+    ]
+    base_weight = min(base.discovery.samples, _BASE_WEIGHT)
+    share = (base.early_followers * base_weight + len(early)) / max(1, base_weight + len(leaders))
     return {
         "election": pooled(base.election, election),
-        "discovery": pooled(base.discovery, producers),
-        "member_discovery": pooled(base.member_discovery, members),
+        "discovery": pooled(base.discovery, [int(np.median(each)) for each in by_crash if each]),
+        "member_discovery": pooled(
+            base.member_discovery, [ns for (_, who), ns in first.items() if who.rpartition("/")[0] in members]
+        ),
+        "early_followers": round(share, 3),
         "catch_up": pooled(base.catch_up, catch_up),
     }
+
+
+@dataclass(frozen=True)
+class _NewLeader:
+    """A broker that took partitions over from one that was lost."""
+
+    fault: int
+    partitions: tuple[str, ...]
+    were_early: bool
+    """Whether its followers asked before it led: then no partition of it acknowledges before they ask again."""
+
+
+def _new_leaders(run: RunData, seen: Observed) -> list[_NewLeader]:
+    """Return the new leaders after each crash, told apart by when the first of their partitions acknowledged."""
+    backoff_ns = int(broker_setting(run.plan.scenario, "replica.fetch.backoff.ms")) * MILLISECOND
+    taken: dict[tuple[int, str], set[str]] = {}
+    for fault, elected_ns in seen.elected_ns.items():
+        for incident in run.incidents:
+            if incident.kind == "election" and seen.fence_ns.get(fault, NEVER) <= incident.time_ns <= elected_ns:
+                taken.setdefault((fault, incident.detail), set()).add(incident.where)
+    found = []
+    for (fault, _leader), partitions in taken.items():
+        took_ns = [
+            at_ns - seen.elected_ns[fault]
+            for (of, who, partition), at_ns in seen.discovered_ns.items()
+            if of == fault and partition in partitions and who.rpartition("/")[0] in run.plan.scenario.producers
+        ]
+        if took_ns:
+            found.append(_NewLeader(fault, tuple(sorted(partitions)), min(took_ns) > _EARLY * backoff_ns))
+    return found
 
 
 def pooled(base: Measured, samples_ns: Sequence[int]) -> Measured:
