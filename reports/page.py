@@ -11,7 +11,7 @@ from reports.figures import all_figures, budget_burn, lines_of
 from reports.incidents import story
 from reports.record import Coverage, coverage_rows, record_sentence
 from reports.rendering import environment, version
-from reports.sections import badges, costs, head, held, judged, made_of, ran, tried
+from reports.sections import badges, compared, costs, head, held, judged, made_of, ran, tried
 from reports.sources import sources_sentence
 from reports.traces import Band
 from reports.words import count_text
@@ -82,6 +82,7 @@ def _context(contents: Contents) -> dict[str, Any]:
         "verdict_sentence": judged.verdict_sentence(contents.verdicts),
         "sources_sentence": sources_sentence(contents.verdicts),
         "interval_note": "Each figure is the median over the replications; 95 % of single runs fall between the two numbers under it.",
+        "compared": compared.compared(contents),
         "indicators": main_indicators,
         "more_indicators": more_indicators,
         "drawings": all_figures(contents.scenario, lines, contents.lag_bands, contents.faults),
@@ -139,6 +140,7 @@ def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("tried", "What was tried", True),
         ("expectations", "Expectations", True),
         ("prediction", "Prediction", has_verdicts),
+        ("compared", "Differences", bool(context["compared"])),
         ("figures", "Figures", not has_verdicts),
         ("curves", "Over time", True),
         ("checks", "Checks", True),
