@@ -3,9 +3,10 @@
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rundata.books import Books
-from rundata.chains import sending_settings
+from rundata.chains import emits_name, emitting, sending_settings
 from rundata.rows import NONE, Kind
 from scenarios.actions import Redrive, ResetOffsets
 from scenarios.faults import Duplicates, Late
@@ -66,8 +67,12 @@ class Allowed:
     def reorders_keys(self) -> tuple[str, ...]:
         """Why each producer's events of a key may be in another order than they were intended."""
         late = {each.producer for each in self._scenario.faults if isinstance(each, Late)}
+        order = dict(zip(self._scenario.groups, self.gives_up_order, strict=True))
+        emitted = {emits_name(group, emit): order[group] for group, emit, _ in emitting(self._scenario)}
         return tuple(
-            f"{name} hands some events over late, behind later ones of their keys (fault late)" if name in late else why
+            f"{name} hands some events over late, behind later ones of their keys (fault late)"
+            if name in late
+            else emitted.get(name) or why
             for name, why in zip(self._books.plan.producers, self.reorders, strict=True)
         )
 
@@ -115,6 +120,11 @@ class Allowed:
     def remembers(self) -> tuple[bool, ...]:
         """Whether each group passes over events whose effect its members know of together."""
         return tuple(remembers(group) for group in self._scenario.groups.values())
+
+    @cached_property
+    def shares(self) -> NDArray[np.bool_]:
+        """Whether each group is a share group, whose members take records of one partition side by side."""
+        return np.asarray([group.share_group for group in self._scenario.groups.values()], np.bool_)
 
     @cached_property
     def passes(self) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ class ChainPlan(Plan):
     @cached_property
     def producers(self) -> tuple[str, ...]:
         """Producers in file order, and then what stands for each group's `emits`."""
-        return (*self.scenario.producers, *(_name(group, emit) for group, emit, _ in emitting(self.scenario)))
+        return (*self.scenario.producers, *(emits_name(group, emit) for group, emit, _ in emitting(self.scenario)))
 
     @cached_property
     def topic(self) -> NDArray[np.int16]:
@@ -48,14 +48,15 @@ def emitting(scenario: Scenario) -> list[tuple[str, int, str]]:
     ]
 
 
-def _name(group: str, emit: int) -> str:
+def emits_name(group: str, emit: int) -> str:
+    """Return what stands for a group's emit among the producers."""
     return f"{group}.emits[{emit}]"
 
 
 def sending_settings(scenario: Scenario, producer: str) -> ProducerSettings:
     """Return how a producer's client sends, or the client with which a group's members emit."""
     for group, emit, _ in emitting(scenario):
-        if producer == _name(group, emit):
+        if producer == emits_name(group, emit):
             return settings_of_emits(scenario, group, emit)
     return producer_settings(scenario, producer)
 

@@ -144,7 +144,7 @@ class Steps:
 
 
 def steps(books: Books) -> Steps:
-    """Return the successive deliveries that nothing excuses from being in order."""
+    """Return the successive deliveries that nothing excuses from being in order; a share group's have no order."""
     rows = books.block.deliveries.placed()
     lane = rows["group"] * int(books.first_partition[-1]) + books.first_partition[rows["topic"]] + rows["partition"]
     # Events of one poll share its instant, so that only their offsets can order them.
@@ -159,6 +159,7 @@ def steps(books: Books) -> Steps:
     follows = (np.diff(lane) == 0) & (np.diff(column["process"]) == 0)
     follows &= (np.diff(turns) == 0) & (np.diff(column["group_epoch"]) == 0)
     at = np.flatnonzero(follows) + 1
+    at = at[~Allowed(books).shares[column["group"][at]]]
     at = at[~_moved(books, column["group"][at], column["started_ns"][at - 1], column["started_ns"][at])]
     return Steps(
         group=column["group"][at],

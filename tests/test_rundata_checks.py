@@ -2,16 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from rundata.allowed import Allowed
 from rundata.checks import CHECKS, check
 from rundata.findings import CheckResult
 from rundata.rows import Kind, Outcome
 from rundata.tables import RunData
-from runs import Build, clean_run, without_audit
+from runs import Build, clean_run, scenario_with, without_audit
 
 ACKS_1 = {"producers": {"shop": {"settings": {"acks": "1", "enable.idempotence": False}}}}
 CRASH = {"faults": [{"fault": "broker_crash", "broker": 1, "at": "2s", "for": "2s"}]}
@@ -514,6 +516,33 @@ def test_effects_out_of_a_keys_order_are_found() -> None:
 
         assert (result.valid, result.count) == (valid, 1)
         assert result.examples[0].startswith("event 0 (shop/1, key shop-5, intended 1.000000 s) in work")
+
+
+def test_what_a_group_emits_is_in_the_order_in_which_it_works() -> None:
+    """Who retries by topic handles a failed event late, perhaps in another member, and emits what follows from it behind later ones."""
+    retries: dict[str, Any] = {"retry": {"attempts": 2, "where": "topic"}}
+    for failures, why in ((retries, "work retries by topic"), ({}, "")):
+        emits = {"emits": {"topic": "orders.dlq", "settings": {"enable.idempotence": True}}, "failures": failures}
+        scenario = scenario_with({"groups": {"work": emits}})
+        books: Any = SimpleNamespace(scenario=scenario, plan=SimpleNamespace(producers=("shop", "work.emits[0]")))
+        shop, emitted = Allowed(books).reorders_keys
+
+        assert shop == ""
+        assert emitted.startswith(why)
+        assert bool(emitted) is bool(why)
+
+
+def test_members_of_a_share_group_take_records_in_any_order() -> None:
+    """What would be a poll that went back is none where members take records side by side."""
+    for share, valid in ((False, False), (True, True)):
+        build = Build({"groups": {"work": {"client": "java", "share_group": share}}})
+        for at in (1.0, 2.0):
+            build.send(build.event(at))
+        for event, at in ((1, 3.0), (0, 3.5)):
+            build.handle(event, at, at + 0.1)
+        found = check(build.run())
+
+        assert found["nonmonotonic_polls"].valid is valid
 
 
 # ---- results -------------------------------------------------------------------------------------------------------
