@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 from confluent_kafka import ConsumerGroupTopicPartitions, ElectionType, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported without saying so
+    AlterConfigOpType,
+    ConfigEntry,
     ConfigResource,
     NewTopic,
     ResourceType,
@@ -223,6 +225,9 @@ class Admin:
         for name, group in self.plan.scenario.groups.items():
             if group.external:
                 continue  # its offsets are its own business
+            if group.share_group:
+                self._share_from_the_start(name)
+                continue
             places = [
                 TopicPartition(topic, partition, 0)
                 for topic in (*group.topics, *retry_topics(self.plan.scenario, name))
@@ -230,6 +235,17 @@ class Admin:
             ]
             self._forget_group(name)
             self._commit(name, places)
+
+    def _share_from_the_start(self, name: str) -> None:
+        """Let a share group begin at the first record: it has no offsets that could be committed, only a setting."""
+        entry = ConfigEntry("share.auto.offset.reset", "earliest", incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ResourceType.GROUP, name, incremental_configs=[entry])
+        try:
+            self.client.incremental_alter_configs([resource])[resource].result(_WITHIN_S)
+        except KafkaException as error:
+            raise AdminError(
+                f"share group {name} cannot be told to begin at the first record: {error.args[0].str()}"
+            ) from error
 
     def _forget_group(self, name: str) -> None:
         """Remove what an earlier run on this cluster left of the group; its members may still be about to leave."""

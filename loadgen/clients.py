@@ -23,7 +23,11 @@ from scenarios.schema import Group, Producer, Scenario
 
 PAUSES_SUFFIX = ".pauses"
 _PYTHON = {"producer": "loadgen.producer_process", "member": "loadgen.member_process"}
-_JAVA = {"producer": "eventdrill.ProducerProcess", "member": "eventdrill.MemberProcess"}
+_JAVA = {
+    "producer": "eventdrill.ProducerProcess",
+    "member": "eventdrill.MemberProcess",
+    "share member": "eventdrill.ShareMemberProcess",
+}
 _PRODUCER_HEAP_MIB, _MEMBER_HEAP_MIB = 96, 192
 """Apart from the producer's buffer; a member's fetched records lie in its heap (50 MiB a fetch at most)."""
 _JVM = (
@@ -35,6 +39,12 @@ _JVM = (
     "-Djava.net.preferIPv4Stack=true",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=error",  # brokers that die are no news worth a log line
 )
+
+
+_QUICK_COMPILER = "-XX:TieredStopAtLevel=1"
+"""One compiler, which is done within seconds; the other one goes on for minutes, and takes more of two cores than the client itself."""
+_WORTH_THE_OTHER_HZ = 10_000.0
+"""At such rates of one process the other compiler's code pays."""
 
 
 @dataclass
@@ -84,7 +94,7 @@ class Clients:
     def command(self, process: str, log: str) -> list[str]:
         """Return the command of a process; its specification's path comes after it. `log` names this incarnation's own files."""
         owner = self.owner(process)
-        role = "producer" if isinstance(owner, Producer) else "member"
+        role = "producer" if isinstance(owner, Producer) else "share member" if owner.share_group else "member"
         if owner.client == "librdkafka":
             return python_module(_PYTHON[role])
         client = self._java[java_version(owner)]
@@ -97,10 +107,23 @@ class Clients:
             f"-Xms{heap_mib}m",
             f"-Xmx{heap_mib}m",
             *_JVM,
+            *([_QUICK_COMPILER] if self._most_hz(process) < _WORTH_THE_OTHER_HZ else ()),
             *("-Xlog:disable", "-Xlog:all=warning:stderr"),
             f'-Xlog:safepoint=info:file="{pauses.absolute()}":timenanos:filecount=0',
             *("-cp", client.class_path, _JAVA[role]),
         ]
+
+    def _most_hz(self, process: str) -> float:
+        """Return the highest planned rate of events that a process sends or may read; of a recording it is not known, and taken as high."""
+        owner = self.owner(process)
+        if isinstance(owner, Producer):
+            return self._sent_hz(owner) / owner.count
+        return sum(self._sent_hz(each) for each in self.scenario.producers.values() if each.topic in owner.topics)
+
+    def _sent_hz(self, producer: Producer) -> float:
+        if producer.recorded is not None:
+            return _WORTH_THE_OTHER_HZ
+        return max(rate for part in producer.rated(self.scenario.duration) for rate in part.rate)
 
     def _heap_mib(self, process: str) -> int:
         name = process.rpartition("/")[0]

@@ -19,7 +19,9 @@ from loadgen.clients import Clients, client_id
 from loadgen.clusters.model import Cluster
 from loadgen.clusters.security import for_children
 from loadgen.group_spec import behaviour, dedupe, intervals, of_member, services
+from loadgen.java.columns import emitted_columns, own_places, save_payload
 from loadgen.java.jvms import Jvms
+from loadgen.java.security import java_security
 from loadgen.member_dedupe import SharedMemory
 from loadgen.member_work import Interval
 from loadgen.payloads import values_of
@@ -110,7 +112,13 @@ class Crew:
             for number in range(1, plan.scenario.producers[name].count + 1):
                 own = np.flatnonzero((plan.producer == index) & (plan.process == number)).astype(np.int64)
                 arrays |= {f"{key}.{name}/{number}": array for key, array in _schedule(plan, own).items()}
+        if self._has_java_chain():
+            arrays |= emitted_columns(plan, self._types_of_places())
         return {name: self._save(name, array) for name, array in arrays.items()}
+
+    def _has_java_chain(self) -> bool:
+        groups = self.plan.scenario.groups.values()
+        return any(group.client == "java" for group in groups) and any(group.emits for group in groups)
 
     def _save_derived(self) -> str | None:
         """Write what tells of emitted events; None where there are none."""
@@ -124,10 +132,16 @@ class Crew:
         """Write the values of producers that send the user's own; return the file of each."""
         found = {}
         for name, producer in self.plan.scenario.producers.items():
-            if producer.payload is not None:
-                path = self.folder / f"{file_name(name)}.payload.pickle"
-                path.write_bytes(pickle.dumps(values_of(producer.payload, self.plan.seed)))
-                found[name] = str(path)
+            if producer.payload is None:
+                continue
+            values = values_of(producer.payload, self.plan.seed)
+            path = self.folder / f"{file_name(name)}.payload"
+            if producer.client == "java":
+                key = f"payload_ends.{name}"
+                self._arrays[key] = self._save(key, save_payload(path, values))
+            else:
+                path.write_bytes(pickle.dumps(values))
+            found[name] = str(path)
         return found
 
     def _save_memories(self) -> None:
@@ -170,7 +184,9 @@ class Crew:
         if self.remote is not None and name.rpartition("/")[0] in self.plan.scenario.producers:
             return self.remote(name, spec)
         command = self.clients.command(name, Path(spec["rows"]).stem)
-        return Worker(name, command, spec, self.folder, for_children(security_of(self.cluster)))
+        security = security_of(self.cluster)
+        own = java_security(security) if self.clients.is_java(name) else security
+        return Worker(name, command, spec, self.folder, for_children(own))
 
     def _producer_spec(self, name: str) -> dict[str, Any]:
         producer_name = name.rpartition("/")[0]
@@ -199,6 +215,7 @@ class Crew:
                     if f"{key}.{name}" in self._arrays
                 },
                 **{key: self._arrays[key] for key in ("intended_ns", "size_bytes", "key", "poison", "started_ns")},
+                **self._of_owner("payload_ends", producer_name),
             },
             "codes": {
                 "process": self.names.processes.index(name),
@@ -211,13 +228,14 @@ class Crew:
         group_name = name.rpartition("/")[0]
         group = self.plan.scenario.groups[group_name]
         settings = consumer_settings(self.plan.scenario, group_name)
+        native = {k: v for k, v in settings.native.items() if not (group.share_group and k == "enable.auto.commit")}
         return {
             **self._common(name),
             **behaviour(self.plan.scenario, group_name),
             **intervals(self.plan, name),
             "settings": {
                 **self.clients.connection(name),
-                **of_member(settings.native, name),
+                **of_member(native, name),
                 "client.id": client_id(self.plan.scenario, name),
                 "group.id": group_name,
             },
@@ -231,13 +249,12 @@ class Crew:
             "in_headers": bool(self._payloads),
             "dedupe": dedupe(group, str(self._memory(group_name))),
             "derived": self._derived,
+            "chain": own_places(self.plan, group_name) if self._derived and self.clients.is_java(name) else None,
             "dependencies": self._socket() if group.calls else None,
             "arrays": {
-                **{
-                    array: self._arrays[f"{array}.{group_name}"]
-                    for array in ("failing_tries", "undecodable")
-                    if f"{array}.{group_name}" in self._arrays
-                },
+                **self._of_owner("failing_tries", group_name),
+                **self._of_owner("undecodable", group_name),
+                **self._emitted(name, group_name),
                 "work_ns": self._work(name),
                 "key": self._arrays["key"],
                 "producer": self._arrays["producer"],
@@ -249,6 +266,22 @@ class Crew:
                 "event_type_of_producer": [int(code) for code in event_types(self.plan)],
                 "event_type_of_place": self._types_of_places(),
             },
+        }
+
+    def _of_owner(self, array: str, owner: str) -> dict[str, str]:
+        """Return the file of an array that a producer or group may have."""
+        path = self._arrays.get(f"{array}.{owner}")
+        return {} if path is None else {array: path}
+
+    def _emitted(self, member: str, group: str) -> dict[str, str]:
+        """Return the columns of emitted events that a Java member looks things up in."""
+        if self._derived is None or not self.clients.is_java(member):
+            return {}
+        common = ("emitted_ids", "emitted_key", "emitted_type", "emitted_size", "emitted_poison")
+        return {
+            **{array: self._arrays[array] for array in common},
+            **self._of_owner("emitted_work_ns", group),
+            **self._of_owner("emitted_failing_tries", group),
         }
 
     def _version(self, member: str) -> dict[str, Any]:
@@ -312,7 +345,8 @@ class Crew:
     def _start_dependencies(self) -> None:
         path = self.folder / "dependencies.pickle"
         path.write_bytes(pickle.dumps(services(self.plan)))
-        spec = {"socket": self._socket(), "services": str(path), "arrays": {}}
+        datagrams = any(group.calls and group.client == "java" for group in self.plan.scenario.groups.values())
+        spec = {"socket": self._socket(), "services": str(path), "datagrams": datagrams, "arrays": {}}
         command = python_module("loadgen.dependency_process")
         self.dependencies = Worker("dependencies", command, spec, self.folder)
 
@@ -362,6 +396,8 @@ class Crew:
         }
         wanted = sorted((topic, number) for topic, count in topics.items() for number in range(count))
         owned = [self.owned[f"{name}/{number}"] for number in range(1, group.members + 1)]
+        if group.share_group:  # several members may read one partition
+            return all(owned) and set().union(*owned) == set(wanted)
         if sorted(place for places in owned for place in places) != wanted:
             return False
         if "partition.assignment.strategy" in group.settings:

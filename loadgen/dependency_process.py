@@ -1,7 +1,7 @@
 """The services that groups call: `python -P -m loadgen.dependency_process SPEC.json`. One process for all of a scenario's dependencies.
 
-Members call it with datagrams on a local socket. Each dependency has its own rate limit (a token bucket), its own places at which it works
-(the rest waits in line or is refused), takes its time, and fails for some.
+Members call it with datagrams: on a local socket, or on loopback, since Java has no datagrams on local sockets. Each dependency has its
+own rate limit (a token bucket), its own places at which it works (the rest waits in line or is refused), takes its time, and fails for some.
 """
 
 import contextlib
@@ -12,6 +12,7 @@ import socket
 import struct
 import time
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,10 @@ REPLY = struct.Struct("<qi")
 """Number of the call, and how it ended."""
 OK, FAILED, REFUSED = 0, 1, 2
 _IDLE_S = 0.05
+Caller = str | tuple[str, int]
+"""Where a caller gets its answer: a local socket's path, or an address on loopback."""
+PORT_SUFFIX = ".port"
+"""A file beside the local socket names the port on loopback."""
 
 
 @dataclass(order=True)
@@ -35,7 +40,7 @@ class _Due:
     at_ns: int
     number: int
     service: int = field(compare=False)
-    caller: str = field(compare=False)
+    caller: Caller = field(compare=False)
     call: int = field(compare=False)
     outcome: int = field(compare=False)
 
@@ -56,7 +61,7 @@ class Service:
     tokens: float = 0.0
     filled_ns: int = 0
     busy: int = 0
-    waiting: deque[tuple[str, int, float, float]] = field(default_factory=deque)
+    waiting: deque[tuple[Caller, int, float, float]] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
         self.tokens = float(self.burst)
@@ -104,9 +109,9 @@ class Services:
         self._reply = reply
         self._due: list[_Due] = []
         self._number = 0
-        self._withdrawn: set[tuple[str, int]] = set()
+        self._withdrawn: set[tuple[Caller, int]] = set()
 
-    def call(self, caller: str, call: int, service: int, draws: tuple[float, float], at_ns: int) -> None:
+    def call(self, caller: Caller, call: int, service: int, draws: tuple[float, float], at_ns: int) -> None:
         """Take a call."""
         what = self._services[service]
         what.fill(at_ns)
@@ -116,7 +121,7 @@ class Services:
         what.waiting.append((caller, call, *draws))
         self._admit(service, at_ns)
 
-    def withdraw(self, caller: str, call: int) -> None:
+    def withdraw(self, caller: Caller, call: int) -> None:
         """Forget a call whose caller no longer waits; where it is being worked on it keeps its place until its end."""
         for what in self._services:
             what.waiting = deque(each for each in what.waiting if each[:2] != (caller, call))
@@ -155,12 +160,11 @@ def main() -> None:
     child = Child.begin()
     spec = child.spec
     start_ns = 0
-    address = Path(spec["socket"])
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server, contextlib.suppress(DriverGone):
-        server.bind(str(address))
-        server.setblocking(False)
+    with contextlib.ExitStack() as closing, contextlib.suppress(DriverGone):
+        servers = [closing.enter_context(each) for each in _sockets(Path(spec["socket"]), spec["datagrams"])]
 
-        def reply(caller: str, call: int, outcome: int) -> None:
+        def reply(caller: Caller, call: int, outcome: int) -> None:
+            server = servers[0] if isinstance(caller, str) else servers[1]
             with contextlib.suppress(OSError):  # a caller that died wants no answer
                 server.sendto(REPLY.pack(call, outcome), caller)
 
@@ -178,16 +182,31 @@ def main() -> None:
                         raise ValueError(f"a dependency knows no request {other!r}")
             again = services.advance(clock() - start_ns) if start_ns else None
             wait_s = _IDLE_S if again is None else min(_IDLE_S, max(0.0, (again + start_ns - clock()) / 1e9))
-            _wait(server, wait_s)
+            _wait(servers, wait_s)
             if start_ns:  # nobody has a reason to call before
-                _take(server, services, start_ns)
+                for server in servers:
+                    _take(server, services, start_ns)
         child.say("bye", cpu_s=time.process_time())
 
 
-def _wait(server: socket.socket, wait_s: float) -> None:
+def _sockets(address: Path, datagrams: bool) -> Iterator[socket.socket]:
+    """Yield the sockets on which calls come: the local one, and one on loopback where Java members call."""
+    local = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    local.bind(str(address))
+    local.setblocking(False)
+    yield local
+    if datagrams:
+        server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        server.bind(("127.0.0.1", 0))
+        server.setblocking(False)
+        address.with_name(address.name + PORT_SUFFIX).write_text(str(server.getsockname()[1]))
+        yield server
+
+
+def _wait(servers: list[socket.socket], wait_s: float) -> None:
     """Sleep until a call comes, or it is time; `select` rounds nothing up, other than `poll`."""
     if wait_s > 0:
-        select.select([server], [], [], wait_s)
+        select.select(servers, [], [], wait_s)
 
 
 def _take(server: socket.socket, services: Services, start_ns: int) -> None:

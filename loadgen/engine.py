@@ -27,7 +27,7 @@ from loadgen.gauges import Sampler
 from loadgen.lab import LOOK_AHEAD_NS, Lab, needs_watchdog
 from loadgen.recorder import Progress, Recorder
 from loadgen.records import new_run_id
-from loadgen.refuse import cannot
+from loadgen.refuse import cannot, fleet_cannot
 from loadgen.run_clock import RunClock
 from loadgen.validity import invalid_reasons, limits
 from loadgen.warm_up import WarmUp, warm_up
@@ -81,7 +81,7 @@ def drive(
     `warm_s` is the longest warm-up. `about["state"]` tells whether the run is complete or was interrupted (and `about["incomplete"]` why),
     `about["invalid"]` why a complete one says nothing. Ctrl-C leaves a dataset that opens, and goes on as KeyboardInterrupt.
     """
-    if refused := cannot(loaded.scenario, cluster):
+    if refused := [*cannot(loaded.scenario, cluster), *(fleet_cannot(loaded.scenario) if fleet is not None else ())]:
         raise DriveError(f"{loaded.source} cannot be driven here:\n" + "\n".join(f"  {reason}" for reason in refused))
     run = _Run(plan, cluster, writer, progress, ui, fleet)
     try:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from loadgen.child import Child, DriverGone, freeze, let_brokers_go_first
 from loadgen.outcomes import QUEUE_FULL, answer_of, outcome_of
-from loadgen.records import HEADER, NO_RUN, filler, headers
+from loadgen.records import HEADER, NO_RUN, UNREADABLE, filler, headers
 from rundata.row_log import SendLog
 from rundata.rows import NONE, Outcome
 from scenarios.headers import HEADER_ID, HEADER_INTENDED, HEADER_POISON, HEADER_ROOT, HEADER_RUN
@@ -46,8 +46,6 @@ _RELEASE_EVERY = 256
 """Chunks after which pages of the plan that are done with are given back, so that memory stays flat."""
 _EVENT_ID = struct.Struct("<q").unpack_from
 _EVENT_ID_AT = 8
-_UNREADABLE = b"\xff\xfe\x00 no value that anybody can read"
-"""In place of a value of the user's own that no handler shall be able to process."""
 
 
 class ProducerProcess:
@@ -242,7 +240,7 @@ class ProducerProcess:
         assert self.payload is not None
         poison = self.poison.array[chosen].tolist()
         values = [self.payload[number % len(self.payload)] for number in chosen.tolist()]
-        return [_UNREADABLE if poisoned else value for value, poisoned in zip(values, poison, strict=True)]
+        return [UNREADABLE if poisoned else value for value, poisoned in zip(values, poison, strict=True)]
 
     def _headers(self, event: int) -> list[tuple[str, str | bytes | None]]:
         found: list[tuple[str, str | bytes | None]] = [

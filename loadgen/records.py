@@ -15,6 +15,8 @@ POISON = 1 << 63
 """Set in the run id of a value that no handler can decode; the ids stay readable for the bookkeeping."""
 NO_RUN = 0
 """Run id of records that belong to no run, such as those of the warm-up."""
+UNREADABLE = b"\xff\xfe\x00 no value that anybody can read"
+"""In place of a value of the user's own that no handler shall be able to process."""
 
 _BLOCK_BYTES = 1 << 16
 

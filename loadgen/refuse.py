@@ -4,16 +4,18 @@ from collections.abc import Iterator
 
 from confluent_kafka import libversion
 
-from loadgen.admin import EMBEDDED
+from loadgen.admin import EMBEDDED, security_of
 from loadgen.clients import java_version
+from loadgen.clusters.foreign import ForeignKafka
 from loadgen.clusters.model import Cluster
 from loadgen.java.build import can_run_java, unknown_version
+from loadgen.java.security import untranslatable
 from loadgen.payloads import PayloadError, values_of
 from scenarios import faults
 from scenarios.actions import ResetOffsets
 from scenarios.clients import consumer_settings, release
 from scenarios.faults import Fault
-from scenarios.features import features, refused
+from scenarios.features import refused
 from scenarios.schema import CollectReads, Group, Producer, Scenario
 
 CAN = frozenset(
@@ -50,6 +52,7 @@ CAN = frozenset(
         "calls",
         "breaker",
         "emits",
+        "share_group",
         "scale",
         "reset_offsets",
         "redrive",
@@ -68,7 +71,6 @@ CAN = frozenset(
     }
 )
 """What this driver can do, by the names of `scenarios.features`."""
-_JAVA_CAN = frozenset({"recorded arrivals", "commit transaction", "retry topics", "dedupe"})
 
 
 def cannot(scenario: Scenario, cluster: Cluster | None = None, *, implementation: str | None = None) -> list[str]:
@@ -76,11 +78,16 @@ def cannot(scenario: Scenario, cluster: Cluster | None = None, *, implementation
     kind = cluster.implementation if cluster is not None else implementation or "apache-kafka"
     embedded = kind == EMBEDDED
     return [
-        *_clients(scenario, embedded),
+        *_clients(scenario, embedded, cluster),
         *(_embedded(scenario) if embedded else ()),
         *refused(scenario, "the live driver", CAN),
-        *_java_features(scenario),
-        *_java_faults(scenario),
+        *(problem for name in scenario.groups for problem in _workers(scenario, name)),
+        *(
+            f"groups.{name}.{why}"
+            for name, g in scenario.groups.items()
+            if g.share_group
+            for why in _shares(scenario, name, cluster)
+        ),
         *_payloads(scenario),
         *_size(scenario, cluster),
         *(_protocols(scenario) if embedded else ()),
@@ -112,36 +119,60 @@ def _payloads(scenario: Scenario) -> Iterator[str]:
                 yield f"producers.{name}.payload: {error}"
 
 
-_NOT_JAVA_PRODUCER = faults.ProducerCrash | faults.Duplicates | faults.Oversized | faults.Late
+def _workers(scenario: Scenario, name: str) -> Iterator[str]:
+    """Yield what several workers of a member cannot be combined with."""
+    group = scenario.groups[name]
+    if group.workers == 1:
+        return
+    if group.commit == "transaction":
+        yield (
+            f"groups.{name}.commit is transaction beside workers: {group.workers}; a member's transaction holds one batch, which one "
+            "worker handles: leave `workers` out, or commit after_batch"
+        )
+    if isinstance(group.reads, CollectReads):
+        yield f"groups.{name}.reads collects beside workers: {group.workers}, which polling keeps fed: leave `reads` at poll"
 
 
-def _java_faults(scenario: Scenario) -> Iterator[str]:
-    """Yield faults that the Java programs do not follow yet."""
-    for index, fault in enumerate(scenario.faults):
-        owner: Producer | Group | None = None
-        if isinstance(fault, faults.ProducerCrash):
-            owner = scenario.producers[fault.producer.producer]
-        elif isinstance(fault, _NOT_JAVA_PRODUCER):
-            owner = scenario.producers[fault.producer]
-        elif isinstance(fault, faults.PollStall):
-            owner = scenario.groups[fault.member.group]
-        if owner is not None and owner.client == "java":
-            yield f"faults[{index}].fault is {fault.kind}; the Java client that is driven cannot do that yet: leave `client` out"
-
-
-def _java_features(scenario: Scenario) -> Iterator[str]:
-    """Yield what the driver can do, and its Java programs cannot."""
-    java = {
-        *(f"producers.{name}" for name, producer in scenario.producers.items() if producer.client == "java"),
-        *(f"groups.{name}" for name, group in scenario.groups.items() if group.client == "java"),
+_SHARES_SINCE = (4, 2)
+_NOT_OF_SHARES = frozenset(
+    {
+        "auto.offset.reset",
+        "enable.auto.commit",
+        "group.instance.id",
+        "group.remote.assignor",
+        "heartbeat.interval.ms",
+        "interceptor.classes",
+        "isolation.level",
+        "partition.assignment.strategy",
+        "session.timeout.ms",
     }
-    for feature in features(scenario):
-        owner = ".".join(feature.place.split(".")[:2])
-        if owner in java and feature.name not in _JAVA_CAN:
-            yield f"{feature.place} is {feature.written}; the Java client that is driven cannot do that yet: leave `client` out"
+)
+"""Settings that a KafkaShareConsumer refuses."""
 
 
-def _clients(scenario: Scenario, embedded: bool) -> list[str]:
+def _shares(scenario: Scenario, name: str, cluster: Cluster | None) -> Iterator[str]:
+    """Yield what keeps a share group from being driven."""
+    group = scenario.groups[name]
+    if group.client != "java":
+        yield "share_group is true beside client librdkafka; members of share groups are driven with the Java client: write `client: java`"
+    elif release(java_version(group)) < _SHARES_SINCE:
+        yield f"version is {group.version}; the Java client has share groups since 4.2"
+    if release(scenario.brokers.version) < _SHARES_SINCE:
+        yield f"share_group is true, and brokers.version is {scenario.brokers.version}; Kafka has share groups since 4.2"
+    if isinstance(cluster, ForeignKafka):
+        yield "share_group is true; on a system that EventDrill did not start share groups are not driven: use --on local"
+    if group.failures is not None and group.failures.retry.where == "topic":
+        yield "failures.retry.where is topic; a share group cannot keep a copy until it is due: use in_place"
+    if isinstance(group.reads, CollectReads):
+        yield "reads is collect; members of share groups take what is there: leave `reads` out"
+    for setting in sorted(_NOT_OF_SHARES & set(group.settings)):
+        yield f"settings: {setting} is none of a share consumer's: leave it out"
+    for index, action in enumerate(scenario.actions):
+        if isinstance(action, ResetOffsets) and action.group == name:
+            yield f"share_group is true, and actions[{index}] sets its offsets, which a share group does not have: leave it out"
+
+
+def _clients(scenario: Scenario, embedded: bool, cluster: Cluster | None) -> list[str]:
     owners: list[tuple[str, Producer | Group]] = [
         *((f"producers.{name}", producer) for name, producer in scenario.producers.items()),
         *((f"groups.{name}", group) for name, group in scenario.groups.items()),
@@ -149,7 +180,16 @@ def _clients(scenario: Scenario, embedded: bool) -> list[str]:
     return [
         f"{place}.{problem}"
         for place, owner in owners
-        for problem in (_librdkafka(owner) if owner.client == "librdkafka" else _java(owner, embedded))
+        for problem in (_librdkafka(owner) if owner.client == "librdkafka" else _java(owner, embedded, cluster))
+    ]
+
+
+def fleet_cannot(scenario: Scenario) -> list[str]:
+    """Return what Locust workers on other machines cannot do."""
+    return [
+        f"producers.{name}.client is java; Locust workers run librdkafka: leave `client` out, or drive without --workers"
+        for name, producer in scenario.producers.items()
+        if producer.client == "java"
     ]
 
 
@@ -159,7 +199,7 @@ def _librdkafka(owner: Producer | Group) -> Iterator[str]:
         yield f"version is {owner.version}; the librdkafka that is installed here is {installed}: leave it out"
 
 
-def _java(owner: Producer | Group, embedded: bool) -> Iterator[str]:
+def _java(owner: Producer | Group, embedded: bool, cluster: Cluster | None) -> Iterator[str]:
     version = java_version(owner)
     if embedded:
         yield "client is java; the embedded cluster speaks with librdkafka only: use --on local"
@@ -167,8 +207,8 @@ def _java(owner: Producer | Group, embedded: bool) -> Iterator[str]:
         yield f"version is {version}; {reason}"
     elif reason := can_run_java(version):
         yield f"client is java; {reason}"
-    if isinstance(owner, Group) and isinstance(owner.reads, CollectReads):
-        yield "reads is collect, which is librdkafka's consume(n, timeout); the Java client polls: leave `reads` out"
+    if cluster is not None:
+        yield from (f"client is java; {reason}: leave `client` out" for reason in untranslatable(security_of(cluster)))
 
 
 def _size(scenario: Scenario, cluster: Cluster | None) -> list[str]:

@@ -14,6 +14,8 @@ LONG = {
     "test_loadgen_conformance_groups",
     "test_loadgen_external",
     "test_loadgen_fleet",
+    "test_loadgen_java_external",
+    "test_loadgen_java_groups",
     "test_loadgen_java_kafka",
     "test_loadgen_members_kafka",
     "test_loadgen_process_faults",

@@ -1,6 +1,7 @@
 """Small scenarios driven for real, for the tests of the live driver."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from eventdrill.workflows import places
 from loadgen.clusters.embedded import EmbeddedKafka, start_embedded
+from loadgen.clusters.local import start_local
 from loadgen.clusters.model import Cluster, ClusterSpec
 from loadgen.control_link import Fleet, Ui
 from loadgen.engine import drive
@@ -68,6 +70,20 @@ def spec_of(loaded: LoadedScenario) -> ClusterSpec:
 
 def start(loaded: LoadedScenario) -> EmbeddedKafka:
     return start_embedded(spec_of(loaded), progress=print, move_after_s=1.0)
+
+
+CLIENTS = ("librdkafka", "java")
+
+
+@contextmanager
+def start_for(client: str, loaded: LoadedScenario, log_dir: Path) -> Iterator[Cluster]:
+    """Start the least cluster that a client speaks with: the embedded one, or for Java a real Kafka."""
+    if client == "librdkafka":
+        with start(loaded) as embedded:
+            yield embedded
+    else:
+        with start_local(spec_of(loaded), progress=print, log_dir=log_dir) as kafka:
+            yield kafka
 
 
 def drive_on(

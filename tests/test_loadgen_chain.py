@@ -1,4 +1,4 @@
-"""Members in a chain, live on the embedded cluster: emitted events, retry topics, a shared memory, several workers, a dependency."""
+"""Members in a chain, live with every client: emitted events, retry topics, a shared memory, several workers, a dependency."""
 
 import struct
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from confluent_kafka import Consumer, Message, TopicPartition
 
-from live_runs import drive_on, group_code, load, rows_of, start
+from live_runs import CLIENTS, drive_on, group_code, load, rows_of, start_for
 from rundata.checks import check
 from rundata.rows import UNTIMED, Kind, Outcome
 from rundata.tables import RunData
@@ -29,6 +29,7 @@ topics:
 producers:
   shop:
     topic: orders
+    client: CLIENT
     settings: {acks: all, enable.idempotence: true, linger.ms: 5}
     arrivals: 150/s
     key: {uniform: 100}
@@ -37,6 +38,7 @@ producers:
 groups:
   fulfilment:
     topics: [orders]
+    client: CLIENT
     members: 2
     work: 1ms
     commit: {every: 1s}
@@ -51,6 +53,7 @@ groups:
       dead_letter: orders.dlq
   shipping:
     topics: [shipments]
+    client: CLIENT
     workers: 4
     ordered_by: key
     work: 3ms
@@ -61,11 +64,13 @@ dependencies:
 """
 
 
-@pytest.fixture(scope="module")
-def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunData, list[Message]]]:
+@pytest.fixture(scope="module", params=CLIENTS)
+def chain(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[RunData, list[Message]]]:
     """One run of the chain, and its dead letters."""
-    loaded = load(CHAIN)
-    with start(loaded) as cluster:
+    loaded = load(CHAIN.replace("CLIENT", request.param))
+    with start_for(request.param, loaded, tmp_path_factory.mktemp("logs")) as cluster:
         run = drive_on(cluster, loaded, tmp_path_factory.mktemp("chain") / "run")
         reader = Consumer(
             {"bootstrap.servers": cluster.bootstrap, "group.id": "reader", "auto.offset.reset": "earliest"}

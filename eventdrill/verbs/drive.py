@@ -73,6 +73,7 @@ def verb(
     """
     from eventdrill.live import display
     from eventdrill.workflows.drive import prepare, prepare_foreign
+    from loadgen.refuse import fleet_cannot
 
     fleet = _fleet(workers, join)
     if is_address(on):
@@ -90,6 +91,8 @@ def verb(
         )
     else:
         work = prepare(file, on=place(on), seed=seed, settings=settings or ())
+    if fleet is not None and (refused := fleet_cannot(work.loaded.scenario)):
+        raise WrongInputError("\n".join(f"--workers: {reason}" for reason in refused))
     folder = fresh_folder(out, f"{work.loaded.scenario.scenario}-driven")
     with dataset_in(folder), display() as watch:
         run = work.run(folder, ui=_page() if ui else None, fleet=fleet, progress=say, watch=watch)

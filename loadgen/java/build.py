@@ -27,8 +27,11 @@ from loadgen.clusters.jars import (
 )
 from loadgen.clusters.java import OLDEST, Java, find_java
 from loadgen.clusters.model import ClusterError
+from scenarios.clients import release
 
 SOURCES = Path(__file__).parent / "src"
+IDS_SOURCE = Path(__file__).parent / "users" / "EventDrillIds.java"
+"""Interceptors for programs of the users' own; no class of the driver's."""
 LOCKS = Path(__file__).parent / "locks"
 CLASSPATH_VARIABLE = "EVENTDRILL_CLASSPATH"
 """Names jars and folders of the user's own classes, such as interceptors, as Java writes a class path."""
@@ -103,39 +106,45 @@ def _of_the_brokers(version: str) -> Path | None:
 # ---- compiling -----------------------------------------------------------------------------------------------------
 
 
-def sources() -> list[Path]:
-    """List our sources."""
-    return sorted(SOURCES.glob("*.java"))
+def sources(version: str) -> list[Path]:
+    """List our sources for a version of the client; a folder such as `since-4.2` holds what older ones have no classes for."""
+    newer = [
+        path
+        for folder in SOURCES.glob("since-*")
+        if release(version) >= release(folder.name.removeprefix("since-"))
+        for path in folder.glob("*.java")
+    ]
+    return sorted([*SOURCES.glob("*.java"), *newer])
 
 
-def source_hash() -> str:
+def source_hash(version: str) -> str:
     """Return what changes with any source."""
     digest = hashlib.sha256()
-    for path in sources():
+    for path in sources(version):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:12]
 
 
 def _prepare_classes(lock: Lock, java: Java, libs: Sequence[Path], progress: Progress) -> Path:
     """Give the folder of our classes, compiled if these sources have not been yet; they run on any Java that we take."""
-    kept = lock.directory / f"processes-{source_hash()}"
+    kept = lock.directory / f"processes-{source_hash(lock.version)}"
     if kept.exists():
         return kept
     with making(lock, progress) as scratch:
         if not kept.exists():
             progress(f"{lock.title}: compiling our processes, once")
             fresh = scratch / "classes"
-            _compile(java, libs, fresh, progress)
+            _compile(java, libs, fresh, sources(lock.version), progress)
             fresh.rename(kept)
     return kept
 
 
-def _compile(java: Java, libs: Sequence[Path], target: Path, progress: Progress) -> None:
+def _compile(java: Java, libs: Sequence[Path], target: Path, given: Sequence[Path], progress: Progress) -> None:
     command = _compiler(java, progress)
     command += ["-proc:none", "-nowarn", "-encoding", "UTF-8", "-cp", class_path(libs), "-d", str(target)]
     try:
         done = subprocess.run(
-            [*command, *map(str, sources())],
+            [*command, *map(str, given)],
             capture_output=True,
             text=True,
             check=False,

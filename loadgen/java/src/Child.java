@@ -11,6 +11,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
@@ -18,6 +19,8 @@ import java.util.concurrent.TimeUnit;
 /** One process of a run: what it shall do, and how it hears from the driver and answers it (JSON, one object a line). */
 final class Child {
     private static final long SAMPLE_MS = 1000;
+    /** Names the environment's variable in which the driver hands over what is written nowhere. */
+    private static final String SECURITY = "EVENTDRILL_CHILD_SECURITY";
 
     final Spec spec;
     /** Whether SIGTERM has asked it to end in good order. */
@@ -34,6 +37,7 @@ final class Child {
     /** Read the specification, and see to it that this process ends with the driver. */
     static Child begin(String[] arguments) throws IOException {
         Child child = new Child(new Spec(Json.object(Files.readString(Path.of(arguments[0])))));
+        child.takeSecurity(System.getenv(SECURITY));
         System.setOut(System.err); // what a user's class prints must not get between the messages
         long driver = child.spec.number("driver_pid");
         if (ProcessHandle.current().parent().map(ProcessHandle::pid).orElse(-1L) != driver) {
@@ -45,7 +49,19 @@ final class Child {
         return child;
     }
 
-    private void daemon(String name, Runnable work) {
+    /** Add the client's security settings to all that its clients are told. */
+    private void takeSecurity(String given) {
+        if (given != null) {
+            for (String settings : List.of("settings", "connection")) {
+                if (spec.has(settings)) {
+                    spec.part(settings).values().putAll(Json.object(given));
+                }
+            }
+        }
+    }
+
+    /** Start a thread that does not keep the process alive. */
+    void daemon(String name, Runnable work) {
         Thread thread = new Thread(work, name);
         thread.setDaemon(true);
         thread.start();

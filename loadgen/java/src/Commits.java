@@ -22,15 +22,18 @@ final class Commits {
     private final Child child;
     private final KafkaConsumer<byte[], byte[]> consumer;
     private final MemberRows rows;
+    private final Runnable settle;
     private final long everyNs;
     private final Map<TopicPartition, Long> finished = new HashMap<>();
     private final Map<TopicPartition, Long> asked = new HashMap<>();
     private long startNs;
 
-    Commits(Child child, KafkaConsumer<byte[], byte[]> consumer, MemberRows rows) {
+    /** `settle` waits until what follows from the finished events is in its topics. */
+    Commits(Child child, KafkaConsumer<byte[], byte[]> consumer, MemberRows rows, Runnable settle) {
         this.child = child;
         this.consumer = consumer;
         this.rows = rows;
+        this.settle = settle;
         this.mode = child.spec.text("commit");
         this.everyNs = child.spec.number("every_ns");
     }
@@ -78,12 +81,34 @@ final class Commits {
     /** Commit what is finished where the interval is over; takes no time of the member. */
     void atBoundary() {
         long now = System.nanoTime();
-        if (!mode.equals("every") || now < dueNs) {
-            return;
+        if (mode.equals("every") && now >= dueNs) {
+            dueNs = now + everyNs;
+            soon();
         }
-        dueNs = now + everyNs;
+    }
+
+    /** Note what several workers have finished, by the offset to go on from. */
+    void finished(Map<TopicPartition, Long> moved) {
+        if (!mode.equals("before_work")) {
+            finished.putAll(moved);
+        }
+    }
+
+    /** Note what several workers have finished, and commit in the background where that is due. */
+    void ofPool(Map<TopicPartition, Long> moved) {
+        finished(moved);
+        if (!moved.isEmpty() && List.of("after_event", "after_batch").contains(mode)) {
+            soon();
+        }
+        atBoundary();
+    }
+
+    /** Commit what is finished without waiting for the answer. */
+    private void soon() {
+        long now = System.nanoTime();
         Map<TopicPartition, OffsetAndMetadata> offsets = fresh();
         if (!offsets.isEmpty()) {
+            settle.run();
             note(offsets);
             consumer.commitAsync(offsets, (answer, error) ->
                     record(now, offsets, error == null ? 0 : Outcomes.ofCommit(error)));
@@ -114,6 +139,7 @@ final class Commits {
         if (offsets.isEmpty()) {
             return;
         }
+        settle.run();
         long began = System.nanoTime();
         int code = commit(offsets);
         while (code == Outcomes.TIMED_OUT && !child.leaving) {

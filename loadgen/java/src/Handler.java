@@ -4,10 +4,7 @@ import java.io.IOException;
 import java.util.List;
 import java.util.concurrent.locks.LockSupport;
 
-/**
- * Works on events one after another. `busyUntil` is the planned end of the last try: the next one begins there, however late the sleep
- * woke, so that overshoot never adds to the load.
- */
+/** Works on events, each in somebody's hands; with several workers they are in different hands at the same time. */
 final class Handler {
     /** How an event's handling ended. */
     enum End { DONE, STOPPED, LEAVING }
@@ -27,14 +24,12 @@ final class Handler {
     }
 
     final Lateness late = new Lateness();
-    long startNs;
-    long busyUntil;
+    volatile long startNs;
 
     private final Child child;
     private final MemberRows rows;
+    private final Lookup lookup;
     private final boolean busy;
-    private final Column work;
-    private final Column failingTries;
     private final List<Interval> slow;
     private final List<Interval> failing;
     private final long seed;
@@ -42,10 +37,11 @@ final class Handler {
     private final List<Interval> stalls;
     /** Whether this version of the handler decodes whatever the plan says; it was told a schema version of its own. */
     private final boolean decodesAll;
-    private final Column undecodable;
     private final Policy policy;
     private final Letters letters;
     private final Memory memory;
+    private final Calls calls;
+    private final Emitter emitter;
 
     /** What a handler does about failures; null where there is no policy, and it tries again without end. */
     private record Policy(long attempts, long backoff, double factor, boolean byTopic, String then) {
@@ -61,13 +57,13 @@ final class Handler {
         }
     }
 
-    Handler(Child child, MemberRows rows, Letters letters) throws IOException {
+    /** What it sends, where the scenario lets it send anything: `letters` and `emitter` are null where it does not. */
+    Handler(Child child, MemberRows rows, Lookup lookup, Letters letters, Emitter emitter) throws IOException {
         Spec spec = child.spec;
         this.child = child;
         this.rows = rows;
+        this.lookup = lookup;
         this.busy = spec.flag("busy");
-        this.work = child.column("work_ns");
-        this.failingTries = child.column("failing_tries");
         this.slow = spec.parts("slow").stream().map(Interval::of).toList();
         this.failing = spec.parts("failing").stream().map(Interval::of).toList();
         this.seed = spec.number("seed");
@@ -75,9 +71,10 @@ final class Handler {
         this.policy = Policy.of(spec);
         this.stalls = spec.has("stalls") ? spec.parts("stalls").stream().map(Interval::of).toList() : List.of();
         this.decodesAll = spec.has("decodes");
-        this.undecodable = child.columnOrNull("undecodable");
         this.letters = letters;
+        this.emitter = emitter;
         this.memory = Memory.of(spec);
+        this.calls = Calls.of(child);
     }
 
     /** Return when a stall of the handler is over, Row.NEVER where there is none. */
@@ -87,53 +84,80 @@ final class Handler {
     }
 
     /** Hang while the scenario lets the handler hang: it does not even poll. */
-    void stall(long now) {
+    void stall(Hands hands, long now) {
         long until = stalls.isEmpty() ? Row.NEVER : stalledUntil(now);
         if (until != Row.NEVER) {
             sleepUntil(until);
-            busyUntil = Math.max(busyUntil, until);
+            hands.notBefore(until);
         }
     }
 
     /** Try until it works or the policy gives the event up; what ends otherwise than DONE leaves the event unfinished. */
-    End handle(Event event, long poll, long deliveredAt) throws IOException {
+    End handle(Event event, long poll, long deliveredAt, Hands hands) throws IOException {
         if (memory != null && memory.knows(event.id(), System.nanoTime() - startNs)) {
             return End.DONE; // it has had its effect
         }
         for (int attempt = event.attempt(); ; attempt++) {
-            stall(Math.max(System.nanoTime(), busyUntil));
-            long begin = busyUntil;
-            work(begin, event.id());
+            stall(hands, Math.max(System.nanoTime(), hands.busyUntil));
+            long begin = hands.busyUntil;
+            work(hands, begin, event.id());
+            boolean called = calls == null || callAll(event, attempt, hands);
+            if (!called && child.leaving) {
+                return End.LEAVING;
+            }
             long ended = System.nanoTime() - startNs;
             long began = Math.max(begin, deliveredAt) - startNs;
-            if (works(event, attempt, begin - startNs)) {
-                if (memory != null) {
-                    memory.remember(event.id(), ended);
-                }
-                rows.tried(event, poll, attempt, began, ended, NO_RETRY, true);
+            if (called && works(event, attempt, begin - startNs)) {
+                tookEffect(event, poll, attempt, began, ended);
                 return End.DONE;
             }
-            long due = nextTry(attempt);
+            long due = nextTry(attempt, hands);
             rows.tried(event, poll, attempt, began, ended, due == NO_RETRY ? due : due - startNs, false);
             if (due == NO_RETRY) {
-                return giveUp(event, poll, attempt);
+                return giveUp(event, poll, attempt, hands);
             }
             if (policy != null && policy.byTopic()) {
                 letters.retry(event, attempt, due - startNs);
-                busyUntil = System.nanoTime();
+                hands.busyUntil = System.nanoTime();
                 return End.DONE;
             }
             sleepUntil(due);
-            busyUntil = due;
+            hands.busyUntil = due;
             if (child.leaving) {
                 return End.LEAVING;
             }
         }
     }
 
-    private void work(long begin, int event) {
-        long planned = work.get(event);
-        long takes = planned;
+    private void tookEffect(Event event, long poll, int attempt, long began, long ended) throws IOException {
+        if (memory != null) {
+            memory.remember(event.id(), ended);
+        }
+        rows.tried(event, poll, attempt, began, ended, NO_RETRY, true);
+        if (emitter != null) {
+            emitter.emit(event, ended, startNs);
+        }
+    }
+
+    /** Call each dependency in turn; tell whether all went well. */
+    private boolean callAll(Event event, int attempt, Hands hands) throws IOException {
+        boolean ok = true;
+        for (int call = 0; ok && call < calls.count(); call++) {
+            for (long until = calls.heldUntil(call, System.nanoTime()); until != Row.NEVER; ) {
+                sleepUntil(until);
+                if (child.leaving) {
+                    return false;
+                }
+                until = calls.heldUntil(call, System.nanoTime());
+            }
+            ok = calls.call(call, event.id(), attempt);
+        }
+        hands.catchUp();
+        return ok;
+    }
+
+    private void work(Hands hands, long begin, long event) {
+        long takes = lookup.work(event);
         for (Interval each : slow) {
             if (each.holds(begin - startNs)) {
                 takes = (long) Math.rint(takes * each.factor()) + each.plus();
@@ -150,7 +174,7 @@ final class Handler {
         if (takes > 0) { // without work there is no planned end to be late for
             late.add(System.nanoTime() - due);
         }
-        busyUntil = due;
+        hands.busyUntil = due;
     }
 
     /** Sleep in short stretches, so that a member that shall leave does not wait for a long backoff. */
@@ -161,8 +185,8 @@ final class Handler {
     }
 
     private boolean works(Event event, int attempt, long began) {
-        boolean planned = undecodable != null && !decodesAll && undecodable.get(event.id()) != 0;
-        if (planned || Records.isPoison(event.value()) || attempt <= failingTries.get(event.id())) {
+        boolean undecodable = !decodesAll && lookup.undecodable(event.id());
+        if (undecodable || event.poison() || attempt <= lookup.failingTries(event.id())) {
             return false;
         }
         double share = failing.stream().filter(each -> each.holds(began)).mapToDouble(Interval::share).max().orElse(0);
@@ -170,17 +194,17 @@ final class Handler {
         return share == 0 || Draw.uniform(seed, 0, group, event.id(), attempt, 1) >= share;
     }
 
-    private long nextTry(int attempt) {
+    private long nextTry(int attempt, Hands hands) {
         if (policy == null) {
-            return busyUntil; // no error handling: again at once, without end
+            return hands.busyUntil; // no error handling: again at once, without end
         }
         if (attempt >= policy.attempts()) {
             return NO_RETRY;
         }
-        return busyUntil + (long) Math.rint(policy.backoff() * Math.pow(policy.factor(), attempt - 1));
+        return hands.busyUntil + (long) Math.rint(policy.backoff() * Math.pow(policy.factor(), attempt - 1));
     }
 
-    private End giveUp(Event event, long poll, int attempt) {
+    private End giveUp(Event event, long poll, int attempt, Hands hands) {
         switch (policy.then()) {
             case "skip" -> rows.skipped(event, poll, attempt, System.nanoTime() - startNs);
             case "stop" -> {
@@ -188,7 +212,7 @@ final class Handler {
             }
             default -> {
                 letters.dead(event, poll, attempt, startNs);
-                busyUntil = System.nanoTime();
+                hands.busyUntil = System.nanoTime();
             }
         }
         return End.DONE;

@@ -1,6 +1,6 @@
 package eventdrill;
 
-/** How late planned ends were met, counted by doubling steps from 10 microseconds. */
+/** How late planned ends were met, counted by doubling steps from 10 microseconds; from any thread. */
 final class Lateness {
     private static final int STEPS = 20;
 
@@ -10,7 +10,7 @@ final class Lateness {
         return 10_000L << Math.min(step, STEPS - 1);
     }
 
-    void add(long late) {
+    synchronized void add(long late) {
         int step = 0;
         while (step < STEPS && late > edge(step)) {
             step++;
@@ -19,7 +19,7 @@ final class Lateness {
     }
 
     /** Return the upper edge of the step that holds the quantile. */
-    long quantile(double q) {
+    synchronized long quantile(double q) {
         long all = 0;
         for (long count : counts) {
             all += count;

@@ -27,7 +27,12 @@ final class Letters {
     private final boolean byTopic;
     private final KafkaProducer<byte[], byte[]> client;
 
-    Letters(Spec spec, MemberRows rows, KafkaProducer<byte[], byte[]> client) {
+    /** Return what sends a member's letters, null where its policy sends none. */
+    static Letters of(Spec spec, MemberRows rows, Clients clients) {
+        return needed(spec) ? new Letters(spec, rows, clients.forwarding()) : null;
+    }
+
+    private Letters(Spec spec, MemberRows rows, KafkaProducer<byte[], byte[]> client) {
         this.spec = spec;
         this.rows = rows;
         this.client = client;
@@ -45,7 +50,7 @@ final class Letters {
     }
 
     /** Whether a policy sends anything anywhere. */
-    static boolean needed(Spec spec) {
+    private static boolean needed(Spec spec) {
         return spec.has("failures") && (spec.part("failures").has("dead_letter") || retriesByTopic(spec));
     }
 
@@ -81,6 +86,7 @@ final class Letters {
 
     private Answer send(String topic, Integer partition, Event event, Map<String, byte[]> headers) {
         ProducerRecord<byte[], byte[]> record = new ProducerRecord<>(topic, partition, event.key(), event.value());
+        event.ids().forEach(record.headers()::add);
         headers.forEach((name, value) -> record.headers().add(name, value));
         Place nowhere = new Place(topic, (int) Row.NONE, Row.NONE);
         try {
@@ -97,7 +103,7 @@ final class Letters {
 
     /** Return the headers that Kafka Connect writes, so that tools made for those read ours. */
     private Map<String, byte[]> connect(Event event, int attempt) {
-        boolean poison = Records.isPoison(event.value());
+        boolean poison = event.poison();
         Map<String, byte[]> found = new LinkedHashMap<>();
         found.put("__connect.errors.topic", bytes(event.topic()));
         found.put("__connect.errors.partition", bytes(String.valueOf(event.partition())));
@@ -128,11 +134,11 @@ final class Letters {
     }
 
     private static String error(Event event) {
-        return Records.isPoison(event.value()) ? "PoisonError" : "HandlerError";
+        return event.poison() ? "PoisonError" : "HandlerError";
     }
 
     private static String reason(Event event, int attempt) {
-        String what = Records.isPoison(event.value()) ? "the value is no event" : "the handler failed";
+        String what = event.poison() ? "the value is no event" : "the handler failed";
         return what + ", " + attempt + " of " + attempt + " tries";
     }
 

@@ -11,15 +11,10 @@ import java.util.function.Consumer;
 import org.apache.kafka.clients.consumer.ConsumerConfig;
 import org.apache.kafka.clients.consumer.ConsumerRebalanceListener;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
-import org.apache.kafka.clients.consumer.ConsumerRecords;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
-import org.apache.kafka.clients.producer.KafkaProducer;
-import org.apache.kafka.clients.producer.ProducerConfig;
-import org.apache.kafka.common.KafkaException;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
-import org.apache.kafka.common.serialization.ByteArraySerializer;
 
 /**
  * One member of a group: polls, works, commits and gives up as the scenario says. SIGTERM makes it finish its event, commit by its mode
@@ -29,16 +24,29 @@ final class MemberProcess implements ConsumerRebalanceListener {
     /** Longest wait of one poll, so that requests of the driver are heard. */
     private static final long IDLE_WAIT_NS = 100_000_000;
     private static final Duration CLOSE_WITHIN = Duration.ofSeconds(15);
+    private static final long FINISH_WITHIN_MS = 10_000;
+    /** With events in several workers' hands the member looks so often for what they have finished. */
+    private static final long LOOK_EVERY_NS = 2_000_000;
 
     private final Child child;
     private final Spec spec;
     private final long runId;
+    private final boolean inHeaders;
+    /** At most so many records are taken at a time, and how long is waited for them; 0 where a poll takes what is there. */
+    private final int most;
+    private final long collectNs;
+    private final int inHand;
     private final KafkaConsumer<byte[], byte[]> consumer;
+    private final Intake intake;
     private final Commits commits;
     private final MemberRows rows;
     private final Handler handler;
+    private final Clients clients;
     private final Transactions transactions;
     private final Held held;
+    /** Several workers, null where the polling thread works itself; those are its own hands. */
+    private final Pool pool;
+    private final Hands hands = new Hands();
     private final TreeSet<TopicPartition> owned = new TreeSet<>(MemberProcess::byName);
     private long poll;
     private long startNs;
@@ -51,29 +59,28 @@ final class MemberProcess implements ConsumerRebalanceListener {
         this.child = child;
         this.spec = child.spec;
         this.runId = spec.number("run_id");
+        this.inHeaders = spec.flag("in_headers");
         this.poll = spec.number("first_poll_id") - 1;
-        this.rows = new MemberRows(child);
+        Spec reads = spec.part("reads");
+        this.collectNs = reads.has("events") ? reads.number("timeout_ns") : 0;
+        this.most = reads.has("events") ? reads.integer("events") : spec.integer("max_poll_records");
+        this.inHand = spec.integer("in_hand");
+        Lookup lookup = new Lookup(child);
+        this.rows = new MemberRows(child, lookup);
         this.consumer = new KafkaConsumer<>(settings(), new ByteArrayDeserializer(), new ByteArrayDeserializer());
-        this.commits = new Commits(child, consumer, rows);
-        boolean transactional = spec.text("commit").equals("transaction");
-        KafkaProducer<byte[], byte[]> sender = transactional || Letters.needed(spec) ? sender(transactional) : null;
-        this.transactions = transactional ? new Transactions(sender, consumer, rows, firstTransaction()) : null;
-        this.handler = new Handler(child, rows, Letters.needed(spec) ? new Letters(spec, rows, sender) : null);
+        this.intake = new Intake(child, consumer);
+        this.clients = new Clients(spec);
+        this.commits = new Commits(child, consumer, rows, clients::settle);
+        this.transactions =
+                clients.transactional == null ? null : new Transactions(clients.transactional, consumer, rows, firstTransaction());
+        this.handler = new Handler(child, rows, lookup, Letters.of(spec, rows, clients), Emitter.of(spec, rows, lookup, clients));
         this.held = new Held(consumer);
+        int workers = spec.integer("workers");
+        this.pool = workers > 1 ? new Pool(child, handler, workers, spec.text("ordered_by")) : null;
         if (spec.has("start_ns")) {
             start(spec.number("start_ns"));
         }
         consumer.subscribe(spec.texts("topics"), this);
-    }
-
-    /** Return the client that sends what the member gives up or hands on. */
-    private KafkaProducer<byte[], byte[]> sender(boolean transactional) {
-        Map<String, Object> settings = spec.settings("connection");
-        settings.putAll(Map.of("acks", "all", "enable.idempotence", "true", "linger.ms", "0"));
-        if (transactional) {
-            settings.put(ProducerConfig.TRANSACTIONAL_ID_CONFIG, spec.text("name").replace('/', '-'));
-        }
-        return new KafkaProducer<>(settings, new ByteArraySerializer(), new ByteArraySerializer());
     }
 
     /** Return the number of its first transaction: no other process, and no other incarnation of this one, has the same. */
@@ -133,6 +140,7 @@ final class MemberProcess implements ConsumerRebalanceListener {
 
     @Override
     public void onPartitionsRevoked(Collection<TopicPartition> partitions) {
+        noteMoved();
         commits.handingOver();
         givenUp(partitions, "revocation");
     }
@@ -146,6 +154,10 @@ final class MemberProcess implements ConsumerRebalanceListener {
         owned.removeAll(partitions);
         commits.forget(partitions);
         held.drop(partitions);
+        intake.drop(partitions);
+        if (pool != null) {
+            pool.drop(partitions);
+        }
         sayOwned(what);
     }
 
@@ -161,36 +173,13 @@ final class MemberProcess implements ConsumerRebalanceListener {
     private boolean run() throws IOException {
         while (!child.leaving) {
             listen();
-            handler.stall(System.nanoTime());
-            Handler.End end = workOnHeld();
-            if (end == Handler.End.DONE) {
-                List<Event> events = poll();
-                end = events.isEmpty() ? end : batch(events);
-            }
+            handler.stall(hands, System.nanoTime());
+            Handler.End end = pool == null ? work() : feed();
             if (end == Handler.End.STOPPED) {
                 return true;
             }
         }
         return false;
-    }
-
-    /** Work on copies in retry topics that are due now. */
-    private Handler.End workOnHeld() throws IOException {
-        for (var next = held.take(now()); next != null && !child.leaving; next = held.take(now())) {
-            long due = next.event().due() + startNs;
-            handler.busyUntil = Math.max(handler.busyUntil, due);
-            beginTransaction(List.of(next.event()));
-            Handler.End end = handle(next.event(), next.poll(), due);
-            if (end != Handler.End.DONE) {
-                return end;
-            }
-            batchDone();
-        }
-        return Handler.End.DONE;
-    }
-
-    private long now() {
-        return System.nanoTime() - startNs;
     }
 
     private void listen() {
@@ -203,6 +192,7 @@ final class MemberProcess implements ConsumerRebalanceListener {
                     start(request.number("at_ns"));
                 }
                 case "wind up" -> {
+                    noteMoved();
                     commits.handingOver();
                     child.say("wound up");
                 }
@@ -218,35 +208,8 @@ final class MemberProcess implements ConsumerRebalanceListener {
         }
     }
 
-    /** Take what is there; an idle member waits for a first record, and then takes what has come with it. */
-    private List<Event> poll() {
-        ConsumerRecords<byte[], byte[]> records = ask(0);
-        boolean idle = records.isEmpty();
-        if (idle) {
-            commits.atBoundary();
-            records = ask(idleWaitNs());
-        }
-        commits.atBoundary();
-        deliveredAt = System.nanoTime();
-        if (idle) {
-            handler.busyUntil = deliveredAt;
-        }
-        List<Event> events = new ArrayList<>(records.count());
-        for (ConsumerRecord<byte[], byte[]> each : records) {
-            if (Records.isOf(runId, each.value())) { // other people's records are passed over
-                events.add(Event.of(each));
-            }
-        }
-        return events;
-    }
-
-    private ConsumerRecords<byte[], byte[]> ask(long waitNs) {
-        try {
-            return consumer.poll(Duration.ofNanos(waitNs));
-        } catch (KafkaException error) { // an application that knows no better ends here, and so does this one
-            child.say("client error", "at", System.nanoTime(), "code", Outcomes.ofCommit(error), "text", error.toString());
-            throw error;
-        }
+    private long now() {
+        return System.nanoTime() - startNs;
     }
 
     private long idleWaitNs() {
@@ -258,14 +221,84 @@ final class MemberProcess implements ConsumerRebalanceListener {
         return due == Row.NEVER ? wait : Math.min(wait, Math.max(0, due - now()));
     }
 
-    private Handler.End batch(List<Event> events) throws IOException {
+    private List<Event> eventsOf(List<ConsumerRecord<byte[], byte[]>> records) {
+        List<Event> events = new ArrayList<>(records.size());
+        for (ConsumerRecord<byte[], byte[]> each : records) {
+            Event event = Event.of(each, runId, inHeaders);
+            if (event != null) { // other people's records are passed over
+                events.add(event);
+            }
+        }
+        return events;
+    }
+
+    /** Record that a poll handed over some events of this run. */
+    private void delivered(List<Event> events) {
         poll++;
         for (Event event : events) {
             rows.delivery(event, poll, deliveredAt - startNs);
         }
         commits.beforeWork(events);
+    }
+
+    // ---- with one's own hands --------------------------------------------------------------------------------------
+
+    private Handler.End work() throws IOException {
+        Handler.End end = workOnHeld();
+        if (end != Handler.End.DONE) {
+            return end;
+        }
+        List<Event> events = collectNs > 0 ? collect() : poll();
+        return events.isEmpty() ? end : batch(events);
+    }
+
+    /** Work on copies in retry topics that are due now. */
+    private Handler.End workOnHeld() throws IOException {
+        for (var next = held.take(now()); next != null && !child.leaving; next = held.take(now())) {
+            long due = next.event().due() + startNs;
+            hands.notBefore(due);
+            beginTransaction(List.of(next.event()));
+            Handler.End end = handle(next.event(), next.poll(), due);
+            if (end != Handler.End.DONE) {
+                return end;
+            }
+            batchDone();
+        }
+        return Handler.End.DONE;
+    }
+
+    /** Take what is there; an idle member waits for a first record, and then takes what has come with it. */
+    private List<Event> poll() {
+        List<ConsumerRecord<byte[], byte[]>> records = intake.take(most, 0);
+        boolean idle = records.isEmpty();
+        if (idle) {
+            commits.atBoundary();
+            records = intake.take(most, idleWaitNs());
+        }
+        return handedOver(records, idle);
+    }
+
+    /** Wait until so many records are there or the timeout is over. */
+    private List<Event> collect() {
+        long began = System.nanoTime();
+        List<ConsumerRecord<byte[], byte[]>> records = intake.collect(most, collectNs);
+        // It waited, unless the records were there at once.
+        return handedOver(records, System.nanoTime() - began > 1_000_000);
+    }
+
+    private List<Event> handedOver(List<ConsumerRecord<byte[], byte[]>> records, boolean idle) {
+        commits.atBoundary();
+        deliveredAt = System.nanoTime();
+        if (idle) {
+            hands.busyUntil = deliveredAt;
+        }
+        return eventsOf(records);
+    }
+
+    private Handler.End batch(List<Event> events) throws IOException {
+        delivered(events);
         if (commits.mode.equals("before_work")) {
-            handler.busyUntil = System.nanoTime();
+            hands.busyUntil = System.nanoTime();
         }
         beginTransaction(events);
         for (Event event : events) {
@@ -292,9 +325,9 @@ final class MemberProcess implements ConsumerRebalanceListener {
     }
 
     private Handler.End handle(Event event, long number, long delivered) throws IOException {
-        Handler.End end = handler.handle(event, number, delivered);
+        Handler.End end = handler.handle(event, number, delivered, hands);
         if (end == Handler.End.DONE && commits.eventDone(event)) {
-            catchUp();
+            hands.catchUp();
         }
         return end;
     }
@@ -305,16 +338,56 @@ final class MemberProcess implements ConsumerRebalanceListener {
             if (!transactions.commit(ends, startNs)) {
                 commits.forget(ends.keySet());
             }
-            catchUp();
+            hands.catchUp();
         } else if (!child.leaving && commits.batchDone()) {
-            catchUp();
+            hands.catchUp();
         }
     }
 
-    /** Let the next try begin no earlier than now: what came before took time of the handler. */
-    private void catchUp() {
-        handler.busyUntil = Math.max(handler.busyUntil, System.nanoTime());
+    // ---- with several workers --------------------------------------------------------------------------------------
+
+    /** Note what the workers have finished, and fetch more for them while they have room for it. */
+    private Handler.End feed() {
+        for (var next = held.take(now()); next != null; next = held.take(now())) {
+            pool.take(List.of(next.event()), next.poll(), next.event().due() + startNs);
+        }
+        int busy = pool.inHand();
+        commits.ofPool(pool.moved(busy < inHand ? 0 : LOOK_EVERY_NS / 1_000_000));
+        if (pool.stopped()) {
+            return Handler.End.STOPPED;
+        }
+        if (busy < inHand) {
+            long wait = busy == 0 ? idleWaitNs() : Math.min(idleWaitNs(), LOOK_EVERY_NS);
+            List<ConsumerRecord<byte[], byte[]>> records = intake.take(Math.min(most, inHand - busy), wait);
+            deliveredAt = System.nanoTime();
+            handOut(eventsOf(records));
+        }
+        return Handler.End.DONE;
     }
+
+    private void handOut(List<Event> events) {
+        if (events.isEmpty()) {
+            return;
+        }
+        delivered(events);
+        List<Event> now = new ArrayList<>(events.size());
+        for (Event event : events) {
+            if (held.mustWait(event, now())) {
+                held.hold(event, poll);
+            } else {
+                now.add(event);
+            }
+        }
+        pool.take(now, poll, deliveredAt);
+    }
+
+    private void noteMoved() {
+        if (pool != null) {
+            commits.finished(pool.moved(0));
+        }
+    }
+
+    // ---- the end ---------------------------------------------------------------------------------------------------
 
     /** Commit what is finished, by the mode, and leave the group. */
     @SuppressWarnings("deprecation") // what replaces it is newer than the oldest client that can be named
@@ -323,6 +396,10 @@ final class MemberProcess implements ConsumerRebalanceListener {
         if (transactions != null) {
             transactions.abort();
         }
+        if (pool != null) {
+            pool.finish(FINISH_WITHIN_MS);
+        }
+        noteMoved();
         commits.handingOver();
         consumer.close(CLOSE_WITHIN);
     }

@@ -3,7 +3,6 @@ package eventdrill;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.HashMap;
-import java.util.List;
 import java.util.Map;
 
 /** A member's rows; times are instants from the start of the run. */
@@ -12,22 +11,17 @@ final class MemberRows {
     private final int process;
     private final int group;
     private final Map<String, Integer> topics = new HashMap<>();
-    private final int[] types;
-    private final Column key;
-    private final Column producer;
-    /** The transaction under way, which tries and commits belong to. */
-    long transaction = Row.NONE;
+    private final Lookup lookup;
+    /** The transaction under way, which tries, sends and commits belong to. */
+    volatile long transaction = Row.NONE;
 
-    MemberRows(Child child) throws IOException {
+    MemberRows(Child child, Lookup lookup) throws IOException {
         Spec codes = child.spec.part("codes");
         log = RowLog.ofRows(Path.of(child.spec.text("rows")), child.spec.integer("capacity"));
         process = codes.integer("process");
         group = codes.integer("group");
         codes.part("topics").values().forEach((topic, code) -> topics.put(topic, ((Long) code).intValue()));
-        List<Object> given = codes.list("event_type_of_producer");
-        types = given.stream().mapToInt(each -> ((Long) each).intValue()).toArray();
-        key = child.column("key");
-        producer = child.column("producer");
+        this.lookup = lookup;
     }
 
     /** Record that a poll handed the event over. */
@@ -41,6 +35,31 @@ final class MemberRows {
         row.retryDue = due;
         row.transaction = transaction;
         row.outcome = ok ? Row.Outcome.OK : Row.Outcome.FAILED;
+        log.append(row);
+    }
+
+    /** Record an event that an effect emitted, and what became of its send. */
+    void sent(
+            long id, Event cause, Letters.Place where, long intended, long began, long ended, long transaction, int error,
+            Row.Outcome outcome) {
+        Row row = new Row(Row.Kind.SEND);
+        row.event = id;
+        row.root = cause.root();
+        row.cause = cause.id();
+        row.key = lookup.key(id);
+        row.offset = where.offset();
+        row.transaction = transaction;
+        row.intended = intended;
+        row.started = began;
+        row.ended = ended;
+        row.partition = where.partition();
+        row.attempt = 1;
+        row.eventType = lookup.type(id);
+        row.process = process;
+        row.group = group;
+        row.topic = topics.get(where.topic());
+        row.error = error;
+        row.outcome = outcome;
         log.append(row);
     }
 
@@ -81,7 +100,7 @@ final class MemberRows {
         Row row = new Row(kind);
         row.event = event.id();
         row.root = event.root();
-        row.key = key.get(event.id());
+        row.key = lookup.key(event.id());
         row.offset = event.offset();
         row.poll = poll;
         row.intended = event.intended();
@@ -89,7 +108,7 @@ final class MemberRows {
         row.ended = ended;
         row.partition = event.partition();
         row.attempt = attempt;
-        row.eventType = types[(int) producer.get(event.id())];
+        row.eventType = lookup.type(event.id());
         row.process = process;
         row.group = group;
         row.topic = topics.get(event.topic());

@@ -15,10 +15,10 @@ import java.util.Map;
 /** Remembers event ids for a while, so that an effect comes once: of one member, lost with it, or shared by a group's members. */
 interface Memory {
     /** Whether the event took effect within the window. */
-    boolean knows(int event, long now);
+    boolean knows(long event, long now);
 
     /** Note the effect of an event. */
-    void remember(int event, long at) throws IOException;
+    void remember(long event, long at) throws IOException;
 
     /** Return the memory that a member is told to have, null where it has none. */
     static Memory of(Spec spec) throws IOException {
@@ -33,20 +33,20 @@ interface Memory {
     /** In this process; a crash takes it along. */
     final class Own implements Memory {
         private final long window;
-        private final Map<Integer, Long> effects = new LinkedHashMap<>();
+        private final Map<Long, Long> effects = new LinkedHashMap<>();
 
         Own(long window) {
             this.window = window;
         }
 
         @Override
-        public boolean knows(int event, long now) {
+        public synchronized boolean knows(long event, long now) {
             Long at = effects.get(event);
             return at != null && now - at <= window;
         }
 
         @Override
-        public void remember(int event, long at) {
+        public synchronized void remember(long event, long at) {
             effects.remove(event);
             effects.put(event, at);
             Iterator<Long> oldest = effects.values().iterator();
@@ -74,26 +74,26 @@ interface Memory {
         }
 
         @Override
-        public boolean knows(int event, long now) {
+        public boolean knows(long event, long now) {
             int row = row(event);
-            return table.getLong(row) == event + 1L && now - table.getLong(row + 8) <= window;
+            return table.getLong(row) == event + 1 && now - table.getLong(row + 8) <= window;
         }
 
         @Override
-        public void remember(int event, long at) throws IOException {
+        public synchronized void remember(long event, long at) throws IOException { // one lock a JVM: two threads may not ask for it
             try (FileLock lock = file.lock()) {
                 int row = row(event);
                 table.putLong(row + 8, at); // before the id, so that a reader never finds the id with an old instant
                 VarHandle.releaseFence();
-                table.putLong(row, event + 1L);
+                table.putLong(row, event + 1);
             }
         }
 
-        private int row(int event) {
+        private int row(long event) {
             int at = (int) Long.remainderUnsigned(event * SPREAD, rows);
             for (int tries = 0; tries < rows; tries++) {
                 long found = table.getLong(at * ROW_BYTES);
-                if (found == 0 || found == event + 1L) {
+                if (found == 0 || found == event + 1) {
                     return at * ROW_BYTES;
                 }
                 at = (at + 1) % rows;

@@ -48,6 +48,8 @@ final class ProducerProcess {
     private final Column key;
     private final Column poison;
     private final Column started;
+    /** The user's own values, sent in turn, ids then go into headers; null where values are ours. */
+    private final Payload payload;
     private final byte[] keyPrefix;
     private final byte[] filler;
     private final AtomicLong answered = new AtomicLong();
@@ -80,6 +82,7 @@ final class ProducerProcess {
         this.key = child.column("key");
         this.poison = child.column("poison");
         this.started = Column.write(Path.of(spec.part("arrays").text("started_ns")));
+        this.payload = Payload.of(child);
         this.keyPrefix = spec.has("key_prefix") ? spec.text("key_prefix").getBytes() : null;
         this.filler = Files.readAllBytes(Path.of(spec.text("filler")));
         Spec codes = spec.part("codes");
@@ -258,19 +261,28 @@ final class ProducerProcess {
     }
 
     private void send(int event, long now) {
-        long owner = poison.get(event) != 0 ? runId | Records.POISON : runId;
-        byte[] value = Records.encode(owner, event, event, intended.get(event), filler, (int) size.get(event));
-        byte[] name = keyPrefix == null ? null : keyOf(key.get(event));
+        ProducerRecord<byte[], byte[]> record = recordOf(event);
         handed++;
         sending = true;
         try {
-            client.send(new ProducerRecord<>(topic, name, value), new Answer(event, now - startNs));
+            client.send(record, new Answer(event, now - startNs));
         } catch (KafkaException | IllegalStateException error) { // refused without a callback
             record(event, now - startNs, System.nanoTime(), null, error, false);
         } finally {
             sending = false;
         }
         blocked.took(now, System.nanoTime());
+    }
+
+    private ProducerRecord<byte[], byte[]> recordOf(int event) {
+        boolean poisoned = poison.get(event) != 0;
+        byte[] name = keyPrefix == null ? null : keyOf(key.get(event));
+        if (payload != null) {
+            return payload.record(topic, name, runId, event, intended.get(event), poisoned);
+        }
+        long owner = poisoned ? runId | Records.POISON : runId;
+        byte[] value = Records.encode(owner, event, event, intended.get(event), filler, (int) size.get(event));
+        return new ProducerRecord<>(topic, name, value);
     }
 
     /** Return a key's text, such as `shop-17`. */

@@ -17,6 +17,7 @@ final class Row implements RowLog.Writable {
 
     long event = NONE;
     long root = NONE;
+    long cause = NONE;
     long key = NONE;
     long offset = NONE;
     long poll = NONE;
@@ -41,7 +42,7 @@ final class Row implements RowLog.Writable {
 
     @Override
     public void write(ByteBuffer to, int at) {
-        to.putLong(at, event).putLong(at + 8, root).putLong(at + 16, NONE).putLong(at + 24, key);
+        to.putLong(at, event).putLong(at + 8, root).putLong(at + 16, cause).putLong(at + 24, key);
         to.putLong(at + 32, offset).putLong(at + 40, poll).putLong(at + 48, transaction).putLong(at + 56, retryDue);
         to.putLong(at + 64, intended).putLong(at + 72, started).putLong(at + 80, ended);
         to.putInt(at + 88, (int) NONE).putInt(at + 92, partition);

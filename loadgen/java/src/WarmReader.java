@@ -31,9 +31,7 @@ final class WarmReader {
             consumer.assign(List.of(new TopicPartition(spec.text("scratch_topic"), partition)));
             while (!ended) {
                 for (var each : consumer.poll(Duration.ofMillis(100))) {
-                    if (Records.isOf(Records.NO_RUN, each.value())) {
-                        Event.of(each);
-                    }
+                    Event.of(each, Records.NO_RUN, false);
                 }
             }
         }

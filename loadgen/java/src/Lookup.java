@@ -1,0 +1,139 @@
+package eventdrill;
+
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * What a member knows of events by their ids: the plan's columns for planned ones, and for emitted ones columns of their own, which have a
+ * row for each event that the scenario can emit, in the order of their ids.
+ */
+final class Lookup {
+    /** One of the places at which an effect of this group emits: its number among all, and which of the group's emits it is. */
+    private record Place(long number, int emit) {}
+
+    /** An event that an effect emits, and by which of the group's emits. */
+    record Emitted(long id, int emit) {}
+
+    private final Column key;
+    private final Column producer;
+    private final Column work;
+    private final Column failingTries;
+    private final Column undecodable;
+    private final int[] types;
+    private final Chain chain;
+
+    /** Columns of emitted events. */
+    private static final class Chain {
+        final Column ids;
+        final Column key;
+        final Column type;
+        final Column size;
+        final Column poison;
+        final Column work;
+        final Column failingTries;
+        final long places;
+        final List<Place> own = new ArrayList<>();
+
+        Chain(Child child, Spec spec) throws IOException {
+            ids = child.column("emitted_ids");
+            key = child.column("emitted_key");
+            type = child.column("emitted_type");
+            size = child.column("emitted_size");
+            poison = child.column("emitted_poison");
+            work = child.column("emitted_work_ns");
+            failingTries = child.column("emitted_failing_tries");
+            places = spec.number("places");
+            spec.parts("own").forEach(each -> own.add(new Place(each.number("number"), each.integer("emit"))));
+        }
+
+        /** Return an event's row, a negative number where nobody emits it. */
+        int find(long id) {
+            int low = 0;
+            int high = ids.length - 1;
+            while (low <= high) {
+                int middle = (low + high) >>> 1;
+                long there = ids.get(middle);
+                if (there == id) {
+                    return middle;
+                }
+                if (there < id) {
+                    low = middle + 1;
+                } else {
+                    high = middle - 1;
+                }
+            }
+            return -1;
+        }
+
+        int row(long id) {
+            int found = find(id);
+            if (found < 0) {
+                throw new IllegalStateException("event " + id + " is one that nobody emits");
+            }
+            return found;
+        }
+    }
+
+    Lookup(Child child) throws IOException {
+        key = child.column("key");
+        producer = child.column("producer");
+        work = child.column("work_ns");
+        failingTries = child.column("failing_tries");
+        undecodable = child.columnOrNull("undecodable");
+        List<Object> given = child.spec.part("codes").list("event_type_of_producer");
+        types = given.stream().mapToInt(each -> ((Long) each).intValue()).toArray();
+        chain = child.spec.has("chain") ? new Chain(child, child.spec.part("chain")) : null;
+    }
+
+    private boolean planned(long event) {
+        return event < key.length;
+    }
+
+    /** Return how long a try takes. */
+    long work(long event) {
+        return planned(event) ? work.get((int) event) : chain.work.get(chain.row(event));
+    }
+
+    /** Return how many tries fail before one works, poison apart. */
+    long failingTries(long event) {
+        return planned(event) ? failingTries.get((int) event) : chain.failingTries.get(chain.row(event));
+    }
+
+    /** Whether a handler of the first version cannot decode it. */
+    boolean undecodable(long event) {
+        return undecodable != null && planned(event) && undecodable.get((int) event) != 0;
+    }
+
+    /** Return the number of its key. */
+    long key(long event) {
+        return planned(event) ? key.get((int) event) : chain.key.get(chain.row(event));
+    }
+
+    /** Return the code of its type. */
+    int type(long event) {
+        return planned(event) ? types[(int) producer.get((int) event)] : (int) chain.type.get(chain.row(event));
+    }
+
+    /** Return the size of an emitted event's value. */
+    int size(long event) {
+        return (int) chain.size.get(chain.row(event));
+    }
+
+    /** Whether an emitted event is one that no handler can ever process. */
+    boolean poison(long event) {
+        return chain.poison.get(chain.row(event)) != 0;
+    }
+
+    /** Return what an effect of this group emits; the same whenever the effect is repeated. */
+    List<Emitted> emittedBy(long cause) {
+        List<Emitted> found = new ArrayList<>();
+        for (Place each : chain.own) {
+            long id = key.length + cause * chain.places + each.number();
+            if (chain.find(id) >= 0) {
+                found.add(new Emitted(id, each.emit()));
+            }
+        }
+        return found;
+    }
+}

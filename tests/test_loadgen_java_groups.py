@@ -1,0 +1,110 @@
+"""What only the Java client's members do, or do in their own way, on a real Kafka: share groups, and collecting by polls."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from live_runs import drive_on, group_code, load, rows_of, spec_of
+from loadgen.clusters.local import start_local
+from rundata.checks import check
+from rundata.rows import Kind, Outcome
+from rundata.tables import RunData
+
+pytestmark = pytest.mark.live
+
+SCENARIO = """\
+scenario: java-groups
+seed: 6
+duration: 8s
+drain: 30s
+brokers: {kind: kafka, nodes: 3, settings: {group.initial.rebalance.delay.ms: 100, group.min.session.timeout.ms: 1000}}
+topics:
+  orders: {partitions: 2, replication: 3}
+  orders.dlq: {partitions: 1, replication: 3}
+producers:
+  shop: {topic: orders, client: java, arrivals: 100/s, key: {uniform: 50}, poison: 2%, settings: {acks: all}}
+groups:
+  queue:
+    topics: [orders]
+    client: java
+    share_group: true
+    members: 3
+    work: 2ms
+    failures: {retry: {attempts: 2, backoff: 5ms}, then: dead_letter, dead_letter: orders.dlq}
+  pool:
+    topics: [orders]
+    client: java
+    share_group: true
+    workers: 4
+    ordered_by: none
+    work: 10ms
+    failures: {then: skip}
+  collecting:
+    topics: [orders]
+    client: java
+    work: 100us
+    reads: {collect: {events: 30, timeout: 200ms}}
+    failures: {then: skip}
+faults:
+  - {fault: member_crash, member: queue/1, at: 3s, for: 1s}
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunData]:
+    loaded = load(SCENARIO)
+    with start_local(spec_of(loaded), progress=print, log_dir=tmp_path_factory.mktemp("logs")) as cluster:
+        yield drive_on(cluster, loaded, tmp_path_factory.mktemp("java") / "run")
+
+
+def test_the_run_is_complete_and_breaks_no_rule(run: RunData):
+    assert run.about["state"] == "complete"
+    assert {name: found.examples for name, found in check(run).items() if not found.valid} == {}
+
+
+@pytest.mark.parametrize("group", ["queue", "pool", "collecting"])
+def test_each_event_that_can_be_processed_is_processed(run: RunData, group: str):
+    effects = rows_of(run, Kind.try_, outcome=Outcome.ok, group=group_code(run, group))
+
+    assert np.unique(effects["event_id"]).tolist() == np.flatnonzero(~run.plan.poison).tolist()
+
+
+def test_more_members_than_partitions_share_the_work(run: RunData):
+    """Two partitions, three members, all at work before the crash; the one that was killed comes back."""
+    tries = rows_of(run, Kind.try_, group=group_code(run, "queue"))
+    early = tries[tries["started_ns"] < 3_000_000_000]
+
+    assert len(set(early["process"].tolist())) == 3
+    killed = tries[tries["process"] == run.names.processes.index("queue/1")]
+    assert killed["started_ns"].max() > 4_000_000_000
+
+
+def test_what_a_killed_member_had_is_given_to_others_at_once(run: RunData):
+    """Its connection is gone, so its locks of 30 s are not waited for."""
+    effects = rows_of(run, Kind.try_, outcome=Outcome.ok, group=group_code(run, "queue"))
+
+    assert ((effects["ended_ns"] - effects["intended_ns"]) / 1e9).max() < 5
+
+
+def test_a_share_groups_members_commit_no_offsets(run: RunData):
+    commits = rows_of(run, Kind.commit)
+
+    assert set(commits["group"].tolist()) == {group_code(run, "collecting")}
+
+
+def test_workers_of_a_share_groups_member_work_side_by_side(run: RunData):
+    """100 events a second of 10 ms need a whole pair of hands: with four of them nobody waits long."""
+    effects = rows_of(run, Kind.try_, outcome=Outcome.ok, group=group_code(run, "pool"))
+
+    assert np.median(effects["ended_ns"] - effects["intended_ns"]) / 1e6 < 120
+
+
+def test_a_collecting_member_takes_so_many_or_waits_for_its_timeout(run: RunData):
+    """At 100 events a second it waits out its 200 ms, in which some 20 come, and never takes more than 30."""
+    deliveries = rows_of(run, Kind.delivery, group=group_code(run, "collecting"))
+    polls, sizes = np.unique(deliveries["poll_id"], return_counts=True)
+
+    assert sizes.max() <= 30
+    assert 12 < np.median(sizes) < 28
+    assert len(polls) < 60
