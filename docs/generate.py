@@ -6,12 +6,18 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from eventdrill.command_line import app
-from eventdrill.verbs import alerts, cluster
+from eventdrill.verbs import alerts, capacity, capacity_sums, cluster, gameday
 from eventdrill.verbs.list import everything
 
 DOCS = Path(__file__).parent
 MARK = "<!-- from here on made by `make docs` -->\n"
 VERBS = ("demo", "init", "list", "check", "schema", "simulate", "drive", "verify", "calibrate", "report", "slo")
+GROUPS = {
+    "alerts": tuple(alerts.VERBS),
+    "capacity": (capacity.NAME, *capacity_sums.VERBS),
+    "cluster": tuple(cluster.VERBS),
+    "gameday": tuple(gameday.VERBS),
+}
 
 
 def pages() -> dict[Path, str]:
@@ -22,7 +28,7 @@ def pages() -> dict[Path, str]:
 
 def _help() -> str:
     verbs = [[verb] for verb in VERBS]
-    verbs += [[group, verb] for group, within in (("alerts", alerts), ("cluster", cluster)) for verb in within.VERBS]
+    verbs += [[group, verb] for group, within in GROUPS.items() for verb in within]
     return "\n## Every option\n" + "".join(f"\n### {' '.join(verb)}\n\n```\n{_help_of(verb)}```\n" for verb in verbs)
 
 

@@ -13,6 +13,7 @@ from eventdrill.verbs import (
     alerts,
     calibrate,
     capacity,
+    capacity_sums,
     check,
     cluster,
     demo,
@@ -65,6 +66,16 @@ class Verbs(_ExampleFirst, TyperGroup):
     """A group of verbs."""
 
 
+class VerbsOrFile(Verbs):
+    """A group whose first verb needs no name: `capacity FILE` is `capacity search FILE`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Put in the first verb's name where no verb and no help is asked for."""
+        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+            args = [next(iter(self.commands)), *args]
+        return super().parse_args(ctx, args)
+
+
 def _explain(error: Exception) -> int:
     """Tell the user what is wrong, and return the exit code; a defect of ours shows where it is."""
     if type(error).__module__.startswith("typer"):
@@ -107,7 +118,6 @@ _VERBS: tuple[Any, ...] = (
     schema,
     simulate,
     sweep,
-    capacity,
     drive,
     verify,
     calibrate,
@@ -117,13 +127,21 @@ _VERBS: tuple[Any, ...] = (
 )
 for _module in _VERBS:
     _add(app, _module.NAME, _module.verb, _module.EXAMPLE)
-for _group, _verbs in {"alerts": alerts, "cluster": cluster, "gameday": gameday}.items():
-    _inner = typer.Typer(
-        cls=Verbs, help=_verbs.HELP, epilog=_verbs.EXAMPLE, no_args_is_help=True, rich_markup_mode=None
-    )
-    for _name, (_function, _example) in _verbs.VERBS.items():
-        _add(_inner, _name, _function, _example)
-    app.add_typer(_inner, name=_group)
+
+
+def _group(name: str, about: Any, verbs: dict[str, tuple[Callable[..., Any], str]], look: type[Verbs] = Verbs) -> None:
+    """Add a group of verbs."""
+    inner = typer.Typer(cls=look, help=about.HELP, epilog=about.EXAMPLE, no_args_is_help=True, rich_markup_mode=None)
+    for verb, (function, example) in verbs.items():
+        _add(inner, verb, function, example)
+    app.add_typer(inner, name=name)
+
+
+_group(
+    "capacity", capacity_sums, {capacity.NAME: (capacity.verb, capacity.EXAMPLE), **capacity_sums.VERBS}, VerbsOrFile
+)
+for _name, _verbs in {"alerts": alerts, "cluster": cluster, "gameday": gameday}.items():
+    _group(_name, _verbs, _verbs.VERBS)
 
 
 def _version(wanted: bool) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize
+from scipy import optimize, stats
 
 from rundata.replications import Bounds
-from scenarios.quantities import DAY, SECOND
+from scenarios.quantities import SECOND
 
 Floats = NDArray[np.float64]
 FEWEST_POINTS = 6
@@ -169,6 +169,56 @@ def runs_out_after_days(capacity_hz: float, rate_hz: float, growth_per_month: fl
 
 
 @dataclass(frozen=True)
+class Growth:
+    """An exponential growth fitted to measured rates, and when it reaches a capacity."""
+
+    rate_hz: float
+    """By the fit, on the last day."""
+    growth: float
+    """Each 30 days."""
+    growth_interval: Bounds
+    days: float
+    """Until the capacity is reached; infinite if never."""
+    interval: Bounds
+    """95 %: an end is infinite where the load may not grow at all."""
+    points: int
+    warnings: tuple[str, ...] = ()
+
+
+def fit_growth(history: Sequence[tuple[float, float]], capacity_hz: float) -> Growth:
+    """Fit a line to the logarithm of rates by day (the last is 0); the interval is that of its slope and its end."""
+    days, rates = np.array(history, np.float64).T
+    count, mean_day = len(days), float(days.mean())
+    spread = float(((days - mean_day) ** 2).sum())
+    if count < 3 or spread == 0:
+        raise ValueError("a growth needs rates of three or more points in time")
+    slope = float(((days - mean_day) * np.log(rates)).sum()) / spread
+    height = float(np.log(rates).mean()) - slope * mean_day
+    left = np.log(rates) - height - slope * days
+    error = math.sqrt(float((left**2).sum()) / (count - 2))
+    reach = float(stats.t.ppf(0.975, count - 2))
+    slopes = tuple(slope + sign * reach * error / math.sqrt(spread) for sign in (-1, 1))
+    # Ends of the line: the slope and the height at the middle of the history are independent, each end keeps the middle.
+    middle = height + slope * mean_day
+    reached = [_reached(math.log(capacity_hz), middle, each, mean_day) for each in (*slopes, slope)]
+    said = [f"the capacity lies beyond as long again as the history of {-days.min():.0f} days: a guess"] if (
+        math.isfinite(reached[2]) and reached[2] > -float(days.min())
+    ) else []  # fmt: skip
+    low, high = sorted((reached[0], reached[1]))
+    return Growth(
+        math.exp(height), math.expm1(30 * slope), (math.expm1(30 * slopes[0]), math.expm1(30 * slopes[1])), reached[2],
+        (low, high), count, tuple(said),
+    )  # fmt: skip
+
+
+def _reached(log_capacity: float, middle: float, slope: float, mean_day: float) -> float:
+    """Return in how many days from day 0 a line through the middle of a history reaches a height."""
+    if middle - slope * mean_day >= log_capacity:
+        return 0.0
+    return mean_day + (log_capacity - middle) / slope if slope > 0 else math.inf
+
+
+@dataclass(frozen=True)
 class Prices:
     """The user's own prices; each is per month or per GB (10^9 bytes)."""
 
@@ -211,10 +261,8 @@ def monthly_cost(
     replayed_share: float = 0.0,
 ) -> dict[str, float]:
     """Return what a month costs by item. With `hot_ns` older data is tiered: kept once, and read back for replays."""
-    hot = retention_ns if hot_ns is None else min(hot_ns, retention_ns)
     per_month_gb = ingress_bytes_s * _MONTH_S / _GB
-    stored = ingress_bytes_s * hot / SECOND * replicas / _GB
-    tiered = ingress_bytes_s * (retention_ns - hot) / SECOND / _GB
+    stored, tiered = (each / _GB for each in kept_bytes(ingress_bytes_s, retention_ns, hot_ns, replicas))
     across = (2 / 3 + (replicas - 1) + 2 / 3 * groups) if zones > 1 else 0.0
     return {
         "brokers": prices.broker_month * brokers,
@@ -226,6 +274,7 @@ def monthly_cost(
     }
 
 
-def retention_words(retention_ns: int) -> str:
-    """Return a retention in days where it is that long."""
-    return f"{retention_ns / DAY:g} days" if retention_ns >= DAY else f"{retention_ns / SECOND:g} s"
+def kept_bytes(bytes_s: float, retention_ns: int, hot_ns: int | None, replicas: int) -> tuple[float, float]:
+    """Return what lies on the brokers' disks, all copies, and what lies in tiered storage, once."""
+    hot = retention_ns if hot_ns is None else min(hot_ns, retention_ns)
+    return bytes_s * hot / SECOND * replicas, bytes_s * (retention_ns - hot) / SECOND

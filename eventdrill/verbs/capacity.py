@@ -16,16 +16,24 @@ from eventdrill.verbs.options import (
     ScenarioFile,
     Seed,
     Settings,
+    duration_ns,
     fresh_folder,
     jobs_of,
     place,
+    share,
 )
 
 if TYPE_CHECKING:
     from reports.capacity_math import Prices
 
-NAME = "capacity"
+NAME = "search"
 EXAMPLE = "eventdrill capacity leader-crash\neventdrill capacity leader-crash --forecast 1.5 --field brokers.nodes"
+
+PricesFile = Annotated[
+    Path | None,
+    typer.Option("--prices", metavar="FILE", help="YAML with date, currency and your prices.", show_default=False),
+]
+Zones = Annotated[int, typer.Option("--zones", min=1, metavar="Z", help="Zones that brokers and clients lie in.")]
 
 
 def verb(
@@ -71,13 +79,8 @@ def verb(
             "--growth", metavar="SHARE", help="Growth of the load each 30 days, such as 5%.", show_default=False
         ),
     ] = None,
-    prices: Annotated[
-        Path | None,
-        typer.Option("--prices", metavar="FILE", help="YAML with date, currency and your prices.", show_default=False),
-    ] = None,
-    zones: Annotated[
-        int, typer.Option("--zones", min=1, metavar="Z", help="Zones that brokers and clients lie in.")
-    ] = 1,
+    prices: PricesFile = None,
+    zones: Zones = 1,
     on: Annotated[
         str | None,
         typer.Option(
@@ -104,11 +107,13 @@ def verb(
 
     work = capacity.prepare(file, fields=fields or (), most=most, seed=seed, settings=settings or (), profile=profile)
     demand = capacity.Demand(
-        forecast, _time("--outage", outage) if outage else work.demand.outage_ns, _time("--recover-within", recover)
+        forecast,
+        duration_ns("--outage", outage) if outage else work.demand.outage_ns,
+        duration_ns("--recover-within", recover),
     )
     work = replace(work, demand=demand)
-    paid = _prices(prices) if prices else None
-    grows = _share(growth) if growth else 0.0
+    paid = prices_in(prices) if prices else None
+    grows = share("--growth", growth) if growth else 0.0
     if where is not None:
         capacity_live.check(work.loaded.scenario, where)
     folder = fresh_folder(out, f"{work.loaded.scenario.scenario}-capacity")
@@ -133,25 +138,8 @@ def verb(
     return HELD if enough and document["breaks"]["headroom"] >= 0 else FAILED
 
 
-def _time(option: str, text: str) -> int:
-    from scenarios import quantities
-
-    try:
-        return quantities.positive_duration_ns(text)
-    except ValueError as error:
-        raise WrongInputError(f"{option} {error}") from None
-
-
-def _share(text: str) -> float:
-    from scenarios import quantities
-
-    try:
-        return float(quantities.parse(text, quantities.SHARE))
-    except ValueError as error:
-        raise WrongInputError(f"--growth {error}") from None
-
-
-def _prices(path: Path) -> "Prices":
+def prices_in(path: Path) -> "Prices":
+    """Return the prices of a file."""
     from reports.capacity_math import prices_of
     from scenarios.files import read_text
     from scenarios.yaml_text import read_yaml

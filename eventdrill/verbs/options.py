@@ -2,8 +2,9 @@
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -11,6 +12,8 @@ from eventdrill.errors import WrongInputError
 
 if TYPE_CHECKING:
     from eventdrill.workflows.places import Place
+
+T = TypeVar("T")
 
 ScenarioFile = Annotated[
     str, typer.Argument(metavar="FILE", help="A scenario file, or the name of a shipped scenario.")
@@ -106,13 +109,31 @@ def share(option: str, text: str) -> float:
     """Return a share such as `5%`."""
     from scenarios import quantities
 
-    try:
-        value = quantities.share(text)
-    except ValueError as error:
-        raise WrongInputError(f"{option} {error}") from None
+    value = _quantity(option, text, quantities.share)
     if value == 0:
         raise WrongInputError(f"{option} is {text!r}; it is more than 0%")
     return value
+
+
+def duration_ns(option: str, text: str) -> int:
+    """Return a time longer than nothing, such as `60s`."""
+    from scenarios import quantities
+
+    return _quantity(option, text, quantities.positive_duration_ns)
+
+
+def rate_hz(option: str, text: str) -> float:
+    """Return a rate such as `600/s`."""
+    from scenarios import quantities
+
+    return _quantity(option, text, quantities.rate_hz)
+
+
+def _quantity(option: str, text: str, read: Callable[[object], T]) -> T:
+    try:
+        return read(text)
+    except ValueError as error:
+        raise WrongInputError(f"{option} {error}") from None
 
 
 def fresh_folder(out: Path | None, default_name: str) -> Path:

@@ -178,7 +178,7 @@ class Search:
             bears=bears,
             breaks_at=bottleneck(_loaded_by(scenario, broken or 1.0)),
             rate_hz=_rate_hz(scenario),
-            capacity_hz={name: _capacity_hz(scenario, name) for name in scenario.groups},
+            capacity_hz={name: capacity_hz(scenario, name) for name in scenario.groups},
             simulations=looker.count,
             cost=_cost(scenario, self.demand, prices, zones) if prices is not None else {},
             currency=prices.currency if prices is not None else "",
@@ -291,7 +291,7 @@ def _with_outage(scenario: Scenario, demand: Demand) -> Scenario:
     producers = {
         name: producer.model_copy(
             update={"arrivals": (Arrivals.model_validate({"rate": f"{mean:.9f}/s"}),)}
-            if (mean := _mean_hz(scenario, name))
+            if (mean := mean_hz(scenario, name))
             else {}
         )
         for name, producer in scenario.producers.items()
@@ -322,7 +322,8 @@ def _loaded_by(scenario: Scenario, factor: float) -> Scenario:
     return scenario.model_copy(update={"producers": producers})
 
 
-def _mean_hz(scenario: Scenario, producer: str) -> float:
+def mean_hz(scenario: Scenario, producer: str) -> float:
+    """Return how many events a second a producer sends on average."""
     parts = scenario.producers[producer].rated(scenario.duration)
     events = sum(sum(p.rate) / 2 * (p.for_ns or scenario.duration) for p in parts)
     return events / scenario.duration
@@ -332,7 +333,29 @@ def _rate_hz(scenario: Scenario) -> float:
     return expected_events(scenario, tuple(scenario.topics)) * SECOND / scenario.duration
 
 
-def _capacity_hz(scenario: Scenario, group: str) -> float:
+def bytes_per_s(scenario: Scenario, topic: str) -> float:
+    """Return the bytes of values that come into a topic each second on average: from producers, and emitted by groups."""
+    sent = sum(
+        mean_hz(scenario, name) * float(producer.size.mean)
+        for name, producer in scenario.producers.items()
+        if producer.topic == topic
+    )
+    emitted = sum(
+        expected_events(scenario, group.topics)
+        * SECOND
+        / scenario.duration
+        * emits.per_event
+        * emits.share
+        * float(emits.size.mean)
+        for group in scenario.groups.values()
+        for emits in group.emits
+        if emits.topic == topic
+    )
+    return sent + emitted
+
+
+def capacity_hz(scenario: Scenario, group: str) -> float:
+    """Return how many events a second a group's members can finish, by their mean work."""
     needed = handling_ns(scenario, group)
     partitions = sum(scenario.topics[topic].partitions for topic in scenario.groups[group].topics)
     return min(scenario.groups[group].members, partitions) * SECOND / needed if needed else math.inf
@@ -343,7 +366,7 @@ def bottleneck(scenario: Scenario, busy_from: float = _BUSY) -> str:
     stations = []
     for name, group in scenario.groups.items():
         rate = expected_events(scenario, group.topics) * SECOND / scenario.duration
-        capacity = _capacity_hz(scenario, name)
+        capacity = capacity_hz(scenario, name)
         hottest = busiest_partition(scenario, name)
         stations.append((rate / capacity if capacity else math.inf, f"the {_members(group.members)} of {name}"))
         if hottest is not None:
@@ -389,8 +412,6 @@ def _cost(scenario: Scenario, demand: Demand, prices: Any, zones: int) -> dict[s
 
     total: dict[str, float] = {}
     for number, name in enumerate(scenario.topics):
-        feeding = [p for p in scenario.producers if scenario.producers[p].topic == name]
-        ingress = sum(_mean_hz(scenario, p) * float(scenario.producers[p].size.mean) for p in feeding)
         retention_ms = int(topic_setting(scenario, name, "retention.ms"))
         if retention_ms < 0:
             raise WrongInputError(
@@ -398,7 +419,7 @@ def _cost(scenario: Scenario, demand: Demand, prices: Any, zones: int) -> dict[s
             )
         found = monthly_cost(
             prices,
-            ingress_bytes_s=ingress * demand.forecast,
+            ingress_bytes_s=bytes_per_s(scenario, name) * demand.forecast,
             retention_ns=retention_ms * 1_000_000,
             replicas=scenario.replication_of(name),
             brokers=scenario.brokers.nodes if number == 0 else 0,
