@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from bisect import insort
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from loadgen.control_link import ControlLink, Fleet, Ui
 from loadgen.crew import ASSIGNED_WITHIN_S, Crew
 from loadgen.external import ExternalGroup, wait_for_member
 from loadgen.foreign_admin import ForeignAdmin
+from loadgen.gate import Gate, Open
 from loadgen.gauges import Sampler
 from loadgen.lab import LOOK_AHEAD_NS, Lab, needs_watchdog
 from loadgen.recorder import Progress, Recorder
@@ -41,6 +43,7 @@ from rundata.tables import Gauge, Incident, Phase, RunData
 from rundata.transactions import settled
 from scenarios.expectations import Expectation
 from scenarios.files import LoadedScenario
+from scenarios.occurrences import PlannedFault
 from scenarios.plan import Plan
 from scenarios.quantities import MILLISECOND, SECOND
 from scenarios.retries import all_topics
@@ -52,6 +55,8 @@ FLEET_START_AHEAD_NS = 3 * SECOND
 EXACT_NS = 250 * MILLISECOND
 """Nothing that may take long is begun so shortly before a fault."""
 TICK_NS = 50 * MILLISECOND
+HELD_TICK_NS = 2 * EXACT_NS
+"""So often the gate is asked again about a fault that it holds; what may take long is done in between."""
 CORES_FOR_OTHERS = 2
 SPIN_NS = 200_000
 HALT_WITHIN_S = 10.0
@@ -75,15 +80,17 @@ def drive(
     fleet: Fleet | None = None,
     warm: bool = True,
     warm_s: float = 60.0,
+    gate: Gate | None = None,
 ) -> RunData:
     """Run the plan on the cluster, write it to the dataset and return it.
 
-    `warm_s` is the longest warm-up. `about["state"]` tells whether the run is complete or was interrupted (and `about["incomplete"]` why),
-    `about["invalid"]` why a complete one says nothing. Ctrl-C leaves a dataset that opens, and goes on as KeyboardInterrupt.
+    `warm_s` is the longest warm-up; `gate` may hold the load and faults back. `about["state"]` tells whether the run is complete or was
+    interrupted (and `about["incomplete"]` why), `about["invalid"]` why a complete one says nothing. Ctrl-C leaves a dataset that opens,
+    and goes on as KeyboardInterrupt.
     """
     if refused := [*cannot(loaded.scenario, cluster), *(fleet_cannot(loaded.scenario) if fleet is not None else ())]:
         raise DriveError(f"{loaded.source} cannot be driven here:\n" + "\n".join(f"  {reason}" for reason in refused))
-    run = _Run(plan, cluster, writer, progress, ui, fleet)
+    run = _Run(plan, cluster, writer, progress, ui, fleet, gate or Open())
     try:
         run.prepare(warm_s if warm else 0.0)
         run.load()
@@ -118,6 +125,7 @@ class _Run:
     tell: Tell
     ui: Ui | None
     fleet: Fleet | None = None
+    gate: Gate = field(default_factory=Open)
     incomplete: list[str] = field(default_factory=list)
     """Why the run did not go to its end."""
     warmed: WarmUp | None = None
@@ -144,6 +152,9 @@ class _Run:
         if self.fleet is not None:
             self.crew.remote, self.crew.hear_remote = self.control.start_remote, self.control.hear
         self.clock: RunClock | None = None
+        self._due: list[tuple[int, Callable[[], None]]] = []
+        self._held: set[int] = set()
+        """Faults that the gate held back, by index."""
         self.lab: Lab | None = None
         self.people: Actions | None = None
         self.watchdog: Watchdog | None = None
@@ -181,6 +192,7 @@ class _Run:
         self._say("preparing", "waiting for the groups' assignments")
         self.crew.wait(self.crew.assigned, ASSIGNED_WITHIN_S, "assigning every partition to a member")
         self.control.wait_for_start(self.crew, lambda text: self._say("preparing", text))
+        self.gate.ready()
 
     def _follow_externals(self) -> None:
         """Begin to watch the groups that are the user's own programs, and wait until each has a member."""
@@ -217,7 +229,7 @@ class _Run:
         self.started = True
         self.writer.state("running", clock_start=clock.start_text)
         self.people = Actions(self.plan, self.crew, self.admin, clock, self.recorder.next_poll_id, self._holds_since)
-        actions = self._actions(self.lab, self.people)
+        actions = self._due = self._actions(self.lab, self.people)
         repeated = [
             _Every(SECOND // 2, self._watch),
             _Every(SECOND, self._sample),
@@ -252,15 +264,40 @@ class _Run:
         actions: list[tuple[int, Callable[[], None]]] = []
         for index, planned in enumerate(self.plan.faults):
             actions += [
-                (planned.begin_ns - LOOK_AHEAD_NS, lambda i=index, p=planned: lab.look_up(i, p)),  # type: ignore[misc]
-                (planned.begin_ns, lambda i=index, p=planned: lab.begin(i, p)),  # type: ignore[misc]
-                (planned.end_ns, lambda i=index: lab.end(i)),  # type: ignore[misc]
+                (planned.begin_ns - LOOK_AHEAD_NS, lambda i=index, p=planned: lab.look_up(i, p)),  # type: ignore[misc]  # a default's type
+                (planned.begin_ns, lambda i=index, p=planned: self._begin(lab, i, p)),  # type: ignore[misc]  # a default's type
+                (planned.end_ns, lambda i=index: self._end_on_time(lab, i)),  # type: ignore[misc]  # a default's type
             ]
         for index, act in enumerate(self.plan.actions):
             actions.append((act.begin_ns, lambda i=index, p=act: people.begin(i, p)))  # type: ignore[misc]
             if not act.stays:
                 actions.append((act.end_ns, lambda i=index: people.end(i)))  # type: ignore[misc]
         return sorted(actions, key=lambda action: action[0])
+
+    def _begin(self, lab: Lab, index: int, planned: PlannedFault, held_ns: int = 0) -> None:
+        """Begin a fault, or ask again a moment later where the gate holds it; one that was held lasts as long as planned."""
+        assert self.clock is not None
+        now_ns = self.clock.now_ns()
+        if now_ns >= self.plan.scenario.duration:
+            self.gate.missed(planned.label)
+        elif not self.gate.may_begin(planned.label):
+            self._held.add(index)
+            again_ns = now_ns + HELD_TICK_NS
+            self._do_at(again_ns, lambda: self._begin(lab, index, planned, again_ns - planned.begin_ns))
+        elif held_ns:
+            lab.look_up(index, planned)  # roles may have moved meanwhile
+            later = replace(planned, begin_ns=planned.begin_ns + held_ns, end_ns=planned.end_ns + held_ns)
+            lab.begin(index, later)
+            self._do_at(later.end_ns, lambda: lab.end(index))
+        else:
+            lab.begin(index, planned)
+
+    def _end_on_time(self, lab: Lab, index: int) -> None:
+        if index not in self._held:  # that has an end of its own
+            lab.end(index)
+
+    def _do_at(self, at_ns: int, do: Callable[[], None]) -> None:
+        insort(self._due, (at_ns, do), key=lambda action: action[0])
 
     def _holds_since(self, expectation: Expectation, since_ns: int) -> bool:
         """Whether an expectation holds of what was intended since an instant."""

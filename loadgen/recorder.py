@@ -13,6 +13,7 @@ from rundata.rows import NONE, OPERATION, UNTIMED, Kind, Outcome
 from rundata.tables import Names
 from scenarios.plan import Plan
 from scenarios.quantities import SECOND
+from scenarios.schema import Scenario
 
 _ENDS = (int(Kind.skip), int(Kind.dead_letter))
 HISTOGRAM_MS = np.concatenate([np.arange(0, 10, 0.5), np.arange(10, 100, 5), np.geomspace(100, 100_000, 31)])
@@ -42,6 +43,10 @@ class Progress:
     effects_hz: Mapping[str, float] = field(default_factory=dict)
     lag: Mapping[str, int] = field(default_factory=dict)
     """By group: acknowledged and not ended."""
+    waiting_s: Mapping[str, float] = field(default_factory=dict)
+    """By group: how long ago the oldest of these was meant to be sent."""
+    bad: Mapping[str, int] = field(default_factory=dict)
+    """By objective on latency or delivery of a group: measured events that were late, or are overdue."""
     faults: tuple[str, ...] = ()
     """Labels of the faults in effect."""
 
@@ -91,6 +96,8 @@ class Recorder:
         self._read: dict[str, int] = {}
         self._recent: list[tuple[int, int, dict[str, int]]] = []
         self._summaries: dict[str, tuple[int, int, NDArray[np.int64]]] = {}
+        self._budgets = budgets_of(plan.scenario)
+        self._late = dict.fromkeys(self._budgets, 0)
 
     def take(self) -> None:
         """Read what the children have appended since the last call."""
@@ -117,6 +124,7 @@ class Recorder:
         done = effects | np.isin(kind, _ENDS)
         for code, name in enumerate(self.names.groups):
             own = done & (rows["group"] == code)
+            self._count_late(name, rows[own & effects])
             self.ended[name][rows["event_id"][own]] = True
             if name in self._handed_on:
                 again = (kind == Kind.try_) & (rows["group"] == code) & (rows["retry_due_ns"] != UNTIMED)
@@ -156,6 +164,34 @@ class Recorder:
             )
             for name, (count, failures, histogram) in sorted(taken.items())
         ]
+
+    def _count_late(self, group: str, effects: NDArray[np.void]) -> None:
+        """Count first effects that came later than an objective allows."""
+        for name, (of, limit_ns) in self._budgets.items():
+            if of in (None, group) and len(effects):
+                events, first = np.unique(effects["event_id"], return_index=True)
+                took = effects["ended_ns"][first] - self.plan.intended_ns[events]
+                counts = ~self.ended[group][events] & (self.plan.intended_ns[events] >= self.plan.scenario.warm_up)
+                self._late[name] += int(np.count_nonzero(counts & (took > limit_ns)))
+
+    def bad(self, at_ns: int) -> dict[str, int]:
+        """Return by objective how many measured events were late, or have not ended and are overdue."""
+        found = dict(self._late)
+        for name, (of, limit_ns) in self._budgets.items():
+            first, last = np.searchsorted(self.plan.intended_ns, [self.plan.scenario.warm_up, at_ns - limit_ns])
+            for group in self._reads if of is None else (of,):
+                due = self._reads[group][first:last] & ~self.ended[group][first:last]
+                found[name] += int(np.count_nonzero(due))
+        return found
+
+    def waiting_s(self, at_ns: int) -> dict[str, float]:
+        """Return by group how long ago the oldest acknowledged event that it has not ended was meant to be sent."""
+        waited = {}
+        for name, reads in self._reads.items():
+            waits = self.acknowledged & reads & ~self.ended[name]
+            oldest = int(np.argmax(waits)) if len(waits) else 0
+            waited[name] = (at_ns - int(self.plan.intended_ns[oldest])) / SECOND if waits.any() else 0.0
+        return waited
 
     def lag(self) -> dict[str, int]:
         """Return by group how many acknowledged events it has not ended."""
@@ -204,6 +240,8 @@ class Recorder:
             acknowledged_hz=(acknowledged - acknowledged_then) / seconds,
             effects_hz={name: (count - effects_then[name]) / seconds for name, count in effects.items()},
             lag=self.lag(),
+            waiting_s=self.waiting_s(at_ns),
+            bad=self.bad(at_ns),
             faults=faults,
         )
 
@@ -220,6 +258,17 @@ class Recorder:
     def next_poll_id(self, process: str) -> int:
         """Return the number from which a member that comes back counts its polls."""
         return self._next_poll.get(self.names.processes.index(process), 0)
+
+
+def budgets_of(scenario: Scenario) -> dict[str, tuple[str | None, int]]:
+    """Return the objectives that can be followed while a run goes on: their group (None: every one), and how long an event may take."""
+    found = {}
+    for name, objective in scenario.objectives.items():
+        limit_ns = objective.below if objective.indicator == "latency" else objective.within
+        known = objective.of is None or objective.of in scenario.groups
+        if objective.indicator in ("latency", "delivery") and limit_ns is not None and known:
+            found[name] = (objective.of, limit_ns)
+    return found
 
 
 def unanswered(plan: Plan, events: NDArray[np.intp], started_ns: NDArray[np.int64]) -> NDArray[np.void]:

@@ -138,7 +138,7 @@ def test_partitions_and_the_cluster_limit() -> None:
         (("drain", "--capacity", "900/s", "--rate", "600/s"), "one of --backlog, --outage, --replay says what has to be worked off"),
         (("drain", "--outage", "1m"), "name a scenario FILE, or both --capacity and --rate"),
         (("drain", "small.yaml", "--outage", "1m"), "several groups; name one with --group: fulfilment, audit"),
-        (("drain", "small.yaml", "--group", "shop", "--outage", "1m"), "--group shop: the scenario has fulfilment, audit"),
+        (("drain", "small.yaml", "--group", "shop", "--outage", "1m"), "--group 'shop': the scenario has fulfilment, audit"),
         (("outage", "--capacity", "900", "--rate", "600/s"), "--capacity"),
         (("forecast", "--capacity", "9/s"), "name --rate and --growth, or a --history"),
         (("scaling", "none.csv"), "none.csv cannot be read"),

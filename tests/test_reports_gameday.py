@@ -7,6 +7,7 @@ from reports.gameday import (
     MOST_FALSE_STOPS,
     Course,
     Hypothesis,
+    Limits,
     Watch,
     first_stop,
     make_rules,
@@ -14,7 +15,9 @@ from reports.gameday import (
     score,
     share_inside,
 )
+from reports.remedies import REMEDIES
 from rundata.measurement import Measurement
+from scenarios.faults import FAULTS
 
 RISE = np.array([0, 0, 0, 0, 500, 1000, 1500, 1000, 500, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0] + [0.0] * 20)
 
@@ -102,3 +105,35 @@ def test_the_share_inside_the_band_is_over_groups_and_time() -> None:
     low, high = {"work": np.zeros(4)}, {"work": np.array([5.0, 5.0, 5.0, 5.0])}
     observed = [(0.0, {"work": 3.0}), (0.5, {"work": 9.0}), (1.0, {"work": 5.0}), (9.0, {"work": 1.0})]
     assert share_inside(observed, low, high) == pytest.approx(2 / 3)
+
+
+def test_limits_that_are_given_stop_a_run_beyond_them() -> None:
+    """Age, a backlog that takes too long, and what a drill may cost; each by its own rule."""
+    usual = [Course({"work": each.lag["work"]}, 0.0, {"fast": 10.0}, {"work": 2.0}) for each in courses()]
+    rules = make_rules(usual, Limits({"work": 60.0}, {"work": 2700.0}, 10.0, {"fast": 25.0}))
+
+    def stopped(course: Course) -> str | None:
+        stop = first_stop(rules, course)
+        return stop.rule if stop is not None else None
+
+    assert rules.left_out == ()
+    assert rules.chance <= MOST_FALSE_STOPS
+    assert stopped(Course({"work": RISE * 0}, 0.0, {"fast": 26.0}, {"work": 2.0})) == "budget of fast"
+    assert stopped(Course({"work": RISE * 0}, 0.0, {"fast": 25.0}, {"work": 61.0})) == "age of work"
+    assert Watch(rules).see(2.5, {"work": 2701.0}, 0.0) is not None
+    assert rules_of(rules.to_json()).drain_lag == {"work": 2700.0}
+
+
+def test_a_limit_that_the_prediction_often_meets_is_left_out_and_named() -> None:
+    """Half of the predicted runs have more than 1,500 events of lag, which no stop rule may mind."""
+    rules = make_rules(courses(), Limits(drain_lag={"work": 1500.0}, recover_s=5.0))
+
+    assert rules.drain_lag == {}
+    assert rules.left_out[0].startswith("the backlog of work cannot be worked off within 5 s: ")
+    assert rules.chance <= MOST_FALSE_STOPS
+
+
+def test_every_kind_of_fault_has_its_way_back_and_what_prevents_it() -> None:
+    kinds = {kind.model_fields["fault"].annotation.__args__[0] for kind in FAULTS}  # type: ignore[union-attr]  # each declares its literal
+    assert kinds == set(REMEDIES)
+    assert all(each.prevents and each.rollback and each.sign for each in REMEDIES.values())

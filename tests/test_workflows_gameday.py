@@ -8,17 +8,17 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from eventdrill.command_line import app
 from eventdrill.errors import WrongInputError
-from eventdrill.workflows import gameday
+from eventdrill.workflows import gameday, gameday_score
 from eventdrill.workflows.gameday_live import StoppedError, Teller
 from eventdrill.workflows.gameday_watchdog import Watchdog
 from loadgen.recorder import Progress
-from reports.gameday import Watch
 from scenarios.files import load_text
 
 DAY = """\
@@ -41,6 +41,7 @@ groups:
     commit: {every: 1s}
     settings: {session.timeout.ms: 2000, heartbeat.interval.ms: 300}
 faults: [{fault: member_crash, member: fulfilment/1, at: 3s, for: 2s}]
+objectives: {fast: {indicator: latency, of: fulfilment, below: 500ms, target: 99%}}
 expect: [lost == 0, "gap[orders] < 20s"]
 """
 
@@ -65,7 +66,15 @@ def test_a_plan_is_a_directory_of_plain_files(day: gameday.GameDay) -> None:
     names = {path.name for path in day.folder.iterdir()}
     plan = (day.folder / "plan.md").read_text()
 
-    assert names == {"gameday.json", "scenario.yaml", "prediction.json", "notes.md", "plan.md", "plan.html"}
+    assert names == {
+        "gameday.json",
+        "scenario.yaml",
+        "prediction.json",
+        "rules.yml",
+        "notes.md",
+        "plan.md",
+        "plan.html",
+    }
     assert [(each.text, each.chance) for each in day.hypotheses] == [("lost == 0", 1.0), ("gap[orders] < 20s", 1.0)]
     assert day.rules.chance <= 0.05
     for text in (
@@ -93,12 +102,15 @@ def test_what_was_locked_cannot_be_changed(day: gameday.GameDay, name: str, said
 def test_a_rehearsal_has_a_surprise_that_only_the_facilitator_reads(day: gameday.GameDay) -> None:
     """Drawn by its number: the same one again, and others for other numbers."""
     made = gameday.rehearse(day, surprise_seed=1)
+    found = json.loads((made / "score.json").read_text())
 
     assert (made / "facilitator.md").read_text().count("Surprise: fault ") == 1
     assert "Surprise" not in (day.folder / "plan.md").read_text()
     assert gameday.draw_surprise(day, 1).text == gameday.draw_surprise(day, 1).text
     assert len({gameday.draw_surprise(day, number).text for number in range(6)}) > 3
     assert "rehearsed in the simulator" in (made / "postmortem.html").read_text()
+    assert {each["fault"] for each in found["detection"]} == {"member_crash", "surprise"}
+    assert found["budget"]["fast"]["spent_by"].keys() >= {"member_crash", "surprise"}
 
 
 def test_a_folder_that_is_no_day_is_refused(tmp_path: Path) -> None:
@@ -121,8 +133,73 @@ def moment(at_s: float, lag: int, phase: str = "running") -> Progress:
     return Progress(phase, at_ns=round(at_s * 1e9), lag={"fulfilment": lag})
 
 
-def teller(day: gameday.GameDay) -> Teller:
-    return Teller(day.folder, day.folder / "STOP", Watch(day.rules), lambda _state: None)
+def teller(day: gameday.GameDay, *asked: str) -> Teller:
+    return Teller(day, day.folder, lambda _state: None, asked)
+
+
+def test_a_fault_waits_for_a_person_and_the_prediction_stands_still(day: gameday.GameDay) -> None:
+    """Held at second 3 and let in at second 5: from then on the prediction's clock is two seconds behind."""
+    one = teller(day, "faults")
+    one.tell(moment(3, 0))
+    assert (one.may_begin("member_crash"), one.waiting) == (False, "member_crash")
+    one.tell(moment(5, 0))
+    gameday.go(day, "Ada")
+    assert (one.may_begin("member_crash"), one.may_begin("member_crash"), one.waiting) == (True, True, None)
+    one.tell(moment(6, 0))
+    one.close()
+
+    rows = [each for each in gameday.read_watch(day.folder) if not each["message"]]
+    assert [(each["at_s"], each["predicted_s"], each["waiting"]) for each in rows] == [
+        (3.0, 3.0, None), (5.0, 3.0, "member_crash"), (6.0, 4.0, None),
+    ]  # fmt: skip
+    assert "did: member_crash may begin (Ada)" in (day.folder / "notes.md").read_text()
+
+
+def test_a_word_that_was_said_before_lets_nothing_in(day: gameday.GameDay) -> None:
+    """And a fault that nobody asked to wait does not."""
+    one = teller(day, "member_crash")
+    gameday.go(day)
+    assert one.may_begin("member_crash") is False
+    assert teller(day).may_begin("member_crash") is True
+    one.missed("member_crash")
+    assert "member_crash was never let in: the load had ended" in (day.folder / "notes.md").read_text()
+
+
+def test_the_load_waits_and_a_stop_ends_the_waiting(day: gameday.GameDay) -> None:
+    one, other = teller(day, "load"), teller(day, "load")
+    threading.Timer(0.5, gameday.go, (day,)).start()
+    one.ready()
+    threading.Timer(0.5, (day.folder / "STOP").write_text, ("Ada: not today\n",)).start()
+    with pytest.raises(StoppedError):
+        other.ready()
+    assert other.stopped == "Ada: not today"
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("lunch", "--ask-before 'lunch' is no step; there is start, load, faults and member_crash, slow_work"),
+        ("slow_work", "slow_work cannot wait, since its instants are in the planned events; ask before `load`, or before member_crash"),
+        ("faults", "slow_work cannot wait"),
+    ],
+)  # fmt: skip
+def test_what_cannot_wait_is_refused_before_anything_is_simulated(tmp_path: Path, asked: str, said: str) -> None:
+    text = DAY.replace("for: 2s}]", "for: 2s}, {fault: slow_work, group: fulfilment, factor: 3, at: 6s, for: 1s}]")
+    with pytest.raises(WrongInputError, match=said.replace("(", "\\(")):
+        gameday.plan(load_text(text, "day.yaml"), tmp_path / "day", ask_before=(asked,))
+    assert not (tmp_path / "day").exists()
+
+
+def test_limits_come_from_retention_recovery_and_budget() -> None:
+    """Half of an hour; 2 members of 1 ms leave 1,900/s for 10 s; 1 % of what 30 days may have bad."""
+    text = DAY.replace(
+        "{partitions: 4, replication: 3}", "{partitions: 4, replication: 3, settings: {retention.ms: 3600000}}"
+    )
+    found = gameday.limits_of(load_text(text, "day.yaml").scenario, 10_000_000_000, 0.01)
+
+    assert found.waiting_s == {"fulfilment": 1800}
+    assert found.drain_lag == {"fulfilment": pytest.approx(19_000)}
+    assert found.budget_events == {"fast": pytest.approx(0.01 * 0.01 * 100 * 30 * 86_400)}
 
 
 def test_the_teller_stops_by_rule_and_by_file(day: gameday.GameDay) -> None:
@@ -141,6 +218,18 @@ def test_the_teller_stops_by_rule_and_by_file(day: gameday.GameDay) -> None:
     assert by_rule.stopped.startswith("rule `lag of fulfilment`: lag of fulfilment is 1,000,000")
     assert by_file.stopped == "Ada: the shop's page is slow"
     assert gameday.read_watch(day.folder)[-1]["phase"] == "stopping"
+
+
+def test_the_page_has_a_button_for_what_waits(day: gameday.GameDay) -> None:
+    (day.folder / "watch.jsonl").write_text(
+        row("running", 1.0).replace('"lag": {}', '"lag": {"fulfilment": 7}, "waiting": "<fault>"')
+    )
+    dog = Watchdog(day.folder, day.folder, os.getpid(), "token")
+    dog.write_page()
+
+    assert "Let it begin: &lt;fault&gt;" in dog.buttons()
+    assert 'action="/stop/token"' in dog.buttons()
+    assert "Waiting for a person: &lt;fault&gt;" in (day.folder / "live.html").read_text()
 
 
 def row(phase: str, unix_s: float) -> str:
@@ -183,7 +272,7 @@ def test_the_live_page_shows_the_distance_to_each_stop(day: gameday.GameDay) -> 
         assert text in page
 
 
-def play(day: gameday.GameDay, stop: str | None = None) -> dict[str, object]:
+def play(day: gameday.GameDay, stop: str | None = None) -> dict[str, Any]:
     """Run the day; with `stop` do that as soon as load runs."""
 
     def when_running(folder: Path) -> None:
@@ -198,7 +287,7 @@ def play(day: gameday.GameDay, stop: str | None = None) -> dict[str, object]:
     if stop is not None:
         threading.Thread(target=when_running, args=(day.folder,), daemon=True).start()
     gameday.run(day)
-    return gameday.score(day)
+    return gameday_score.score(day)
 
 
 @pytest.mark.live
@@ -208,8 +297,8 @@ def test_a_day_is_played_on_kafka_from_plan_to_postmortem(day: gameday.GameDay) 
     folder = day.folder / "runs" / "1"
 
     assert found["stopped"] is None
-    assert [each["outcome"] for each in found["hypotheses"]] in (["confirmed"] * 2, ["inconclusive"] * 2)  # type: ignore[attr-defined]
-    assert found["detection"][0]["fault"] == "member_crash"  # type: ignore[index]
+    assert [each["outcome"] for each in found["hypotheses"]] in (["confirmed"] * 2, ["inconclusive"] * 2)
+    assert found["detection"][0]["fault"] == "member_crash"
     for name in ("live.html", "postmortem.html", "postmortem.md", "score.json", "watch.jsonl"):
         assert (folder / name).stat().st_size > 100
     assert "run 1 ends" in (day.folder / "notes.md").read_text()
@@ -225,7 +314,7 @@ def test_a_day_is_stopped_by_a_rule_on_kafka(day: gameday.GameDay, monkeypatch: 
     found = play(day)
 
     assert str(found["stopped"]).startswith("rule `lag of fulfilment`")
-    assert {each["outcome"] for each in found["hypotheses"]} == {"aborted"}  # type: ignore[attr-defined]
+    assert {each["outcome"] for each in found["hypotheses"]} == {"aborted"}
 
 
 @pytest.mark.live
@@ -235,3 +324,25 @@ def test_a_day_is_stopped_by_hand_on_kafka(day: gameday.GameDay) -> None:
 
     assert found["stopped"] == "Ada: enough"
     assert "Ada: enough" in (day.folder / "runs" / "1" / "postmortem.md").read_text()
+
+
+@pytest.mark.live
+def test_a_fault_is_held_on_kafka_until_somebody_lets_it_in(day: gameday.GameDay) -> None:
+    """Planned at second 3; released at second 4.5: it begins then, and lasts its two seconds."""
+    day = gameday.GameDay(day.folder, {**day.about, "ask_before": ["faults"]}, day.loaded, day.prediction)
+
+    def release() -> None:
+        until = time.monotonic() + 100
+        while time.monotonic() < until:
+            rows = gameday.read_watch(day.folder / "runs" / "1") if (day.folder / "runs" / "1").exists() else []
+            if rows and rows[-1]["waiting"] == "member_crash" and rows[-1]["at_s"] > 4.5:
+                return gameday.go(day, "Ada")
+            time.sleep(0.1)
+
+    threading.Thread(target=release, daemon=True).start()
+    gameday.run(day)
+    (fault,) = gameday_score.score(day)["detection"]
+
+    assert 4.5 < fault["began"] < 6.0
+    assert fault["ended"] - fault["began"] == pytest.approx(2.0, abs=0.7)
+    assert "did: member_crash may begin (Ada)" in (day.folder / "notes.md").read_text()

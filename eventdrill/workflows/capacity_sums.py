@@ -40,9 +40,9 @@ def rates_of(scenario: "Scenario", group: str | None) -> Rates:
     """Return the rates of a scenario's group: the planned mean, and members over their mean work."""
     from scenarios.clients import topic_setting
 
-    name = group if group is not None else next(iter(scenario.groups), None)
+    name = group if group is not None else next(iter(scenario.groups), "")
     if name not in scenario.groups:
-        raise WrongInputError(f"--group {name}: the scenario has {', '.join(scenario.groups) or 'no groups'}")
+        raise WrongInputError(f"--group {name!r}: the scenario has {', '.join(scenario.groups) or 'no groups'}")
     if group is None and len(scenario.groups) > 1:
         raise WrongInputError(f"the scenario has several groups; name one with --group: {', '.join(scenario.groups)}")
     topics = scenario.groups[name].topics

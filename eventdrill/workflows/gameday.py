@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -25,10 +26,13 @@ from scenarios.profiles import Profile
 from scenarios.quantities import SECOND
 
 if TYPE_CHECKING:
-    from reports.gameday import Course, Hypothesis, Rules
+    from reports.gameday import Course, Hypothesis, Limits, Rules
     from rundata.tables import RunData
+    from scenarios.schema import Scenario
 
-PLAN, SCENARIO, PREDICTION, NOTES, STOP = "gameday.json", "scenario.yaml", "prediction.json", "notes.md", "STOP"
+PLAN, SCENARIO, PREDICTION, NOTES, RULES = "gameday.json", "scenario.yaml", "prediction.json", "notes.md", "rules.yml"
+STOP, GO = "STOP", "GO"
+"""Files that people make: the run stops, or what waits for them goes on."""
 REPLICATIONS = 100
 ROLES = {
     "owner": "decides whether the day begins, goes on and ends; speaks for the system",
@@ -40,14 +44,47 @@ ROLES = {
 
 def course(run: "RunData") -> "Course":
     """Return how a simulated run went, every half second, as a live one tells it."""
+    from loadgen.recorder import budgets_of
     from reports.gameday import STEP_S, Course
+    from reports.slo import assess_objective
     from reports.traces import LAG_STEP_NS, lag_by_group
     from rundata.rows import Kind, Outcome
+    from rundata.series import lag_age
 
     every = int(STEP_S * SECOND / LAG_STEP_NS)
     rows = run.operations[run.operations["kind"] == Kind.send]
     lag = {group: values[::every].astype(np.float64) for group, values in lag_by_group(run).items()}
-    return Course(lag, float((rows["outcome"] != Outcome.ok).sum()))
+    scenario = run.plan.scenario
+    bad = {name: assess_objective(run, name, scenario.objectives[name]).bad for name in budgets_of(scenario)}
+    waiting = {group: float(lag_age(run, group)[1].max(initial=0)) / SECOND for group in scenario.groups}
+    return Course(lag, float((rows["outcome"] != Outcome.ok).sum()), bad, waiting)
+
+
+def limits_of(scenario: "Scenario", recover_ns: int | None, budget_share: float | None) -> "Limits":
+    """Return the limits that no prediction decides: half of the retention, the recovery objective, what the day may cost."""
+    from eventdrill.workflows.capacity import capacity_hz
+    from loadgen.recorder import budgets_of
+    from reports.gameday import Limits
+    from scenarios.clients import topic_setting
+    from scenarios.load import expected_events
+
+    waiting, drains = {}, {}
+    for name, group in scenario.groups.items():
+        kept = [int(topic_setting(scenario, topic, "retention.ms")) for topic in group.topics]
+        kept = [each for each in kept if each >= 0]
+        if kept:
+            waiting[name] = min(kept) / 2000
+        spare_hz = capacity_hz(scenario, name) - expected_events(scenario, group.topics) * SECOND / scenario.duration
+        if recover_ns is not None and math.isfinite(spare_hz):
+            drains[name] = max(0.0, spare_hz) * recover_ns / SECOND
+    budgets = {}
+    for name, (of, _) in budgets_of(scenario).items() if budget_share is not None else ():
+        objective = scenario.objectives[name]
+        groups = scenario.groups if of is None else (of,)
+        measured = sum(expected_events(scenario, scenario.groups[each].topics) for each in groups)
+        forecast = measured * objective.period / scenario.duration
+        budgets[name] = (budget_share or 0.0) * (1 - objective.target) * forecast
+    return Limits(waiting, drains, (recover_ns or 0) / SECOND, budgets)
 
 
 def plan(
@@ -60,9 +97,16 @@ def plan(
     replications: int = REPLICATIONS,
     jobs: Jobs = None,
     on: Place = "local",
+    ask_before: Sequence[str] = ("start",),
+    recover_ns: int | None = None,
+    budget_share: float | None = None,
+    rules: Path | None = None,
     telling: Telling = SILENT,
 ) -> "GameDay":
-    """Predict a scenario, lock the prediction, and write the plan of a game day into a new or empty folder."""
+    """Predict a scenario, lock the prediction, and write the plan of a game day into a new or empty folder.
+
+    `recover_ns` and `budget_share` make further stop rules; `rules` are the alerts that the score judges, by default the scenario's own.
+    """
     from reports.gameday import hypotheses, make_rules
     from rundata.replications import summarise
     from sim.experiments import replicate
@@ -74,6 +118,8 @@ def plan(
     if not found.groups:
         raise WrongInputError(f"{work.loaded.source}: no group reads, so there is nothing to watch")
     driving.prepare(work.loaded, on=on, seed=seed)
+    check_waits(found, ask_before)
+    alert_rules = _rules_text(found, rules)
     with telling.bar("simulated runs", replications) as update:
         drawn = replicate(
             found,
@@ -87,7 +133,7 @@ def plan(
             progress=lambda done, _total: update(done),
         )
     estimates = summarise(drawn.measured)
-    rules = make_rules(drawn.series)
+    stops = make_rules(drawn.series, limits_of(found, recover_ns, budget_share))
     low, high = _band(drawn.series)
     prediction = {
         "scenario_sha256": _sha256(work.loaded.text),
@@ -96,7 +142,7 @@ def plan(
         "profile": work.profile.model_dump(mode="json"),
         "indicators": {name: each.to_json() for name, each in sorted(estimates.items())},
         "band_90": {"low": low, "high": high},
-        "stop_rules": rules.to_json(),
+        "stop_rules": stops.to_json(),
         "hypotheses": [asdict(each) for each in hypotheses(found, drawn.measured, estimates)],
     }
     text = json.dumps(prediction, indent=1, sort_keys=True, allow_nan=False) + "\n"
@@ -111,13 +157,43 @@ def plan(
         "prediction_sha256": _sha256(text),
         "owner": found.owner or "",
         "roles": dict.fromkeys(ROLES, ""),
-        "ask_before": ["start"],
+        "ask_before": list(ask_before),
     }
+    (folder / RULES).write_text(alert_rules, "utf-8")
     (folder / PLAN).write_text(json.dumps(about, indent=1) + "\n", "utf-8")
     (folder / NOTES).write_text(f"# Notes of {found.scenario}\n\n", "utf-8")
     day = open_day(folder)
     _write_plan(day)
     return day
+
+
+def check_waits(scenario: "Scenario", ask_before: Sequence[str]) -> None:
+    """Refuse to wait before what is no step of the day, and before faults that cannot wait."""
+    from loadgen.gate import can_wait
+
+    labels = {fault.label: can_wait(fault) for fault in scenario.faults}
+    for name in ask_before:
+        if name not in ("start", "load", "faults", *labels):
+            raise WrongInputError(
+                f"--ask-before {name!r} is no step; there is start, load, faults and {', '.join(labels) or 'no fault'}"
+            )
+        stuck = [label for label, waits in labels.items() if not waits and name in ("faults", label)]
+        if stuck:
+            raise WrongInputError(
+                f"--ask-before {name}: {stuck[0]} cannot wait, since its instants are in the planned events; ask before `load`, or before "
+                f"{', '.join(label for label, waits in labels.items() if waits) or 'start'}"
+            )
+
+
+def _rules_text(scenario: "Scenario", rules: Path | None) -> str:
+    """Return the alert rules that the score judges, read once so that wrong ones are refused now."""
+    from reports.alerts.defaults import default_rules
+    from reports.alerts.rules import read_rules, rules_yaml
+
+    if rules is None:
+        return rules_yaml(default_rules(scenario).groups)
+    read_rules(rules)
+    return rules.read_text("utf-8")
 
 
 def _band(courses: "Sequence[Course]") -> tuple[dict[str, list[float]], dict[str, list[float]]]:
@@ -212,6 +288,7 @@ def rehearse(day: GameDay, *, surprise_seed: int = 0) -> Path:
     writer = RunWriter(folder / "run", plan_, about, engine="simulated", text=surprise.loaded.text)
     run = simulate(plan_, day.profile, chance=surprise_seed + 1)
     writer.finish(run)
+    from eventdrill.workflows.gameday_score import write_outcome
     from reports.gameday import first_stop
 
     stop = first_stop(day.rules, course(run))
@@ -225,7 +302,7 @@ def rehearse(day: GameDay, *, surprise_seed: int = 0) -> Path:
         "Ask, in this order: what do you see? since when? what do you believe it is? what would you do now? how would you know that it helped?",
     ]
     (folder / "facilitator.md").write_text("\n".join(lines) + "\n", "utf-8")
-    _write_outcome(day, folder, folder / "run", stop=None if stop is None else stop.text, rehearsal=True)
+    write_outcome(day, folder, stop=None if stop is None else stop.text, rehearsal=True)
     return folder
 
 
@@ -282,132 +359,40 @@ def run(
     day: GameDay,
     *,
     ask: Callable[[str], bool] = lambda _question: True,
+    wait: bool = True,
     telling: Telling = SILENT,
     show: Callable[[str], None] = lambda _address: None,
 ) -> Path:
     """Drive the day on real brokers under watch, and return the folder of what happened; a stop ends it and undoes its faults.
 
-    Stops come from the rules, from `touch STOP` in the day's folder, from Ctrl-C, and from the page's button.
+    Stops come from the rules, from `touch STOP` in the day's folder, from Ctrl-C, and from the page's button. Steps that the day asks
+    before wait for a person (`go`, the page's button) unless `wait` is false.
     """
     from eventdrill.workflows.gameday_live import drive_under_watch
 
-    (day.folder / STOP).unlink(missing_ok=True)
-    if "start" in day.about.get("ask_before", ()) and not ask("start brokers and load now?"):
+    asked = day.about.get("ask_before", ()) if wait else ()
+    check_waits(day.loaded.scenario, asked)
+    for name in (STOP, GO):
+        (day.folder / name).unlink(missing_ok=True)
+    if "start" in asked and not ask("start brokers and load now?"):
         raise KeyboardInterrupt("nothing was started")
     folder = _numbered(day.folder / "runs")
     note(day, f"run {folder.name} begins")
-    stopped = drive_under_watch(day, folder, telling, show)
+    stopped = drive_under_watch(day, folder, telling, show, asked)
     note(day, f"run {folder.name} ends" + (f", stopped: {stopped}" if stopped else ""))
     (folder / "outcome.json").write_text(json.dumps({"stopped": stopped}) + "\n", "utf-8")
     return folder
 
 
-def note(day: GameDay, text: str) -> None:
-    """Add a line with its time to the notes."""
+def note(day: GameDay, text: str, kind: str = "") -> None:
+    """Add a line with its time to the notes; `kind` is `saw` or `did` for what people saw and did, and empty for the day's own lines."""
     with (day.folder / NOTES).open("a", encoding="utf-8") as file:
-        file.write(f"- {_now()}: {text}\n")
+        file.write(f"- {_now()}: {kind + ': ' if kind else ''}{text}\n")
 
 
-# ---- the score -----------------------------------------------------------------------------------------------------
-
-
-def score(day: GameDay, number: int | None = None) -> dict[str, Any]:
-    """Judge a live run, the last one by default, and write score and postmortem beside it."""
-    runs = day.folder / "runs"
-    numbers = sorted(int(each.name) for each in runs.iterdir() if each.name.isdecimal()) if runs.is_dir() else []
-    if not numbers or (number is not None and number not in numbers):
-        raise WrongInputError(
-            f"{day.folder} has no run {'yet' if number is None else number}; `eventdrill gameday run` drives one"
-        )
-    folder = runs / str(number if number is not None else numbers[-1])
-    try:
-        stopped = json.loads((folder / "outcome.json").read_text("utf-8"))["stopped"]
-    except OSError:
-        stopped = "the driver ended without a word"
-    return _write_outcome(day, folder, folder / "run", stop=stopped, rehearsal=False)
-
-
-def _write_outcome(
-    day: GameDay, folder: Path, run_folder: Path, *, stop: str | None, rehearsal: bool
-) -> dict[str, Any]:
-    from reports import gameday
-    from reports.document import markdown, write_document
-    from reports.gameday_page import postmortem_document
-    from rundata.dataset import open_run
-
-    opened = open_run(run_folder)
-    seen = [(row["at_s"], row["lag"]) for row in read_watch(folder) if row["phase"] in ("running", "draining")]
-    if rehearsal:
-        seen = [
-            (step * gameday.STEP_S, {group: float(values[step]) for group, values in course(opened.data).lag.items() if step < len(values)})
-            for step in range(max(map(len, course(opened.data).lag.values()), default=0))
-        ]  # fmt: skip
-    band = day.prediction["band_90"]
-    low, high = ({group: np.array(each) for group, each in band[side].items()} for side in ("low", "high"))
-    scored = [
-        gameday.score(each, opened.measured, invalid=opened.invalid if stop is None else (), stopped=None if rehearsal else stop)
-        for each in day.hypotheses
-    ]  # fmt: skip
-    document = {
-        "gameday": day.about["gameday"],
-        "run": str(run_folder.relative_to(day.folder)),
-        "stopped": stop,
-        "data": {"valid": not opened.invalid, "reasons": list(opened.invalid), "state": opened.state},
-        "hypotheses": [
-            {**asdict(each.hypothesis), "outcome": each.outcome, "observed": each.observed, "inside": each.inside, "reason": each.reason}
-            for each in scored
-        ],
-        "detection": detection(opened.data, seen, day.rules),
-        "calibration": {
-            "inside_band_90": gameday.share_inside(seen, low, high),
-            "inside_interval": [each.inside for each in scored if each.inside is not None],
-        },
-        "prediction_sha256": day.about["prediction_sha256"],
-        "timeline": timeline(opened.data, seen, day.rules, stop),
-    }  # fmt: skip
-    notes = (day.folder / NOTES).read_text("utf-8") if (day.folder / NOTES).exists() else ""
-    (folder / "score.json").write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", "utf-8")
-    page = postmortem_document(day.loaded.scenario, document, notes, seen, low, high, rehearsal=rehearsal)
-    write_document(folder / "postmortem.html", page)
-    (folder / "postmortem.md").write_text(markdown(page), "utf-8")
-    return document
-
-
-def detection(
-    run: "RunData", seen: Sequence[tuple[float, Mapping[str, float]]], rules: "Rules"
-) -> list[dict[str, Any]]:
-    """Return for each fault when an incident told of it, and when lag first left its predicted band."""
-    from reports.gameday import Watch
-
-    watch, found = Watch(rules), []
-    for fault in run.faults:
-        begin, end = fault.began_ns / SECOND, max(fault.ended_ns / SECOND, fault.began_ns / SECOND + 30)
-        told = [i for i in run.incidents if fault.began_ns <= i.time_ns <= end * SECOND]
-        outside = [at for at, lag in seen if begin <= at <= end and any(lag[g] > watch.limit(g, at) for g in lag)]
-        found.append(
-            {
-                "fault": fault.label,
-                "began": begin,
-                "first_incident": told[0].kind if told else None,
-                "after": (told[0].time_ns / SECOND - begin) if told else None,
-                "outside_band_after": outside[0] - begin if outside else None,
-            }
-        )
-    return found
-
-
-def timeline(
-    run: "RunData", seen: Sequence[tuple[float, Mapping[str, float]]], rules: "Rules", stop: str | None
-) -> list[dict[str, Any]]:
-    """Return what happened in the order of its times: faults, incidents, the stop."""
-    entries = [{"at_s": f.began_ns / SECOND, "what": f"{f.label} begins", "detail": f.proof} for f in run.faults]
-    entries += [{"at_s": f.ended_ns / SECOND, "what": f"{f.label} ends", "detail": ""} for f in run.faults]
-    entries += [
-        {"at_s": i.time_ns / SECOND, "what": f"{i.kind} {i.where}", "detail": i.detail} for i in run.incidents[:60]
-    ]
-    if stop is not None:
-        entries.append({"at_s": run.end_ns / SECOND, "what": "stopped", "detail": stop})
-    return sorted(entries, key=lambda each: float(str(each["at_s"])))
+def go(day: GameDay, who: str = "") -> None:
+    """Let what waits for a person go on."""
+    (day.folder / GO).write_text(who or "a person's word", "utf-8")
 
 
 def read_watch(folder: Path) -> list[dict[str, Any]]:

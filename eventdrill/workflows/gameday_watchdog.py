@@ -1,5 +1,6 @@
 """A game day's watchdog: shows the live run on a page, stops it for a person or when it falls silent, and ends with the driver."""
 
+import html
 import json
 import os
 import secrets
@@ -62,9 +63,16 @@ class Watchdog:
     def write_page(self) -> None:
         """Write the page of this moment."""
         from reports.document import write_document
-        from reports.gameday_page import live_document
+        from reports.gameday_live_page import live_document
 
         write_document(self.folder / "live.html", live_document(self.prediction, self.rows(), str(self.day / "STOP")))
+
+    def buttons(self) -> str:
+        """Return the buttons of the page of this moment: the stop, and what waits for a person."""
+        rows = self.rows()
+        waiting = rows[-1].get("waiting") if rows else None
+        go = _button(f"/go/{self.token}", f"Let it begin: {html.escape(waiting)}", "#005a9c") if waiting else ""
+        return f'<div class="hands">{_button(f"/stop/{self.token}", "Stop and heal now", "#a50e3a")}{go}</div>'
 
     def run(self) -> None:
         """Look until the driver has gone."""
@@ -78,28 +86,31 @@ class Watchdog:
         self.write_page()
 
 
+def _button(action: str, text: str, colour: str) -> str:
+    return f'<form method="post" action="{action}"><button style="background:{colour}">{text}</button></form>'
+
+
 def _handler(dog: Watchdog) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            """Show the page with its button."""
+            """Show the page with its buttons."""
             if self.path != "/":
                 self.send_error(404)
                 return
             path = dog.folder / "live.html"
-            page = path.read_text("utf-8") if path.exists() else "<p>preparing</p>"
-            button = (
-                f'<form method="post" action="/stop/{dog.token}" style="position:sticky;top:0;z-index:9;padding:10px 24px;background:var(--paper)">'
-                '<button style="font-size:1.4rem;padding:.5em 1.6em;color:#fff;background:#a50e3a;border:0;border-radius:8px">Stop and heal now</button></form>'
-            )
-            self._answer(page.replace("<body>", "<body>" + button, 1))
+            page = path.read_text("utf-8") if path.exists() else "<body><p>preparing</p></body>"
+            self._answer(page.replace("<body>", "<body>" + dog.buttons(), 1))
 
         def do_POST(self) -> None:
-            """Stop, if it comes from our own page."""
-            if not secrets.compare_digest(self.path, f"/stop/{dog.token}"):
+            """Stop, or let in what waits, if it comes from our own page."""
+            if secrets.compare_digest(self.path, f"/stop/{dog.token}"):
+                (dog.day / "STOP").write_text("a person's word: the page's button\n", "utf-8")
+                self._answer("<p>Stopping: the faults are being undone. <a href='/'>Back</a></p>")
+            elif secrets.compare_digest(self.path, f"/go/{dog.token}"):
+                (dog.day / "GO").write_text("the page's button\n", "utf-8")
+                self._answer("<meta http-equiv='refresh' content='1;url=/'><p>It may begin. <a href='/'>Back</a></p>")
+            else:
                 self.send_error(403)
-                return
-            (dog.day / "STOP").write_text("a person's word: the page's button\n", "utf-8")
-            self._answer("<p>Stopping: the faults are being undone. <a href='/'>Back</a></p>")
 
         def _answer(self, text: str) -> None:
             body = text.encode()

@@ -1,0 +1,273 @@
+"""What became of a game day's run: each hypothesis, who noticed what when, what it cost, and how good the prediction was."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from eventdrill.errors import WrongInputError
+from eventdrill.workflows.gameday import NOTES, RULES, GameDay, course, read_watch
+from scenarios.quantities import SECOND
+
+if TYPE_CHECKING:
+    from reports.alerts.backtest import Judged
+    from reports.gameday import Rules
+    from rundata.run import Run
+    from rundata.tables import RunData
+
+Seen = Sequence[tuple[float, Mapping[str, float]]]
+"""Lag by group at instants of the prediction's own time."""
+_NOTE = re.compile(r"- (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC: (?:(saw|did): )?(.*)")
+_AFTERWARDS_S = 30.0
+"""A fault is noticed until so long after its begin, or until its end."""
+_SCRAPE_MS, _EVALUATE_MS = 5_000, 5_000
+"""A drill is short: targets are scraped and rules evaluated more often than on other days."""
+_MOST_ENTRIES = 60
+
+
+def score(day: GameDay, number: int | None = None) -> dict[str, Any]:
+    """Judge a live run, the last one by default, and write score and postmortem beside it."""
+    runs = day.folder / "runs"
+    numbers = sorted(int(each.name) for each in runs.iterdir() if each.name.isdecimal()) if runs.is_dir() else []
+    if not numbers or (number is not None and number not in numbers):
+        raise WrongInputError(
+            f"{day.folder} has no run {'yet' if number is None else number}; `eventdrill gameday run` drives one"
+        )
+    folder = runs / str(number if number is not None else numbers[-1])
+    try:
+        stopped = json.loads((folder / "outcome.json").read_text("utf-8"))["stopped"]
+    except OSError:
+        stopped = "the driver ended without a word"
+    return write_outcome(day, folder, stop=stopped, rehearsal=False)
+
+
+def write_outcome(day: GameDay, folder: Path, *, stop: str | None, rehearsal: bool) -> dict[str, Any]:
+    """Judge a run in its folder, and write score and postmortem there."""
+    from reports.document import markdown, write_document
+    from reports.gameday_postmortem import postmortem_document
+    from rundata.dataset import open_run
+
+    opened = open_run(folder / "run")
+    seen = _simulated(opened.data) if rehearsal else _watched(folder)
+    low, high = (
+        {group: np.array(each) for group, each in day.prediction["band_90"][side].items()} for side in ("low", "high")
+    )
+    document = _score(day, folder, opened, seen, (low, high), stop, rehearsal=rehearsal)
+    (folder / "score.json").write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", "utf-8")
+    notes = (day.folder / NOTES).read_text("utf-8") if (day.folder / NOTES).exists() else ""
+    page = postmortem_document(day.loaded.scenario, document, notes, seen, low, high, rehearsal=rehearsal)
+    write_document(folder / "postmortem.html", page)
+    (folder / "postmortem.md").write_text(markdown(page), "utf-8")
+    return document
+
+
+def _watched(folder: Path) -> Seen:
+    return [
+        (row.get("predicted_s", row["at_s"]), row["lag"])
+        for row in read_watch(folder)
+        if row["phase"] in ("running", "draining")
+    ]
+
+
+def _simulated(run: "RunData") -> Seen:
+    from reports.gameday import STEP_S
+
+    lag = course(run).lag
+    return [
+        (step * STEP_S, {group: float(values[step]) for group, values in lag.items() if step < len(values)})
+        for step in range(max(map(len, lag.values()), default=0))
+    ]
+
+
+def _score(
+    day: GameDay, folder: Path, opened: "Run", seen: Seen, band: tuple[Any, Any], stop: str | None, *, rehearsal: bool
+) -> dict[str, Any]:
+    from reports import gameday
+    from reports.slo import assess, objectives_json
+
+    scored = [
+        gameday.score(
+            each, opened.measured, invalid=opened.invalid if stop is None else (), stopped=None if rehearsal else stop
+        )
+        for each in day.hypotheses
+    ]
+    run = opened.data
+    judged, alerts, why_none = alerts_of(day, run)
+    said = [] if rehearsal else people(day, run)
+    return {
+        "gameday": day.about["gameday"],
+        "run": str((folder / "run").relative_to(day.folder)),
+        "stopped": stop,
+        "data": {"valid": not opened.invalid, "reasons": list(opened.invalid), "state": opened.state},
+        "hypotheses": [
+            {**asdict(each.hypothesis), "outcome": each.outcome, "observed": each.observed, "inside": each.inside, "reason": each.reason}
+            for each in scored
+        ],
+        "detection": detection(run, seen, day.rules, judged, said),
+        "alerts": alerts,
+        "alerts_reason": why_none,
+        "response": said,
+        "budget": objectives_json(assess(run)),
+        "calibration": {
+            "inside_band_90": gameday.share_inside(seen, *band),
+            "inside_interval": [each.inside for each in scored if each.inside is not None],
+        },
+        "prediction_sha256": day.about["prediction_sha256"],
+        "timeline": timeline(run, alerts, said, stop),
+    }  # fmt: skip
+
+
+# ---- who noticed ---------------------------------------------------------------------------------------------------
+
+
+def alerts_of(day: GameDay, run: "RunData") -> "tuple[Judged | None, list[dict[str, Any]], str]":
+    """Return what the day's alert rules would have done on the run's metrics: what fired when, what was sent; else why nobody can say."""
+    from reports.alerts.backtest import Case, judge
+    from reports.alerts.exporters import metrics
+    from reports.alerts.rules import read_rules
+    from reports.alerts.series import AlertError
+    from reports.alerts.truth import troubles
+
+    if not (day.folder / RULES).exists():
+        return None, [], f"there is no {RULES} in the day's folder"
+    try:
+        file = read_rules(day.folder / RULES)
+        case = Case(
+            day.about["gameday"],
+            metrics(run, "kafka_exporter", every_ms=_SCRAPE_MS),
+            troubles(run),
+            run.end_ns // 1_000_000,
+        )
+        judged = judge(file, case, interval_ms=_EVALUATE_MS)
+    except AlertError as error:
+        return None, [], str(error)
+    fired = [span for span in judged.evaluated.spans if span.fired_ms is not None]
+    return judged, sorted((_alert_json(judged, span) for span in fired), key=lambda each: float(each["fired_at"])), ""
+
+
+def _alert_json(judged: "Judged", span: Any) -> dict[str, Any]:
+    sent = [each.at_ms for each in judged.sent if each.reason != "resolved" and span in each.firing]
+    return {
+        "alert": span.rule.name,
+        "severity": span.rule.severity,
+        "labels": {key: value for key, value in span.labels if key not in ("alertname", "severity")},
+        "runbook": span.rule.annotations.get("runbook_url"),
+        "fired_at": span.fired_ms / 1000,
+        "ended_at": None if span.ended_ms is None else span.ended_ms / 1000,
+        "message_at": min(sent) / 1000 if sent else None,
+        "about": [trouble.label for trouble in judged.troubles_of(span)],
+    }
+
+
+def people(day: GameDay, run: "RunData") -> list[dict[str, Any]]:
+    """Return what people wrote down while the run went on, by its clock: what they saw, and what they did."""
+    began = run.about.get("clock_start")
+    if not began or not (day.folder / NOTES).exists():
+        return []
+    start = datetime.fromisoformat(str(began)).timestamp()
+    found = []
+    for line in (day.folder / NOTES).read_text("utf-8").splitlines():
+        match = _NOTE.fullmatch(line)
+        if match is None or match[2] is None:
+            continue
+        at_s = datetime.fromisoformat(f"{match[1]}+00:00").timestamp() - start
+        if -1 <= at_s <= run.end_ns / SECOND + _AFTERWARDS_S:
+            found.append({"at_s": round(max(0.0, at_s), 1), "kind": match[2], "text": match[3]})
+    return found
+
+
+def detection(
+    run: "RunData", seen: Seen, rules: "Rules", judged: "Judged | None", said: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return for each fault when the system told of it, when an alert did, when a person did, and when lag left its predicted band."""
+    from reports.gameday import Watch
+    from reports.slo import fault_labels
+    from rundata.rows import NEVER
+
+    watch, found = Watch(rules), []
+    for label, fault in zip(fault_labels(run.faults), run.faults, strict=True):
+        if fault.began_ns == NEVER:
+            continue
+        begin, end = fault.began_ns / SECOND, max(fault.ended_ns / SECOND, fault.began_ns / SECOND + _AFTERWARDS_S)
+        told = [i for i in run.incidents if fault.began_ns <= i.time_ns <= end * SECOND]
+        outside = [at for at, lag in seen if begin <= at <= end and any(lag[g] > watch.limit(g, at) for g in lag)]
+        noted = {
+            kind: [n["at_s"] for n in said if n["kind"] == kind and begin <= n["at_s"] <= end]
+            for kind in ("saw", "did")
+        }
+        found.append(
+            {
+                "fault": label,
+                "kind": fault.kind,
+                "began": begin,
+                "ended": min(fault.ended_ns, run.end_ns) / SECOND,
+                "first_incident": told[0].kind if told else None,
+                "after": (told[0].time_ns / SECOND - begin) if told else None,
+                "alert": _first_alert(judged, label),
+                "person_after": noted["saw"][0] - begin if noted["saw"] else None,
+                "response_after": noted["did"][0] - begin if noted["did"] else None,
+                "outside_band_after": outside[0] - begin if outside else None,
+            }
+        )
+    return found
+
+
+def _first_alert(judged: "Judged | None", fault: str) -> dict[str, Any] | None:
+    """Return the first alert that fired about a fault, and the first message."""
+    if judged is None:
+        return None
+    about = [
+        span
+        for span in judged.evaluated.spans
+        if span.fired_ms is not None and any(t.label == fault for t in judged.troubles_of(span)[-1:])
+    ]
+    trouble = next((each for each in judged.case.troubles if each.label == fault), None)
+    if not about or trouble is None:
+        return None
+    first = min(about, key=lambda span: span.fired_ms or 0)
+    message = judged.first_message(trouble, [span.rule for span in about])
+    return {
+        "alert": first.rule.name,
+        "severity": first.rule.severity,
+        "after": max(0, (first.fired_ms or 0) - trouble.begin_ms) / 1000,
+        "message_after": None if message is None else message / 1000,
+    }
+
+
+def timeline(
+    run: "RunData", alerts: Sequence[Mapping[str, Any]], said: Sequence[Mapping[str, Any]], stop: str | None
+) -> list[dict[str, Any]]:
+    """Return what happened in the order of its times: faults, incidents that came together as one, alerts, notes, the stop."""
+    from reports.incidents import story
+
+    faults = sorted(run.faults, key=lambda fault: fault.planned_begin_ns)
+    entries: list[dict[str, Any]] = [
+        {"at_s": e.time_ns / SECOND, "what": e.sentence, "detail": e.detail, "kind": "fault" if e.fault else "system"}
+        for e in story(run.incidents, faults, run.end_ns)[:_MOST_ENTRIES]
+    ]
+    entries += [
+        {
+            "at_s": a["fired_at"],
+            "what": f"Alert {a['alert']} fires",
+            "detail": ", ".join(f"{k} {v}" for k, v in a["labels"].items()),
+            "kind": "alert",
+        }
+        for a in alerts
+    ]
+    entries += [
+        {
+            "at_s": n["at_s"],
+            "what": "Somebody saw" if n["kind"] == "saw" else "Somebody did",
+            "detail": n["text"],
+            "kind": "person",
+        }
+        for n in said
+    ]
+    if stop is not None:
+        entries.append({"at_s": run.end_ns / SECOND, "what": "Stopped", "detail": stop, "kind": "stop"})
+    return sorted(entries, key=lambda each: float(each["at_s"]))
