@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from eventdrill.workflows.drive import drive
+    from eventdrill.workflows.pages import figures
     from eventdrill.workflows.record import predictions
     from eventdrill.workflows.simulate import simulate
     from eventdrill.workflows.sweep import sweep
@@ -13,12 +14,13 @@ if TYPE_CHECKING:
     from scenarios.files import load_scenario as load
     from scenarios.schema import Scenario
 
-__all__ = ["Run", "Scenario", "drive", "load", "open", "predictions", "simulate", "sweep", "verify"]
+__all__ = ["Run", "Scenario", "drive", "figures", "load", "open", "predictions", "simulate", "sweep", "verify"]
 
 _HOMES = {
     "Run": ("rundata.run", "Run"),
     "Scenario": ("scenarios.schema", "Scenario"),
     "drive": ("eventdrill.workflows.drive", "drive"),
+    "figures": ("eventdrill.workflows.pages", "figures"),
     "load": ("scenarios.files", "load_scenario"),
     "open": ("rundata.dataset", "open_run"),
     "predictions": ("eventdrill.workflows.record", "predictions"),

@@ -7,6 +7,7 @@ from reports.alerts.backtest import Judged, wakes
 from reports.alerts.rules import Rule
 from reports.alerts.suggest import Suggestion
 from reports.drawing import FAULT, LIMIT, MUTED, PREDICTED, RUNS, Canvas, Drawing, Key, draw, long_time_axis
+from reports.figure_data import rows_csv
 from reports.words import count_text, percent, value_text
 
 _MOST_ROWS = 14
@@ -57,7 +58,28 @@ def timeline(judged: Judged) -> Drawing:
         caption=_timeline_caption(judged, len(rules)),
         legend=legend,
         height=max(0.7, 0.16 * (len(rules) + 2)),
+        numbers=_timeline_numbers(judged),
     )
+
+
+def _timeline_numbers(judged: Judged) -> str:
+    """Return what the timeline shows: troubles, stays of alerts, pages, with their times in seconds."""
+    rows: list[tuple[object, ...]] = [
+        ("trouble", one.label, one.worth, one.begin_ms / 1000, one.end_ms / 1000) for one in judged.case.troubles
+    ]
+    rows += [
+        (
+            "alert",
+            span.rule.name,
+            span.rule.severity,
+            span.fired_ms / 1000,
+            "" if span.ended_ms is None else span.ended_ms / 1000,
+        )
+        for span in judged.evaluated.spans
+        if span.fired_ms is not None
+    ]
+    rows += [("page", "", judged.worth_of(page) or "nothing", page.at_ms / 1000, "") for page in judged.pages]
+    return rows_csv(("kind", "name", "worth", "begin_s", "end_s"), rows)
 
 
 def _rules(judged: Judged) -> list[Rule]:
@@ -92,10 +114,15 @@ def trade_off(found: Suggestion) -> Drawing:
     def recall(axis: Axes, canvas: Canvas) -> None:
         axis.step([each.false_per_week for each in curve], [each.recall for each in curve], where="post", color=RUNS[0])
         axis.plot(
-            [each.false_per_week for each in curve], [each.recall for each in curve], "o", color=RUNS[0], markersize=4
+            [each.false_per_week for each in curve],
+            [each.recall for each in curve],
+            "o",
+            color=RUNS[0],
+            markersize=4,
+            label="curve",
         )
-        axis.plot(found.usual.false_per_week, found.usual.recall, "s", color=PREDICTED, markersize=8)
-        axis.plot(found.best.false_per_week, found.best.recall, "D", color=LIMIT, markersize=8)
+        axis.plot(found.usual.false_per_week, found.usual.recall, "s", color=PREDICTED, markersize=8, label="usual")
+        axis.plot(found.best.false_per_week, found.best.recall, "D", color=LIMIT, markersize=8, label="suggested")
         axis.axvline(found.limit, color=MUTED, linewidth=1, linestyle=":")
         axis.set_title("troubles seen")
         axis.set_ylim(-0.03, 1.05)
@@ -105,10 +132,11 @@ def trade_off(found: Suggestion) -> Drawing:
     def speed(axis: Axes, canvas: Canvas) -> None:
         points = [(each.false_per_week, each.median_s / 60) for each in curve if each.median_s is not None]
         axis.step([x for x, _ in points], [y for _, y in points], where="post", color=RUNS[0])
-        axis.plot([x for x, _ in points], [y for _, y in points], "o", color=RUNS[0], markersize=4)
-        for one, mark, colour in ((found.usual, "s", PREDICTED), (found.best, "D", LIMIT)):
+        axis.plot([x for x, _ in points], [y for _, y in points], "o", color=RUNS[0], markersize=4, label="curve")
+        marks = ((found.usual, "s", PREDICTED, "usual"), (found.best, "D", LIMIT, "suggested"))
+        for one, mark, colour, name in marks:
             if one.median_s is not None:
-                axis.plot(one.false_per_week, one.median_s / 60, mark, color=colour, markersize=8)
+                axis.plot(one.false_per_week, one.median_s / 60, mark, color=colour, markersize=8, label=name)
         axis.axvline(found.limit, color=MUTED, linewidth=1, linestyle=":")
         axis.set_title("minutes to the page (median)")
         axis.margins(y=0.15)

@@ -10,6 +10,7 @@ from reports.alerts.backtest import Backtest, Judged
 from reports.alerts.suggest import Suggestion
 from reports.alerts.truth import Trouble
 from reports.rendering import write_template
+from reports.runbooks import runbook_link
 from reports.sections.badges import Badge
 from reports.words import DASH, count_text, percent, value_text
 from scenarios.quantities import SECOND, format_duration
@@ -124,14 +125,6 @@ def _rule_row(row: Mapping[str, Any]) -> dict[str, Any]:
         "flaps": str(row["flaps"]),
         "reset": _median(row["reset_s"]),
     }
-
-
-def runbook_link(runbook: str | None) -> str:
-    """Return where a runbook can be followed to: a page or a file; nothing that a browser would run."""
-    if not runbook:
-        return ""
-    scheme = runbook.partition(":")[0] if ":" in runbook else ""
-    return runbook if scheme in ("", "http", "https") else ""
 
 
 def _median(found: Mapping[str, float] | None) -> str:

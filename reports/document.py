@@ -15,6 +15,8 @@ class Cell:
     text: str
     badge: Badge | None = None
     under: str = ""
+    link: str = ""
+    """Where the text leads: a runbook's address, as the scenario gives it."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,11 @@ def write_document(path: Path, document: Document) -> None:
     half.replace(path)
 
 
+def drawings_in(document: Document) -> list[Drawing]:
+    """Return the figures of a page."""
+    return [block for section in document.sections for block in section.blocks if isinstance(block, Drawing)]
+
+
 def markdown(document: Document) -> str:
     """Return what the page says as Markdown, figures by their sentences."""
     parts = [f"# {document.headline}", document.subtitle, *document.notices, document.lead]
@@ -144,5 +151,6 @@ def _markdown_block(block: Block) -> str:
 
 
 def _plain(cell: Cell) -> str:
-    said = f"{cell.text} {cell.badge.symbol} {cell.badge.word}".strip() if cell.badge else cell.text
+    text = f"[{cell.text}]({cell.link})" if cell.link else cell.text
+    said = f"{text} {cell.badge.symbol} {cell.badge.word}".strip() if cell.badge else text
     return f"{said} ({cell.under})" if cell.under else said

@@ -12,6 +12,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
+from reports.figure_data import csv_of, data_address
 from rundata.tables import FaultRecord
 from scenarios.quantities import SECOND
 
@@ -80,6 +81,19 @@ class Drawing:
     alt: str
     caption: str
     legend: tuple[Key, ...]
+    csv: str = ""
+    """The numbers behind it."""
+
+    def _repr_html_(self) -> str:
+        """Draw the figure in a notebook as a page shows it, on paper of its own: a notebook has not the page's colours."""
+        from reports.rendering import environment
+
+        return environment().get_template("notebook.html").render(drawing=self)
+
+    @property
+    def csv_address(self) -> str:
+        """The CSV as an address within the page."""
+        return data_address(self.csv)
 
 
 def draw(
@@ -92,15 +106,17 @@ def draw(
     legend: Sequence[Key],
     height: float = 1.0,
     share_y: bool = True,
+    numbers: str | None = None,
 ) -> Drawing:
-    """Return a figure of panels, drawn once for a desk and once for a phone."""
-    rendered = {canvas.name: _render(name, panels, canvas, height, share_y) for canvas in CANVASES}
-    return Drawing(name, title, rendered["wide"], rendered["narrow"], alt, caption, tuple(legend))
+    """Return a figure of panels, drawn once for a desk and once for a phone; `numbers` replace the CSV of what is drawn."""
+    (wide, drawn), (narrow, _) = (_render(name, panels, canvas, height, share_y) for canvas in CANVASES)
+    return Drawing(name, title, wide, narrow, alt, caption, tuple(legend), drawn if numbers is None else numbers)
 
 
 def _render(
     name: str, panels: Sequence[Callable[[Axes, Canvas], None]], canvas: Canvas, height: float, share_y: bool
-) -> str:
+) -> tuple[str, str]:
+    """Return a figure as SVG, and the numbers behind it as CSV."""
     columns = 2 if len(panels) == 4 and canvas.side_by_side > 2 else min(canvas.side_by_side, len(panels))
     rows = -(-len(panels) // columns)
     with mpl.rc_context(_style(canvas, name)):
@@ -114,7 +130,7 @@ def _render(
                 axis.set_visible(False)
         with io.StringIO() as text:
             figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-            return inline_svg(text.getvalue(), f"{name}-{canvas.name}")
+            return inline_svg(text.getvalue(), f"{name}-{canvas.name}"), csv_of(axes.flat[: len(panels)])
 
 
 def _style(canvas: Canvas, name: str) -> Any:

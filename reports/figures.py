@@ -19,6 +19,7 @@ from reports.drawing import (
     mark_faults,
     time_axis,
 )
+from reports.figure_data import band
 from reports.figure_parts import Line, Panel, during, end_ns, fault_keys, joined, lines_of, time_words
 from reports.latency_figures import latency_distribution, latency_over_time, shows_seconds
 from reports.slo import ObjectiveReport
@@ -59,12 +60,13 @@ def lag_over_time(
     def panel(group: str) -> Panel:
         def draw_panel(axis: Axes, canvas: Canvas) -> None:
             if group in bands:
-                band = bands[group]
-                t = np.arange(len(band.low)) * (LAG_STEP_NS / SECOND)
-                axis.fill_between(t, band.low, band.high, color=PREDICTED, alpha=0.22, linewidth=0)
+                shown = bands[group]
+                t = np.arange(len(shown.low)) * (LAG_STEP_NS / SECOND)
+                band(axis, t, shown.low, shown.high, label="95 % of predicted runs", color=PREDICTED, alpha=0.22)
             for line in lines:
                 lag = line.trace.lag[group]
-                axis.plot(np.arange(len(lag)) * (LAG_STEP_NS / SECOND), lag, line.style, color=line.colour)
+                t = np.arange(len(lag)) * (LAG_STEP_NS / SECOND)
+                axis.plot(t, lag, line.style, color=line.colour, label=line.label)
             axis.set_title(f"{group}: events waiting")
             time_axis(axis, canvas, end_ns(lines))
             count_axis(axis)
@@ -133,9 +135,12 @@ def outages(scenario: Scenario, lines: Sequence[Line], faults: Sequence[FaultRec
                         edgecolors=line.colour,
                         linewidth=1.3,
                         linestyle="--",
+                        label=line.label,
                     )
                 else:
-                    axis.broken_barh(spans, (base, height * 0.86), facecolors=line.colour, linewidth=0)
+                    axis.broken_barh(
+                        spans, (base, height * 0.86), facecolors=line.colour, linewidth=0, label=line.label
+                    )
         axis.set_yticks(range(len(shown)), shown)
         axis.set_ylim(max(len(shown), 1) - 0.5, -0.5)
         axis.grid(visible=False, axis="y")
@@ -190,7 +195,8 @@ def throughput(scenario: Scenario, lines: Sequence[Line], faults: Sequence[Fault
         def draw_panel(axis: Axes, canvas: Canvas) -> None:
             for line in lines:
                 rate = of(line.trace)[: max(1, line.trace.end_ns // SECOND)]  # the last second is not a whole one
-                axis.step(np.arange(len(rate)), rate, line.style, where="post", color=line.colour, linewidth=1.3)
+                t = np.arange(len(rate))
+                axis.step(t, rate, line.style, where="post", color=line.colour, linewidth=1.3, label=line.label)
             axis.set_title(title)
             time_axis(axis, canvas, end_ns(lines))
             count_axis(axis)
@@ -245,11 +251,11 @@ def budget_burn(
 
     def panel(name: str) -> Panel:
         def draw_panel(axis: Axes, canvas: Canvas) -> None:
-            for number, (_, reports) in enumerate(runs):
+            for number, (label, reports) in enumerate(runs):
                 report = reports.get(name)
                 if report is not None and len(report.burn):
-                    style = "--" if predicted and number == 0 else "-"
-                    axis.step(report.burn_at_s, report.burn, style, where="post", color=colours[number % len(colours)])
+                    style, colour = "--" if predicted and number == 0 else "-", colours[number % len(colours)]
+                    axis.step(report.burn_at_s, report.burn, style, where="post", color=colour, label=label)
             axis.axhline(1, color=LIMIT, linewidth=1.2, linestyle=":")
             axis.set_title(f"{name}: times the allowed burn")
             time_axis(axis, canvas, scenario.duration)

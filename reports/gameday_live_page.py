@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 
 from reports.document import Document, Section, Small, Table, Tile
 from reports.drawing import FAULT, LIMIT, PREDICTED, RUNS, Canvas, Drawing, Key, count_axis, draw, time_axis
+from reports.figure_data import band
 from reports.gameday import STEP_S, Floats, Rules, Watch, rules_of
 from reports.words import count_text, percent, value_text
 from scenarios.quantities import SECOND
@@ -174,9 +175,7 @@ def lag_figure(
     def panel(group: str) -> Any:
         def draw_panel(axis: Axes, canvas: Canvas) -> None:
             at = np.arange(len(high[group])) * STEP_S
-            axis.fill_between(
-                at, low[group], high[group], color=PREDICTED, alpha=0.28, linewidth=0, label="90 % of predicted runs"
-            )
+            band(axis, at, low[group], high[group], label="90 % of predicted runs", color=PREDICTED, alpha=0.28)
             points = [(t, lag[group]) for t, lag in seen if group in lag]
             if points:
                 axis.plot(*zip(*points, strict=True), color=RUNS[0], label="observed")

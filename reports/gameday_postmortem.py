@@ -203,7 +203,7 @@ def _alerts(score: Mapping[str, Any]) -> tuple[Block, ...]:
         return (Small(f"Alerts cannot be judged: {score['alerts_reason']}."),)
     said = Small(
         "Alerts are those of rules.yml, evaluated as Prometheus would on the metrics that kafka_exporter and the service would have shown in this run "
-        "(scraped and evaluated every 5 s, messages grouped as Alertmanager does)."
+        "(scraped and evaluated every 5 s, messages grouped as Alertmanager does), after a calm time that went on as the run did before its first fault."
     )
     if not score["alerts"]:
         return ("No alert fired.", said)

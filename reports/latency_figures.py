@@ -28,9 +28,11 @@ def latency_over_time(scenario: Scenario, lines: Sequence[Line], faults: Sequenc
     def panel(group: str) -> Panel:
         def draw_panel(axis: Axes, canvas: Canvas) -> None:
             for line in lines:
-                for q, width in ((0.5, 0.9), (0.95, 1.9)):
+                for q, name, width in ((0.5, "p50", 0.9), (0.95, "p95", 1.9)):
                     t, values = per_second(line.trace.latencies[group], q)
-                    axis.plot(t + 0.5, values, line.style, color=line.colour, linewidth=width)
+                    axis.plot(
+                        t + 0.5, values, line.style, color=line.colour, linewidth=width, label=f"{line.label} {name}, s"
+                    )
             _limit(axis, limits.get(group), vertical=False)
             axis.set_yscale("log")
             duration_axis(axis.yaxis)
@@ -109,7 +111,7 @@ def latency_distribution(scenario: Scenario, lines: Sequence[Line]) -> Drawing:
                 if len(t) == 0:
                     continue
                 low, high = min(low, float(t[0])), max(high, float(t[-1]))
-                axis.step(t, share, line.style, where="post", color=line.colour)
+                axis.step(t, share, line.style, where="post", color=line.colour, label=f"{line.label}, share slower")
             axis.set_xscale("log")
             axis.set_yscale("log")
             axis.set_ylim(bottom=1e-4, top=1.15)

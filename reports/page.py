@@ -7,6 +7,7 @@ from typing import Any
 from reports.agreement import Verdict
 from reports.capacity import Capacity
 from reports.contents import Contents, contents
+from reports.drawing import Drawing
 from reports.figures import all_figures, budget_burn, lines_of
 from reports.incidents import story
 from reports.record import Coverage, coverage_rows, record_sentence
@@ -61,8 +62,6 @@ def render(contents: Contents) -> str:
 
 
 def _context(contents: Contents) -> dict[str, Any]:
-    predicted = contents.predicted
-    lines = lines_of(predicted.trace if predicted else None, [(c.label, c.trace) for c in contents.live])
     main_indicators, more_indicators = held.indicator_rows(contents)
     found, clean, idle = held.check_rows(contents)
     columns = [_head(contents, number) for number in range(len(contents.columns))]
@@ -85,7 +84,7 @@ def _context(contents: Contents) -> dict[str, Any]:
         "compared": compared.compared(contents),
         "indicators": main_indicators,
         "more_indicators": more_indicators,
-        "drawings": all_figures(contents.scenario, lines, contents.lag_bands, contents.faults),
+        "drawings": _over_time(contents),
         "made_of": made_of.made_of_cards(contents),
         "checks_found": found,
         "checks_clean": clean,
@@ -108,6 +107,18 @@ def _context(contents: Contents) -> dict[str, Any]:
     return {**context, "sections": _sections(context)}
 
 
+def _over_time(contents: Contents) -> list[Drawing]:
+    predicted = contents.predicted
+    lines = lines_of(predicted.trace if predicted else None, [(c.label, c.trace) for c in contents.live])
+    return all_figures(contents.scenario, lines, contents.lag_bands, contents.faults)
+
+
+def drawings_of(contents: Contents) -> list[Drawing]:
+    """Return every figure of a page."""
+    burn = _burn(contents)
+    return [*_over_time(contents), *([burn] if burn is not None else [])]
+
+
 def _head(contents: Contents, number: int) -> dict[str, Any]:
     column = contents.columns[number]
     return {"label": column.label, "colour": badges.colour_of(contents, column), "dashed": column.is_prediction}
@@ -122,7 +133,7 @@ def _subtitle(contents: Contents) -> str:
     return " · ".join([*parts, *([f"{started[:16].replace('T', ' ')} UTC"] if started else [])])
 
 
-def _burn(contents: Contents) -> Any:
+def _burn(contents: Contents) -> Drawing | None:
     by_run = [(column.label, column.objectives) for column in contents.columns]
     return budget_burn(by_run, contents.faults, contents.scenario, predicted=contents.predicted is not None)
 

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 
 from reports.document import Cell, Document, Section, Small, Table, Tile
 from reports.drawing import PREDICTED, RUNS, Canvas, Drawing, Key, draw
+from reports.figure_data import band
 from reports.sections.badges import Badge, badge
 from reports.words import DASH, indicator_words, interval_text, percent, value_text
 from rundata.comparison import Comparison
@@ -170,15 +171,16 @@ def _curves(fields: Sequence[str], variants: Sequence[Variant], names: Sequence[
     def panel(name: str) -> Any:
         def draw_panel(axis: Axes, canvas: Canvas) -> None:
             del canvas
-            for number, line in enumerate(lines.values()):
+            for number, (words, line) in enumerate(lines.items()):
                 found = [(v.changes[first], v.estimates[name]) for v in line if name in v.estimates]
                 known = [(x, e, e.value) for x, e in found if e.value is not None]
                 colour = PREDICTED if len(lines) == 1 else RUNS[number]
-                axis.plot([x for x, _, _ in known], [y for _, _, y in known], "o-", color=colour, markersize=4)
+                x, y = [x for x, _, _ in known], [y for _, _, y in known]
+                axis.plot(x, y, "o-", color=colour, markersize=4, label=words or "median")
                 banded = [(x, *e.interval) for x, e, _ in known if e.interval is not None]
                 if banded:
-                    x, low, high = zip(*banded, strict=True)
-                    axis.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
+                    x, low, high = map(list, zip(*banded, strict=True))
+                    band(axis, x, low, high, label=f"{words or '95 % of runs'}", color=colour, alpha=0.2)
             axis.set_ylim(bottom=0)
             axis.set_title(indicator_words(name) + (", s" if parse_indicator(name).unit == "s" else ""))
             axis.set_xlabel(first)

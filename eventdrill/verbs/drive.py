@@ -8,8 +8,19 @@ import typer
 
 from eventdrill.errors import HELD, WrongInputError
 from eventdrill.terminal import say, show, show_json
-from eventdrill.verbs.options import Json, Out, ScenarioFile, Seed, Settings, fresh_folder, is_address, place
-from eventdrill.verbs.outcome import dataset_in, finish
+from eventdrill.verbs.options import (
+    Json,
+    Junit,
+    Markdown,
+    Out,
+    ScenarioFile,
+    Seed,
+    Settings,
+    fresh_folder,
+    is_address,
+    place,
+)
+from eventdrill.verbs.outcome import Summaries, dataset_in, finish
 
 if TYPE_CHECKING:
     from loadgen.control_link import Fleet, Ui
@@ -63,6 +74,8 @@ def verb(
             show_default=False,
         ),
     ] = None,
+    junit: Junit = None,
+    markdown: Markdown = None,
     out: Out = None,
     as_json: Json = False,
 ) -> int:
@@ -75,7 +88,7 @@ def verb(
     from eventdrill.workflows.drive import prepare, prepare_foreign
     from loadgen.refuse import fleet_cannot
 
-    fleet = _fleet(workers, join)
+    fleet, summaries = _fleet(workers, join), Summaries(junit, markdown)
     if is_address(on):
         work = prepare_foreign(file, on=on, client_settings=client_settings, seed=seed, settings=settings or ())
         if dry_run:
@@ -96,7 +109,7 @@ def verb(
     folder = fresh_folder(out, f"{work.loaded.scenario.scenario}-driven")
     with dataset_in(folder), display() as watch:
         run = work.run(folder, ui=_page() if ui else None, fleet=fleet, progress=say, watch=watch)
-    return finish(run, as_json=as_json)
+    return finish(run, as_json=as_json, summaries=summaries)
 
 
 def _fleet(workers: int | None, join: str | None) -> "Fleet | None":

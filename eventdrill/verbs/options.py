@@ -47,6 +47,18 @@ Out = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+Junit = Annotated[
+    Path | None,
+    typer.Option(
+        "--junit", metavar="FILE", help="Also write expectations and checks as JUnit XML, for CI.", show_default=False
+    ),
+]
+Markdown = Annotated[
+    Path | None,
+    typer.Option(
+        "--markdown", metavar="FILE", help="Also write a summary as Markdown, for pull requests.", show_default=False
+    ),
+]
 Profile = Annotated[
     str | None,
     typer.Option(

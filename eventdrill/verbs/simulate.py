@@ -9,6 +9,8 @@ from eventdrill.terminal import bar
 from eventdrill.verbs.options import (
     Jobs,
     Json,
+    Junit,
+    Markdown,
     Out,
     Profile,
     ScenarioFile,
@@ -18,7 +20,7 @@ from eventdrill.verbs.options import (
     jobs_of,
     share,
 )
-from eventdrill.verbs.outcome import dataset_in, finish
+from eventdrill.verbs.outcome import Summaries, dataset_in, finish
 
 NAME = "simulate"
 EXAMPLE = "eventdrill simulate leader-crash --seed 2 --set groups.fulfilment.members=6"
@@ -67,6 +69,8 @@ def verb(
             show_default=False,
         ),
     ] = None,
+    junit: Junit = None,
+    markdown: Markdown = None,
     out: Out = None,
     as_json: Json = False,
 ) -> int:
@@ -79,11 +83,11 @@ def verb(
     if operations == "sample":
         raise WrongInputError("--operations sample is not there yet; choose all or none")
     wanted = share("--precision", precision) if precision is not None else None
-    crew = jobs_of(jobs)
+    crew, summaries = jobs_of(jobs), Summaries(junit, markdown)
     most = replications or (MOST_REPLICATIONS if wanted else 1)
     work = prepare(file, seed=seed, settings=settings or (), profile=profile, stretches=stretches)
     folder = fresh_folder(out, f"{work.loaded.scenario.scenario}-simulated")
     what = "simulated runs" if work.stretches == "whole" else "simulated stretches"
     with dataset_in(folder), bar(what, work.steps(most)) as update:
         run = work.run(folder, replications=most, precision=wanted, jobs=crew, operations=operations, progress=update)
-    return finish(run, as_json=as_json)
+    return finish(run, as_json=as_json, summaries=summaries)

@@ -8,6 +8,8 @@ from eventdrill.terminal import say, show, show_json
 from eventdrill.verbs.options import (
     Jobs,
     Json,
+    Junit,
+    Markdown,
     On,
     Out,
     Profile,
@@ -18,6 +20,7 @@ from eventdrill.verbs.options import (
     jobs_of,
     place,
 )
+from eventdrill.verbs.outcome import NONE_ASKED, Summaries
 
 if TYPE_CHECKING:
     from eventdrill.workflows.verify import Verification
@@ -41,6 +44,8 @@ def verb(
     seed: Seed = None,
     settings: Settings = None,
     jobs: Jobs = None,
+    junit: Junit = None,
+    markdown: Markdown = None,
     out: Out = None,
     as_json: Json = False,
 ) -> int:
@@ -52,7 +57,7 @@ def verb(
     from scenarios.files import load_scenario
     from scenarios.profiles import load_profile
 
-    where, crew = place(on), jobs_of(jobs)
+    where, crew, summaries = place(on), jobs_of(jobs), Summaries(junit, markdown)
     loaded = load_scenario(file, settings or ())
     taken = load_profile(profile) if profile is not None else None
     driving.prepare(loaded, on=where, seed=seed)  # what cannot be driven is refused before a folder is made for it
@@ -71,12 +76,14 @@ def verb(
         out=folder,
         telling=on_terminal(),
     )
-    return finish(result, as_json=as_json)
+    return finish(result, as_json=as_json, summaries=summaries)
 
 
-def finish(result: "Verification", *, as_json: bool = False) -> int:
+def finish(result: "Verification", *, as_json: bool = False, summaries: Summaries = NONE_ASKED) -> int:
     """Print what came out and where the page lies; return what it means."""
     document = result.to_json()
+    runs = {"predicted": result.prediction.run, **{f"observed {n}": run for n, run in enumerate(result.observed, 1)}}
+    summaries.write(runs, verdicts=result.agreement, capacity=result.capacity, notices=result.notices)
     if as_json:
         show_json(document)
     else:

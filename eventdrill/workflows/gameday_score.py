@@ -15,7 +15,7 @@ from eventdrill.workflows.gameday import NOTES, RULES, GameDay, course, read_wat
 from scenarios.quantities import SECOND
 
 if TYPE_CHECKING:
-    from reports.alerts.backtest import Judged
+    from reports.alerts.on_run import Alerted, Told
     from reports.gameday import Rules
     from rundata.run import Run
     from rundata.tables import RunData
@@ -25,8 +25,6 @@ Seen = Sequence[tuple[float, Mapping[str, float]]]
 _NOTE = re.compile(r"- (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC: (?:(saw|did): )?(.*)")
 _AFTERWARDS_S = 30.0
 """A fault is noticed until so long after its begin, or until its end."""
-_SCRAPE_MS, _EVALUATE_MS = 5_000, 5_000
-"""A drill is short: targets are scraped and rules evaluated more often than on other days."""
 _MOST_ENTRIES = 60
 
 
@@ -97,7 +95,8 @@ def _score(
         for each in day.hypotheses
     ]
     run = opened.data
-    judged, alerts, why_none = alerts_of(day, run)
+    found = alerts_of(day, run)
+    alerts = [_alert_json(found, span) for span in found.fired]
     said = [] if rehearsal else people(day, run)
     return {
         "gameday": day.about["gameday"],
@@ -108,9 +107,9 @@ def _score(
             {**asdict(each.hypothesis), "outcome": each.outcome, "observed": each.observed, "inside": each.inside, "reason": each.reason}
             for each in scored
         ],
-        "detection": detection(run, seen, day.rules, judged, said),
+        "detection": detection(run, seen, day.rules, found, said),
         "alerts": alerts,
-        "alerts_reason": why_none,
+        "alerts_reason": found.reason,
         "response": said,
         "budget": objectives_json(assess(run)),
         "calibration": {
@@ -125,33 +124,18 @@ def _score(
 # ---- who noticed ---------------------------------------------------------------------------------------------------
 
 
-def alerts_of(day: GameDay, run: "RunData") -> "tuple[Judged | None, list[dict[str, Any]], str]":
-    """Return what the day's alert rules would have done on the run's metrics: what fired when, what was sent; else why nobody can say."""
-    from reports.alerts.backtest import Case, judge
-    from reports.alerts.exporters import metrics
+def alerts_of(day: GameDay, run: "RunData") -> "Alerted":
+    """Return what the day's alert rules would have done on the run's metrics."""
+    from reports.alerts.on_run import Alerted, alerted
     from reports.alerts.rules import read_rules
-    from reports.alerts.series import AlertError
-    from reports.alerts.truth import troubles
 
     if not (day.folder / RULES).exists():
-        return None, [], f"there is no {RULES} in the day's folder"
-    try:
-        file = read_rules(day.folder / RULES)
-        case = Case(
-            day.about["gameday"],
-            metrics(run, "kafka_exporter", every_ms=_SCRAPE_MS),
-            troubles(run),
-            run.end_ns // 1_000_000,
-        )
-        judged = judge(file, case, interval_ms=_EVALUATE_MS)
-    except AlertError as error:
-        return None, [], str(error)
-    fired = [span for span in judged.evaluated.spans if span.fired_ms is not None]
-    return judged, sorted((_alert_json(judged, span) for span in fired), key=lambda each: float(each["fired_at"])), ""
+        return Alerted(None, f"there is no {RULES} in the day's folder")
+    return alerted(run, read_rules(day.folder / RULES))
 
 
-def _alert_json(judged: "Judged", span: Any) -> dict[str, Any]:
-    sent = [each.at_ms for each in judged.sent if each.reason != "resolved" and span in each.firing]
+def _alert_json(found: "Alerted", span: Any) -> dict[str, Any]:
+    sent = found.message_ms(span)
     return {
         "alert": span.rule.name,
         "severity": span.rule.severity,
@@ -159,8 +143,8 @@ def _alert_json(judged: "Judged", span: Any) -> dict[str, Any]:
         "runbook": span.rule.annotations.get("runbook_url"),
         "fired_at": span.fired_ms / 1000,
         "ended_at": None if span.ended_ms is None else span.ended_ms / 1000,
-        "message_at": min(sent) / 1000 if sent else None,
-        "about": [trouble.label for trouble in judged.troubles_of(span)],
+        "message_at": None if sent is None else sent / 1000,
+        "about": [trouble.label for trouble in found.about(span)],
     }
 
 
@@ -182,7 +166,7 @@ def people(day: GameDay, run: "RunData") -> list[dict[str, Any]]:
 
 
 def detection(
-    run: "RunData", seen: Seen, rules: "Rules", judged: "Judged | None", said: Sequence[Mapping[str, Any]]
+    run: "RunData", seen: Seen, rules: "Rules", alerts: "Alerted", said: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """Return for each fault when the system told of it, when an alert did, when a person did, and when lag left its predicted band."""
     from reports.gameday import Watch
@@ -208,7 +192,7 @@ def detection(
                 "ended": min(fault.ended_ns, run.end_ns) / SECOND,
                 "first_incident": told[0].kind if told else None,
                 "after": (told[0].time_ns / SECOND - begin) if told else None,
-                "alert": _first_alert(judged, label),
+                "alert": _told_json(alerts.told_of(label)),
                 "person_after": noted["saw"][0] - begin if noted["saw"] else None,
                 "response_after": noted["did"][0] - begin if noted["did"] else None,
                 "outside_band_after": outside[0] - begin if outside else None,
@@ -217,25 +201,14 @@ def detection(
     return found
 
 
-def _first_alert(judged: "Judged | None", fault: str) -> dict[str, Any] | None:
-    """Return the first alert that fired about a fault, and the first message."""
-    if judged is None:
+def _told_json(told: "Told | None") -> dict[str, Any] | None:
+    if told is None:
         return None
-    about = [
-        span
-        for span in judged.evaluated.spans
-        if span.fired_ms is not None and any(t.label == fault for t in judged.troubles_of(span)[-1:])
-    ]
-    trouble = next((each for each in judged.case.troubles if each.label == fault), None)
-    if not about or trouble is None:
-        return None
-    first = min(about, key=lambda span: span.fired_ms or 0)
-    message = judged.first_message(trouble, [span.rule for span in about])
     return {
-        "alert": first.rule.name,
-        "severity": first.rule.severity,
-        "after": max(0, (first.fired_ms or 0) - trouble.begin_ms) / 1000,
-        "message_after": None if message is None else message / 1000,
+        "alert": told.alert,
+        "severity": told.severity,
+        "after": told.after_s,
+        "message_after": told.message_after_s,
     }
 
 

@@ -1,11 +1,58 @@
 """Hands what a workflow found to the page that people read."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from eventdrill.workflows.prediction import Prediction
     from eventdrill.workflows.verify import Verification
+    from reports.contents import Contents
+    from reports.document import Document
+    from reports.drawing import Drawing
+    from rundata.run import Run
+
+
+def run_page(path: Path, runs: "Sequence[Run]", readers: str) -> "list[Drawing]":
+    """Write the page of runs for its readers, and return the figures in it."""
+    from reports.contents import contents
+
+    if readers == "engineers":
+        from reports.page import drawings_of, write_page
+
+        write_page(path, runs)
+        return drawings_of(contents(runs))
+    from reports.document import drawings_in, write_document
+
+    document = _document(contents(runs), readers)
+    write_document(path, document)
+    return drawings_in(document)
+
+
+def _document(made: "Contents", readers: str) -> "Document":
+    match readers:
+        case "executives":
+            from reports.views.executives import executive_document
+
+            return executive_document(made)
+        case "on-call":
+            from reports.views.on_call import on_call_document
+
+            return on_call_document(made)
+        case "debugging":
+            from reports.views.debugging import debugging_document
+
+            return debugging_document(made)
+        case _:
+            raise AssertionError(f"no page for {readers}")
+
+
+def figures(*runs: "Run") -> "list[Drawing]":
+    """Return the figures of one run, or of several in the same axes; each draws itself in a notebook, as on a page."""
+    from reports.contents import contents
+    from reports.page import drawings_of
+
+    return drawings_of(contents(list(runs)))
 
 
 def prediction_page(path: Path, prediction: "Prediction", notices: tuple[str, ...]) -> None:

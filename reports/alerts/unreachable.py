@@ -19,12 +19,17 @@ def file_warnings(file: RuleFile) -> list[str]:
     return [said for rule in file.alerts for said in _of_rule(rule, ratios)]
 
 
+def looks_back_ms(rule: Rule) -> int:
+    """Return how far back a rule looks."""
+    return max((_millis(node) for node in _ranges(rule.tree)), default=0)
+
+
 def window_warnings(file: RuleFile, longest_ms: int, known: Sequence[str]) -> list[str]:
     """Return which rules look back further than the runs are long, or read metrics that nobody exports."""
     recorded = {rule.record for rule in file.rules if rule.record is not None}
     found = []
     for rule in file.rules:
-        longest = max((_millis(node) for node in _ranges(rule.tree)), default=0)
+        longest = looks_back_ms(rule)
         if longest > longest_ms:
             found.append(
                 f"{rule.name}: looks back {duration_text(longest)}, and the runs are {duration_text(longest_ms // 1000 * 1000)} long; "
