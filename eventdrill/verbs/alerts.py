@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from eventdrill.errors import HELD, WrongInputError
 from eventdrill.terminal import bar, say, show, show_json
-from eventdrill.verbs.options import Json, Profile, ScenarioFile, Seed, Settings, share, writable_file
+from eventdrill.verbs.options import Json, Profile, ScenarioFile, Seed, Settings, share, spreads, writable_file
 
 if TYPE_CHECKING:
     from eventdrill.workflows.alerts import Material, Months, Scraped
@@ -67,6 +68,45 @@ RulesFile = Annotated[
         "--rules", metavar="FILE", help="A Prometheus rule file. Default: the scenario's own rules.", show_default=False
     ),
 ]
+
+
+@dataclass(frozen=True)
+class Judging:
+    """What rules are judged on, and how: the options that back-tests and suggestions share."""
+
+    exporter: Exporter = "kafka_exporter"
+    scrape: Scrape = "15s"
+    interval: Interval = "1m"
+    prometheus: Prometheus = 2
+    page_worthy: PageWorthy = "2%"
+    days: Days = 30
+    faults: Faults = 20
+    months: MonthsOption = 1
+    runs: Runs = 3
+    seed: Seed = None
+    settings: Settings = None
+    profile: Profile = None
+
+    def scraped(self) -> "Scraped":
+        """Return how runs become series."""
+        from eventdrill.workflows.alerts import Scraped
+
+        return Scraped(
+            exporter=self.exporter,
+            every_ms=_time_ms("--scrape", self.scrape),
+            interval_ms=_time_ms("--interval", self.interval),
+            release=3 if self.prometheus == 3 else 2,
+            page_from=share("--page-worthy", self.page_worthy),
+        )
+
+    def length(self) -> "Months":
+        """Return what a month made from a scenario is like."""
+        from eventdrill.workflows.alerts import Months
+
+        return Months(days=self.days, faults=self.faults, months=self.months, runs=self.runs)
+
+
+USUAL = Judging()
 
 
 def rules(
@@ -163,22 +203,12 @@ def metrics(
     return HELD
 
 
+@spreads("judging", Judging)
 def backtest(
     what: What,
     rules_file: RulesFile = None,
     alertmanager: Alertmanager = None,
-    exporter: Exporter = "kafka_exporter",
-    scrape: Scrape = "15s",
-    interval: Interval = "1m",
-    prometheus: Prometheus = 2,
-    page_worthy: PageWorthy = "2%",
-    days: Days = 30,
-    faults: Faults = 20,
-    months: MonthsOption = 1,
-    runs: Runs = 3,
-    seed: Seed = None,
-    settings: Settings = None,
-    profile: Profile = None,
+    judging: Judging = USUAL,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="The page. Default: none.", show_default=False)
     ] = None,
@@ -198,13 +228,12 @@ def backtest(
         from reports.alerts.alertmanager import read_alertmanager
 
         routing = read_alertmanager(alertmanager)
-    scraped = _scraped(exporter, scrape, interval, prometheus, page_worthy)
+    scraped, length = judging.scraped(), judging.length()
     given = read_rules(rules_file) if rules_file is not None else None
     page = writable_file("--out", out) if out is not None else None
-    length = _months(days, faults, months, runs)
     names = names_read(given) if given is not None else None
-    material = _material(what, scraped, length, names, settings=settings, seed=seed, profile=profile)
-    file = given or default_rules(material.scenario, exporter)
+    material = _material(what, scraped, length, names, judging)
+    file = given or default_rules(material.scenario, judging.exporter)
     scores, judged = judge_all(file, material, scraped, routing)
     document = backtest_document(scores, material, scraped, warnings_of(file, material))
     if page is not None:
@@ -219,6 +248,7 @@ def backtest(
     return HELD
 
 
+@spreads("judging", Judging)
 def suggest(
     what: What,
     objective: Annotated[
@@ -228,18 +258,7 @@ def suggest(
     false_pages: Annotated[
         float, typer.Option("--false-pages", min=0, metavar="N", help="So many false pages a week are acceptable.")
     ] = 1.0,
-    exporter: Exporter = "kafka_exporter",
-    scrape: Scrape = "15s",
-    interval: Interval = "1m",
-    prometheus: Prometheus = 2,
-    page_worthy: PageWorthy = "2%",
-    days: Days = 30,
-    faults: Faults = 20,
-    months: MonthsOption = 1,
-    runs: Runs = 3,
-    seed: Seed = None,
-    settings: Settings = None,
-    profile: Profile = None,
+    judging: Judging = USUAL,
     rules_out: Annotated[
         Path | None,
         typer.Option(
@@ -257,18 +276,16 @@ def suggest(
     from reports.alerts.defaults import default_rules
     from reports.alerts.rules import rules_yaml
 
-    scraped = _scraped(exporter, scrape, interval, prometheus, page_worthy)
+    scraped, length = judging.scraped(), judging.length()
     page = writable_file("--out", out) if out is not None else None
     target = writable_file("--rules-out", rules_out) if rules_out is not None else None
     names = {"objective_events_total", "objective_bad_events_total"}
-    material = _material(
-        what, scraped, _months(days, faults, months, runs), names, settings=settings, seed=seed, profile=profile
-    )
+    material = _material(what, scraped, length, names, judging)
     found = suggestions(material, scraped, objective, false_pages)
     document = suggestion_document(found, material)
     if target is not None:
         windows = {each.objective: each.best.windows for each in found}
-        target.write_text(rules_yaml(default_rules(material.scenario, exporter, windows).groups), "utf-8")
+        target.write_text(rules_yaml(default_rules(material.scenario, judging.exporter, windows).groups), "utf-8")
         say(f"rules: {target}")
     if page is not None:
         from reports.alerts_page import write_suggestions_page
@@ -306,39 +323,19 @@ def _time_ms(option: str, text: str) -> int:
     return found // MILLISECOND
 
 
-def _scraped(exporter: str, scrape: str, interval: str, prometheus: int, page_worthy: str) -> "Scraped":
-    from eventdrill.workflows.alerts import Scraped
-
-    return Scraped(
-        exporter=exporter,
-        every_ms=_time_ms("--scrape", scrape),
-        interval_ms=_time_ms("--interval", interval),
-        release=2 if prometheus == 2 else 3,
-        page_from=share("--page-worthy", page_worthy),
-    )
-
-
-def _months(days: int, faults: int, months: int, runs: int) -> "Months":
-    from eventdrill.workflows.alerts import Months
-
-    return Months(days=days, faults=faults, months=months, runs=runs)
-
-
 def _material(
     what: list[str],
     scraped: "Scraped",
     months: "Months",
     names: set[str] | None,
-    *,
-    settings: list[str] | None,
-    **options: Any,
+    judging: Judging,
 ) -> "Material":
     """Return the cases that the arguments mean: folders of runs, or one scenario."""
     from eventdrill.workflows.alerts import from_runs, from_scenario, simulations
 
     folders = [Path(each) for each in what]
     if all(folder.is_dir() for folder in folders):
-        if settings or any(value is not None for value in options.values()):
+        if judging.settings or judging.seed is not None or judging.profile is not None:
             raise WrongInputError("--seed, --set and --profile belong to a scenario; runs are judged as they are")
         return from_runs(folders, scraped, names)
     if len(what) > 1:
@@ -346,9 +343,19 @@ def _material(
         raise WrongInputError(f"{missing}: is no folder of a run; name several runs, or one scenario alone")
     from scenarios.files import load_scenario
 
-    total = simulations(load_scenario(what[0], settings or ()).scenario, months)
+    settings = judging.settings or ()
+    total = simulations(load_scenario(what[0], settings).scenario, months)
     with _progress(total) as update:
-        return from_scenario(what[0], scraped, months, names, settings=settings or (), progress=update, **options)
+        return from_scenario(
+            what[0],
+            scraped,
+            months,
+            names,
+            settings=settings,
+            seed=judging.seed,
+            profile=judging.profile,
+            progress=update,
+        )
 
 
 @contextmanager

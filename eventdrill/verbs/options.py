@@ -1,10 +1,12 @@
 """The options that several verbs share, each spelt and explained once, and what is checked of them before anything starts."""
 
+import inspect
 import os
 import re
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from eventdrill.workflows.places import Place
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 ScenarioFile = Annotated[
     str, typer.Argument(metavar="FILE", help="A scenario file, or the name of a shipped scenario.")
@@ -196,3 +199,34 @@ def writable_file(option: str, path: Path) -> Path:
     if not os.access(path if path.exists() else folder, os.W_OK):
         raise WrongInputError(f"{option} {path} cannot be written to; choose another folder, or change its permissions")
     return path
+
+
+def spreads(name: str, options: type[Any]) -> Callable[[Callable[..., R]], Callable[..., R]]:
+    """Let a verb take a dataclass of options as its parameter `name`: each field is an option of its own.
+
+    Verbs that share many options name them once, in the dataclass; typer reads them off the signature that is made here.
+    """
+
+    def around(verb: Callable[..., R]) -> Callable[..., R]:
+        types = get_type_hints(options, include_extras=True)
+        own = get_type_hints(verb, include_extras=True)
+        parameters = []
+        for parameter in inspect.signature(verb).parameters.values():
+            if parameter.name != name:
+                parameters.append(parameter.replace(annotation=own[parameter.name]))
+                continue
+            parameters += [
+                inspect.Parameter(each.name, parameter.kind, default=each.default, annotation=types[each.name])
+                for each in fields(options)
+            ]
+
+        def call(**given: Any) -> R:
+            taken = {each.name: given.pop(each.name) for each in fields(options)}
+            return verb(**given, **{name: options(**taken)})
+
+        call.__name__, call.__doc__, call.__module__ = verb.__name__, verb.__doc__, verb.__module__
+        call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # typer and inspect look for it
+        call.__annotations__ = {each.name: each.annotation for each in parameters}
+        return call
+
+    return around
