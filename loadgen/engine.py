@@ -269,9 +269,9 @@ class _Run:
                 (planned.end_ns, lambda i=index: self._end_on_time(lab, i)),  # type: ignore[misc]  # a default's type
             ]
         for index, act in enumerate(self.plan.actions):
-            actions.append((act.begin_ns, lambda i=index, p=act: people.begin(i, p)))  # type: ignore[misc]
+            actions.append((act.begin_ns, lambda i=index, p=act: people.begin(i, p)))  # type: ignore[misc]  # a default's type
             if not act.stays:
-                actions.append((act.end_ns, lambda i=index: people.end(i)))  # type: ignore[misc]
+                actions.append((act.end_ns, lambda i=index: people.end(i)))  # type: ignore[misc]  # a default's type
         return sorted(actions, key=lambda action: action[0])
 
     def _begin(self, lab: Lab, index: int, planned: PlannedFault, held_ns: int = 0) -> None:

@@ -52,7 +52,7 @@ def hypotheses(
         interval = None if estimate is None or estimate.interval is None else tuple(map(_finite, estimate.interval))
         found.append(
             Hypothesis(
-                f"H{number}", expectation.text, estimate.value if estimate else None, interval,  # type: ignore[arg-type]
+                f"H{number}", expectation.text, estimate.value if estimate else None, interval,  # type: ignore[arg-type]  # two ends
                 expectation.indicator.unit, sum(held) / len(held),
             )
         )  # fmt: skip

@@ -180,7 +180,7 @@ def case(bad_minutes: list[tuple[int, int]], found: list[Trouble], length_min: i
 
 
 def trouble(begin: int, end: int, worth: str = "page") -> Trouble:
-    return Trouble(f"t{begin}", begin * MINUTE, end * MINUTE, worth, 0.05)  # type: ignore[arg-type]
+    return Trouble(f"t{begin}", begin * MINUTE, end * MINUTE, worth, 0.05)  # type: ignore[arg-type]  # one of its words
 
 
 def scored(*cases: Case, routing: Routing = PLAIN):

@@ -67,7 +67,7 @@ def test_a_group_that_commits_between_both_questions_has_a_negative_lag():
 
     assert values(scraped(build), "kafka_consumergroup_lag", partition="0")[int(scrape_s)] == -1
     minion = scraped(build, "kminion")
-    assert min(values(minion, "kminion_kafka_consumer_group_topic_partition_lag", partition_id="0").values()) == 0  # type: ignore[type-var]
+    assert min(values(minion, "kminion_kafka_consumer_group_topic_partition_lag", partition_id="0").values()) == 0  # type: ignore[type-var]  # none is missing here
 
 
 def test_a_partition_without_a_commit_has_the_lag_minus_one_where_its_topic_has_one():

@@ -32,7 +32,7 @@ def case(stretches: list[tuple[int, int, float]], troubles: list[Trouble]) -> Ca
 
 
 def trouble(begin: int, end: int, worth: str = "page") -> Trouble:
-    return Trouble(f"t{begin}", begin * MINUTE_MS, end * MINUTE_MS, worth, 0.05)  # type: ignore[arg-type]
+    return Trouble(f"t{begin}", begin * MINUTE_MS, end * MINUTE_MS, worth, 0.05)  # type: ignore[arg-type]  # one of its words
 
 
 def outages_and_blips() -> Case:

@@ -310,8 +310,8 @@ def test_locust_shows_the_run_and_its_buttons_start_and_stop_it(tmp_path: Path):
     run = drive_embedded(load(SMALL, ["duration=30s"]), tmp_path / "run", progress=watch, ui=Ui(port=port))
     person.join()
 
-    assert b"Locust" in bytes(seen["page"])  # type: ignore[call-overload]
-    assert b"fulfilment" in bytes(seen["stats"])  # type: ignore[call-overload]
+    assert b"Locust" in bytes(seen["page"])  # type: ignore[call-overload]  # what the thread put there
+    assert b"fulfilment" in bytes(seen["stats"])  # type: ignore[call-overload]  # what the thread put there
     assert run.about["incomplete"] == ["stopped through Locust"]
     assert 3 < run.end_ns / 1e9 < 6
     assert len(run.log) >= len(rows_of(run, Kind.send))

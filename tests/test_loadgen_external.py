@@ -141,7 +141,7 @@ def test_values_are_made_up_from_an_avro_schema(tmp_path: Path):
 
     read = [schemaless_reader(io.BytesIO(value), parse_schema(schema), None) for value in values]
     assert len(read) == 256
-    assert all(isinstance(record["number"], int) for record in read)  # type: ignore[index,call-overload]
+    assert all(isinstance(record["number"], int) for record in read)  # type: ignore[index,call-overload]  # what JSON holds
 
 
 def test_values_are_made_up_from_a_json_schema(tmp_path: Path):

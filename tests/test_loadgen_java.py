@@ -55,9 +55,9 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
         assert process.stdout is not None
 
         def question(what: str, **details: Any) -> Any:
-            process.stdin.write(json.dumps({"ask": what, **details}) + "\n")  # type: ignore[union-attr]
-            process.stdin.flush()  # type: ignore[union-attr]
-            return json.loads(process.stdout.readline())  # type: ignore[union-attr]
+            process.stdin.write(json.dumps({"ask": what, **details}) + "\n")  # type: ignore[union-attr]  # a pipe, as asked for
+            process.stdin.flush()  # type: ignore[union-attr]  # a pipe, as asked for
+            return json.loads(process.stdout.readline())  # type: ignore[union-attr]  # a pipe, as asked for
 
         yield question
         process.stdin.close()
@@ -198,14 +198,14 @@ def test_sources_are_compiled_once_and_again_when_one_of_them_changes(tmp_path: 
     monkeypatch.setattr(build, "SOURCES", tmp_path / "src")
     said: list[str] = []
 
-    first = build._prepare_classes(lock, find_java(), libs, said.append)  # type: ignore[arg-type]
-    again = build._prepare_classes(lock, find_java(), libs, said.append)  # type: ignore[arg-type]
+    first = build._prepare_classes(lock, find_java(), libs, said.append)  # type: ignore[arg-type]  # what it asks of a release
+    again = build._prepare_classes(lock, find_java(), libs, said.append)  # type: ignore[arg-type]  # what it asks of a release
     assert (again, said) == (first, ["Kafka client 4.2.1: compiling our processes, once"])
     assert (first / "eventdrill" / "ProducerProcess.class").is_file()
 
     (tmp_path / "src" / "Wrong.java").write_text("package eventdrill; class Wrong { int x = y; }")
     with pytest.raises(ClusterError, match=r"cannot be compiled .*\n(.*\n)*.*Wrong.java"):
-        build._prepare_classes(lock, find_java(), libs, said.append)  # type: ignore[arg-type]
+        build._prepare_classes(lock, find_java(), libs, said.append)  # type: ignore[arg-type]  # what it asks of a release
     assert [each.name for each in (tmp_path / "cache").glob("processes-*")] == [first.name]
 
 

@@ -199,7 +199,7 @@ class Coordinator:
 
 
 def commits_of(folder: Path, mode: str, client: Coordinator, every_ns: int = 0, leaving: bool = False) -> Commits:
-    commits = Commits(client, mode, every_ns, rows_of(child_of(folder)), lambda: leaving)  # type: ignore[arg-type]
+    commits = Commits(client, mode, every_ns, rows_of(child_of(folder)), lambda: leaving)  # type: ignore[arg-type]  # a client by hand
     commits.begin(clock(), clock())
     return commits
 

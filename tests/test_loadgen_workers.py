@@ -178,7 +178,7 @@ def copy(number: int, due_ns: int, partition: int = 0) -> Event:
 
 def test_copies_wait_for_their_time_in_the_order_of_their_partition():
     client = Paused()
-    held = Held(client)  # type: ignore[arg-type]
+    held = Held(client)  # type: ignore[arg-type]  # a client by hand
     assert held.must_wait(copy(1, 50), 40)
     held.hold(copy(1, 50), 0)
 
