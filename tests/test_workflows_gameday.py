@@ -1,5 +1,6 @@
 """Game days: a directory of plain files from plan to postmortem, stops by rule, file and signal, a locked prediction, a watchdog."""
 
+import contextlib
 import json
 import os
 import signal
@@ -133,20 +134,19 @@ def moment(at_s: float, lag: int, phase: str = "running") -> Progress:
     return Progress(phase, at_ns=round(at_s * 1e9), lag={"fulfilment": lag})
 
 
-def teller(day: gameday.GameDay, *asked: str) -> Teller:
-    return Teller(day, day.folder, lambda _state: None, asked)
+def teller(day: gameday.GameDay, *asked: str) -> "contextlib.closing[Teller]":
+    return contextlib.closing(Teller(day, day.folder, lambda _state: None, asked))
 
 
 def test_a_fault_waits_for_a_person_and_the_prediction_stands_still(day: gameday.GameDay) -> None:
     """Held at second 3 and let in at second 5: from then on the prediction's clock is two seconds behind."""
-    one = teller(day, "faults")
-    one.tell(moment(3, 0))
-    assert (one.may_begin("member_crash"), one.waiting) == (False, "member_crash")
-    one.tell(moment(5, 0))
-    gameday.go(day, "Ada")
-    assert (one.may_begin("member_crash"), one.may_begin("member_crash"), one.waiting) == (True, True, None)
-    one.tell(moment(6, 0))
-    one.close()
+    with teller(day, "faults") as one:
+        one.tell(moment(3, 0))
+        assert (one.may_begin("member_crash"), one.waiting) == (False, "member_crash")
+        one.tell(moment(5, 0))
+        gameday.go(day, "Ada")
+        assert (one.may_begin("member_crash"), one.may_begin("member_crash"), one.waiting) == (True, True, None)
+        one.tell(moment(6, 0))
 
     rows = [each for each in gameday.read_watch(day.folder) if not each["message"]]
     assert [(each["at_s"], each["predicted_s"], each["waiting"]) for each in rows] == [
@@ -157,21 +157,21 @@ def test_a_fault_waits_for_a_person_and_the_prediction_stands_still(day: gameday
 
 def test_a_word_that_was_said_before_lets_nothing_in(day: gameday.GameDay) -> None:
     """And a fault that nobody asked to wait does not."""
-    one = teller(day, "member_crash")
-    gameday.go(day)
-    assert one.may_begin("member_crash") is False
-    assert teller(day).may_begin("member_crash") is True
-    one.missed("member_crash")
+    with teller(day, "member_crash") as one, teller(day) as other:
+        gameday.go(day)
+        assert one.may_begin("member_crash") is False
+        assert other.may_begin("member_crash") is True
+        one.missed("member_crash")
     assert "member_crash was never let in: the load had ended" in (day.folder / "notes.md").read_text()
 
 
 def test_the_load_waits_and_a_stop_ends_the_waiting(day: gameday.GameDay) -> None:
-    one, other = teller(day, "load"), teller(day, "load")
-    threading.Timer(0.5, gameday.go, (day,)).start()
-    one.ready()
-    threading.Timer(0.5, (day.folder / "STOP").write_text, ("Ada: not today\n",)).start()
-    with pytest.raises(StoppedError):
-        other.ready()
+    with teller(day, "load") as one, teller(day, "load") as other:
+        threading.Timer(0.5, gameday.go, (day,)).start()
+        one.ready()
+        threading.Timer(0.5, (day.folder / "STOP").write_text, ("Ada: not today\n",)).start()
+        with pytest.raises(StoppedError):
+            other.ready()
     assert other.stopped == "Ada: not today"
 
 
@@ -204,16 +204,14 @@ def test_limits_come_from_retention_recovery_and_budget() -> None:
 
 def test_the_teller_stops_by_rule_and_by_file(day: gameday.GameDay) -> None:
     """A backlog beyond the prediction; a file that says why. The watchdog reads in the last line that it is over."""
-    by_rule, by_file = teller(day), teller(day)
-    by_rule.tell(moment(1, 0))
-    with pytest.raises(StoppedError):
-        by_rule.tell(moment(2, 1_000_000))
-    (day.folder / "STOP").write_text("Ada: the shop's page is slow\n")
-    with pytest.raises(StoppedError):
-        by_file.tell(moment(1, 0))
+    with teller(day) as by_rule, teller(day) as by_file:
+        by_rule.tell(moment(1, 0))
+        with pytest.raises(StoppedError):
+            by_rule.tell(moment(2, 1_000_000))
+        (day.folder / "STOP").write_text("Ada: the shop's page is slow\n")
+        with pytest.raises(StoppedError):
+            by_file.tell(moment(1, 0))
 
-    by_rule.close()
-    by_file.close()
     assert by_rule.stopped is not None
     assert by_rule.stopped.startswith("rule `lag of fulfilment`: lag of fulfilment is 1,000,000")
     assert by_file.stopped == "Ada: the shop's page is slow"
