@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.container import BarContainer
 from numpy.typing import ArrayLike
 
 if TYPE_CHECKING:
@@ -66,11 +67,8 @@ def _points(axis: Axes) -> "Iterator[tuple[str, Sequence[float | str], Sequence[
         for c in axis.collections
         if _named(c.get_label())
     ]
-    boxes += [
-        (str(c.get_label()), [patch.get_bbox() for patch in c.patches])
-        for c in axis.containers
-        if _named(c.get_label())
-    ]
+    bars = [each for each in axis.containers if isinstance(each, BarContainer) and _named(each.get_label())]
+    boxes += [(str(each.get_label()), [patch.get_bbox() for patch in each.patches]) for each in bars]
     names = [tick.get_text() for tick in axis.get_yticklabels()]
     for label, found in boxes:
         places = [_place(names, (box.y0 + box.y1) / 2) for box in found]

@@ -28,11 +28,9 @@ Case = tuple[str, str, str, str]
 
 
 def _suite(root: ElementTree.Element, name: str, cases: list[Case]) -> None:
-    counts = {
-        f"{kind}{'' if kind == 'skipped' else 's'}": str(sum(came == kind for _, _, came, _ in cases))
-        for kind in ("failure", "error", "skipped")
-    }
-    suite = ElementTree.SubElement(root, "testsuite", name=name, tests=str(len(cases)), **counts)
+    suite = ElementTree.SubElement(root, "testsuite", {"name": name, "tests": str(len(cases))})
+    for kind, attribute in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
+        suite.set(attribute, str(sum(came == kind for _, _, came, _ in cases)))
     for kind, case, came, why in cases:
         element = ElementTree.SubElement(suite, "testcase", classname=kind, name=case)
         if came != "passed":

@@ -176,7 +176,8 @@ def _letters(run: RunData) -> list[int]:
     """Return places of the pairs that were given up, the latest first."""
     pairs = Books.of(run).pairs
     given = np.flatnonzero((pairs.end == End.dead_lettered) | (pairs.end == End.skipped))
-    return given[np.argsort(-pairs.end_ns[given], kind="stable")].tolist()
+    latest: list[int] = given[np.argsort(-pairs.end_ns[given], kind="stable")].tolist()
+    return latest
 
 
 def _letter_blocks(run: RunData, letters: Sequence[int]) -> tuple[Block, ...]:

@@ -154,7 +154,7 @@ def _targets(contents: Contents) -> list[float]:
     return sorted({o.target for o in contents.scenario.objectives.values() if o.indicator == "latency"})
 
 
-def _delivery_caption(series: "dict[str, tuple[np.ndarray, np.ndarray]]") -> str:  # type: ignore[type-arg]  # of floats
+def _delivery_caption(series: "dict[str, tuple[np.ndarray, np.ndarray]]") -> str:
     worst = min(series, key=lambda group: float(np.nanmin(series[group][1], initial=1.0)))
     at, share = series[worst]
     low = float(np.nanmin(share, initial=1.0))

@@ -124,7 +124,7 @@ def _lag(contents: Contents) -> tuple[Block, ...]:
         return ("No group reads anything.",)
     lines = lines_of(None, [(contents.main.label, contents.main.trace)])
     estimates = contents.main.run.estimates
-    rows = []
+    rows: list[tuple[Cell | str, ...]] = []
     for group, what in contents.scenario.groups.items():
         restarts, age, drain = (
             estimates.get(f"{name}")
@@ -254,7 +254,7 @@ def _errors_figure(contents: Contents) -> tuple[Drawing | str, ...]:
 # ---- replicas and the rest -----------------------------------------------------------------------------------------
 
 
-def under_replicated(run: RunData) -> "tuple[np.ndarray, np.ndarray, np.ndarray]":  # type: ignore[type-arg]  # of int64
+def under_replicated(run: RunData) -> "tuple[np.ndarray, np.ndarray, np.ndarray]":
     """Return instants, a second apart, how many partitions had fewer replicas in sync than copies, and how many had no leader."""
     scenario = run.plan.scenario
     at_ns = np.arange(0, max(run.end_ns, SECOND), SECOND)
