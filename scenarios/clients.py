@@ -134,6 +134,7 @@ BROKER_DEFAULTS: Mapping[str, Value] = {
     "auto.leader.rebalance.enable": True,
     "broker.session.timeout.ms": 9_000,
     "broker.heartbeat.interval.ms": 2_000,
+    "controller.quorum.fetch.timeout.ms": 2_000,
     "default.replication.factor": 1,
     "group.consumer.heartbeat.interval.ms": 5_000,
     "group.consumer.session.timeout.ms": 45_000,
@@ -145,6 +146,7 @@ BROKER_DEFAULTS: Mapping[str, Value] = {
     "log.retention.bytes": -1,
     "log.retention.check.interval.ms": 300_000,
     "log.retention.ms": 604_800_000,
+    "log.roll.ms": 604_800_000,
     "log.segment.bytes": 1_073_741_824,
     "message.max.bytes": 1_048_588,
     "min.insync.replicas": 1,
@@ -164,6 +166,7 @@ _BROKER_NAME_OF: Mapping[str, str] = {
     "retention.bytes": "log.retention.bytes",
     "retention.ms": "log.retention.ms",
     "segment.bytes": "log.segment.bytes",
+    "segment.ms": "log.roll.ms",
     "unclean.leader.election.enable": "unclean.leader.election.enable",
 }
 """By topic setting: the broker setting that stands in where the topic says nothing."""
@@ -318,6 +321,15 @@ def topic_setting(scenario: Scenario, topic: str, name: str) -> Value:
     broker_name = _BROKER_NAME_OF[name]
     own = scenario.topics[topic].settings.get(name)
     return broker_setting(scenario, broker_name) if own is None else _like(BROKER_DEFAULTS[broker_name], own)
+
+
+def may_expire(scenario: Scenario) -> bool:
+    """Whether retention could delete something within a run."""
+    run_ms = (scenario.duration + scenario.drain) / MILLISECOND
+    kept_ms = [int(topic_setting(scenario, name, "retention.ms")) for name in scenario.topics]
+    by_size = any(int(topic_setting(scenario, name, "retention.bytes")) >= 0 for name in scenario.topics)
+    by_fault = any(fault.kind == "retention" for fault in scenario.faults)
+    return by_size or by_fault or any(0 <= kept < run_ms for kept in kept_ms)
 
 
 def release(version: str) -> tuple[int, ...]:

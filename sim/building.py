@@ -264,7 +264,7 @@ class Builder:
             settings, row = consumer_settings(scenario, name), group[code]
             row[at.MAX_POLL], row[at.COORDINATOR] = settings.max_poll_records, self.coordinators[code]
             row[at.POLL_INTERVAL] = settings.max_poll_interval_ns
-            row[at.EMITS] = len(what.emits)
+            row[at.EMITS], row[at.FROM_LATEST] = len(what.emits), settings.auto_offset_reset == "latest"
             row[at.WORKERS], row[at.IN_HAND], row[at.ORDERED_BY] = what.workers, what.in_hand, _ORDERS[what.ordered_by]
             row[at.BY_TOPIC] = bool(retry_topics(scenario, name))
             if isinstance(what.dedupe, Dedupe):

@@ -19,6 +19,7 @@ class Control(IntEnum):
     rebalance = 5
     eviction = 6
     leader_check = 7
+    retention = 8
 
 
 def key_of(phase: int, tie: int = 0, second: int = 0) -> int:

@@ -28,6 +28,8 @@ STALE_NS = (100 * MILLISECOND, 400 * MILLISECOND)
 """How long a broker that hung acts on as a leader after its return (one run measured 255 ms of acknowledgements)."""
 STOP_DISCOVERY_NS = (100 * MILLISECOND, 600 * MILLISECOND)
 """After an orderly stop a client finds the new leader in a time between these."""
+VOTE_NS = (30 * MILLISECOND, 60 * MILLISECOND)
+"""How long voters take to elect a controller (2.03 to 2.06 s were measured after a kill, 2 s of them the fetch timeout)."""
 RETRY_JITTER = (800_000, 1_200_000)
 """Both clients wait 80 to 120 % of a retry's nominal wait."""
 _LEAST_BLOCK = 64
@@ -279,10 +281,36 @@ class Draws:
         backoff_ns = int(broker_setting(self.plan.scenario, "replica.fetch.backoff.ms")) * MILLISECOND
         return elected_ns + (backoff_ns if u < self.profile.early_followers else 0)
 
+    def controller_among(self, election: int, voters: Sequence[int]) -> int:
+        """Return which voter the n-th election makes the active controller."""
+        (u,) = self._phases("controller", str(election), "winner", 1)
+        return voters[min(int(u * len(voters)), len(voters) - 1)]
+
+    def controller_vote_ns(self, election: int, *, orderly: bool) -> int:
+        """How long the other voters take to have another controller: they notice a silent one when their fetches time out."""
+        timeout_ns = int(broker_setting(self.plan.scenario, "controller.quorum.fetch.timeout.ms")) * MILLISECOND
+        silent_ns = 0 if orderly else timeout_ns
+        if self.profile.is_ideal():
+            return silent_ns
+        (phase,) = self._phases("controller", str(election), "vote", 1)
+        low, high = VOTE_NS
+        return silent_ns + round(low + phase * (high - low))
+
+    def controller_resigns_ns(self) -> int:
+        """How long an active controller goes on without a majority: 1.5 fetch timeouts."""
+        timeout_ns = int(broker_setting(self.plan.scenario, "controller.quorum.fetch.timeout.ms")) * MILLISECOND
+        return timeout_ns + timeout_ns // 2
+
     def leader_check_ns(self) -> int:
         """When the controller first looks whether every partition is led by its preferred replica."""
         interval_ns = int(broker_setting(self.plan.scenario, "leader.imbalance.check.interval.seconds")) * SECOND
         (phase,) = self._phases("controller", "", "leader check", 1)
+        return interval_ns - round(phase * interval_ns)
+
+    def retention_look_ns(self, broker: int) -> int:
+        """When a broker first looks for segments that nobody keeps any more."""
+        interval_ns = int(broker_setting(self.plan.scenario, "log.retention.check.interval.ms")) * MILLISECOND
+        (phase,) = self._phases("broker", str(broker), "retention look", 1)
         return interval_ns - round(phase * interval_ns)
 
     def moved_ns(self, entity: int, check: int) -> int:
@@ -301,23 +329,24 @@ class Draws:
         low, high = STOP_DISCOVERY_NS
         return round(low + phase * (high - low))
 
-    def registered_ns(self, fault: int, fence_ns: int | None = None) -> int:
+    def registered_ns(self, fault: int, fence_ns: int) -> int:
         """When the restarted broker is registered: its first try, every 2 s, after the old session has run out."""
         given = self.observed.registered_ns.get(fault)
         if given is not None:
             return given
-        planned = self._planned(fault)
-        first = planned.end_ns + self._row(f"fault {fault}", "restart", self.profile.restart)[0]
+        first = self.started_ns(fault)
         # After an orderly stop, too, the new incarnation is refused until the session of the old one has run out.
-        missing = max(0, (self.fence_ns(fault) if fence_ns is None else fence_ns) - first)
+        missing = max(0, fence_ns - first)
         return first + -(-missing // REGISTRATION_RETRY_NS) * REGISTRATION_RETRY_NS
 
-    def back_in_sync_ns(self, fault: int) -> int:
+    def started_ns(self, fault: int) -> int:
+        """When the process that a fault ended is up again."""
+        return self._planned(fault).end_ns + self._row(f"fault {fault}", "restart", self.profile.restart)[0]
+
+    def back_in_sync_ns(self, fault: int, registered_ns: int) -> int:
         """When the restarted broker is in the in-sync replicas again."""
         given = self.observed.back_in_sync_ns.get(fault)
-        if given is not None:
-            return given
-        return self.registered_ns(fault) + self.catch_up_ns(fault)
+        return registered_ns + self.catch_up_ns(fault) if given is None else given
 
     def catch_up_ns(self, fault: int) -> int:
         """How long a broker takes from its registration, or its return, into the in-sync replicas."""
@@ -340,6 +369,12 @@ class Draws:
         (phase,) = self._phases("fault", str(fault), "stale", 1)
         low, high = STALE_NS
         return end_ns + round(low + phase * (high - low))
+
+    def lag_ns(self, leader: int, since_ns: int) -> int:
+        """When a leader takes replicas that have not fetched since an instant out of its in-sync set: it looks every lag time / 2."""
+        longest_ns = int(broker_setting(self.plan.scenario, "replica.lag.time.max.ms")) * MILLISECOND
+        (phase,) = self._phases("broker", str(leader), f"lag check after {since_ns}", 1)
+        return since_ns + longest_ns + round(phase * longest_ns / 2)
 
     def told_ns(self, entity: int, fault: int) -> int:
         """When a client that still takes a hung broker for the leader finds the new ones: the broker has refused it."""

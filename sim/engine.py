@@ -346,20 +346,27 @@ class _Run:
 
     def _log_of(self, place: int, end_ns: int) -> NDArray[np.void]:
         world = self.system.world
-        records = world.log[place, : int(world.part[place, at.LOG_LEN])]
+        first, end = (int(world.part[place, column]) for column in (at.LOG_START, at.LOG_LEN))
+        records = world.log[place, first:end]
         there = world.request[records[:, at.L_REQUEST], at.R_APPENDED] <= end_ns
         rows = np.zeros(int(np.count_nonzero(there)), LOG_RECORD)
         topic, number = self._topic_and_number(np.asarray([place]))
-        rows["offset"], rows["event_id"] = np.flatnonzero(there), world.identity[records[there, at.L_EVENT], at.V_ID]
+        rows["offset"], rows["event_id"] = (
+            first + np.flatnonzero(there),
+            world.identity[records[there, at.L_EVENT], at.V_ID],
+        )
         rows["time_ns"], rows["leader_epoch"] = records[there, at.L_TIME], records[there, at.L_EPOCH]
         rows["topic"], rows["partition"] = topic[0], number[0]
         return rows
 
     def _extents(self, end_ns: int) -> tuple[Extent, ...]:
         places = [partition for partition in self.system.partitions if partition.is_users]
-        return tuple(
-            Extent(*_split(partition.name), 0, len(self._log_of(partition.number, end_ns))) for partition in places
-        )
+        found = []
+        for partition in places:
+            first = int(self.system.world.part[partition.number, at.LOG_START])
+            end = first + len(self._log_of(partition.number, end_ns))
+            found.append(Extent(*_split(partition.name), first, end))
+        return tuple(found)
 
     def _faults(self, end_ns: int) -> Iterator[FaultRecord]:
         for index, planned in enumerate(self.plan.faults):

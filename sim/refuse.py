@@ -3,13 +3,15 @@
 from collections.abc import Iterator
 
 from scenarios import faults
-from scenarios.clients import producer_settings, release, topic_setting
+from scenarios.clients import consumer_settings, may_expire, producer_settings, release, topic_setting
 from scenarios.distributions import Constant
 from scenarios.faults import Fault
 from scenarios.features import refused
-from scenarios.quantities import MILLISECOND, format_duration
 from scenarios.schema import CollectReads, Group, Scenario
 
+OfBroker = (
+    faults.BrokerCrash | faults.BrokerStop | faults.BrokerPause | faults.HostCrash | faults.DiskFull | faults.DiskStall
+)
 _OLDEST_RELEASE = (3, 7)
 """Since then the high watermark stands still while too few replicas are in sync, which is a rule of the model."""
 
@@ -19,7 +21,13 @@ CAN = frozenset(
         "broker_crash",
         "broker_stop",
         "broker_pause",
+        "cut",
+        "disk_full",
+        "disk_stall",
+        "host_crash",
         "leader_move",
+        "retention",
+        "delete_records",
         "producer_crash",
         "producer_pause",
         "duplicates",
@@ -57,7 +65,11 @@ def cannot(scenario: Scenario) -> list[str]:
         *(problem for name in scenario.topics for problem in _topic(scenario, name)),
         *(problem for name in scenario.producers for problem in _producer(scenario, name)),
         *(problem for name in scenario.groups for problem in _group(scenario, name)),
-        *(f"faults[{index}].{problem}" for index, fault in enumerate(scenario.faults) for problem in _fault(fault)),
+        *(
+            f"faults[{index}].{problem}"
+            for index, fault in enumerate(scenario.faults)
+            for problem in _fault(scenario, fault)
+        ),
     ]
 
 
@@ -69,28 +81,16 @@ def _clients(scenario: Scenario) -> Iterator[str]:
 
 def _brokers(scenario: Scenario) -> Iterator[str]:
     brokers = scenario.brokers
-    if brokers.controllers == "combined":
-        yield (
-            "brokers.controllers is combined; the simulator models separate controllers, "
-            f"and these fields, faults and actions: {', '.join(sorted(CAN))}"
-        )
     if release(brokers.version) < _OLDEST_RELEASE:
         yield f"brokers.version is {brokers.version}; the simulator models 3.7 and later, where min.insync.replicas also holds back what consumers see"
 
 
 def _topic(scenario: Scenario, name: str) -> Iterator[str]:
-    place, run_ns = f"topics.{name}", scenario.duration + scenario.drain
+    place = f"topics.{name}"
+    if scenario.replication_of(name) == 1 and any(isinstance(fault, faults.HostCrash) for fault in scenario.faults):
+        yield f"{place}: replication is 1, so a host_crash loses what was not written to disk yet, which the simulator does not model: make it 2 or more"
     if "compact" in (policy := str(topic_setting(scenario, name, "cleanup.policy"))):
         yield f"{place}: cleanup.policy is {policy}; the simulator keeps every record: leave it at delete"
-    retention_ns = int(topic_setting(scenario, name, "retention.ms")) * MILLISECOND
-    if 0 <= retention_ns < run_ns:
-        yield (
-            f"{place}: retention.ms keeps records for {format_duration(retention_ns)}, and the run takes up to {format_duration(run_ns)}; "
-            "the simulator deletes nothing: make it longer than the run"
-        )
-    retention_bytes = int(topic_setting(scenario, name, "retention.bytes"))
-    if retention_bytes >= 0:
-        yield f"{place}: retention.bytes is {retention_bytes}; the simulator deletes nothing: leave it at -1"
     if topic_setting(scenario, name, "unclean.leader.election.enable"):
         yield f"{place}: unclean.leader.election.enable is true; the simulator elects from the in-sync replicas only: leave it false"
 
@@ -115,6 +115,12 @@ def _producer(scenario: Scenario, name: str) -> Iterator[str]:
 
 def _group(scenario: Scenario, name: str) -> Iterator[str]:
     group = scenario.groups[name]
+    deletes = may_expire(scenario) or any(isinstance(fault, faults.DeleteRecords) for fault in scenario.faults)
+    if deletes and consumer_settings(scenario, name).auto_offset_reset == "none":
+        yield (
+            f"groups.{name}.settings: auto.offset.reset is none where records may be deleted, which ends a member that read too late; the simulator "
+            "does not model that: make it earliest or latest"
+        )
     if group.workers > 1:
         if isinstance(group.reads, CollectReads):
             yield f"groups.{name}.reads collects beside workers: {group.workers}; the simulator's workers are fed by polls: leave it at poll"
@@ -145,11 +151,14 @@ def _may_fail(scenario: Scenario, name: str) -> bool:
     return failing or any(producer.poison > 0 or key in poisoned for key, producer in read.items())
 
 
-def _fault(fault: Fault) -> Iterator[str]:
-    if not isinstance(fault, faults.BrokerCrash | faults.BrokerStop | faults.BrokerPause):
+def _fault(scenario: Scenario, fault: Fault) -> Iterator[str]:
+    if isinstance(fault, faults.Cut) and fault.direction != "both":
+        yield f"direction is {fault.direction}; the simulator cuts both directions of a link: leave it out"
+    if not isinstance(fault, OfBroker):
         return
-    if fault.target.role == "controller":
+    of_disk = isinstance(fault, faults.DiskFull | faults.DiskStall)
+    if fault.target.role == "controller" and of_disk and scenario.brokers.controllers == "separate":
         yield (
-            "broker is controller; a separate controller is no broker, and the simulator has no faults of it: "
-            "name a broker, or the leader or follower of a partition"
+            "broker is controller, which is no broker here, and the simulator has no disk of it: name a broker, "
+            "or let it crash, stop or pause"
         )

@@ -14,7 +14,10 @@ from scenarios.faults import (
     BrokerCrash,
     BrokerPause,
     BrokerStop,
+    DiskFull,
+    DiskStall,
     FailingWork,
+    HostCrash,
     MemberCrash,
     MemberLeave,
     Poison,
@@ -23,14 +26,28 @@ from scenarios.faults import (
 )
 from scenarios.partitioners import coordinator_partition
 from scenarios.plan import Plan, replica_assignment
-from scenarios.quantities import SECOND
+from scenarios.quantities import SECOND, format_duration
 from scenarios.targets import BrokerTarget
 from sim import kernel
 from sim.clock import Clock, Control, Signal
+from sim.controller import Controller
+from sim.deletion import Deletion
 from sim.draws import Draws
 from sim.emitters import emitters
+from sim.failures import Failures
 from sim.groups import Group
-from sim.world import EPOCH, HALTED, LEADER, NONE, NOW, PRODUCERS, STALE_UNTIL, World
+from sim.links import Links
+from sim.world import (
+    EPOCH,
+    HALTED,
+    LEADER,
+    NONE,
+    NOW,
+    PRODUCERS,
+    SILENT,
+    TOO_FEW,
+    World,
+)
 
 Process = Generator[simpy.Event, Any, None]
 OFFSETS_TOPIC = "__consumer_offsets"
@@ -49,6 +66,11 @@ class Replicas:
     unfollowed_epoch: int = NONE
     """The leader epoch in which no follower fetches yet, since it asked before the leader led."""
 
+    @property
+    def topic(self) -> str:
+        """The topic's name."""
+        return self.name.rpartition("/")[0]
+
 
 class System:
     """The cluster, its groups and its faults over one world."""
@@ -63,6 +85,14 @@ class System:
         self.unavailable: set[int] = set()
         """Brokers from the begin of a fault until they are in sync again."""
         self.down: set[int] = set()
+        self.parted: set[tuple[int, int]] = set()
+        """Pairs of brokers of which the second cannot fetch from the first."""
+        self.stalled: set[int] = set()
+        """Brokers whose disks take no writes."""
+        self.cut_off: set[int] = set()
+        """Brokers that no client reaches."""
+        self.watched: set[tuple[int, int, int]] = set()
+        """Partitions, leaders and followers that the leader will take out of the in-sync set."""
         self.news = Signal(self.clock)
         """Given whenever a leader is lost or elected, or somebody finds one."""
         self.led_since_ns: dict[int, int] = {}
@@ -75,9 +105,7 @@ class System:
     def _partitions(self) -> list[Replicas]:
         plan, found = self.plan, list[Replicas]()
         for topic in self.names.topics:
-            # A retry topic is as the topic that it belongs to.
-            own = topic if topic in plan.topics else topic.rsplit(".retry.", 1)[0]
-            least = int(topic_setting(plan.scenario, own, "min.insync.replicas"))
+            least = int(topic_setting(plan.scenario, self.owner_of(topic), "min.insync.replicas"))
             for index, replicas in enumerate(plan.replicas(topic)):
                 found.append(Replicas(len(found), f"{topic}/{index}", True, replicas, list(replicas), least))
         nodes = plan.scenario.brokers.nodes
@@ -86,6 +114,10 @@ class System:
             replicas = replicas_of[index]
             found.append(Replicas(len(found), f"{OFFSETS_TOPIC}/{index}", False, replicas, list(replicas), 1))
         return found
+
+    def owner_of(self, topic: str) -> str:
+        """Return whose settings a topic has: a retry topic is as the topic that it belongs to."""
+        return topic if topic in self.plan.topics else topic.rsplit(".retry.", 1)[0]
 
     def coordinator_of(self, group: str) -> int:
         """Return the number of the partition whose leader coordinates a group."""
@@ -97,14 +129,21 @@ class System:
         for partition in self.partitions:
             world.part[partition.number, LEADER] = partition.replicas[0]
             world.knows[:, partition.number] = partition.replicas[0]
-            world.part[partition.number, HALTED] = len(partition.replicas) < partition.min_in_sync
+            too_few = len(partition.replicas) < partition.min_in_sync
+            world.part[partition.number, [HALTED, TOO_FEW]] = too_few
+        self.controller = Controller(self)
+        self.failures, self.links = Failures(self), Links(self)
         self.groups = {name: Group(self, name) for name in self.plan.scenario.groups}
         if broker_setting(self.plan.scenario, "auto.leader.rebalance.enable"):
             self.clock.process(self._check_leaders())
+        Deletion(self).begin()
         for index, planned in enumerate(self.plan.faults):
             match planned.fault:
-                case BrokerCrash() | BrokerStop() | BrokerPause():
-                    self._broker_faults(index, planned.fault)
+                case BrokerCrash() | BrokerStop() | BrokerPause() | HostCrash() | DiskFull() | DiskStall():
+                    self.failures.begin(index, planned.fault)
+                case faults.Cut():
+                    self.targets[index] = f"{planned.fault.between[0]} and {planned.fault.between[1]}"
+                    self.clock.process(self.links.cut(index, planned.fault))
                 case faults.LeaderMove():
                     self.targets[index] = str(planned.fault.partition)
                     self.clock.process(self._leader_move(index, planned.fault))
@@ -119,25 +158,24 @@ class System:
                 case MemberCrash() | MemberLeave():
                     self.targets[index] = str(planned.fault.member)
                     self.clock.process(self.groups[planned.fault.member.group].member_fault(index, planned.fault))
+                case faults.Retention():
+                    self.targets[index] = planned.fault.topic
+                    self.prove(index, f"kept for {format_duration(planned.fault.to)} only")
+                case faults.DeleteRecords():
+                    pass  # `sim.deletion` begins it
                 case SlowWork() | FailingWork():
                     self.targets[index] = planned.fault.group
                 case Poison() | Surge() | faults.SchemaChange():
                     self.targets[index] = planned.fault.producer
                 case (
                     faults.RollingRestart()
-                    | faults.Cut()
                     | faults.SlowLink()
                     | faults.RollingDeploy()
-                    | faults.Retention()
-                    | faults.DeleteRecords()
                     | faults.Reassign()
                     | faults.AddPartitions()
                     | faults.DependencyDown()
                     | faults.DependencySlow()
                     | faults.Throttle()
-                    | faults.DiskStall()
-                    | faults.DiskFull()
-                    | faults.HostCrash()
                     | faults.ClockSkew()
                     | faults.Hook()
                 ):
@@ -165,9 +203,9 @@ class System:
         before = int(self.world.part[partition.number, LEADER])
         to = self._next_replica(partition, before) if fault.to is None else fault.to
         if not self._may_lead(partition, to):
-            self._prove(index, "no effect: there was no leader, or no other replica up and in sync to lead")
+            self.prove(index, "no effect: there was no leader, or no other replica up and in sync to lead")
             return
-        self._prove(index, f"leader {before} gave {partition.name} to {to}")
+        self.prove(index, f"leader {before} gave {partition.name} to {to}")
         self._move(partition, to, planned.label, [self.draws.moved_back_ns(e, index, back=False) for e in self.knowers])
         if planned.stays:
             return
@@ -184,7 +222,7 @@ class System:
 
     def _may_lead(self, partition: Replicas, broker: int) -> bool:
         leader = int(self.world.part[partition.number, LEADER])
-        is_able = broker in partition.in_sync and broker not in self.unavailable
+        is_able = self.controller.is_up and broker in partition.in_sync and broker not in self.unavailable
         return is_able and leader not in (NONE, broker) and leader not in self.unavailable
 
     def _producer_fault(self, index: int, fault: faults.ProducerCrash | faults.ProducerPause) -> Process:
@@ -198,7 +236,7 @@ class System:
                 kernel.die(self.at_now(), code, planned.end_ns)
             else:
                 kernel.fall_asleep(self.at_now(), code, planned.end_ns)
-        self._prove(index, f"{target} did nothing until {planned.end_ns / 1e9:.3f} s")
+        self.prove(index, f"{target} did nothing until {planned.end_ns / 1e9:.3f} s")
 
     def _move(self, partition: Replicas, broker: int, cause: str, takes_ns: list[int]) -> None:
         """Let another replica in sync lead; the old leader refuses what it has not finished."""
@@ -213,167 +251,61 @@ class System:
         if partition.is_users:
             self.incident("election", partition.name, f"leader {broker}", cause)
         for code, wait_ns in enumerate(takes_ns):
-            self.clock.process(self._discover(code, number, int(part[EPOCH]), self.clock.now + wait_ns))
+            self.clock.process(self.discover(code, number, int(part[EPOCH]), self.clock.now + wait_ns))
 
     def incident(self, kind: str, where: str, detail: str = "", cause: str = "") -> None:
         """Record something that happens now."""
         self.incidents.append(Incident(self.clock.now, kind, where, detail, cause))
+
+    def prove_moves(self, index: int, broker: int, led: list[Replicas]) -> None:
+        """Say what became of the partitions that a broker led."""
+        now_s = self.clock.now / 1e9
+        self.prove(index, f"broker {broker} led {len(led)} partitions; others lead them from {now_s:.3f} s")
+
+    def prove(self, index: int, text: str) -> None:
+        """Add to what shows that a fault had its effect."""
+        before = self.proofs.get(index)
+        self.proofs[index] = f"{before}; {text}" if before else text
 
     def at_now(self) -> World:
         """Return the world, its clock put to this instant."""
         self.world.scalars[NOW] = self.clock.now
         return self.world
 
-    # ---- brokers that fail ---------------------------------------------------------------------------------------
+    # ---- what all of them have in common -------------------------------------------------------------------------
 
-    def _broker_faults(self, index: int, fault: BrokerCrash | BrokerStop | BrokerPause) -> None:
-        """Begin a fault of one broker, or of each broker of a rack; the k-th of a rack has a number of its own for what is drawn."""
-        targets = [fault.target]
-        if fault.target.role == "rack":
-            racks = self.plan.scenario.brokers.racks or ()
-            targets = [BrokerTarget("number", number=n) for n, rack in enumerate(racks, 1) if rack == fault.target.rack]
-        self.targets[index] = str(fault.target)
-        for k, target in enumerate(targets):
-            self.clock.process(self._broker_fault(index + k * len(self.plan.faults), index, fault, target))
-
-    def _broker_fault(
-        self, number: int, index: int, fault: BrokerCrash | BrokerStop | BrokerPause, target: BrokerTarget
-    ) -> Process:
-        clock, planned = self.clock, self.plan.faults[index]
-        yield clock.control(planned.begin_ns, Control.begin, number)
-        broker = self._resolve(target)
-        if broker is None or broker in self.unavailable:
-            self._prove(index, "no effect: there was no such broker up and in sync")
-            return
-        if fault.target.role != "rack":
-            self.targets[index] = f"broker {broker}"
-        self.unavailable.add(broker)
-        match fault:
-            case BrokerCrash():
-                yield from self._crash(number, index, broker)
-            case BrokerStop():
-                yield from self._stop(number, index, broker)
-            case BrokerPause():
-                yield from self._pause(number, index, broker)
-
-    def _crash(self, number: int, index: int, broker: int) -> Process:
-        draws, elected_ns = self.draws, self.draws.elected_ns(number)
-        self.clock.process(self._restart(number, broker, elected_ns))
-        led = self._lose(broker)
-        self.clock.process(self._note_fence(draws.fence_ns(number), broker, self.plan.faults[index].label))
-        yield self.clock.control(elected_ns, Control.election, number)
-        self._prove_moves(index, broker, led)
-        self._elect(broker, led, number)
-
-    def _stop(self, number: int, index: int, broker: int) -> Process:
-        elected_ns = self.draws.elected_ns(number)
-        self.clock.process(self._restart(number, broker, elected_ns))
-        yield self.clock.control(elected_ns, Control.election, number)
-        led = self._lose(broker)
-        self._prove_moves(index, broker, led)
-        self._elect(broker, led, number)
-
-    def _prove_moves(self, index: int, broker: int, led: list[Replicas]) -> None:
-        now_s = self.clock.now / 1e9
-        self._prove(index, f"broker {broker} led {len(led)} partitions; others lead them from {now_s:.3f} s")
-
-    def _prove(self, index: int, text: str) -> None:
-        before = self.proofs.get(index)
-        self.proofs[index] = f"{before}; {text}" if before else text
-
-    # ---- a broker that hangs -------------------------------------------------------------------------------------
-
-    def _pause(self, number: int, index: int, broker: int) -> Process:
-        """Let a broker hang: nobody is told, and when its session is over before it goes on, it is fenced."""
-        clock, draws, planned = self.clock, self.draws, self.plan.faults[index]
-        led = self._falls_silent(broker)
-        fence_ns, elected_ns = draws.fence_ns(number), draws.elected_ns(number)
-        if planned.end_ns <= fence_ns:
-            yield clock.control(planned.end_ns, Control.end, number)
-            self._prove(index, f"broker {broker} hung and was not fenced")
-            self._goes_on(broker, planned.end_ns - planned.begin_ns)
-            for partition in led:
-                self._still_leads(broker, partition)
-            self.unavailable.discard(broker)
-            self.down.discard(broker)
-            for partition in self.partitions:
-                self._comes_back(broker, partition, number)
-            return
-        clock.process(self._note_fence(fence_ns, broker, planned.label))
-        clock.process(self._thaw(number, broker, elected_ns))
-        yield clock.control(elected_ns, Control.election, number)
-        self._prove_moves(index, broker, led)
-        for partition in led:
-            self._deposes(broker, partition)
-        self._elect(broker, led, number)
-
-    def _falls_silent(self, broker: int) -> list[Replicas]:
-        """Let a broker answer nothing; return what it led. Members wait; producers do not know."""
+    def members_forget(self, partition: Replicas) -> None:
+        """Let members get nothing more from a leader, while those that send go on taking it for the leader."""
         world = self.at_now()
-        self.down.add(broker)
-        led = [partition for partition in self.partitions if world.part[partition.number, LEADER] == broker]
-        kernel.set_silent(world, broker)
-        for partition in led:
-            believed = world.knows[:, partition.number].copy()
-            kernel.forget_leader(world, partition.number)
-            for code in range(len(self.knowers)):
-                if not self._is_member(code):
-                    world.knows[code, partition.number] = believed[code]
-            if not partition.is_users:
-                world.part[partition.number, LEADER] = NONE
-        for partition in self.partitions:
-            if broker in partition.in_sync:
-                self._replicas_changed(partition)
-        self.news.give()
-        return led
+        believed = world.knows[:, partition.number].copy()
+        kernel.forget_leader(world, partition.number)
+        for code in range(len(self.knowers)):
+            if not self.is_member(code):
+                world.knows[code, partition.number] = believed[code]
 
-    def _goes_on(self, broker: int, length_ns: int) -> None:
+    def goes_on(self, broker: int, length_ns: int) -> None:
         """Let a broker that hung go on where it was."""
         kernel.end_silence(self.at_now(), broker, length_ns)
         self.news.give()
 
-    def _still_leads(self, broker: int, partition: Replicas) -> None:
-        """Let members find the leader that had only been silent."""
-        self.world.part[partition.number, LEADER] = broker
-        for code in range(len(self.knowers)):
-            if self.world.knows[code, partition.number] == 0:
-                kernel.learned(self.at_now(), code, partition.number)
-
-    def _deposes(self, broker: int, partition: Replicas) -> None:
+    def deposes(self, broker: int, partition: Replicas) -> None:
         """Take a partition from a fenced broker, which goes on in its old log; what no follower has is not in the new one."""
         world = self.at_now()
         world.part[partition.number, LEADER] = NONE
         if partition.in_sync != [broker]:
             kernel.cut_back(world, partition.number)
 
-    def _thaw(self, number: int, broker: int, elected_ns: int) -> Process:
-        """Let a fenced broker go on, act as a leader for a moment, be told, and catch up."""
-        clock, draws = self.clock, self.draws
-        planned = self.plan.faults[number % len(self.plan.faults)]
-        stale_until_ns = draws.stale_until_ns(number)
-        yield clock.control(planned.end_ns, Control.end, number)
-        self.world.broker[broker, STALE_UNTIL] = max(stale_until_ns, elected_ns)
-        self._goes_on(broker, planned.end_ns - planned.begin_ns)
-        for code, entity in enumerate(self.knowers):
-            if not self._is_member(code):
-                clock.process(self._told(code, broker, max(draws.told_ns(entity, number), elected_ns)))
-        yield clock.control(max(stale_until_ns, elected_ns), Control.in_sync, number)
-        kernel.refuse_stale(self.at_now(), broker)
-        yield clock.control(max(planned.end_ns + draws.catch_up_ns(number), elected_ns), Control.in_sync, number)
-        self.unavailable.discard(broker)
-        self.down.discard(broker)
-        for partition in self.partitions:
-            self._comes_back(broker, partition, number)
-
-    def _told(self, code: int, broker: int, at_ns: int) -> Process:
+    def told(self, code: int, broker: int, at_ns: int) -> Process:
+        """Let a process that took a broker for the leader hear who leads."""
         yield self.clock.control(at_ns, Control.election, code)
         kernel.told(self.at_now(), code, broker)
 
-    # ---- what all of them have in common -------------------------------------------------------------------------
-
-    def _resolve(self, target: BrokerTarget) -> int | None:
+    def resolve(self, target: BrokerTarget) -> int | None:
+        """Return which broker is meant now, or None."""
         if target.role == "number":
             return target.number
+        if target.role == "controller":
+            return self.controller.active
         partition = self.partitions[self.places[f"{target.topic}/{target.partition}"]]
         leader = int(self.world.part[partition.number, LEADER])
         if target.role == "leader" or leader == NONE:
@@ -381,11 +313,7 @@ class System:
         followers = [b for b in partition.replicas if b != leader and b not in self.unavailable]
         return followers[0] if followers else None
 
-    def _note_fence(self, fence_ns: int, broker: int, cause: str) -> Process:
-        yield self.clock.control(fence_ns, Control.election, 0)
-        self.incident("fence", f"broker {broker}", cause=cause)
-
-    def _lose(self, broker: int) -> list[Replicas]:
+    def lose(self, broker: int) -> list[Replicas]:
         """Stop a broker: its partitions have no leader, what no follower has is gone; return the partitions it led."""
         world = self.at_now()
         self.down.add(broker)
@@ -396,31 +324,31 @@ class System:
             kernel.forget_leader(world, partition.number)
         for partition in self.partitions:
             if broker in partition.in_sync:
-                self._replicas_changed(partition)
+                self.replicas_changed(partition)
         kernel.break_connections(world, broker)
         self.news.give()
         return led
 
-    def _elect(self, broker: int, led: list[Replicas], index: int) -> None:
+    def elect(self, broker: int, led: list[Replicas], index: int) -> None:
         """Take a lost broker out of the in-sync sets and give its partitions to the next in line."""
         for partition in self.partitions:
             if broker in partition.in_sync and len(partition.in_sync) > 1:
                 partition.in_sync.remove(broker)
                 if partition.is_users:
-                    self.incident("isr", partition.name, ",".join(map(str, partition.in_sync)), self._label(index))
+                    self.incident("isr", partition.name, ",".join(map(str, partition.in_sync)), self.label(index))
         for partition in led:
-            alive = [b for b in partition.replicas if b in partition.in_sync and b not in self.down]
+            alive = [b for b in partition.replicas if b in partition.in_sync and b not in self.down | {broker}]
             if alive:
-                self._leads(alive[0], partition, self.clock.now, index)
+                self.leads(alive[0], partition, self.clock.now, index)
                 self._followers_ask(partition, alive[0], index)
         for partition in self.partitions:
-            self._replicas_changed(partition)
+            self.replicas_changed(partition)
 
     def _followers_ask(self, partition: Replicas, leader: int, index: int) -> None:
         """Keep the high watermark where it is while the followers of a lost broker's successor have asked too early."""
         if isinstance(self.plan.faults[index % len(self.plan.faults)].fault, BrokerStop):
             return
-        followed_ns = self.draws.followed_ns(index, leader)
+        followed_ns = self.clock.now + self.draws.followed_ns(index, leader) - self.draws.elected_ns(index)
         if followed_ns > self.clock.now and partition.in_sync != [leader]:
             partition.unfollowed_epoch = int(self.world.part[partition.number, EPOCH])
             self.clock.process(self._followers_ask_again(partition, partition.unfollowed_epoch, followed_ns, index))
@@ -429,64 +357,83 @@ class System:
         yield self.clock.control(at_ns, Control.in_sync, index)
         if partition.unfollowed_epoch == epoch:
             partition.unfollowed_epoch = NONE
-            self._replicas_changed(partition)
+            self.replicas_changed(partition)
 
-    def _leads(self, broker: int, partition: Replicas, elected_ns: int, index: int) -> None:
+    def leads(self, broker: int, partition: Replicas, elected_ns: int, index: int) -> None:
+        """Let a broker lead a partition, and everybody find it."""
         part = self.world.part[partition.number]
         part[LEADER] = broker
         part[EPOCH] += 1
         self.led_since_ns[partition.number] = self.clock.now
         self.news.give()
         if partition.is_users:
-            self.incident("election", partition.name, f"leader {broker}", self._label(index))
-        hung = isinstance(self.plan.faults[index % len(self.plan.faults)].fault, BrokerPause)
+            self.incident("election", partition.name, f"leader {broker}", self.label(index))
+        fault = self.plan.faults[index % len(self.plan.faults)].fault
         for code, entity in enumerate(self.knowers):
             discovery_ns = self.draws.discovered_ns(entity, index, partition.name) - self.draws.elected_ns(index)
             at_ns = elected_ns + discovery_ns
-            if hung and self._is_member(code):
+            if self.is_member(code) and isinstance(fault, BrokerPause):
                 at_ns = max(elected_ns, min(self.draws.told_ns(entity, index), self.draws.silence_ns(entity, index)))
-            self.clock.process(self._discover(code, partition.number, int(part[EPOCH]), at_ns))
+            elif self.is_member(code) and isinstance(fault, faults.Cut) and fault.channel == "both":
+                at_ns = max(elected_ns, self.draws.told_ns(entity, index))
+            self.clock.process(self.discover(code, partition.number, int(part[EPOCH]), at_ns))
 
-    def _is_member(self, code: int) -> bool:
+    def is_member(self, code: int) -> bool:
         """Whether a code that knows leaders is a member as a reader; otherwise it is something that sends."""
         return 0 <= code - int(self.world.scalars[PRODUCERS]) < len(self.world.member)
 
-    def _label(self, number: int) -> str:
+    def label(self, number: int) -> str:
+        """Return a fault's label by its number."""
         return self.plan.faults[number % len(self.plan.faults)].label
 
-    def _discover(self, code: int, number: int, epoch: int, at_ns: int) -> Process:
+    def discover(self, code: int, number: int, epoch: int, at_ns: int) -> Process:
+        """Let somebody turn to a new leader, if it is still that."""
         yield self.clock.control(at_ns, Control.election, code)
         part = self.world.part[number]
-        if part[LEADER] != NONE and part[EPOCH] == epoch and self.world.knows[code, number] == 0:
+        hangs = self.is_member(code) and bool(self.world.broker[part[LEADER], SILENT])
+        is_it = part[LEADER] not in (NONE, *self.cut_off) and part[EPOCH] == epoch and not hangs
+        if is_it and self.world.knows[code, number] == 0:
             kernel.learned(self.at_now(), code, number)
             self.news.give()
 
-    def _replicas_changed(self, partition: Replicas) -> None:
+    def replicas_changed(self, partition: Replicas) -> None:
         """See anew whether the high watermark may move."""
         has_leader = self.world.part[partition.number, LEADER] != NONE
-        waits = any(broker in self.down for broker in partition.in_sync)
+        leader = int(self.world.part[partition.number, LEADER])
+        lagging = [broker for broker in partition.in_sync if (leader, broker) in self.parted]
+        for broker in lagging:
+            if (partition.number, leader, broker) not in self.watched:
+                self.watched.add((partition.number, leader, broker))
+                self.clock.process(self._shrink(partition, leader, broker))
+        waits = bool(lagging) or leader in self.stalled or any(broker in self.down for broker in partition.in_sync)
         waits |= partition.unfollowed_epoch == self.world.part[partition.number, EPOCH]
-        halted = not has_leader or waits or len(partition.in_sync) < partition.min_in_sync
+        too_few = len(partition.in_sync) < partition.min_in_sync
+        self.world.part[partition.number, TOO_FEW] = too_few
+        halted = not has_leader or waits or too_few
         kernel.set_halted(self.at_now(), partition.number, int(halted))
 
-    def _restart(self, index: int, broker: int, elected_ns: int) -> Process:
-        clock, draws, label = self.clock, self.draws, self._label(index)
-        yield clock.control(self.plan.faults[index % len(self.plan.faults)].end_ns, Control.end, index)
-        self.incident("restart", f"broker {broker}", cause=label)
-        yield clock.control(draws.registered_ns(index), Control.in_sync, index)
-        self.incident("registered", f"broker {broker}", cause=label)
-        yield clock.control(max(draws.back_in_sync_ns(index), elected_ns), Control.in_sync, index)
-        self.unavailable.discard(broker)
-        self.down.discard(broker)
-        for partition in self.partitions:
-            self._comes_back(broker, partition, index)
+    def _shrink(self, partition: Replicas, leader: int, follower: int) -> Process:
+        """Take a follower that does not fetch out of the in-sync set when the leader notices."""
+        at_ns = self.draws.lag_ns(leader, self.clock.now)
+        yield from self.controller.at(at_ns, Control.in_sync, partition.number)
+        watch = (partition.number, leader, follower)
+        still = watch in self.watched and int(self.world.part[partition.number, LEADER]) == leader
+        self.watched.discard(watch)
+        if still and follower in partition.in_sync:
+            partition.in_sync.remove(follower)
+            if partition.is_users:
+                self.incident("isr", partition.name, ",".join(map(str, partition.in_sync)), "replica.lag.time.max.ms")
+            self.replicas_changed(partition)
 
-    def _comes_back(self, broker: int, partition: Replicas, index: int) -> None:
+    def comes_back(self, broker: int, partition: Replicas, index: int) -> None:
+        """Let a broker that caught up be in sync, and lead where nobody else can."""
         if self.world.part[partition.number, LEADER] == NONE and partition.in_sync == [broker]:
-            self._leads(broker, partition, self.clock.now, index)
+            self.leads(broker, partition, self.clock.now, index)
         if self.world.part[partition.number, LEADER] != NONE:
             before = partition.in_sync
-            partition.in_sync = [b for b in partition.replicas if b in before or b not in self.unavailable]
+            leader = int(self.world.part[partition.number, LEADER])
+            able = {b for b in partition.replicas if b not in self.unavailable and (leader, b) not in self.parted}
+            partition.in_sync = [b for b in partition.replicas if b in before or b in able]
             if partition.is_users and partition.in_sync != before:
-                self.incident("isr", partition.name, ",".join(map(str, partition.in_sync)), self._label(index))
-        self._replicas_changed(partition)
+                self.incident("isr", partition.name, ",".join(map(str, partition.in_sync)), self.label(index))
+        self.replicas_changed(partition)

@@ -74,7 +74,7 @@ EXPIRED, REFUSED, ABANDONED = 1, 2, 3
 (V_ID, V_EMIT, V_SIZE, V_PART, V_KEY, N_IDENTITY) = range(6)
 
 # per process and partition
-(Q_HEAD, Q_TAIL, Q_COUNT, Q_BYTES, UNANSWERED, Q_FAILURES, Q_RETRY_NS, N_QUEUE) = range(8)
+(Q_HEAD, Q_TAIL, Q_COUNT, Q_BYTES, UNANSWERED, Q_FAILURES, Q_RETRY_NS, Q_UNDER_WAY, N_QUEUE) = range(9)
 
 # per process and broker
 (C_HEAD, C_TAIL, C_CURRENT, C_SERVED, C_LAST_ANSWER, C_UNANSWERED, C_FAILURES, C_TIMEOUT, C_DRAIN, N_CONN) = range(10)
@@ -82,19 +82,21 @@ EXPIRED, REFUSED, ABANDONED = 1, 2, 3
 # per request
 (R_SENDER, R_BROKER, R_PART, R_HEAD, R_COUNT, R_BYTES, R_APPENDED, R_REPLICATED, R_VISIBLE, R_CUT, R_NEXT, R_AFTER, R_BEFORE,
  R_LEFT, R_DUE, R_VERSION, R_TIMED, R_N, R_END, R_DEAD, R_MADE, R_BEGUN, R_SEEN_NS, R_MATE, R_LEAD, R_WAITS, R_GONE,
- R_LIFE, R_STALE, R_DONE, N_REQ) = range(31)  # fmt: skip
+ R_LIFE, R_STALE, R_DONE, R_HELD_BACK, N_REQ) = range(32)  # fmt: skip
 
 # per partition (those of the offsets topic come last)
-(LEADER, HALTED, EPOCH, VISIBLE_END, LAST_REQ, PENDING, LOG_LEN, HUNG_AT, STALE_END, N_PART) = range(10)
+(LEADER, HALTED, EPOCH, VISIBLE_END, LAST_REQ, PENDING, LOG_LEN, HUNG_AT, STALE_END, TOO_FEW, LOG_START,
+ N_PART) = range(12)  # fmt: skip
 
 # per broker: whether it hangs, and until when it takes itself for the leader of what it led
-(SILENT, STALE_UNTIL, N_BROKER) = range(3)
+(SILENT, STALE_UNTIL, CUT_OFF, N_BROKER) = range(4)
+SILENTLY, BY_RESET = 1, 2
 HANGS_NS = 2**61
 """Added to instants that a broker which hangs does not reach."""
 
 # per group
 (MODE, INTERVAL, COLLECT_EVENTS, COLLECT_TIMEOUT, MAX_POLL, ATTEMPTS, THEN, COORDINATOR, POLL_INTERVAL, EMITS,
- BY_TOPIC, DEDUPE_NS, DEDUPE_OWN, WORKERS, IN_HAND, ORDERED_BY, N_GROUP) = range(17)  # fmt: skip
+ BY_TOPIC, DEDUPE_NS, DEDUPE_OWN, WORKERS, IN_HAND, ORDERED_BY, FROM_LATEST, N_GROUP) = range(18)  # fmt: skip
 AFTER_BATCH, BEFORE_WORK, AFTER_EVENT, EVERY, AUTO = range(5)
 FOREVER, DEAD_LETTER, SKIP, STOP = range(4)
 BY_NOTHING, BY_KEY, BY_PARTITION = range(3)
@@ -108,7 +110,7 @@ IDLE, POLLING, WORKING, COMMITTING, SETTLING, WAITING, FLUSHING = range(7)
 TO_FIRST_TRY, TO_NEXT_EVENT, TO_POLL, TO_DUTY = range(4)
 
 # per event in a member's hands: those of a batch, in order
-(H_PART, H_OFFSET, H_NUMBER, H_POLL, H_STATE, H_SERIAL, N_HAND) = range(7)
+(H_PART, H_OFFSET, H_NUMBER, H_POLL, H_STATE, H_SERIAL, H_OWNERSHIP, N_HAND) = range(8)
 H_FREE, H_COMING, H_WAITS, H_AT_WORK = range(4)
 
 # per worker of a member; what it works on is a place in the member's hands
@@ -134,7 +136,7 @@ AT_WORK, DL_UNKNOWN, DL_SENT = range(3)
 
 # per row of operations
 (O_KIND, O_PROCESS, O_GROUP, O_EVENT, O_PART, O_OFFSET, O_STARTED, O_ENDED, O_ATTEMPT, O_POLL, O_NUMBER, O_RETRY, O_OUTCOME,
- O_VALID, O_CAME_NS, N_ROW) = range(16)  # fmt: skip
+ O_VALID, O_CAME_NS, O_OWNERSHIP, N_ROW) = range(17)  # fmt: skip
 
 # per record in a log
 (L_EVENT, L_TIME, L_EPOCH, L_REQUEST, L_SENDING, L_DUE, N_LOG) = range(7)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import simpy
 
-from plain_clock import Phase, Signal
+from plain_clock import Control, Phase, Signal
 from rundata.rows import NONE
 
 if TYPE_CHECKING:
@@ -80,15 +80,28 @@ class Partition:
         self.led_since_ns = 0
         self.unfollowed = False
         """Whether the leader's followers asked before it led, and wait before they ask again."""
-        self.halted = len(replicas) < self.min_in_sync
+        self.halted = self.has_too_few
         self.log: list[Record] = []
         self.requests: list[Request] = []
         self.visible_end = 0
         self.stale_end = 0
+        self.start = 0
+        """The first offset that is not deleted."""
+        self.rolls: set[int] = set()
+        """Offsets at which a segment begins because the one before was deleted."""
+        self.watched: set[tuple[int | None, int]] = set()
+        """Leaders and followers that do not fetch from them."""
+        self.place = 0
+        """Its number among all partitions."""
         self.changed = Signal(model.clock)
 
     def __str__(self) -> str:
         return f"{self.topic}/{self.number}"
+
+    @property
+    def has_too_few(self) -> bool:
+        """Whether fewer are in sync than min.insync.replicas."""
+        return len(self.in_sync) < self.min_in_sync
 
     def begin(self, request: Request, leader_ns: int, duration_ns: int) -> None:
         """Take a request into the log; it is appended, replicated and visible after those before it."""
@@ -154,6 +167,16 @@ class Partition:
         for request in lost:
             request.cut = True
 
+    def delete_below(self, offset: int) -> None:
+        """Delete what lies before an offset; nobody waits for that any more."""
+        for group in self.model.groups.values():
+            for below in range(self.start, offset):
+                self.model.open.discard((group, self, below))
+        if offset > self.start:
+            self.model.fired["records deleted"] += 1
+            self.model.incident("expired", str(self), f"first offset {offset}")
+        self.start = max(self.start, offset)
+
     def hangs(self, broker: int) -> None:
         """Let what is not appended or replicated wait for the leader to go on."""
         now = self.model.clock.now
@@ -163,9 +186,26 @@ class Partition:
             request.appended_ns += HANGS_NS if request.appended_ns > now else 0
             request.replicated_ns += HANGS_NS if request.replicated_ns > now else 0
 
+    def _shrink(self, leader: int | None, follower: int) -> Process:
+        """Take a follower that does not fetch out of the in-sync set when the leader notices."""
+        clock = self.model.clock
+        assert leader is not None
+        at_ns = self.model.draws.lag_ns(leader, clock.now)
+        yield from self.model.controller.at(at_ns, Control.in_sync, self.place)
+        still = (leader, follower) in self.watched and self.leader == leader and self.model.rules.shrink_of_in_sync
+        self.watched.discard((leader, follower))
+        if still and follower in self.in_sync:
+            self.model.fired["in-sync set shrinks"] += 1
+            self.in_sync.remove(follower)
+            self.replicas_changed()
+
     def replicas_changed(self) -> None:
         """See anew whether the high watermark may move."""
-        down_in_sync = self.model.rules.stall_of_survivors and any(b in self.model.down for b in self.in_sync)
-        waits = down_in_sync or self.unfollowed
-        self.halted = self.leader is None or waits or len(self.in_sync) < self.min_in_sync
+        for broker in self.in_sync:
+            if (self.leader, broker) in self.model.parted and (self.leader, broker) not in self.watched:
+                self.watched.add((self.leader, broker))
+                self.model.clock.process(self._shrink(self.leader, broker))
+        waits = [b for b in self.in_sync if b in self.model.down or (self.leader, b) in self.model.parted]
+        down_in_sync = self.model.rules.stall_of_survivors and (bool(waits) or self.leader in self.model.stalled)
+        self.halted = self.leader is None or down_in_sync or self.unfollowed or self.has_too_few
         self.changed.give()

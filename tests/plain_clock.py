@@ -32,6 +32,7 @@ class Control(IntEnum):
     rebalance = 5
     eviction = 6
     leader_check = 7
+    retention = 8
 
 
 class Clock(simpy.Environment):

@@ -77,7 +77,7 @@ class Connection:
             while not self.queue:
                 yield self.changed.wait()
             yield clock.at(clock.now, Phase.service, self.client.code, self.broker)
-            if self.broker in self.model.silent:
+            if self.broker in self.model.silent or self.broker in self.model.cut_off:
                 yield self.model.news.wait()
                 continue
             if not self.queue:
@@ -87,15 +87,20 @@ class Connection:
             duration_ns = self._duration_ns(n, sending)
             leader_ns = min(self.leader[n], duration_ns)
             for batch in sending.batches:
-                if batch.partition.leader == self.broker or not self.model.rules.stale_leader:
-                    batch.partition.begin(batch, leader_ns, duration_ns)
-                else:
+                if batch.partition.leader != self.broker and self.model.rules.stale_leader:
                     self._append_in_vain(sending, batch, leader_ns)
+                elif batch.partition.has_too_few and acks == "all" and self.model.rules.not_enough_replicas:
+                    self.model.fired["not enough replicas"] += 1
+                    self._turn_away(sending, batch, leader_ns)
+                else:
+                    batch.partition.begin(batch, leader_ns, duration_ns)
             if not self.model.rules.connection_queue:
                 clock.process(self._alone(n, sending))
                 self.current = None
                 continue
             yield from self._all_visible(sending) if acks == "all" else self._all_appended(sending)
+            while self.current is sending and self.broker in self.model.cut_off:
+                yield self.broken.wait() | self.model.news.wait()
             if self.current is not sending:
                 continue
             self.current = None
@@ -130,8 +135,7 @@ class Connection:
         clock = self.model.clock
         batch.stale = True
         if clock.now >= self.model.stale_until_ns.get(self.broker, 0) or batch.partition.leader is None:
-            batch.appended_ns = HANGS_NS
-            clock.process(self._refuse_after(sending, batch, leader_ns))
+            self._turn_away(sending, batch, leader_ns)
             return
         batch.appended_ns = clock.now + leader_ns
         self.model.fired["appended in vain"] += 1
@@ -140,8 +144,14 @@ class Connection:
                 batch.offsets[token] = batch.partition.stale_end
                 batch.partition.stale_end += 1
 
+    def _turn_away(self, sending: Sending, batch: Request, leader_ns: int) -> None:
+        batch.stale, batch.appended_ns = True, HANGS_NS
+        self.model.clock.process(self._refuse_after(sending, batch, leader_ns))
+
     def _refuse_after(self, sending: Sending, batch: Request, leader_ns: int) -> Process:
         yield self.model.clock.at(self.model.clock.now + leader_ns, Phase.end)
+        while self.current is sending and self.broker in self.model.silent | self.model.cut_off:
+            yield self.model.news.wait()
         if self.current is sending:
             self._refuse([batch])
 

@@ -46,6 +46,7 @@ class Fetching(MemberState):
             yield clock.at(clock.now, Phase.fetch, self.code, broker)
             if self.generation != generation:
                 return
+            self._reset_positions(broker)
             answer = self._visible_at(broker)
             if not answer:
                 continue
@@ -61,6 +62,22 @@ class Fetching(MemberState):
             yield clock.at(clock.now + turnaround[n], Phase.end)
             while self.paused_ns > clock.now:
                 yield clock.at(self.paused_ns, Phase.end)
+
+    def _reset_positions(self, broker: int) -> None:
+        """Go on where auto.offset.reset says with partitions of which the records to read next are deleted."""
+        latest = self.group.settings.auto_offset_reset == "latest"
+        for partition in self.owned:
+            is_led = partition.leader == broker and self.model.knows(self.code, partition)
+            position = self.positions[partition]
+            if not is_led or position >= partition.start:
+                continue
+            self.model.fired[f"offset reset to {'latest' if latest else 'earliest'}"] += 1
+            latest = latest and self.model.rules.offset_reset
+            self.positions[partition] = partition.visible_end if latest else partition.start
+            first = self.held[partition][0].offset if self.held[partition] else position
+            self.held[partition].clear()
+            for offset in range(first, self.positions[partition]):
+                self.model.open.discard((self.group, partition, offset))
 
     def _take_in(self, reads: list[Read]) -> None:
         """Put records into the queue; copies in retry topics when they are due, in the order of their partitions."""

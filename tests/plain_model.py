@@ -16,19 +16,26 @@ from numpy.typing import NDArray
 
 from plain_brokers import OFFSETS, OFFSETS_PARTITIONS, Partition, Request
 from plain_clock import Clock, Control, Phase, Signal
+from plain_deletion import Deletion
 from plain_emits import FIRST_SENDING, Emitting
+from plain_failures import Controller, Failures
 from plain_groups import Group
+from plain_links import Links
 from plain_member_state import Delivery
 from plain_members import Member
 from plain_producers import Client
 from rundata.rows import LOG_RECORD, NEVER, Kind, Outcome, new_operations
-from rundata.tables import Incident, Names, RunData
+from rundata.tables import Extent, Incident, Names, RunData
 from scenarios.clients import broker_setting, topic_setting
 from scenarios.derived import Derived
 from scenarios.faults import (
     BrokerCrash,
     BrokerPause,
     BrokerStop,
+    Cut,
+    DiskFull,
+    DiskStall,
+    HostCrash,
     LeaderMove,
     MemberCrash,
     MemberLeave,
@@ -56,6 +63,7 @@ class Rules:
     full_by_events: bool = True
     full_by_bytes: bool = True
     in_flight_limit: bool = True
+    events_in_flight: bool = True
     request_timeout: bool = True
     acks_timeout: bool = True
     delivery_timeout: bool = True
@@ -73,9 +81,16 @@ class Rules:
     dedupe_of_resent: bool = True
     loss_with_acks_1: bool = True
     min_in_sync: bool = True
+    not_enough_replicas: bool = True
+    retention: bool = True
+    controller_lost: bool = True
+    sessions_begin_anew: bool = True
+    offset_reset: bool = True
     preferred_leader: bool = True
     stale_leader: bool = True
     size_limit: bool = True
+    shrink_of_in_sync: bool = True
+    java_asks_after_errors: bool = True
     fence_of_silent: bool = True
     overshoot_apart: bool = True
     slow_work: bool = True
@@ -121,6 +136,13 @@ class Model:
         self.unavailable: set[int] = set()
         """Brokers from the begin of a fault until they are in sync again."""
         self.down: set[int] = set()
+        self.parted: set[tuple[int | None, int]] = set()
+        """Pairs of brokers of which the second cannot fetch from the first."""
+        self.stalled: set[int] = set()
+        """Brokers whose disks take no writes."""
+        self.cut_off: set[int] = set()
+        self.reset: set[int] = set()
+        """Brokers that no client reaches; of them, those that refuse connections."""
         self.silent: set[int] = set()
         """Brokers that hang."""
         self.stale_until_ns: dict[int, int] = {}
@@ -138,11 +160,15 @@ class Model:
         self.partitions = {topic: self._partitions_of(topic) for topic in self.names.topics}
         self.offsets = self._offsets_partitions()
         self.all_partitions = [p for several in self.partitions.values() for p in several] + self.offsets
+        for place, partition in enumerate(self.all_partitions):
+            partition.place = place
         self.knowers = range(len(self.names.processes) + len(emitters(plan.scenario)))
         """Codes of everyone who knows leaders: processes, members, and members' emitting clients."""
         everybody = [(code, partition) for code in self.knowers for partition in self.all_partitions]
         self.known = {(code, partition): partition.leader for code, partition in everybody}
         """Whom clients and members take for a partition's leader."""
+        self.controller = Controller(self)
+        self.failures, self.links = Failures(self), Links(self)
         self.clients = self._clients()
         self.groups = {name: Group(self, name) for name in plan.scenario.groups}
         emitting = [Emitting(self, what) for what in emitters(plan.scenario)]
@@ -150,6 +176,7 @@ class Model:
         self.clients += emitting
         if broker_setting(plan.scenario, "auto.leader.rebalance.enable") and rules.preferred_leader:
             self.clock.process(self._check_leaders())
+        Deletion(self)
         for index, planned in enumerate(plan.faults):
             self._start_fault(index, planned.fault)
         for event in range(len(plan)):
@@ -227,7 +254,7 @@ class Model:
             yield self.clock.control(self.draws.leader_check_ns() + check * interval_ns, Control.leader_check)
             for partition in self.all_partitions:
                 preferred = partition.replicas[0]
-                if not self._may_lead(partition, preferred):
+                if not self.may_lead(partition, preferred):
                     continue
                 self.fired["preferred leader"] += 1
                 self._move(
@@ -240,7 +267,7 @@ class Model:
         """Let another replica in sync lead; the old leader refuses what it has not finished."""
         assert partition.leader is not None
         partition.cut_back(self.clock.now)
-        self._forget(partition)
+        self.forget(partition)
         for client in self.clients:
             client.refused(partition.leader, partition)
         partition.leader = broker
@@ -250,23 +277,17 @@ class Model:
         if partition.topic != OFFSETS:
             self.incident("election", str(partition), f"leader {broker}")
         for code, wait_ns in enumerate(takes_ns):
-            self.clock.process(self._discover(code, partition, partition.epoch, self.clock.now + wait_ns))
+            self.clock.process(self.discover(code, partition, partition.epoch, self.clock.now + wait_ns))
         self.news.give()
 
     # ---- brokers that fail ---------------------------------------------------------------------------------------
 
     def _start_fault(self, index: int, fault: object) -> None:
         match fault:
-            case BrokerCrash() | BrokerStop() | BrokerPause():
-                targets = [fault.target]
-                if fault.target.role == "rack":
-                    racks = self.plan.scenario.brokers.racks or ()
-                    targets = [
-                        BrokerTarget("number", n) for n, rack in enumerate(racks, 1) if rack == fault.target.rack
-                    ]
-                    self.fired["rack"] += 1
-                for k, target in enumerate(targets):
-                    self.clock.process(self._broker_fault(index + k * len(self.plan.faults), index, fault, target))
+            case BrokerCrash() | BrokerStop() | BrokerPause() | HostCrash() | DiskFull() | DiskStall():
+                self.failures.begin(index, fault)
+            case Cut():
+                self.clock.process(self.links.cut(index, fault))
             case LeaderMove():
                 self.clock.process(self._leader_move(index, fault))
             case ProducerCrash() | ProducerPause():
@@ -275,32 +296,6 @@ class Model:
                 self.clock.process(self.groups[fault.member.group].member_fault(index, fault))
             case MemberPause() | PollStall():
                 self.clock.process(self.groups[fault.member.group].hang_fault(index, fault))
-
-    def _broker_fault(
-        self, number: int, index: int, fault: BrokerCrash | BrokerStop | BrokerPause, target: BrokerTarget
-    ) -> Process:
-        clock, draws, planned = self.clock, self.draws, self.plan.faults[index]
-        yield clock.control(planned.begin_ns, Control.begin, number)
-        broker = self._resolve(target)
-        if broker is None or broker in self.unavailable:
-            self.fired["broker fault without effect"] += 1
-            return
-        self.unavailable.add(broker)
-        elected_ns = draws.elected_ns(number)
-        if isinstance(fault, BrokerPause):
-            yield from self._pause(number, index, broker)
-            return
-        clock.process(self._restart(number, broker, elected_ns))
-        if isinstance(fault, BrokerCrash):
-            self.fired["broker crash"] += 1
-            led = self._lose(broker)
-            clock.process(self._note_fence(draws.fence_ns(number), broker))
-            yield clock.control(elected_ns, Control.election, number)
-        else:
-            yield clock.control(elected_ns, Control.election, number)
-            self.fired["broker stop"] += 1
-            led = self._lose(broker)
-        self._elect(broker, led, number)
 
     def _leader_move(self, index: int, fault: LeaderMove) -> Process:
         """Move a partition's leadership to a replica in sync, and back."""
@@ -311,7 +306,7 @@ class Model:
         if to is None:
             place = partition.replicas.index(before) if before in partition.replicas else 0
             to = partition.replicas[(place + 1) % len(partition.replicas)]
-        if not self._may_lead(partition, to):
+        if not self.may_lead(partition, to):
             self.fired["leader move without effect"] += 1
             return
         self.fired["leader move"] += 1
@@ -320,15 +315,22 @@ class Model:
         if planned.stays:
             return
         yield self.clock.control(planned.end_ns, Control.end, index)
-        if partition.leader == to and self._may_lead(partition, before):
+        if partition.leader == to and self.may_lead(partition, before):
             self.fired["leader moved back"] += 1
             self._move(
                 partition, before, [self.draws.moved_back_ns(self.entity(c), index, back=True) for c in self.knowers]
             )
 
-    def _may_lead(self, partition: Partition, broker: int) -> bool:
-        is_able = broker in partition.in_sync and broker not in self.unavailable
+    def may_lead(self, partition: Partition, broker: int) -> bool:
+        is_able = self.controller.is_up() and broker in partition.in_sync and broker not in self.unavailable
         return is_able and partition.leader not in (None, broker) and partition.leader not in self.unavailable
+
+    def members_forget(self, partition: Partition) -> None:
+        for code in self.knowers:
+            if self.is_member(code):
+                self.known[code, partition] = None
+
+    # ---- links that are cut --------------------------------------------------------------------------------------
 
     def _producer_fault(self, index: int, fault: ProducerCrash | ProducerPause) -> Process:
         """Let a producer's processes hang, or die and come back."""
@@ -347,50 +349,7 @@ class Model:
                 else:
                     client.falls_asleep(planned.end_ns)
 
-    def _pause(self, number: int, index: int, broker: int) -> Process:
-        """Let a broker hang: nobody is told, and when its session is over before it goes on, it is fenced."""
-        clock, draws, planned = self.clock, self.draws, self.plan.faults[index]
-        led = self._falls_silent(broker)
-        fence_ns, elected_ns = draws.fence_ns(number), draws.elected_ns(number)
-        if planned.end_ns <= fence_ns or not self.rules.fence_of_silent:
-            self.fired["broker pause"] += 1
-            yield clock.control(planned.end_ns, Control.end, number)
-            self._goes_on(broker, planned.end_ns - planned.begin_ns)
-            for partition in led:
-                partition.leader = broker
-                for code in self.knowers:
-                    self._learns(code, partition)
-            self._is_back(broker, number)
-            return
-        self.fired["broker pause, fenced"] += 1
-        clock.process(self._note_fence(fence_ns, broker))
-        clock.process(self._thaw(number, index, broker, elected_ns))
-        yield clock.control(elected_ns, Control.election, number)
-        for partition in led:
-            partition.leader = None
-            if partition.in_sync != [broker]:
-                partition.cut_back(clock.now)
-        self._elect(broker, led, number)
-
-    def _falls_silent(self, broker: int) -> list[Partition]:
-        """Let a broker answer nothing; return what it led. Members wait; producers do not know."""
-        self.down.add(broker)
-        self.silent.add(broker)
-        led = [partition for partition in self.all_partitions if partition.leader == broker]
-        for partition in led:
-            partition.hangs(broker)
-            for code in self.knowers:
-                if self._is_member(code):
-                    self.known[code, partition] = None
-            if partition.topic == OFFSETS:
-                partition.leader = None
-        for partition in self.all_partitions:
-            if broker in partition.in_sync:
-                partition.replicas_changed()
-        self.news.give()
-        return led
-
-    def _goes_on(self, broker: int, length_ns: int) -> None:
+    def goes_on(self, broker: int, length_ns: int) -> None:
         self.silent.discard(broker)
         for partition in self.all_partitions:
             for request in partition.requests:
@@ -400,46 +359,29 @@ class Model:
             client.connections[broker].goes_on(length_ns)
         self.news.give()
 
-    def _thaw(self, number: int, index: int, broker: int, elected_ns: int) -> Process:
-        """Let a fenced broker go on, act as a leader for a moment, be told, and catch up."""
-        clock, draws, planned = self.clock, self.draws, self.plan.faults[index]
-        stale_until_ns = max(draws.stale_until_ns(number), elected_ns)
-        yield clock.control(planned.end_ns, Control.end, number)
-        self.stale_until_ns[broker] = stale_until_ns
-        self._goes_on(broker, planned.end_ns - planned.begin_ns)
-        for client in self.clients:
-            clock.process(self._told(client, broker, max(draws.told_ns(self.entity(client.code), number), elected_ns)))
-        yield clock.control(stale_until_ns, Control.in_sync, number)
-        for client in self.clients:
-            client.connections[broker].refuse_stale()
-        yield clock.control(max(planned.end_ns + draws.catch_up_ns(number), elected_ns), Control.in_sync, number)
-        self._is_back(broker, number)
-
-    def _told(self, client: Client, broker: int, at_ns: int) -> Process:
+    def told(self, client: Client, broker: int, at_ns: int) -> Process:
         yield self.clock.control(at_ns, Control.election, client.code)
         client.told(broker)
 
-    def _resolve(self, target: BrokerTarget) -> int | None:
+    def resolve(self, target: BrokerTarget) -> int | None:
         if target.role == "number":
             return target.number
+        if target.role == "controller":
+            return self.controller.active
         partition = self.partitions[target.topic][target.partition]
         if target.role == "leader" or partition.leader is None:
             return partition.leader
         followers = [b for b in partition.replicas if b != partition.leader and b not in self.unavailable]
         return followers[0] if followers else None
 
-    def _note_fence(self, fence_ns: int, broker: int) -> Process:
-        yield self.clock.control(fence_ns, Control.election, 0)
-        self.incident("fence", f"broker {broker}")
-
-    def _lose(self, broker: int) -> list[Partition]:
+    def lose(self, broker: int) -> list[Partition]:
         """Stop a broker: its partitions have no leader, what no follower has is gone; return the partitions it led."""
         self.down.add(broker)
         led = [partition for partition in self.all_partitions if partition.leader == broker]
         for partition in led:
             partition.leader = None
             partition.cut_back(self.clock.now)
-            self._forget(partition)
+            self.forget(partition)
         for partition in self.all_partitions:
             if broker in partition.in_sync:
                 partition.replicas_changed()
@@ -448,15 +390,15 @@ class Model:
         self.news.give()
         return led
 
-    def _elect(self, broker: int, led: list[Partition], index: int) -> None:
+    def elect(self, broker: int, led: list[Partition], index: int) -> None:
         """Take a lost broker out of the in-sync sets and give its partitions to the next in line."""
         for partition in self.all_partitions:
             if broker in partition.in_sync and len(partition.in_sync) > 1:
                 partition.in_sync.remove(broker)
         for partition in led:
-            alive = [b for b in partition.replicas if b in partition.in_sync and b not in self.down]
+            alive = [b for b in partition.replicas if b in partition.in_sync and b not in self.down | {broker}]
             if alive:
-                self._leads(alive[0], partition, self.clock.now, index)
+                self.leads(alive[0], partition, self.clock.now, index)
                 self._followers_ask(partition, alive[0], index)
             else:
                 self.fired["no leader left"] += 1
@@ -465,7 +407,7 @@ class Model:
 
     def _followers_ask(self, partition: Partition, leader: int, index: int) -> None:
         """Let the followers of a lost broker's successor ask it at once, or a backoff later if that was before it led."""
-        followed_ns = self.draws.followed_ns(index, leader)
+        followed_ns = self.clock.now + self.draws.followed_ns(index, leader) - self.draws.elected_ns(index)
         stopped = isinstance(self.plan.faults[index % len(self.plan.faults)].fault, BrokerStop)
         if stopped or followed_ns <= self.clock.now or partition.in_sync == [leader] or not self.rules.early_followers:
             return
@@ -479,7 +421,7 @@ class Model:
             partition.unfollowed = False
             partition.replicas_changed()
 
-    def _leads(self, broker: int, partition: Partition, elected_ns: int, index: int) -> None:
+    def leads(self, broker: int, partition: Partition, elected_ns: int, index: int) -> None:
         partition.leader = broker
         partition.unfollowed = False
         partition.epoch += 1
@@ -487,24 +429,28 @@ class Model:
         self.news.give()
         if partition.topic != OFFSETS:
             self.incident("election", str(partition), f"leader {broker}")
-        hung = isinstance(self.plan.faults[index % len(self.plan.faults)].fault, BrokerPause)
+        fault = self.plan.faults[index % len(self.plan.faults)].fault
         for code in self.knowers:
             entity = self.entity(code)
             discovery_ns = self.draws.discovered_ns(entity, index, str(partition)) - self.draws.elected_ns(index)
             at_ns = elected_ns + discovery_ns
-            if hung and self._is_member(code):
+            if self.is_member(code) and isinstance(fault, BrokerPause):
                 at_ns = max(elected_ns, min(self.draws.told_ns(entity, index), self.draws.silence_ns(entity, index)))
-            self.clock.process(self._discover(code, partition, partition.epoch, at_ns))
+            elif self.is_member(code) and isinstance(fault, Cut) and fault.channel == "both":
+                at_ns = max(elected_ns, self.draws.told_ns(entity, index))
+            self.clock.process(self.discover(code, partition, partition.epoch, at_ns))
 
-    def _is_member(self, code: int) -> bool:
+    def is_member(self, code: int) -> bool:
         return code not in {client.code for client in self.clients}
 
-    def _discover(self, code: int, partition: Partition, epoch: int, at_ns: int) -> Process:
+    def discover(self, code: int, partition: Partition, epoch: int, at_ns: int) -> Process:
         yield self.clock.control(at_ns, Control.election, code)
-        if partition.leader is not None and partition.epoch == epoch:
-            self._learns(code, partition)
+        hangs = self.is_member(code) and partition.leader in self.silent
+        reachable = partition.leader is not None and partition.leader not in self.cut_off and not hangs
+        if reachable and partition.epoch == epoch:
+            self.learns(code, partition)
 
-    def _learns(self, code: int, partition: Partition) -> None:
+    def learns(self, code: int, partition: Partition) -> None:
         if self.known[code, partition] is not None:
             return
         self.known[code, partition] = partition.leader
@@ -517,28 +463,19 @@ class Model:
         """Whether a client or member knows where the partition's leader is."""
         return self.known[code, partition] is not None
 
-    def _forget(self, partition: Partition) -> None:
+    def forget(self, partition: Partition) -> None:
         for code in self.knowers:
             self.known[code, partition] = None
 
-    def _restart(self, index: int, broker: int, elected_ns: int) -> Process:
-        clock, draws = self.clock, self.draws
-        yield clock.control(self.plan.faults[index % len(self.plan.faults)].end_ns, Control.end, index)
-        self.incident("restart", f"broker {broker}")
-        yield clock.control(draws.registered_ns(index), Control.in_sync, index)
-        self.incident("registered", f"broker {broker}")
-        yield clock.control(max(draws.back_in_sync_ns(index), elected_ns), Control.in_sync, index)
-        self.fired["broker back in sync"] += 1
-        self._is_back(broker, index)
-
-    def _is_back(self, broker: int, index: int) -> None:
+    def is_back(self, broker: int, index: int) -> None:
         self.unavailable.discard(broker)
         self.down.discard(broker)
         for partition in self.all_partitions:
             if partition.leader is None and partition.in_sync == [broker]:
-                self._leads(broker, partition, self.clock.now, index)
+                self.leads(broker, partition, self.clock.now, index)
             if partition.leader is not None:
-                caught_up = [b for b in partition.replicas if b not in self.unavailable]
+                able = [b for b in partition.replicas if b not in self.unavailable]
+                caught_up = [b for b in able if (partition.leader, b) not in self.parted]
                 partition.in_sync = [b for b in partition.replicas if b in partition.in_sync or b in caught_up]
             partition.replicas_changed()
         self.news.give()
@@ -624,6 +561,7 @@ class Model:
             engine="simulated",
             operations=operations[order],
             log=self._log(),
+            extents=self._extents(),
             incidents=tuple(self.incidents),
             end_ns=self.clock.now,
         )
@@ -647,13 +585,22 @@ class Model:
     def _chosen_for(self, event: int) -> int:
         return self.handed[event][1].number if event in self.handed else int(self.plan.partition[self.event_of(event)])
 
+    def _extents(self) -> tuple[Extent, ...]:
+        found = []
+        for partition in [partition for several in self.partitions.values() for partition in several]:
+            appended = [record for record in partition.log if record.request.appended_ns <= self.clock.now]
+            found.append(
+                Extent(partition.topic, partition.number, partition.start, max(partition.start, len(appended)))
+            )
+        return tuple(found)
+
     def _log(self) -> NDArray[np.void]:
         rows = [
             (offset, record.event, record.handed_ns, partition.number, record.leader_epoch, code, 0, b"")
             for code, topic in enumerate(self.names.topics)
             for partition in self.partitions[topic]
             for offset, record in enumerate(partition.log)
-            if record.request.appended_ns <= self.clock.now
+            if offset >= partition.start and record.request.appended_ns <= self.clock.now
         ]
         return np.array(rows, LOG_RECORD)
 

@@ -50,6 +50,8 @@ class Client:
         self.linger_ns = self.settings.linger_ns if model.rules.linger else 0
         self.queues: dict[Partition, deque[tuple[int, Hashable, int]]] = {p: deque() for p in self.partitions}
         self.unanswered = dict.fromkeys(self.partitions, 0)
+        self.under_way = dict.fromkeys(self.partitions, 0)
+        """Events in requests that are not answered."""
         self.failures = dict.fromkeys(self.partitions, 0)
         self.retry_ns = dict.fromkeys(self.partitions, 0)
         self.retries = 0
@@ -249,14 +251,15 @@ class Client:
         return rules.one_at_a_time_after_errors and alone
 
     def _is_full(self, partition: Partition) -> bool:
-        """Whether too much is unanswered: of the partition (idempotent librdkafka) or of the connection."""
+        """Whether too much is unanswered: events of the partition (idempotent librdkafka) or requests of the connection."""
         limit = self.settings.in_flight
         if limit is None or not self.model.rules.in_flight_limit:
             return False
         of_connection = self.is_java or not self.settings.idempotence
         broker = self.model.known[self.code, partition]
         assert broker is not None
-        under_way = self.connections[broker].unanswered if of_connection else self.unanswered[partition]
+        of_partition = self.under_way if self.model.rules.events_in_flight else self.unanswered
+        under_way = self.connections[broker].unanswered if of_connection else of_partition[partition]
         self.model.fired["in-flight limit"] += under_way >= limit
         self.model.fired["in-flight limit of a connection"] += under_way >= limit and of_connection
         return under_way >= limit
@@ -283,6 +286,7 @@ class Client:
         for _ in batch:
             self.queues[partition].popleft()
         self.unanswered[partition] += 1
+        self.under_way[partition] += len(batch)
         return Request(self.code, partition, batch, self.settings.idempotence, simpy.Event(self.model.clock))
 
     def _send(self, batches: list[Request]) -> None:
@@ -297,7 +301,7 @@ class Client:
 
     def answered(self, request: Request) -> None:
         """Hear that a request is in the log (or believe it, with acks=0)."""
-        self.unanswered[request.partition] -= 1
+        self._is_not_under_way(request)
         self.failures[request.partition] = 0
         self.news.give()
         for event, token, _ in request.events:
@@ -305,6 +309,10 @@ class Client:
             if self.model.is_open(event):
                 self._release(event)
             self.model.acknowledged(self.code, event, request.partition, offset)
+
+    def _is_not_under_way(self, request: Request) -> None:
+        self.unanswered[request.partition] -= 1
+        self.under_way[request.partition] -= len(request.events)
 
     def lost_broker(self, broker: int) -> None:
         """Queue again what the broker had not finished; with acks=0 nobody knows about it."""
@@ -342,7 +350,7 @@ class Client:
         yield clock.at(clock.now + wait_ns, Phase.timeout, self.code)
         yield from self.sleep(Phase.timeout)
         for partition in self.partitions:
-            if not self.model.knows(self.code, partition):
+            if not self.model.knows(self.code, partition) and partition.leader not in self.model.reset:
                 self.model.known[self.code, partition] = partition.leader
         self.news.give()
 
@@ -353,6 +361,9 @@ class Client:
         if self.retry_ns[partition] <= self.model.clock.now:
             self.retry_ns[partition] = self.model.clock.now + self._backoff_ns(self.failures[partition])
             self.failures[partition] += 1
+            if self.is_java and self.model.rules.java_asks_after_errors:
+                self.model.known[self.code, partition] = None
+                self.model.clock.process(self._refresh(self.retry_ns[partition] - self.model.clock.now))
         self.news.give()
 
     def _backoff_ns(self, failures: int) -> int:
@@ -362,7 +373,7 @@ class Client:
 
     def _take_back(self, request: Request) -> None:
         """Queue a request's events again, in the order in which they were handed over, without those given up."""
-        self.unanswered[request.partition] -= 1
+        self._is_not_under_way(request)
         queue = self.queues[request.partition]
         if self.model.rules.resend_after_loss:
             again = [queued for queued in request.events if self.model.is_open(queued[0])]
@@ -401,7 +412,8 @@ class Client:
             connection.unanswered = connection.failures = 0
         for partition, queue in self.queues.items():
             queue.clear()
-            self.unanswered[partition] = self.failures[partition] = self.retry_ns[partition] = 0
+            self.unanswered[partition] = self.under_way[partition] = 0
+            self.failures[partition] = self.retry_ns[partition] = 0
 
     def learned(self) -> None:
         """Send to a new leader."""

@@ -60,6 +60,7 @@ def _scenario(choose: random.Random, number: int) -> dict[str, Any]:
         "brokers": {
             "kind": "kafka",
             "nodes": nodes,
+            "controllers": choose.choice(["separate", "separate", "combined"]),
             "settings": _broker_settings(choose),
             **({"racks": ["x", "y", "x", "y"][:nodes]} if nodes > 1 and choose.random() < 0.2 else {}),
         },
@@ -96,6 +97,9 @@ def _broker_settings(choose: random.Random) -> dict[str, Any]:
     session = choose.choice([80, 200, 400])
     return {
         "leader.imbalance.check.interval.seconds": choose.choice([1, 1, 300]),
+        "controller.quorum.fetch.timeout.ms": choose.choice([20, 100]),
+        "replica.lag.time.max.ms": choose.choice([100, 300, 30_000]),
+        "log.retention.check.interval.ms": choose.choice([50, 200, 300_000]),
         "broker.session.timeout.ms": session,
         "broker.heartbeat.interval.ms": session // choose.choice([2, 4]),
         "group.min.session.timeout.ms": 1,
@@ -109,6 +113,10 @@ def _broker_settings(choose: random.Random) -> dict[str, Any]:
 def _topic(choose: random.Random, nodes: int) -> dict[str, Any]:
     replication = choose.randint(1, min(3, nodes))
     settings = {"min.insync.replicas": choose.choice([1, 1, min(2, replication)])}
+    if choose.random() < 0.15:
+        settings |= {"segment.ms": choose.choice([20, 100]), "retention.ms": choose.choice([50, 200, 500])}
+    if choose.random() < 0.1:
+        settings |= {"segment.ms": choose.choice([20, 100]), "retention.bytes": choose.choice([0, 500, 3000])}
     return {"partitions": choose.choice([1, 2, 3, 5]), "replication": replication, "settings": settings}
 
 
@@ -183,6 +191,7 @@ def _group(choose: random.Random, name: str, topics: list[str]) -> dict[str, Any
         settings["group.instance.id"] = "static"
     if choose.random() < 0.4:
         settings["max.poll.interval.ms"] = settings.get("session.timeout.ms", choose.choice([20, 60, 100]))
+    settings["auto.offset.reset"] = choose.choice(["earliest", "latest"])
     if choose.random() < 0.3:
         settings["max.poll.records"] = choose.choice([1, 3, 10])
     work = choose.choice(["0ms", "1ms", "5ms", "5ms", {"exponential": "3ms"}, {"uniform": ["1ms", "20ms"]}])
@@ -249,18 +258,20 @@ def _failures(choose: random.Random, by_topic: bool) -> dict[str, Any] | None:
 
 def _fault(choose: random.Random, scenario: dict[str, Any], length_ms: int) -> dict[str, Any]:
     kind = choose.choice(
-        ["broker_crash"] * 4 + ["broker_stop"] * 2 + ["broker_pause"] * 4 + ["member_crash"] * 4 + ["member_leave"] * 2
-        + ["member_pause"] * 3 + ["poll_stall"] * 2
-        + ["leader_move", "producer_crash", "producer_pause", "duplicates", "late", "oversized"] + ["slow_work", "failing_work", "poison", "surge"]
+        ["broker_crash"] * 4 + ["broker_stop"] * 2 + ["broker_pause"] * 4 + ["cut"] * 5
+        + ["leader_move", "disk_stall", "host_crash", "disk_full", "retention", "delete_records", "delete_records"]
+        + ["member_crash"] * 4 + ["member_leave"] * 2 + ["member_pause"] * 3 + ["poll_stall"] * 2
+        + ["slow_work", "failing_work", "poison", "surge"]
+        + ["producer_crash", "producer_pause", "duplicates", "late", "oversized"]
     )  # fmt: skip
     fault: dict[str, Any] = {"fault": kind, "at": _ms(choose, 0, length_ms, 50), "for": _ms(choose, 10, 800)}
     group = choose.choice(list(scenario["groups"]))
     match kind:
-        case "broker_crash" | "broker_stop" | "broker_pause" if (
+        case "broker_crash" | "broker_stop" | "broker_pause" | "disk_stall" if (
             "racks" in scenario["brokers"] and choose.random() < 0.5
         ):
             fault["rack"] = choose.choice(["x", "y"])
-        case "broker_crash" | "broker_stop" | "broker_pause":
+        case "broker_crash" | "broker_stop" | "broker_pause" | "disk_stall" | "host_crash" | "disk_full":
             topic = choose.choice([*scenario["topics"], "a", "a"])
             fault["broker"] = choose.choice(
                 [
@@ -269,6 +280,8 @@ def _fault(choose: random.Random, scenario: dict[str, Any], length_ms: int) -> d
                     f"follower of {topic}/0",
                 ]
             )
+            if "disk" not in kind and choose.random() < 0.2:
+                fault["broker"] = "controller"
         case "member_crash" | "member_leave" | "member_pause" | "poll_stall":
             fault["member"] = f"{group}/{choose.randint(1, scenario['groups'][group]['members'])}"
         case "slow_work":
@@ -279,12 +292,29 @@ def _fault(choose: random.Random, scenario: dict[str, Any], length_ms: int) -> d
                 fault["share"] = "30%"
         case "poison":
             fault |= {"producer": "p", "events": choose.choice([1, 3])}
+        case "cut":
+            broker = choose.choice(
+                [f"broker {choose.randint(1, scenario['brokers']['nodes'])}", "leader of a/0", "follower of a/0"]
+            )
+            other = choose.choice(["clients", "controller", "controller", "leader of a/0", "brokers"])
+            fault["between"] = [other, broker]
+            fault["for"] = _ms(choose, 100, 1200)
+            if other == "controller":
+                fault["channel"] = choose.choice(["heartbeat", "both", "both", "metadata"])
+            if other == "clients":
+                fault["mode"] = choose.choice(["silent", "reset"])
         case "leader_move":
             fault["partition"] = f"a/{choose.randrange(scenario['topics']['a']['partitions'])}"
             if choose.random() < 0.3:
                 fault["to"] = choose.randint(1, scenario["brokers"]["nodes"])
             if choose.random() < 0.4:
                 del fault["for"]
+        case "retention":
+            fault |= {"topic": choose.choice([*scenario["topics"]]), "to": choose.choice(["50ms", "200ms"])}
+        case "delete_records":
+            del fault["for"]
+            fault |= choose.choice([{"topic": "a"}, {"partition": "a/0"}])
+            fault["up_to"] = choose.choice(["latest", "latest", "50ms", 3, 10])
         case "producer_crash" | "producer_pause":
             count = scenario["producers"]["p"]["count"]
             fault["producer"] = choose.choice(["p", f"p/{choose.randint(1, count)}"])

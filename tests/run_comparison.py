@@ -14,7 +14,17 @@ _COMPARED = (
     "poll_id", "retry_due_ns", "outcome",
 )  # fmt: skip
 _LOGGED = ("topic", "partition", "offset", "event_id", "time_ns", "leader_epoch")
-_INCIDENTS = ("fence", "election", "registered", "restart", "session expired", "rebalance", "assignment")
+_INCIDENTS = (
+    "fence",
+    "election",
+    "registered",
+    "restart",
+    "session expired",
+    "rebalance",
+    "assignment",
+    "expired",
+    "controller",
+)
 
 
 def first_difference(plain: RunData, other: RunData) -> str | None:
@@ -22,6 +32,8 @@ def first_difference(plain: RunData, other: RunData) -> str | None:
     for find in (_different_operation, _different_incident, _different_log):
         if text := find(plain, other):
             return text
+    if plain.extents and plain.extents != other.extents:
+        return f"the plain model's partitions are {plain.extents}, the other's {other.extents}"
     if plain.end_ns != other.end_ns:
         return f"the plain model ends at {plain.end_ns}, the other at {other.end_ns}"
     return None

@@ -1,5 +1,7 @@
 """What brokers and their controller do, in both models: cases worked out by hand."""
 
+from typing import Any
+
 from both_models import Run, in_both_models
 from by_hand import constant, ms
 from rundata.rows import Kind, Outcome
@@ -93,8 +95,34 @@ def test_a_rack_fails_as_a_whole(run: Run) -> None:
     crash = {"fault": "broker_crash", "rack": "x", "at": "220ms", "for": "20s"}
     data = run(brokers=brokers, faults=[crash], drain="40s")
 
-    assert [55, 155, *[20_220.0] * 8] == ms(data, Kind.send)
+    # Refused from 9220 ms on, and sent again after 0.1, 0.2, 0.4, 0.8 and then 1 s each.
+    assert [55, 155, *[20_720.0] * 8] == ms(data, Kind.send)
     assert [where for _, where, _ in incidents(data, "fence")] == ["broker 1", "broker 3"]
+
+
+@in_both_models
+def test_with_too_few_replicas_in_sync_nothing_is_appended_with_acks_all(run: Run) -> None:
+    """Two of three die at 220 ms and are fenced at 9220: one event was appended before, with acks=all; with acks=1 all are, and nobody sees them."""
+    crashes = [{"fault": "broker_crash", "broker": b, "at": "220ms", "for": "20s"} for b in (2, 3)]
+    settings = {"enable.idempotence": True}
+    waits = run(duration="12s", producers__p={**SLOWLY, "settings": settings}, faults=crashes, drain="0s")
+    goes_on = run(duration="12s", producers__p={**SLOWLY, "settings": {"acks": "1"}}, faults=crashes, drain="0s")
+
+    # Event 0 is there at 505 ms and fails at 30.5 s; the others up to the fence stand behind it in the connection, where nobody refuses them.
+    assert waits.log["event_id"].tolist() == [0]
+    assert goes_on.log["event_id"].tolist() == list(range(12))
+    assert ms(goes_on, Kind.delivery) == []
+
+
+@in_both_models
+def test_what_is_refused_for_want_of_replicas_is_sent_again_until_they_are_back(run: Run) -> None:
+    """The first event comes when both followers are fenced already: refused at 9755 ms, and then after 0.1, 0.2, 0.4, 0.8 s and so on."""
+    crashes = [{"fault": "broker_crash", "broker": b, "at": "220ms", "for": "12s"} for b in (2, 3)]
+    late = {"topic": "a", "share": "arrivals", "arrivals": [{"for": "9700ms", "rate": "0/s"}, {"for": "300ms", "rate": "10/s", "spacing": "even"}]}  # fmt: skip
+    data = run(duration="10s", producers__p=late, faults=crashes, drain="20s")
+
+    assert ms(data, Kind.send) == [12_255.0] * 3
+    assert data.log["event_id"].tolist() == [0, 1, 2]
 
 
 @in_both_models
@@ -106,3 +134,89 @@ def test_leadership_is_moved_and_moved_back(run: Run) -> None:
     assert incidents(data, "election") == [(220, "a/0", "leader 2"), (520, "a/0", "leader 1")]
     assert data.log["leader_epoch"].tolist() == [0] * 2 + [1] * 3 + [2] * 5
     assert ms(data, Kind.send) == [55.0 + 100 * n for n in range(10)]
+
+
+# ---- links that are cut --------------------------------------------------------------------------------------------
+
+
+def cut(one: str, other: str, lasts: str, **more: str) -> dict[str, Any]:
+    """Return a cut from 220 ms on."""
+    return {"fault": "cut", "between": [one, other], "at": "220ms", "for": lasts, **more}
+
+
+@in_both_models
+def test_a_follower_that_cannot_fetch_stalls_the_partition_until_the_leader_gives_it_up(run: Run) -> None:
+    """After replica.lag.time.max.ms (30 s; the look comes at once) the other follower is enough; the cut one is back at the end."""
+    data = run(faults=[cut("leader of a/0", "follower of a/0", "70s")], drain="100s")
+
+    assert [55, 155, *[30_220.0] * 8] == ms(data, Kind.send)
+    assert incidents(data, "election") == []
+
+
+@in_both_models
+def test_a_leader_whose_followers_are_all_cut_off_stalls_until_they_are_back(run: Run) -> None:
+    """With min.insync.replicas 2: 70 s for acks=all; with acks=1 the producer sees nothing and the consumers are blind."""
+    idempotent = {"enable.idempotence": True}
+    everybody = cut("leader of a/0", "brokers", "70s")
+    waits = run(faults=[everybody], drain="100s", producers__p__settings=idempotent)
+    blind = run(faults=[everybody], drain="100s", producers__p__settings={"acks": "1"})
+
+    # From 30.255 s on too few are in sync, so it is refused; then after 0.1, 0.2, 0.4, 0.8 and 1 s each, last at 70.755 s.
+    assert [55, 155, *[70_755.0] * 8] == ms(waits, Kind.send)
+    assert waits.log["event_id"].tolist() == list(range(10))
+    assert [55.0 + 100 * n for n in range(10)] == ms(blind, Kind.send)
+    assert [55, 155, *[70_220.0] * 8] == ms(blind, Kind.delivery)
+
+
+@in_both_models
+def test_a_leader_cut_off_from_the_controller_acknowledges_in_vain_until_it_hears_of_its_end(run: Run) -> None:
+    """Fenced at 9220 ms, told at 60220: with acks=1 all that comes between is acknowledged and lost, 51 of 1 event a second."""
+    producer = {**SLOWLY, "settings": {"acks": "1"}}
+    isolated = cut("leader of a/0", "controller", "60s", channel="both")
+    data = run(duration="70s", producers__p=producer, faults=[isolated])
+
+    assert len(ms(data, Kind.send, outcome=Outcome.ok)) == 70
+    assert data.log["event_id"].tolist() == [*range(9), *range(60, 70)]
+    assert incidents(data, "election")[0] == (9220, "a/0", "leader 2")
+
+
+@in_both_models
+def test_a_leader_that_only_loses_its_heartbeats_steps_down_itself(run: Run) -> None:
+    """It hears by metadata that it was fenced: nothing is lost with acks=1 either (nothing takes time here)."""
+    producer = {**SLOWLY, "settings": {"acks": "1"}}
+    isolated = cut("leader of a/0", "controller", "60s", channel="heartbeat")
+    data = run(duration="70s", producers__p=producer, faults=[isolated])
+
+    assert data.log["event_id"].tolist() == list(range(70))
+    assert data.log["leader_epoch"].tolist() == [0] * 9 + [1] * 61
+
+
+@in_both_models
+def test_clients_that_cannot_reach_a_leader_wait_and_nobody_is_elected(run: Run) -> None:
+    """5 s of silence, or of refused connections."""
+    silent = run(faults=[cut("clients", "leader of a/0", "5s")], drain="20s")
+    reset = run(faults=[cut("clients", "leader of a/0", "5s", mode="reset")], drain="20s")
+
+    assert [55, 155, *[5220.0] * 8] == ms(silent, Kind.send) == ms(reset, Kind.send)
+    assert incidents(silent, "election") == incidents(reset, "election") == []
+
+
+@in_both_models
+def test_a_disk_that_takes_no_writes_stalls_what_its_broker_leads_and_follows(run: Run) -> None:
+    """5 s at the leader, or at a follower: acks=all waits, and nobody is fenced."""
+    stalls = [
+        {"fault": "disk_stall", "broker": f"{role} of a/0", "at": "220ms", "for": "5s"}
+        for role in ("leader", "follower")
+    ]
+    leader, follower = (run(faults=[stall], drain="20s") for stall in stalls)
+
+    assert [55, 155, *[5220.0] * 8] == ms(leader, Kind.send) == ms(follower, Kind.send)
+    assert incidents(leader, "fence") == incidents(follower, "fence") == []
+
+
+@in_both_models
+def test_a_follower_whose_disk_stalls_for_long_is_given_up(run: Run) -> None:
+    """After replica.lag.time.max.ms the other follower is enough."""
+    stall = {"fault": "disk_stall", "broker": "follower of a/0", "at": "220ms", "for": "70s"}
+
+    assert [55, 155, *[30_220.0] * 8] == ms(run(faults=[stall], drain="100s"), Kind.send)

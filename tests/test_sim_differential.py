@@ -24,12 +24,16 @@ OF_PRODUCERS_AND_BROKERS = {
     "batch full by bytes": 20, "batch full by events": 20, "in-flight limit": 10, "in-flight limit of a connection": 15,
     "request timeout": 8, "acks timeout": 8, "delivery timeout": 20, "one at a time after an error": 2,
     "connection queue": 50, "visible after the one before": 50, "halted": 50, "no leader left": 20, "broker crash": 50,
-    "broker stop": 30, "broker back in sync": 50, "preferred leader": 10, "broker pause": 10, "leader move": 5,
-    "leader moved back": 3, "producer_crash": 15, "producer_pause": 15, "put off": 15, "lost with its producer": 10,
-    "sent a second time": 15, "second time left out": 1, "too large": 10, "broker pause, fenced": 30, "rack": 6,
-    "appended in vain": 4, "refused by a former leader": 15, "blocked": 5, "refused after a wait": 3, "refused at once": 20,
-    "request full": 3, "went along": 8, "broker fault without effect": 3, "resent": 10, "resent and known": 2,
-    "lost with acks=0": 1, "early followers": 4, "partition chosen": 50,
+    "broker stop": 30, "broker back in sync": 50, "preferred leader": 10, "broker pause": 10, "disk stall": 5,
+    "brokers parted": 15, "in-sync set shrinks": 4, "clients cut off, reset": 4, "clients cut off, silent": 4,
+    "isolated, both": 2, "isolated, heartbeat": 1, "leader move": 4, "leader moved back": 0, "producer_crash": 15,
+    "producer_pause": 10, "put off": 10, "lost with its producer": 10, "sent a second time": 15, "second time left out": 0,
+    "too large": 10, "broker pause, fenced": 30, "rack": 6, "appended in vain": 4, "refused by a former leader": 15,
+    "blocked": 5, "refused after a wait": 3, "refused at once": 20, "request full": 3, "went along": 8,
+    "broker fault without effect": 3, "resent": 10, "resent and known": 2, "not enough replicas": 10,
+    "segment rolled": 10, "segment expired": 10, "segment beyond retention.bytes": 5, "deleted by hand": 10, "records deleted": 20,
+    "controller lost": 20, "separate controller lost": 15, "waits for a controller": 20, "session of a broker began anew": 10,
+    "no controller to elect": 5, "controller resigned": 5, "early followers": 4, "lost with acks=0": 1, "partition chosen": 50,
 }  # fmt: skip
 OF_GROUPS = {
     "coordinator down": 20, "collected all": 30, "collect timed out": 50, "most per poll": 20, "delivered again": 30,
@@ -43,7 +47,8 @@ OF_GROUPS = {
     "instance id not released": 1, "emitted": 50, "waits for emitted events": 30,
     "emitted and lost": 2, "handed on": 20, "copy not due": 10, "passed over, shared store": 5, "passed over, member store": 2,
     "member_pause classic": 8, "member_pause consumer": 8, "poll_stall classic": 4, "poll_stall consumer": 4, "hung": 30,
-    "session of the hung": 5, "no room in hand": 10, "waits for its partition": 5, "waits for its key": 2,
+    "session of the hung": 5, "offset reset to earliest": 3, "offset reset to latest": 3,
+    "no room in hand": 10, "waits for its partition": 5, "waits for its key": 2,
     "finished behind another": 8,
 }  # fmt: skip
 FIRED_IN_AT_LEAST = OF_PRODUCERS_AND_BROKERS | OF_GROUPS

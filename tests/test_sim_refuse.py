@@ -25,11 +25,8 @@ def test_nothing_is_refused_of_a_scenario_that_can_be_simulated():
     ("old", "new", "said"),
     [
         ("    members: 3\n", "    members: 3\n    client: java\n", "groups.fulfilment.client is java; the simulator models librdkafka"),
-        ("nodes: 3}", "nodes: 3, controllers: combined}", "brokers.controllers is combined; the simulator models separate controllers"),
         ("nodes: 3}", "nodes: 3, version: '3.6'}", "brokers.version is 3.6; the simulator models 3.7 and later"),
         ("{partitions: 1, replication: 3}", "{settings: {cleanup.policy: compact}}", "topics.orders.dlq: cleanup.policy is compact"),
-        ("min.insync.replicas: 2}", "retention.ms: 80000}", "topics.orders: retention.ms keeps records for 80s, and the run takes up to 90s"),
-        ("min.insync.replicas: 2}", "retention.bytes: 1000000}", "topics.orders: retention.bytes is 1000000"),
         ("min.insync.replicas: 2}", "unclean.leader.election.enable: true}", "topics.orders: unclean.leader.election.enable is true"),
         (
             FAILURES, "",
@@ -51,7 +48,7 @@ def test_nothing_is_refused_of_a_scenario_that_can_be_simulated():
             "work: 1ms\n    failures: {then: skip}", "work: 1ms\n    workers: 4\n    failures: {then: stop}",
             "groups.analytics.failures.then is stop beside workers: 4, which the simulator does not model",
         ),
-        ("broker: leader of orders/0", "broker: controller", "faults[0].broker is controller; a separate controller is no broker"),
+        ("fault: broker_crash, broker: leader of orders/0", "fault: disk_full, broker: controller", "faults[0].broker is controller, which is no broker here"),
     ],
 )  # fmt: skip
 def test_what_is_not_modelled_is_refused_where_it_stands(old: str, new: str, said: str | None):
@@ -63,17 +60,17 @@ def test_what_is_not_modelled_is_refused_where_it_stands(old: str, new: str, sai
 
 
 def test_all_of_a_scenarios_problems_are_told_at_once():
-    """A client, the controllers and a fault: three lines."""
+    """A client, the version and a fault: three lines."""
     refused = cannot(
         small(
-            ("nodes: 3}", "nodes: 3, controllers: combined}"),
+            ("nodes: 3}", "nodes: 3, version: '3.6'}"),
             ("    members: 3\n", "    members: 3\n    client: java\n"),
-            ("broker: leader of orders/0", "broker: controller"),
+            ("fault: broker_crash, broker: leader of orders/0", "fault: disk_full, broker: controller"),
         )
     )
 
     assert [line.split(" is ")[0] for line in refused] == [
         "groups.fulfilment.client",
-        "brokers.controllers",
+        "brokers.version",
         "faults[0].broker",
     ]

@@ -5,10 +5,19 @@ Each module holds one subject; here is what control calls.
 """
 
 from sim.kernel.commits import commit_what_is_done, has_commit_under_way, note_commit, wait_for_commit
-from sim.kernel.connections import break_connections, end_silence, refuse_stale, set_silent, take_out, told
+from sim.kernel.connections import (
+    break_connections,
+    cut_off,
+    end_silence,
+    reconnect,
+    refuse_stale,
+    set_silent,
+    take_out,
+    told,
+)
 from sim.kernel.emits import abandon, wait_for_emitted
 from sim.kernel.fetches import enter_poll_loop, poll_at, wake_fetch, wake_fetches
-from sim.kernel.logs import cut_back, set_halted
+from sim.kernel.logs import cut_back, delete_below, set_halted
 from sim.kernel.loop import advance
 from sim.kernel.polls import watch
 from sim.kernel.producers import die, fall_asleep
@@ -20,6 +29,8 @@ __all__ = [
     "break_connections",
     "commit_what_is_done",
     "cut_back",
+    "cut_off",
+    "delete_below",
     "die",
     "end_silence",
     "enter_poll_loop",
@@ -29,6 +40,7 @@ __all__ = [
     "learned",
     "note_commit",
     "poll_at",
+    "reconnect",
     "refuse_stale",
     "set_halted",
     "set_silent",

@@ -11,6 +11,7 @@ from sim.world import (
     ACKS_ALL,
     ACKS_NS,
     BATCH,
+    BY_RESET,
     C_CURRENT,
     C_FAILURES,
     C_HEAD,
@@ -19,10 +20,12 @@ from sim.world import (
     C_TAIL,
     C_TIMEOUT,
     C_UNANSWERED,
+    CUT_OFF,
     END,
     HANGS_NS,
     HUNG_AT,
     IDEMPOTENT,
+    JAVA,
     LAST_REQ,
     LEADER,
     NEVER,
@@ -47,6 +50,7 @@ from sim.world import (
     R_DONE,
     R_GONE,
     R_HEAD,
+    R_HELD_BACK,
     R_LEAD,
     R_MADE,
     R_MATE,
@@ -63,6 +67,7 @@ from sim.world import (
     STALE_END,
     STALE_UNTIL,
     TIMEOUT,
+    TOO_FEW,
     World,
     push,
 )
@@ -73,7 +78,7 @@ def serve(w: World, i: int, b: int) -> None:
     """Begin the next request of an idle connection."""
     s, c = w.scalars, w.conn[i, b]
     lead = c[C_HEAD]
-    if c[C_CURRENT] != NONE or lead == NONE or w.broker[b, SILENT]:
+    if c[C_CURRENT] != NONE or lead == NONE or w.broker[b, SILENT] or w.broker[b, CUT_OFF]:
         return
     c[C_HEAD] = w.request[lead, R_NEXT]
     w.request[lead, R_NEXT] = NONE
@@ -99,10 +104,15 @@ def serve(w: World, i: int, b: int) -> None:
     r = lead
     while r != NONE:
         if not w.request[r, R_GONE]:
-            if w.part[w.request[r, R_PART], LEADER] == b:
-                append(w, r, leader_ns, duration, w.proc[i, IDEMPOTENT] == 1)
-            else:
+            p = w.request[r, R_PART]
+            if w.part[p, LEADER] != b:
                 refused = append_in_vain(w, r, leader_ns) or refused
+            elif w.part[p, TOO_FEW] and w.proc[i, ACKS] == ACKS_ALL:
+                w.request[r, R_STALE] = 1
+                w.request[r, R_APPENDED] = HANGS_NS
+                refused = True
+            else:
+                append(w, r, leader_ns, duration, w.proc[i, IDEMPOTENT] == 1)
         r = w.request[r, R_MATE]
     if refused:
         push(w, s[NOW] + leader_ns, END, 0, 0, ON_REFUSED, lead, 0, 0)
@@ -159,14 +169,21 @@ def all_appended(w: World, lead: int, due_ns: int) -> None:
 
 
 @compiled
-def refuse(w: World, lead: int) -> None:
-    """Refuse what is stale of the request in service, if it is still that."""
+def refuse(w: World, lead: int, is_deposed: bool) -> None:
+    """Refuse of the request in service, if it is still that, what was not appended, and where the broker was deposed what was in vain.
+
+    A broker that hangs or cannot be reached says so when that is over.
+    """
     i, b = w.request[lead, R_SENDER], w.request[lead, R_BROKER]
     if w.conn[i, b, C_CURRENT] != lead:
         return
+    if not is_deposed and (w.broker[b, SILENT] or w.broker[b, CUT_OFF]):
+        w.request[lead, R_HELD_BACK] = 1
+        return
     r = lead
     while r != NONE:
-        if w.request[r, R_STALE] and not w.request[r, R_GONE]:
+        in_vain = w.request[r, R_STALE] and (is_deposed or w.request[r, R_APPENDED] == HANGS_NS)
+        if in_vain and not w.request[r, R_GONE]:
             fail_batch(w, r)
             w.request[r, R_GONE] = 1
             w.request[lead, R_WAITS] -= 1
@@ -187,7 +204,7 @@ def refuse_stale(w: World, b: int) -> None:
             if w.part[w.request[r, R_PART], LEADER] != b and not w.request[r, R_DONE]:
                 w.request[r, R_STALE] = 1
             r = w.request[r, R_MATE]
-        refuse(w, lead)
+        refuse(w, lead, True)
 
 
 @compiled
@@ -223,6 +240,9 @@ def fail_batch(w: World, r: int) -> None:
     q[Q_RETRY_NS] = w.scalars[NOW] + backoff(w, i, q[Q_FAILURES])
     q[Q_FAILURES] += 1
     push(w, q[Q_RETRY_NS], BATCH, i, p, ON_BATCH, i, p, 0)
+    if w.proc[i, JAVA]:
+        w.knows[i, p] = 0
+        push(w, q[Q_RETRY_NS], TIMEOUT, i, 0, ON_REFRESHED, i, 0, 0)
 
 
 @entry
@@ -259,6 +279,7 @@ def end_silence(w: World, b: int, length_ns: int) -> None:
             r = w.request[r, R_MATE]
         if lead != NONE and w.proc[i, ACKS] != ACKS_ALL:
             expect_append(w, lead)
+        say_what_was_held_back(w, lead)
         go_on_serving(w, i, b)
 
 
@@ -271,6 +292,37 @@ def go_on_appending(w: World, r: int, length_ns: int) -> None:
         w.request[r, R_APPENDED] += length_ns - HANGS_NS
     if w.request[r, R_REPLICATED] >= HANGS_NS:
         w.request[r, R_REPLICATED] += length_ns - HANGS_NS
+
+
+@entry
+def cut_off(w: World, b: int, how: int) -> None:
+    """Let no client reach a broker: silently, so that everything on its connections waits, or by resets."""
+    w.broker[b, CUT_OFF] = how
+    if how == BY_RESET:
+        break_connections(w, b)
+
+
+@entry
+def reconnect(w: World, b: int) -> None:
+    """Let clients reach a broker again: what it has done meanwhile is answered now."""
+    w.broker[b, CUT_OFF] = 0
+    for i in range(w.proc.shape[0]):
+        lead = w.conn[i, b, C_CURRENT]
+        if lead == NONE:
+            go_on_serving(w, i, b)
+        elif w.proc[i, ACKS] != ACKS_ALL:
+            expect_append(w, lead)
+        elif w.request[lead, R_WAITS] == 0:
+            free_connection(w, lead)
+        say_what_was_held_back(w, lead)
+
+
+@compiled
+def say_what_was_held_back(w: World, lead: int) -> None:
+    """Let a broker that hung or could not be reached refuse what it would have refused meanwhile."""
+    if lead != NONE and w.request[lead, R_HELD_BACK]:
+        w.request[lead, R_HELD_BACK] = 0
+        push(w, w.scalars[NOW], END, 0, 0, ON_REFUSED, lead, 0, 0)
 
 
 @entry
@@ -300,7 +352,7 @@ def free_connection(w: World, r: int) -> None:
     s, request = w.scalars, w.request[r]
     i, b = request[R_SENDER], request[R_BROKER]
     c = w.conn[i, b]
-    if c[C_CURRENT] != r:
+    if c[C_CURRENT] != r or w.broker[b, CUT_OFF]:
         return
     c[C_CURRENT] = NONE
     if w.proc[i, ACKS] != ACKS_0:

@@ -34,14 +34,14 @@ def emit(w: World, m: int, row_number: int) -> None:
         sending[at.E_LIFE] = member[at.LIFE]
         sending[at.E_PART] = p
         sending[at.E_OFFSET] = offset
-        sending[at.E_OWNERSHIP] = w.mp[m, p, at.OWNED]
+        sending[at.E_OWNERSHIP] = row[at.O_OWNERSHIP]
         s[at.OPEN] += 1
         member[at.EMITTING] += 1
-        if counts(w, m, p):
+        if counts(w, m, p, row[at.O_OWNERSHIP]):
             w.left[g, p, offset] += 1
         push(w, proc[at.LAST_NS], at.HAND_OVER, i, 0, at.ON_EMITTED, i, e, member[at.LIFE])
     member[at.EMITTING] -= 1
-    part_done(w, m, p, offset)
+    part_done(w, m, p, offset, row[at.O_OWNERSHIP])
     flushed_if_all(w, m)
 
 

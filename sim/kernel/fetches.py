@@ -2,6 +2,7 @@
 
 from sim import world as at
 from sim.compiled import compiled, entry
+from sim.kernel.rows import close
 from sim.world import (
     A_FROM,
     A_OWNERSHIP,
@@ -13,7 +14,6 @@ from sim.world import (
     FETCH,
     FETCHED,
     GENERATION,
-    LATE_AT,
     LEADER,
     NEVER,
     NONE,
@@ -58,7 +58,6 @@ def enter_poll_loop(w: World, m: int) -> None:
     member[STATE] = POLLING
     member[CALLED] = now
     member[RETURNS] = now
-    member[LATE_AT] = NEVER
     member[POLL_AT] = NEVER
     poll_at(w, m, now)
 
@@ -91,7 +90,11 @@ def fetched(w: World, m: int, b: int) -> None:
     for p in range(w.mp.shape[1]):
         answer, mp = w.answer[m, b, p], w.mp[m, p]
         answer[A_TO] = answer[A_FROM]
-        if mp[OWNED] and w.part[p, LEADER] == b and w.knows[member[CODE], p] and mp[POSITION] < w.part[p, VISIBLE_END]:
+        if not mp[OWNED] or w.part[p, LEADER] != b or not w.knows[member[CODE], p]:
+            continue
+        if mp[POSITION] < w.part[p, at.LOG_START]:
+            reset_position(w, m, p)
+        if mp[POSITION] < w.part[p, VISIBLE_END]:
             answer[A_FROM] = mp[POSITION]
             answer[A_TO] = w.part[p, VISIBLE_END]
             answer[A_OWNERSHIP] = mp[OWNED]
@@ -103,6 +106,22 @@ def fetched(w: World, m: int, b: int) -> None:
     w.mb[m, b, FETCHED] = n + 1
     w.mb[m, b, PARKED] = 0
     push(w, s[NOW] + w.fetch[m, b, n], ARRIVAL, member[CODE], b, ON_ARRIVAL, m, b, member[GENERATION])
+
+
+@compiled
+def reset_position(w: World, m: int, p: int) -> None:
+    """Let a member of which the record to read next is deleted go on where auto.offset.reset says; what it leaves out is over."""
+    g, mp = w.member[m, at.GROUP], w.mp[m, p]
+    to = w.part[p, VISIBLE_END] if w.group[g, at.FROM_LATEST] else w.part[p, at.LOG_START]
+    first = mp[POSITION]
+    if w.tried_before[p]:
+        first = min(first, mp[at.HELD_FROM])
+        mp[at.HELD_FROM] = to
+        mp[at.HELD_TO] = to
+    for offset in range(first, to):
+        w.left[g, p, offset] = 0
+        close(w, g, p, offset)
+    mp[POSITION] = to
 
 
 @compiled

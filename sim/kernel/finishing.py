@@ -13,23 +13,22 @@ def heard_of(w: World, e: int) -> None:
     if m == at.NONE or w.member[m, at.LIFE] != sending[at.E_LIFE]:
         return
     w.member[m, at.EMITTING] -= 1
-    if w.mp[m, sending[at.E_PART], at.OWNED] == sending[at.E_OWNERSHIP]:
-        part_done(w, m, sending[at.E_PART], sending[at.E_OFFSET])
+    part_done(w, m, sending[at.E_PART], sending[at.E_OFFSET], sending[at.E_OWNERSHIP])
     flushed_if_all(w, m)
 
 
 @compiled
-def counts(w: World, m: int, p: int) -> bool:
-    """Whether a partition is the member's; where somebody else has it now, that one counts anew."""
+def counts(w: World, m: int, p: int, ownership: int) -> bool:
+    """Whether a partition is still the member's as it was given to it; where somebody has it anew, that one counts anew."""
     owned = w.mp[m, p, at.OWNED]
-    return owned != 0 and owned == w.latest[w.member[m, at.GROUP], p]
+    return owned != 0 and owned == ownership and owned == w.latest[w.member[m, at.GROUP], p]
 
 
 @compiled
-def part_done(w: World, m: int, p: int, offset: int) -> None:
+def part_done(w: World, m: int, p: int, offset: int, ownership: int) -> None:
     """Note a part of what a record brought as done; offsets are finished as far as nothing before them is left."""
     g, mp = w.member[m, at.GROUP], w.mp[m, p]
-    if not counts(w, m, p):
+    if not counts(w, m, p, ownership):
         return
     w.left[g, p, offset] -= 1
     moved = False

@@ -2,6 +2,7 @@
 
 from sim import world as at
 from sim.compiled import compiled, entry
+from sim.kernel.rows import close
 from sim.world import (
     DL_BEGAN,
     DL_OFFSET,
@@ -140,6 +141,16 @@ def set_halted(w: World, p: int, halted: int) -> None:
                 request[R_DUE] = s[NOW] + request[R_LEFT]
                 push(w, request[R_DUE], END, 0, 0, ON_VISIBLE, r, request[R_VERSION], 0)
         r = request[R_AFTER]
+
+
+@entry
+def delete_below(w: World, p: int, offset: int) -> None:
+    """Delete a partition's records before an offset; nobody waits for those any more."""
+    for g in range(w.group.shape[0]):
+        if w.reads[g, p]:
+            for below in range(w.part[p, at.LOG_START], offset):
+                close(w, g, p, below)
+    w.part[p, at.LOG_START] = offset
 
 
 @entry

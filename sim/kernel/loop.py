@@ -257,7 +257,7 @@ def step(w: World) -> None:
     elif what == ON_REFRESHED:
         refreshed(w, a)
     elif what == ON_REFUSED:
-        refuse(w, a)
+        refuse(w, a, False)
     elif w.member[b, LIFE] == c:
         if what == ON_BEGIN:
             begin_batch(w, a)

@@ -175,6 +175,7 @@ def deliver(w: World, m: int, count: int) -> None:
             held[at.H_POLL] = member[POLLS]
             held[H_PART] = p
             held[H_OFFSET] = offset
+            held[at.H_OWNERSHIP] = w.mp[m, p, at.OWNED]
             held[H_NUMBER] = w.deliveries[g, e]
             w.left[g, p, offset] = 1
             taken += 1

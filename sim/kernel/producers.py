@@ -17,6 +17,7 @@ from sim.world import (
     BLOCKED_UNTIL,
     BUFFER_BYTES,
     BUFFER_EVENTS,
+    BY_RESET,
     C_CURRENT,
     C_DRAIN,
     C_FAILURES,
@@ -27,6 +28,7 @@ from sim.world import (
     CALLED_NS,
     CHOICES,
     CHOSEN,
+    CUT_OFF,
     DELIVERY_NS,
     E_MEMBER,
     END,
@@ -72,6 +74,7 @@ from sim.world import (
     Q_HEAD,
     Q_RETRY_NS,
     Q_TAIL,
+    Q_UNDER_WAY,
     R_BROKER,
     R_COUNT,
     R_GONE,
@@ -264,12 +267,12 @@ def keeps_back(w: World, i: int, p: int) -> bool:
 
 @compiled
 def is_full(w: World, i: int, p: int) -> bool:
-    """Whether too much is unanswered: of the partition (idempotent librdkafka) or of the connection."""
+    """Whether too much is unanswered: events of the partition (idempotent librdkafka) or requests of the connection."""
     proc = w.proc[i]
     if proc[IN_FLIGHT] == NONE:
         return False
     of_partition = proc[IDEMPOTENT] and not proc[JAVA]
-    under_way = w.queue[i, p, UNANSWERED] if of_partition else w.conn[i, w.knows[i, p], C_UNANSWERED]
+    under_way = w.queue[i, p, Q_UNDER_WAY] if of_partition else w.conn[i, w.knows[i, p], C_UNANSWERED]
     return under_way >= proc[IN_FLIGHT]
 
 
@@ -339,6 +342,7 @@ def batch_of(w: World, i: int, b: int, p: int) -> int:
     q[Q_COUNT] -= count
     q[Q_BYTES] -= size
     q[UNANSWERED] += 1
+    q[Q_UNDER_WAY] += count
     if q[Q_COUNT] == 0:
         q[Q_HEAD] = NONE
         q[Q_TAIL] = NONE
@@ -394,6 +398,7 @@ def answered(w: World, r: int) -> None:
     i = request[R_SENDER]
     q = w.queue[i, request[R_PART]]
     q[UNANSWERED] -= 1
+    q[Q_UNDER_WAY] -= request[R_COUNT]
     q[Q_FAILURES] = 0
     e = request[R_HEAD]
     for _ in range(request[R_COUNT]):
@@ -460,7 +465,8 @@ def expect_answer(w: World, i: int, b: int, by_ns: int) -> None:
 def refreshed(w: World, i: int) -> None:
     """Let a process know every leader that there is."""
     for p in range(w.queue.shape[1]):
-        if w.knows[i, p] == 0 and w.part[p, LEADER] != NONE:
+        leader = w.part[p, LEADER]
+        if w.knows[i, p] == 0 and leader != NONE and w.broker[leader, CUT_OFF] != BY_RESET:
             w.knows[i, p] = w.part[p, LEADER]
     look_again(w, i)
 
@@ -488,6 +494,7 @@ def queue_again(w: World, r: int) -> None:
     request, event = w.request[r], w.event
     q = w.queue[request[R_SENDER], request[R_PART]]
     q[UNANSWERED] -= 1
+    q[Q_UNDER_WAY] -= request[R_COUNT]
     again, before, behind = request[R_HEAD], NONE, q[Q_HEAD]
     while again != NONE:
         following = event[again, NEXT]

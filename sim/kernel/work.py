@@ -175,6 +175,7 @@ def tried(w: World, k: int) -> None:
     row[O_ATTEMPT] = attempt
     row[O_POLL] = held[at.H_POLL]
     row[O_OUTCOME] = 1 if failed else 0
+    row[at.O_OWNERSHIP] = held[at.H_OWNERSHIP]
     row[O_VALID] = 0
     backoff = w.backoff[g, min(attempt - 1, w.backoff.shape[1] - 1)]
     if failed and not last:
@@ -277,8 +278,8 @@ def event_done(w: World, k: int) -> None:
     """Note an event as finished, and go on."""
     m = w.worker[k, WK_MEMBER]
     held = w.hand[m, w.worker[k, WK_HAND]]
-    part_done(w, m, held[H_PART], held[H_OFFSET])
     next_comes(w, k)
+    part_done(w, m, held[H_PART], held[H_OFFSET], held[at.H_OWNERSHIP])
 
 
 @compiled

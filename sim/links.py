@@ -1,0 +1,170 @@
+"""Links that are cut: between brokers, between clients and brokers, between a broker and the controller."""
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+import simpy
+
+from scenarios import faults
+from scenarios.targets import LinkEnd
+from sim import kernel
+from sim.clock import Control
+from sim.world import BY_RESET, LEADER, NEVER, NONE, SILENTLY, STALE_UNTIL
+
+if TYPE_CHECKING:
+    from sim.system import System
+
+Process = Generator[simpy.Event, Any, None]
+
+
+class Links:
+    """The faults of a system's links."""
+
+    def __init__(self, system: "System") -> None:
+        self.system, self.clock, self.draws, self.controller = system, system.clock, system.draws, system.controller
+
+    def cut(self, index: int, fault: faults.Cut) -> Process:
+        """Cut the links between two ends."""
+        planned = self.system.plan.faults[index]
+        yield self.clock.control(planned.begin_ns, Control.begin, index)
+        first, second = (self._ends(end) for end in fault.between)
+        roles = {end.role for end in fault.between}
+        brokers = sorted(second if fault.between[0].role in ("clients", "controller") else first)
+        if "clients" in roles:
+            for broker in brokers:
+                self.clock.process(self._cut_off(index, broker, fault.mode))
+        elif "controller" in roles:
+            for k, broker in enumerate(brokers):
+                self.clock.process(
+                    self._isolate(index + k * len(self.system.plan.faults), index, broker, fault.channel)
+                )
+        else:
+            yield from self._part(
+                index, {(a, b) for a in first for b in second} | {(b, a) for a in first for b in second}
+            )
+
+    def _ends(self, end: LinkEnd) -> set[int]:
+        """Return an end's brokers; all of them where it is all others."""
+        nodes = range(1, self.system.plan.scenario.brokers.nodes + 1)
+        if end.broker is None:
+            return set(nodes)
+        if end.broker.role == "rack":
+            racks = self.system.plan.scenario.brokers.racks or ()
+            return {n for n, rack in enumerate(racks, 1) if rack == end.broker.rack}
+        broker = self.system.resolve(end.broker)
+        return set() if broker is None else {broker}
+
+    def _part(self, index: int, pairs: set[tuple[int, int]]) -> Process:
+        """Let brokers not fetch from one another: the high watermark waits until the leader gives the others up."""
+        pairs = {pair for pair in pairs if pair[0] != pair[1]} - self.system.parted
+        self.system.prove(index, "cut: " + (", ".join(f"{a}-{b}" for a, b in sorted(pairs) if a < b) or "nothing"))
+        self.system.parted |= pairs
+        for partition in self.system.partitions:
+            self.system.replicas_changed(partition)
+        yield self.clock.control(self.system.plan.faults[index].end_ns, Control.end, index)
+        yield from self.join(index, pairs)
+
+    def join(self, index: int, pairs: set[tuple[int, int]]) -> Process:
+        """Let brokers fetch from one another again, and catch up."""
+        self.system.parted -= pairs
+        self.system.watched = {watch for watch in self.system.watched if watch[1:] in self.system.parted}
+        for partition in self.system.partitions:
+            self.system.replicas_changed(partition)
+        yield from self.controller.at(self.clock.now + self.draws.catch_up_ns(index), Control.in_sync, index)
+        for partition in self.system.partitions:
+            self.system.comes_back(NONE, partition, index)
+
+    def _cut_off(self, index: int, broker: int, mode: str) -> Process:
+        """Let no client reach a broker that goes on as it was."""
+        planned, world = self.system.plan.faults[index], self.system.at_now()
+        if broker in self.system.cut_off or broker in self.system.unavailable:
+            self.system.prove(index, f"no effect: broker {broker} was not up and reachable")
+            return
+        self.system.cut_off.add(broker)
+        kernel.cut_off(world, broker, BY_RESET if mode == "reset" else SILENTLY)
+        for partition in self.system.partitions:
+            if world.part[partition.number, LEADER] == broker:
+                if mode == "reset":
+                    kernel.forget_leader(world, partition.number)
+                else:
+                    self.system.members_forget(partition)
+        self.system.news.give()
+        self.system.prove(index, f"no client reached broker {broker}")
+        yield self.clock.control(planned.end_ns, Control.end, index)
+        self.system.cut_off.discard(broker)
+        kernel.reconnect(self.system.at_now(), broker)
+        for code, entity in enumerate(self.system.knowers):
+            wait_ns = self.draws.moved_back_ns(entity, index, back=True) if mode == "reset" else 0
+            self.clock.process(self._reach(code, broker, planned.end_ns + wait_ns))
+
+    def _reach(self, code: int, broker: int, at_ns: int) -> Process:
+        """Let a client turn to a broker that it could not reach, for what that leads."""
+        yield self.clock.control(at_ns, Control.election, code)
+        for partition in self.system.partitions:
+            leads = (
+                int(self.system.world.part[partition.number, LEADER]) == broker and broker not in self.system.cut_off
+            )
+            if leads and self.system.world.knows[code, partition.number] == 0 and broker not in self.system.unavailable:
+                kernel.learned(self.system.at_now(), code, partition.number)
+        self.system.news.give()
+
+    def _isolate(self, number: int, index: int, broker: int, channel: str) -> Process:
+        """Cut a broker off the controller, which fences it; without metadata it goes on as the leader that it was."""
+        system, planned = self.system, self.system.plan.faults[index]
+        is_itself = broker == self.controller.active
+        if broker in system.unavailable or channel == "metadata" or is_itself:
+            system.prove(
+                index, f"no effect: broker {broker} was not up, its heartbeats went on, or it is the controller"
+            )
+            return
+        fence_ns = yield from self._is_missed(number, broker)
+        if fence_ns is None:
+            system.prove(index, f"no effect: broker {broker} was not fenced")
+            return
+        system.incident("fence", f"broker {broker}", cause=planned.label)
+        elected_ns = fence_ns + self.draws.elected_ns(number) - self.draws.fence_ns(number)
+        yield from self.controller.at(elected_ns, Control.election, number)
+        self.clock.process(self._hears_again(number, index, broker, channel))
+        world = system.at_now()
+        led = [partition for partition in system.partitions if world.part[partition.number, LEADER] == broker]
+        system.prove_moves(index, broker, led)
+        world.broker[broker, STALE_UNTIL] = 0 if channel == "heartbeat" else NEVER
+        for partition in led:
+            if channel == "heartbeat" or not partition.is_users:
+                kernel.take_out(world, broker, partition.number)
+                kernel.forget_leader(world, partition.number)
+            else:
+                system.members_forget(partition)
+            system.deposes(broker, partition)
+        system.news.give()
+        system.elect(broker, led, number)
+
+    def _is_missed(self, number: int, broker: int) -> Generator[simpy.Event, Any, int | None]:
+        """Wait until a broker without heartbeats is fenced; nothing else happens to it meanwhile."""
+        planned = self.system.plan.faults[number % len(self.system.plan.faults)]
+        if planned.end_ns <= self.draws.fence_ns(number):
+            return None
+        self.system.unavailable.add(broker)
+        fence_ns = yield from self.controller.fences(number, planned.begin_ns, planned.end_ns)
+        if fence_ns is None:
+            self.system.unavailable.discard(broker)
+        return fence_ns
+
+    def _hears_again(self, number: int, index: int, broker: int, channel: str) -> Process:
+        """Let a fenced broker hear from the controller again, and catch up."""
+        clock, draws, planned, elected_ns = self.clock, self.draws, self.system.plan.faults[index], self.clock.now
+        end_ns = max(planned.end_ns, elected_ns)
+        if channel != "heartbeat":
+            stale_until_ns = max(draws.stale_until_ns(number), elected_ns)
+            for code, entity in enumerate(self.system.knowers):
+                if not self.system.is_member(code):
+                    at_ns = max(draws.told_ns(entity, number), elected_ns)
+                    clock.process(self.system.told(code, broker, at_ns))
+            yield clock.control(stale_until_ns, Control.in_sync, number)
+            self.system.world.broker[broker, STALE_UNTIL] = stale_until_ns
+            kernel.refuse_stale(self.system.at_now(), broker)
+            end_ns = max(end_ns, stale_until_ns)
+        yield from self.controller.at(end_ns + draws.catch_up_ns(number), Control.in_sync, number)
+        self.system.unavailable.discard(broker)
+        for partition in self.system.partitions:
+            self.system.comes_back(broker, partition, number)
