@@ -247,7 +247,7 @@ class System:
         part = world.part[number]
         part[LEADER] = broker
         part[EPOCH] += 1
-        self._replicas_changed(partition)
+        self.replicas_changed(partition)
         if partition.is_users:
             self.incident("election", partition.name, f"leader {broker}", cause)
         for code, wait_ns in enumerate(takes_ns):
