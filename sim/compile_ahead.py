@@ -48,8 +48,11 @@ def main() -> None:
     from scenarios.plan import make_plan
     from scenarios.profiles import IDEAL
     from sim.engine import simulate
+    from sim.stretches.flow import flow
 
-    simulate(make_plan(load_text(_TINY, "tiny").scenario), IDEAL)
+    plan = make_plan(load_text(_TINY, "tiny").scenario)
+    simulate(plan, IDEAL)
+    flow(plan, IDEAL)
 
 
 if __name__ == "__main__":

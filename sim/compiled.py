@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_SOURCES = ("compiled.py", "world.py", "kernel/*.py")
+_SOURCES = ("compiled.py", "world.py", "kernel/*.py", "stretches/*_kernel.py")
 
 
 def cache_folder() -> Path:

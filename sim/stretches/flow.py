@@ -1,0 +1,386 @@
+"""Simulates a quiet stretch with loops over arrays in place of the kernel; where something could fail, or time out, it says so."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from rundata.books import Books, Records
+from rundata.pairs import HandlingTally, SendTally
+from rundata.rows import LOG_RECORD, NEVER, NONE, new_operations
+from rundata.tables import Extent, Phase, RunData
+from scenarios.disturbances import NOT_AGAIN
+from scenarios.plan import Plan, empty_plan
+from scenarios.profiles import Profile
+from scenarios.schema import Group, Scenario
+from sim import world as at
+from sim.building import Builder
+from sim.draws import Draws, Values
+from sim.stretches import flow_kernel as kernel
+from sim.system import System
+from sim.world import Ints, World
+
+
+def flows(scenario: Scenario) -> bool:
+    """Whether nothing in a scenario can fail or change who leads, reads or sends, so that its stretches are quiet."""
+    return (
+        not scenario.faults
+        and not scenario.actions
+        and all(
+            each.client == "librdkafka" and each.poison == 0 and str(each.settings.get("acks", "all")) != "0"
+            for each in scenario.producers.values()
+        )
+        and all(_flows(group) for group in scenario.groups.values())
+    )
+
+
+def _flows(group: Group) -> bool:
+    failures = group.failures
+    return (
+        group.client == "librdkafka"
+        and group.reads == "poll"
+        and group.workers == 1
+        and group.commit != "transaction"
+        and group.dedupe == "none"
+        and not (group.emits or group.calls or group.share_group or group.external or group.autoscaler)
+        and (failures is None or (failures.transient is None and failures.retry.where == "in_place"))
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Committed:
+    """The commits of a group: when each ended, of which partition, its offset, and when it began."""
+
+    ended_ns: Ints
+    partition: Ints
+    offset: Ints
+    begun_ns: Ints
+
+
+@dataclass(frozen=True, eq=False)
+class Flow:
+    """What became of every event of a quiet stretch."""
+
+    handed_ns: Ints
+    acked_ns: Ints
+    partition: Ints
+    """Numbered over all topics."""
+    offset: Ints
+    visible_ns: Ints
+    delivered_ns: Ints
+    """By group and event; NEVER where the group does not read it."""
+    effect_ns: Ints
+    commits: tuple[Committed, ...]
+    end_ns: int
+
+
+def flow(plan: Plan, profile: Profile, *, chance: int = 0) -> Flow | None:
+    """Return what happens to the plan of a scenario that flows, as `simulate` would; None where it takes more than that after all."""
+    return _Flowing(plan, profile, chance).flow()
+
+
+class _Flowing:
+    """One quiet stretch."""
+
+    def __init__(self, plan: Plan, profile: Profile, chance: int) -> None:
+        self.plan, self.profile = plan, profile
+        self.draws = Draws(plan, profile, plan.seed, chance)
+        # Settings, leaders and assignments are those of a world in which nothing is sent.
+        nothing = empty_plan(plan.scenario, plan.seed, plan.replication)
+        system = System(nothing, self.draws)
+        coordinators = [system.coordinator_of(name) for name in system.names.groups]
+        self.builder = Builder(nothing, self.draws, chance, system.places, coordinators)
+        self.world: World = self.builder.world()
+        system.world = self.world
+        system.begin(self.world)
+        self.parts = self.builder.users
+
+    def flow(self) -> Flow | None:
+        """Let everything flow."""
+        plan, world = self.plan, self.world
+        if world.part[: self.parts, at.HALTED].any() or (plan.again_ns != NOT_AGAIN).any() or plan.late_ns.any():
+            return None
+        handed, order, sticky, sender = self._senders()
+        part = np.where(plan.partition == NONE, NONE, self.builder.first_place[plan.topic] + plan.partition)
+        part = part.astype(np.int64)
+        sent = self._sent(handed, order, sticky, sender, part)
+        if sent is None:
+            return None
+        acked, offset, visible = sent
+        delivered = np.full((len(world.group), len(plan)), NEVER, np.int64)
+        effect = np.full_like(delivered, NEVER)
+        commits = []
+        for group in range(len(world.group)):
+            found = self._read(group, part, offset, visible, delivered[group], effect[group])
+            if found is None:
+                return None
+            commits.append(found)
+        ended = [
+            self._ended_ns(group, *rows, part, offset) for group, rows in enumerate(zip(effect, commits, strict=True))
+        ]
+        end_ns = self._end_ns(acked, ended, commits)
+        effect[effect > end_ns] = NEVER  # the run is over before
+        if end_ns > plan.scenario.duration + plan.scenario.drain:
+            return None
+        finished = tuple(self._final(group, one, part, end_ns) for group, one in enumerate(commits))
+        return Flow(handed, acked, part, offset, visible, delivered, effect, finished, end_ns)
+
+    # ---- producers ---------------------------------------------------------------------------------------------------
+
+    def _senders(self) -> tuple[Ints, Ints, Ints, Ints]:
+        """Return when each event is handed over, each process's events in that order, choices of partitions, and the processes' places."""
+        plan, handed = self.plan, np.zeros(len(self.plan), np.int64)
+        sender = np.zeros((self.builder.processes, kernel.N_SENDER), np.int64)
+        orders, choices, first, process = [], [], 0, 0
+        lane = plan.producer.astype(np.int64) * (int(plan.process.max(initial=0)) + 1) + plan.process
+        for index, producer in enumerate(plan.scenario.producers.values()):
+            partitions = plan.scenario.topics[producer.topic].partitions
+            for number in range(1, producer.count + 1):
+                own = np.flatnonzero(lane == index * (int(plan.process.max(initial=0)) + 1) + number)
+                send = self.draws.send(process).first(len(own))
+                if len(own):
+                    handed[own] = np.maximum.accumulate(plan.intended_ns[own] + send)
+                chooses = producer.key == "none" and partitions > 1
+                choices.append(
+                    self.draws.sticky(process, partitions).first(len(own)) if chooses else np.zeros(len(own), np.int64)
+                )
+                orders.append(own)
+                sender[process, [kernel.T_NEXT, kernel.T_LAST]] = first, first + len(own)
+                sender[process, kernel.T_UNTIL] = -1
+                self.world.proc[process, at.FIRST_EVENT] = first
+                first, process = first + len(own), process + 1
+        return handed, np.concatenate(orders), np.concatenate(choices), sender
+
+    def _sent(
+        self, handed: Ints, order: Ints, sticky: Ints, sender: Ints, part: Ints
+    ) -> tuple[Ints, Ints, Ints] | None:
+        count, processes, world = len(self.plan), self.builder.processes, self.world
+        queue = np.zeros((processes, self.parts, kernel.N_FLOW_QUEUE), np.int64)
+        queue[:, :, [kernel.F_HEAD, kernel.F_TAIL]] = NONE
+        link = np.zeros((processes, self.builder.brokers + 1, kernel.N_LINK), np.int64)
+        link[:, :, [kernel.L_HEAD, kernel.L_TAIL]] = NONE
+        acked, offset, visible = (np.full(count, NEVER, np.int64) for _ in range(3))
+        scalars = np.zeros(kernel.N_SCALARS, np.int64)
+        by_process = int((sender[:, kernel.T_LAST] - sender[:, kernel.T_NEXT]).max(initial=0)) + 1
+        codes = range(processes)
+        kernel.produce_all(
+            kernel.Sending(
+                s=scalars,
+                heap=np.zeros((4 * count + processes * (self.parts + self.builder.brokers) + 64, 4), np.int64),
+                proc=world.proc,
+                sender=sender,
+                queue=queue,
+                link=link,
+                request=np.zeros((count + 1, kernel.N_BATCH), np.int64),
+                leads=world.part[: self.parts, at.LEADER].copy(),
+                log_end=np.zeros(self.parts, np.int64),
+                last_appended=np.zeros(self.parts, np.int64),
+                last_visible=np.zeros(self.parts, np.int64),
+                order=order,
+                sticky=sticky,
+                handed=handed,
+                size=self.plan.size_bytes.astype(np.int64),
+                part=part,
+                following=np.full(count, NONE, np.int64),
+                acked=acked,
+                offset=offset,
+                visible=visible,
+                produce=self._per_broker(by_process, codes, self.draws.produce),
+                leader=self._per_broker(by_process, codes, self.draws.leader),
+                acknowledge=self._per_broker(by_process, codes, self.draws.acknowledge),
+                costs=world.costs,
+            )
+        )
+        return None if scalars[kernel.S_PROBLEM] else (acked, offset, visible)
+
+    def _per_broker(self, count: int, codes: range, draw: Callable[[int, int], Values]) -> Ints:
+        brokers = self.builder.brokers
+        found = np.zeros((len(codes), brokers + 1, count), np.int64)
+        for place, code in enumerate(codes):
+            for broker in range(1, brokers + 1):
+                found[place, broker] = draw(code, broker).first(count)
+        return found
+
+    # ---- members -----------------------------------------------------------------------------------------------------
+
+    def _read(
+        self, group: int, part: Ints, offset: Ints, visible: Ints, delivered: Ints, effect: Ints
+    ) -> Committed | None:
+        world, brokers = self.world, self.builder.brokers
+        members = np.flatnonzero(world.member[:, at.GROUP] == group)
+        owned = world.mp[members][:, : self.parts, at.OWNED] > 0
+        owner = np.where(owned.any(axis=0), owned.argmax(axis=0), NONE)
+        lane_of = np.where(owner == NONE, NONE, owner * (brokers + 1) + world.part[: self.parts, at.LEADER])
+        mine = np.flatnonzero(lane_of[part] != NONE)
+        mine = mine[np.lexsort((offset[mine], visible[mine]))]
+        mine = mine[np.argsort(lane_of[part[mine]].astype(np.int32), kind="stable")]
+        ends = np.cumsum(np.bincount(lane_of[part[mine]], minlength=len(members) * (brokers + 1)))
+        lane = np.zeros((len(members), brokers + 1, kernel.N_LANE), np.int64)
+        lane[:, :, kernel.G_END] = ends.reshape(len(members), brokers + 1)
+        lane[:, :, kernel.G_NEXT] = np.concatenate([[0], ends[:-1]]).reshape(len(members), brokers + 1)
+        reader = np.zeros((len(members), kernel.N_READER), np.int64)
+        reader[:, kernel.M_DUE] = world.group[group, at.INTERVAL]
+        reader[:, kernel.M_DONE] = reader[:, kernel.M_CAME] = lane[:, 0, kernel.G_NEXT]
+        counts = [np.flatnonzero(each) for each in owned]
+        own_first = np.concatenate([[0], np.cumsum([len(each) for each in counts])]).astype(np.int64)
+        scalars = np.zeros(kernel.N_READING, np.int64)
+        codes = range(self.builder.processes + int(members[0]), self.builder.processes + int(members[-1]) + 1)
+        in_lane = int((lane[:, :, kernel.G_END] - lane[:, :, kernel.G_NEXT]).max(initial=0)) + 1
+        of_member = int((lane[:, -1, kernel.G_END] - lane[:, 0, kernel.G_NEXT]).max(initial=0)) + 1
+        commits = np.zeros((len(mine) + 1, kernel.N_COMMIT_ROW), np.int64)
+        kernel.read_all(
+            kernel.Reading(
+                s=scalars,
+                group=world.group[group].copy(),
+                times=world.times,
+                lane=lane,
+                reader=reader,
+                own=np.concatenate(counts).astype(np.int64),
+                own_first=own_first,
+                given=np.zeros(self.parts, np.int64),
+                finished=np.zeros(self.parts, np.int64),
+                asked=np.zeros(self.parts, np.int64),
+                came=np.zeros(len(mine), np.int64),
+                seen=visible[mine],
+                event=mine,
+                part=part[mine],
+                work=self.plan.work_ns[self.builder.names.groups[group]],
+                delivered=delivered,
+                effect=effect,
+                commits=commits,
+                fetch=self._per_broker(in_lane, codes, self.draws.fetch),
+                turnaround=self._per_broker(in_lane, codes, self.draws.turnaround),
+                wake=self._per_member(of_member, codes, self.draws.wake),
+                overshoot=self._per_member(of_member, codes, self.draws.overshoot),
+                commit_time=self._per_member(of_member, codes, self.draws.commit),
+            )
+        )
+        if scalars[kernel.C_PROBLEM]:
+            return None
+        rows = commits[: scalars[kernel.C_ROWS]]
+        return Committed(*(rows[:, column] for column in range(kernel.N_COMMIT_ROW)))
+
+    @staticmethod
+    def _per_member(count: int, codes: range, draw: Callable[[int], Values]) -> Ints:
+        return np.array([draw(code).first(count) for code in codes], np.int64)
+
+    def _ended_ns(self, group: int, effect: Ints, made: Committed, part: Ints, offset: Ints) -> int:
+        """Return when the last of a group's pairs has ended: by its effect, or because a commit lies beyond it."""
+        mine = np.flatnonzero(effect != NEVER)
+        ended = effect[mine].copy()
+        if self.world.group[group, at.MODE] in (at.AUTO, at.BEFORE_WORK):
+            for p in np.unique(made.partition).tolist():
+                rows, own = made.partition == p, part[mine] == p
+                beyond = np.searchsorted(made.offset[rows], offset[mine][own], side="right")
+                ended[own] = np.minimum(ended[own], np.append(made.ended_ns[rows], NEVER)[beyond])
+        return int(ended.max(initial=0))
+
+    def _end_ns(self, acked: Ints, ended: list[int], commits: list[Committed]) -> int:
+        """Return when the run ends: everything is answered and has ended, and no commit is under way."""
+        end_ns = max(self.plan.scenario.duration, int(acked.max(initial=0)), *ended)
+        while True:
+            under_way = [
+                int(one.ended_ns[(one.begun_ns <= end_ns) & (one.ended_ns > end_ns)].max(initial=0)) for one in commits
+            ]
+            if not any(under_way):
+                return end_ns
+            end_ns = max(under_way)
+
+    def _final(self, group: int, made: Committed, part: Ints, end_ns: int) -> Committed:
+        """Return the commits that were begun by the end, and what is committed at it by groups that commit at an interval."""
+        kept = made.begun_ns <= end_ns
+        ended, partition, offset, begun = (
+            column[kept] for column in (made.ended_ns, made.partition, made.offset, made.begun_ns)
+        )
+        if self.world.group[group, at.INTERVAL]:
+            reads = self.world.reads[group, : self.parts] > 0
+            finished = np.where(reads, np.bincount(part, minlength=self.parts), 0)
+            last = np.zeros(self.parts, np.int64)
+            np.maximum.at(last, partition, offset)
+            new = np.flatnonzero(finished != last)
+            ended, begun = (np.concatenate([times, np.full(len(new), end_ns)]) for times in (ended, begun))
+            partition, offset = np.concatenate([partition, new]), np.concatenate([offset, finished[new]])
+        return Committed(ended, partition, offset, begun)
+
+
+# ---- as a run --------------------------------------------------------------------------------------------------------
+
+
+def as_run(plan: Plan, profile: Profile, found: Flow) -> RunData:
+    """Return a run without rows, whose books are those of a quiet stretch: its indicators are measured like any other's."""
+    scenario = plan.scenario
+    counts = np.bincount(found.partition, minlength=sum(topic.partitions for topic in scenario.topics.values()))
+    places = [(name, number) for name, topic in scenario.topics.items() for number in range(topic.partitions)]
+    run = RunData(
+        plan=plan,
+        engine="simulated",
+        operations=new_operations(0),
+        log=np.zeros(0, LOG_RECORD),
+        extents=tuple(Extent(*place, 0, int(end)) for place, end in zip(places, counts, strict=False)),
+        phases=(
+            Phase("warm-up", 0, scenario.warm_up),
+            Phase("measure", scenario.warm_up, scenario.duration),
+            Phase("drain", scenario.duration, found.end_ns),
+        ),
+        end_ns=found.end_ns,
+        about={"profile": profile.profile, "operations": "none"},
+    )
+    vars(run)["_books"] = FlowBooks(run, found)
+    return run
+
+
+class FlowBooks(Books):
+    """The books of a run in which everything came once and in order: from its arrays, without rows."""
+
+    def __init__(self, run: RunData, found: Flow) -> None:
+        super().__init__(run)
+        self._found = found
+        sends = self.sends = SendTally(0)
+        sends.handed_ns, sends.acked_ns, sends.closed_ns = found.handed_ns, found.acked_ns, found.acked_ns
+        sends.position, sends.sends = found.offset, np.ones(self.events, np.int64)
+        sends.partition = found.partition - self.first_partition[self.plan.topic]
+        sends.unknown = np.zeros(self.events, np.bool_)
+        handling = self.handling = HandlingTally(len(self.groups), self.events)
+        once = (found.delivered_ns != NEVER).astype(np.int64)
+        handling.delivered_ns, handling.effect_ns = found.delivered_ns, found.effect_ns
+        handling.deliveries = once
+        handling.effects = handling.tries = (found.effect_ns != NEVER).astype(np.int64)
+        self.block.sends = _Sends(found)  # type: ignore[assignment]  # the columns that are asked for
+
+    @cached_property
+    def logged(self) -> Records:
+        """Every event is in its log once."""
+        return Records(np.arange(self.events), self._found.partition, self._found.offset)
+
+    @cached_property
+    def commits(self) -> dict[tuple[int, int], tuple[Ints, Ints]]:
+        """By group and partition: when each commit ended, and its offset; in the order of time."""
+        found = {}
+        for group, made in enumerate(self._found.commits):
+            order = np.lexsort((made.offset, made.ended_ns, made.partition))
+            partition = made.partition[order]
+            firsts = np.flatnonzero(np.diff(partition, prepend=-1))
+            for first, end in zip(firsts, np.append(firsts, len(order))[1:], strict=True):
+                found[group, int(partition[first])] = made.ended_ns[order[first:end]], made.offset[order[first:end]]
+        return found
+
+
+class _Sends:
+    """The sends of a quiet stretch as rows: one for each event, and each of them answered."""
+
+    def __init__(self, found: Flow) -> None:
+        count = len(found.handed_ns)
+        self._columns = {
+            "event_id": np.arange(count),
+            "started_ns": found.handed_ns,
+            "ended_ns": found.acked_ns,
+            "root_id": np.arange(count),
+        }
+        self.ok = np.ones(count, np.bool_)
+
+    def __len__(self) -> int:
+        return len(self.ok)
+
+    def __getitem__(self, name: str) -> Ints:
+        return self._columns[name]

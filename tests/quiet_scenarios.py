@@ -1,0 +1,42 @@
+"""Random scenarios of the kind that needs no kernel: those of `random_scenarios` without anything that fails or takes turns."""
+
+import random
+from typing import Any
+
+from random_scenarios import _profile, _scenario
+from scenarios.errors import ScenarioError
+from scenarios.files import load_text
+from scenarios.plan import Plan, make_plan
+from scenarios.profiles import Profile
+from scenarios.yaml_text import write_yaml
+
+_LEFT_OUT = ("workers", "in_hand", "ordered_by", "dedupe", "emits")
+
+
+def quiet_case(number: int) -> tuple[Plan, Profile] | None:
+    """Return the plan and profile of a number; None where what is left is no scenario."""
+    choose = random.Random(number)
+    raw = _scenario(choose, number)
+    raw.pop("faults", None)
+    for producer in raw["producers"].values():
+        producer.pop("client", None)
+        producer.pop("poison", None)
+        if str(producer.get("settings", {}).get("acks")) == "0":
+            producer["settings"]["acks"] = 1
+    for group in raw["groups"].values():
+        _quieten(group)
+    try:
+        return make_plan(load_text(write_yaml(raw), f"quiet {number}").scenario), _profile(choose)
+    except ScenarioError:
+        return None
+
+
+def _quieten(group: dict[str, Any]) -> None:
+    for name in _LEFT_OUT:
+        group.pop(name, None)
+    if not isinstance(group.get("reads", "poll"), str):
+        group.pop("reads")
+    failures = group.get("failures")
+    if failures:
+        failures.pop("transient", None)
+        failures.get("retry", {}).pop("where", None)
