@@ -155,6 +155,8 @@ class _Run:
         self._due: list[tuple[int, Callable[[], None]]] = []
         self._held: set[int] = set()
         """Faults that the gate held back, by index."""
+        self._shift_ns = 0
+        """How much later than planned faults come, because of those that were held."""
         self.lab: Lab | None = None
         self.people: Actions | None = None
         self.watchdog: Watchdog | None = None
@@ -274,19 +276,20 @@ class _Run:
                 actions.append((act.end_ns, lambda i=index: people.end(i)))  # type: ignore[misc]  # a default's type
         return sorted(actions, key=lambda action: action[0])
 
-    def _begin(self, lab: Lab, index: int, planned: PlannedFault, held_ns: int = 0) -> None:
-        """Begin a fault, or ask again a moment later where the gate holds it; one that was held lasts as long as planned."""
+    def _begin(self, lab: Lab, index: int, planned: PlannedFault) -> None:
+        """Begin a fault, or ask again a moment later where the gate holds it; what was held shifts its end, and every fault after it."""
         assert self.clock is not None
         now_ns = self.clock.now_ns()
+        due_ns = planned.begin_ns + self._shift_ns
         if now_ns >= self.plan.scenario.duration:
             self.gate.missed(planned.label)
-        elif not self.gate.may_begin(planned.label):
+        elif now_ns < due_ns or not self.gate.may_begin(planned.label):
             self._held.add(index)
-            again_ns = now_ns + HELD_TICK_NS
-            self._do_at(again_ns, lambda: self._begin(lab, index, planned, again_ns - planned.begin_ns))
-        elif held_ns:
+            self._do_at(max(due_ns, now_ns + HELD_TICK_NS), lambda: self._begin(lab, index, planned))
+        elif index in self._held:
+            self._shift_ns += now_ns - due_ns
             lab.look_up(index, planned)  # roles may have moved meanwhile
-            later = replace(planned, begin_ns=planned.begin_ns + held_ns, end_ns=planned.end_ns + held_ns)
+            later = replace(planned, begin_ns=now_ns, end_ns=planned.end_ns - planned.begin_ns + now_ns)
             lab.begin(index, later)
             self._do_at(later.end_ns, lambda: lab.end(index))
         else:

@@ -122,11 +122,34 @@ def _live(plan: Mapping[str, Any]) -> tuple[str | Table, ...]:
         return ()
     low, high = live["interval"]
     until = f"and not at {_rate(high * plan['rate'])}" if high else "and no limit was found"
-    said = f"On the running brokers every objective held at {_rate(low * plan['rate'])}, {until}; the model says {_rate(plan['breaks']['rate'])}."
-    rows = tuple(
-        (f"{_rate(look['factor'] * plan['rate'])}", Cell("", _VERDICTS[look["verdict"]])) for look in live["looked"]
+    model_low, model_high = live["model"]["interval"]
+    ends = f"{_rate(model_low * plan['rate'])} to {_rate(model_high * plan['rate']) if model_high else 'more'}"
+    verdict = "Both agree." if live["confirmed"] else "They do not agree: look at what stood in the way, below."
+    said = (
+        f"On the running brokers every objective held at {_rate(low * plan['rate'])}, {until}. Of the same short runs, steady and without faults, the "
+        f"model says {ends}. {verdict}"
     )
-    return (said, Table(("Driven live at", "Every objective"), rows))
+    rows = tuple(
+        (f"{_rate(look['factor'] * plan['rate'])}", Cell("", _VERDICTS[look["verdict"]], look["reason"]))
+        for look in live["looked"]
+    )
+    return (said, Table(("Driven live at", "Every objective"), rows), *_answer_live(live["answer"]))
+
+
+def _answer_live(answer: Mapping[str, Any] | None) -> tuple[str | Table, ...]:
+    if answer is None:
+        return ()
+    rows = tuple(
+        (
+            f"{answer['field']} = {each['value']}",
+            Cell("", _VERDICTS["holds" if each["holds"] else "fails"], each["reason"]),
+        )
+        for each in answer["looked"]
+    )
+    said = "The least that the search found holds on the running brokers, and one less does not." if answer["confirmed"] else (
+        "The least that the search found was not confirmed on the running brokers."
+    )  # fmt: skip
+    return (said, Table(("Driven live with", "Every objective"), rows))
 
 
 def _outages(plan: Mapping[str, Any]) -> Table:

@@ -11,7 +11,9 @@ from eventdrill.command_line import app
 from eventdrill.errors import WrongInputError
 from eventdrill.workflows import capacity_live
 from eventdrill.workflows.capacity import Demand, bottleneck, conditioned, prepare
+from eventdrill.workflows.capacity_live import LiveLook
 from eventdrill.workflows.telling import SILENT
+from reports.capacity_search import Bears
 from scenarios.files import load_text
 from scenarios.quantities import SECOND
 
@@ -143,17 +145,58 @@ def test_a_recording_cannot_be_scaled() -> None:
         prepare("recorded.yaml")
 
 
-@pytest.mark.live
-def test_the_highest_rate_on_a_running_kafka_is_between_two_that_were_driven(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_bisection_brackets_the_load_that_breaks_it_within_a_tenth() -> None:
+    """It holds up to 1.37 times: first a step of a quarter, then halving of the ratio; the reason of what failed stays."""
+
+    def look(factor: float) -> LiveLook:
+        return LiveLook(factor, 1.37 - factor, "" if factor <= 1.37 else "missed fast")
+
+    found, looks = capacity_live.bisect_live(look, 1.2, SILENT)
+
+    assert [round(each.factor, 3) for each in looks] == [1.2, 1.5, 1.342, 1.419]
+    assert found.interval == (pytest.approx(1.342, abs=1e-3), pytest.approx(1.419, abs=1e-3))
+    assert (looks[1].reason, len(found.looked)) == ("missed fast", 4)
+
+
+@pytest.mark.parametrize(
+    ("live", "model", "same"),
+    [((1.3, 1.4), (1.35, 1.45), True), ((1.3, 1.34), (1.35, 1.45), False), ((0.0, 1.0), (0.9, 1.1), False), ((2.0, math.inf), (1.0, 2.1), True)],
+)  # fmt: skip
+def test_a_load_is_confirmed_where_both_intervals_meet(
+    live: tuple[float, float], model: tuple[float, float], same: bool
 ) -> None:
-    """Two members with 8 ms of work bear 250/s at the very most: the load is borne, and three times of it is not."""
+    """Where nothing was borne live, nothing is confirmed."""
+    found = capacity_live.Confirmed(Bears(live[0], live, ()), Bears(model[0], model, ()), ())
+    assert (found.confirmed, found.to_json(100.0)["confirmed"]) == (same, same)
+
+
+def test_an_answer_is_confirmed_where_it_holds_and_one_less_does_not() -> None:
+    def tried(*reasons: str) -> bool:
+        looks = tuple((3 - n, LiveLook(1.0, 0.0, reason)) for n, reason in enumerate(reasons))
+        bears = Bears(1.0, (1.0, 1.1), ())
+        document = capacity_live.Confirmed(bears, bears, (), "groups.fulfilment.members", looks).to_json(100.0)
+        return bool(document["answer"]["confirmed"])
+
+    assert tried("", "missed fast") is True
+    assert tried("", "") is False
+    assert tried("missed fast", "missed fast") is False
+
+
+def test_the_model_of_the_short_runs_breaks_where_arithmetic_says() -> None:
+    """Three members of 8 ms bear 375/s: 1.875 times the load of 200/s, less what the hottest of eight partitions takes."""
+    found = capacity_live.bears_modelled(prepare("small.yaml", conditions=("load",)))
+    assert 1.4 < found.interval[0] <= found.interval[1] < 1.95
+
+
+@pytest.mark.live
+def test_answers_are_confirmed_on_kafka(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two looks at the load and two at the members: 300/s of 8 ms are too much for two members, 200/s are not."""
     monkeypatch.setattr(capacity_live, "MOST_LOOKS", 2)
     text = SMALL.replace("profile: ideal", "profile: local-kafka").replace("members: 3", "members: 2")
-    scenario = load_text(text.replace("200/s", "100/s")).scenario
+    search = prepare(load_text(text.replace("200/s", "100/s"), "small.yaml"), conditions=("load",))
+    found = capacity_live.confirm(search, search.run(jobs=1), "local", tmp_path, SILENT)
 
-    found, looks = capacity_live.bears_live(scenario, "local", 3.0, tmp_path, SILENT)
-
-    assert [round(look.factor, 2) for look in looks] == [3.0, 2.0]
-    assert looks[0].reason.startswith("lag grew") or "missed fast" in looks[0].reason
-    assert found.interval[1] <= 3.0 < math.inf
+    assert [value for value, _ in found.tried] in ([1], [2, 1])
+    assert len(found.looks) == 2
+    assert 1.0 < found.model.interval[0] < 2.6
+    assert found.live.interval[0] < found.live.interval[1]

@@ -179,7 +179,8 @@ def test_the_load_waits_and_a_stop_ends_the_waiting(day: gameday.GameDay) -> Non
     ("asked", "said"),
     [
         ("lunch", "--ask-before 'lunch' is no step; there is start, load, faults and member_crash, slow_work"),
-        ("slow_work", "slow_work cannot wait, since its instants are in the planned events; ask before `load`, or before member_crash"),
+        ("slow_work", "slow_work cannot wait, since its instants are in the planned events"),
+        ("member_crash", "slow_work cannot wait, since its instants are in the planned events, and what waits shifts all"),
         ("faults", "slow_work cannot wait"),
     ],
 )  # fmt: skip

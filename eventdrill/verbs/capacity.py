@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 NAME = "search"
 EXAMPLE = "eventdrill capacity leader-crash\neventdrill capacity leader-crash --forecast 1.5 --field brokers.nodes"
 
+_CONDITIONS: dict[str, Any] = {"load": "load", "broker-lost": "one broker lost", "catch-up": "catch-up"}
 PricesFile = Annotated[
     Path | None,
     typer.Option("--prices", metavar="FILE", help="YAML with date, currency and your prices.", show_default=False),
@@ -44,6 +45,15 @@ def verb(
             "--field",
             metavar="K",
             help="What to find the least of; repeat for more. Default: the members of each group.",
+            show_default=False,
+        ),
+    ] = None,
+    conditions: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--condition",
+            metavar="WORD",
+            help="load, broker-lost or catch-up: under which it must hold; repeat for more. Default: all three.",
             show_default=False,
         ),
     ] = None,
@@ -86,7 +96,7 @@ def verb(
         typer.Option(
             "--on",
             metavar="WHERE",
-            help="Also find the highest rate on running brokers: local, or embedded.",
+            help="Also confirm it on running brokers (local, or embedded): the first answer, and the highest rate.",
             show_default=False,
         ),
     ] = None,
@@ -105,7 +115,13 @@ def verb(
     from eventdrill.workflows import capacity, capacity_live
     from eventdrill.workflows.telling import on_terminal
 
-    work = capacity.prepare(file, fields=fields or (), most=most, seed=seed, settings=settings or (), profile=profile)
+    for each in conditions or ():
+        if each not in _CONDITIONS:
+            raise WrongInputError(f"--condition {each!r} is none; there is {', '.join(_CONDITIONS)}")
+    asked = tuple(_CONDITIONS[each] for each in dict.fromkeys(conditions)) if conditions else capacity.CONDITIONS
+    work = capacity.prepare(
+        file, fields=fields or (), most=most, conditions=asked, seed=seed, settings=settings or (), profile=profile
+    )
     demand = capacity.Demand(
         forecast,
         duration_ns("--outage", outage) if outage else work.demand.outage_ns,
@@ -120,9 +136,7 @@ def verb(
     telling = on_terminal()
     plan = work.run(jobs=crew, telling=telling, prices=paid, zones=zones, growth=grows)
     if where is not None:
-        guess = plan.bears.factor or 1.0
-        live, _ = capacity_live.bears_live(work.loaded.scenario, where, guess, folder, telling)
-        plan = replace(plan, live=live)
+        plan = replace(plan, live=capacity_live.confirm(work, plan, where, folder, telling))
     page = capacity.write(plan, folder)
     document = plan.to_json()
     if as_json:
@@ -150,6 +164,27 @@ def prices_in(path: Path) -> "Prices":
         raise WrongInputError(f"--prices {path}: {error}") from None
 
 
+def _live_lines(live: dict[str, Any]) -> list[str]:
+    model, answer = live["model"], live["answer"]
+    said = [
+        f"on the running brokers {live['rate']:.4g}/s held ({live['interval'][0]:.3g} to {_or_more(live['interval'][1])} times the load); the model of "
+        f"the same short runs says {model['interval'][0]:.3g} to {_or_more(model['interval'][1])}: "
+        + ("confirmed" if live["confirmed"] else "NOT CONFIRMED")
+    ]
+    if answer is not None:
+        words = "confirmed" if answer["confirmed"] else "NOT CONFIRMED"
+        tried = ", ".join(
+            f"{each['value']} {'holds' if each['holds'] else 'does not: ' + each['reason']}"
+            for each in answer["looked"]
+        )
+        said.append(f"{answer['field']} on the running brokers: {tried}: {words}")
+    return said
+
+
+def _or_more(value: float | None) -> str:
+    return "more" if value is None else f"{value:.3g}"
+
+
 def _tables(document: dict[str, Any]) -> list[Any]:
     from eventdrill.tables import table
 
@@ -174,7 +209,7 @@ def _tables(document: dict[str, Any]) -> list[Any]:
     ]
     if document["live"] is not None:
         live = document["live"]
-        parts.append(f"on the running brokers: {live['rate']:.4g}/s held")
+        parts += _live_lines(live)
     if document["runs_out_after_days"] is not None:
         parts.append(f"at this growth that is reached in {document['runs_out_after_days']:.0f} days")
     if document["cost"]:

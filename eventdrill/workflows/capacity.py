@@ -24,6 +24,7 @@ from scenarios.quantities import SECOND
 from scenarios.schema import Arrivals, Scenario
 
 if TYPE_CHECKING:
+    from eventdrill.workflows.capacity_live import Confirmed
     from reports.capacity_search import Bears, Least
     from sim.crew import Crew
 
@@ -78,7 +79,7 @@ class Plan:
     cost: Mapping[str, float] = field(default_factory=dict)
     currency: str = ""
     growth: float = 0.0
-    live: "Bears | None" = None
+    live: "Confirmed | None" = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the document that `capacity --json` prints."""
@@ -104,11 +105,7 @@ class Plan:
             },
             "runs_out_after_days": _finite(runs_out_after_days(bears_hz, rate, self.growth)) if self.growth else None,
             "cost": {"currency": self.currency, "month": dict(self.cost)} if self.cost else None,
-            "live": None if self.live is None else {
-                "factor": self.live.factor, "rate": self.live.factor * self.rate_hz,
-                "interval": [_finite(x) for x in self.live.interval],
-                "looked": [{"factor": e.value, "verdict": e.verdict} for e in self.live.looked],
-            },
+            "live": None if self.live is None else self.live.to_json(self.rate_hz),
             "simulations": self.simulations,
         }  # fmt: skip
 

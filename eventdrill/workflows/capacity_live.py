@@ -1,28 +1,31 @@
-"""The highest rate at which objectives hold on running brokers, by bisection of short live runs that must be stationary."""
+"""Capacity on running brokers: the least members confirmed, and the highest rate found by bisection of short live runs that must be stationary."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from eventdrill.workflows import drive as driving
 from eventdrill.workflows.places import Place, start_cluster
 from eventdrill.workflows.telling import Telling
+from eventdrill.workflows.trials import variant
 from scenarios.files import LoadedScenario, load_text, scenario_text
 from scenarios.plan import make_plan
 from scenarios.quantities import SECOND
 from scenarios.schema import Arrivals, Scenario
 
 if TYPE_CHECKING:
+    from eventdrill.workflows.capacity import Plan, Search
     from loadgen.clusters.model import Cluster
     from reports.capacity_search import Bears
     from rundata.run import Run
 
 LOOK_NS, WARM_UP_NS, DRAIN_NS = 12 * SECOND, 3 * SECOND, 10 * SECOND
 MOST_LOOKS = 7
+_STEP = 1.25
 _GROWS = 0.1
 """Lag that grows by more than this share of a second's arrivals each second is no steady state."""
 
@@ -35,6 +38,54 @@ class LiveLook:
     margin: float
     reason: str
     """Why it does not hold or says nothing; empty where it holds."""
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """What running brokers said, beside the model's answer for the same short runs."""
+
+    live: "Bears"
+    model: "Bears"
+    looks: tuple[LiveLook, ...]
+    field: str = ""
+    """Of the answer that was tried; empty where there was none."""
+    tried: tuple[tuple[int, LiveLook], ...] = ()
+    """The answer, which should hold, and one less, which should not."""
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether both intervals have a load in common."""
+        (low, high), (model_low, model_high) = self.live.interval, self.model.interval
+        return low > 0 and low <= model_high and model_low <= high
+
+    def to_json(self, rate_hz: float) -> dict[str, Any]:
+        """Return what `capacity --json` prints under `live`."""
+        answer = None
+        if self.tried:
+            held = [not look.reason for _, look in self.tried]
+            answer = {
+                "field": self.field,
+                "looked": [
+                    {"value": value, "holds": not look.reason, "reason": look.reason} for value, look in self.tried
+                ],
+                "confirmed": held[0] and not any(held[1:]),
+            }
+        return {
+            "factor": self.live.factor,
+            "rate": self.live.factor * rate_hz,
+            "interval": _ends(self.live),
+            "looked": [
+                {"factor": e.factor, "verdict": "fails" if e.reason else "holds", "reason": e.reason}
+                for e in sorted(self.looks, key=lambda e: e.factor)
+            ],
+            "model": {"factor": self.model.factor, "interval": _ends(self.model)},
+            "confirmed": self.confirmed,
+            "answer": answer,
+        }
+
+
+def _ends(bears: "Bears") -> list[float | None]:
+    return [each if math.isfinite(each) else None for each in bears.interval]
 
 
 def looked_at(scenario: Scenario, factor: float) -> LoadedScenario:
@@ -90,27 +141,76 @@ def check(scenario: Scenario, on: Place) -> None:
     driving.prepare(looked_at(scenario, 1.0), on=on)
 
 
-def bears_live(
-    scenario: Scenario, on: Place, first: float, folder: Path, telling: Telling
+def confirm(search: "Search", plan: "Plan", on: Place, folder: Path, telling: Telling) -> Confirmed:
+    """Drive the answer for the load, and one less of it; then find the greatest load; and ask the model about the same short runs."""
+    scenario = search.loaded.scenario
+    telling.say("simulating the short runs that will be driven")
+    model = bears_modelled(search)
+    spec = driving.prepare(looked_at(scenario, 1.0), on=on).spec
+    answer = next((a for a in plan.answers if a.condition == "load" and a.found is not None and a.found.value), None)
+    tried: list[tuple[int, LiveLook]] = []
+    with start_cluster(on, spec, telling.say) as cluster:
+        look = _Looks(cluster, folder, telling)
+        if answer is not None and answer.found is not None and answer.found.value and answer.field.endswith(".members"):
+            for value in range(answer.found.value, max(answer.found.value - 2, 0), -1):
+                changed = variant(
+                    search.loaded, {answer.field: value, "faults": [], "actions": [], "expect": [], "agreement": {}}
+                ).scenario
+                found = look(changed, search.demand.forecast)
+                telling.say(f"live with {answer.field} = {value}: {found.reason or 'every objective holds'}")
+                tried.append((value, found))
+        live, looks = bisect_live(lambda factor: look(scenario, factor), model.factor or 1.0, telling)
+    return Confirmed(live, model, tuple(looks), answer.field if tried and answer is not None else "", tuple(tried))
+
+
+def bears_modelled(search: "Search") -> "Bears":
+    """Return the greatest load that the model bears in the short runs that are driven, judged in the same way."""
+    from reports.capacity_search import greatest_load
+    from rundata.run import Run
+    from sim.engine import simulate
+
+    def margins(factor: float, begin: int, end: int) -> list[float]:
+        scenario = looked_at(search.loaded.scenario, factor).scenario
+        runs = (simulate(make_plan(scenario, search.seed, n), search.profile, chance=n) for n in range(begin, end))
+        return [judge_live(Run(run), factor).margin for run in runs]
+
+    return greatest_load(margins)
+
+
+def bisect_live(
+    look: Callable[[float], LiveLook], first: float, telling: Telling
 ) -> tuple["Bears", Sequence[LiveLook]]:
-    """Return the greatest load that running brokers bear, from a first guess, in at most seven live runs."""
+    """Return the greatest load that is borne, from a first guess, in at most seven looks."""
     from reports.capacity_search import Bears, Looked
 
     looks: list[LiveLook] = []
-    spec = driving.prepare(looked_at(scenario, 1.0), on=on).spec
     low, high, factor = 0.0, math.inf, first
-    with start_cluster(on, spec, telling.say) as cluster:
-        while len(looks) < MOST_LOOKS and not (low > 0 and high / low <= 1.1):
-            look = _look(scenario, factor, cluster, folder / f"look-{len(looks) + 1}", telling, warm=not looks)
-            looks.append(look)
-            telling.say(f"live at {factor:.3g} times the load: {look.reason or 'every objective holds'}")
-            low, high = (max(low, factor), high) if not look.reason else (low, min(high, factor))
-            factor = low * 1.5 if math.isinf(high) else high / 1.5 if low == 0 else math.sqrt(low * high)
+    while len(looks) < MOST_LOOKS and not (low > 0 and high / low <= 1.1):
+        found = look(factor)
+        looks.append(found)
+        telling.say(f"live at {factor:.3g} times the load: {found.reason or 'every objective holds'}")
+        low, high = (max(low, factor), high) if not found.reason else (low, min(high, factor))
+        # The first guess is mostly near: a step of a fifth brackets it.
+        factor = low * _STEP if math.isinf(high) else high / _STEP if low == 0 else math.sqrt(low * high)
     seen = sorted(
-        (Looked(look.factor, (look.margin,), "fails" if look.reason else "holds") for look in looks),
+        (Looked(each.factor, (each.margin,), "fails" if each.reason else "holds") for each in looks),
         key=lambda e: e.value,
     )
     return Bears(low, (low, high), tuple(seen)), looks
+
+
+class _Looks:
+    """Drives short runs one after the other on one cluster, each into a folder of its own."""
+
+    def __init__(self, cluster: "Cluster", folder: Path, telling: Telling) -> None:
+        self._cluster, self._folder, self._telling, self._count = cluster, folder, telling, 0
+
+    def __call__(self, scenario: Scenario, factor: float) -> LiveLook:
+        """Drive a scenario at a multiple of its load; the first run warms the brokers."""
+        self._count += 1
+        return _look(
+            scenario, factor, self._cluster, self._folder / f"look-{self._count}", self._telling, warm=self._count == 1
+        )
 
 
 def _look(

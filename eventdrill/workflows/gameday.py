@@ -168,7 +168,7 @@ def plan(
 
 
 def check_waits(scenario: "Scenario", ask_before: Sequence[str]) -> None:
-    """Refuse to wait before what is no step of the day, and before faults that cannot wait."""
+    """Refuse to wait before what is no step of the day, before faults that cannot wait, and before faults that such a one follows."""
     from loadgen.gate import can_wait
 
     labels = {fault.label: can_wait(fault) for fault in scenario.faults}
@@ -177,12 +177,18 @@ def check_waits(scenario: "Scenario", ask_before: Sequence[str]) -> None:
             raise WrongInputError(
                 f"--ask-before {name!r} is no step; there is start, load, faults and {', '.join(labels) or 'no fault'}"
             )
-        stuck = [label for label, waits in labels.items() if not waits and name in ("faults", label)]
+        first = min((_begins_ns(f) for f in scenario.faults if name in ("faults", f.label)), default=None)
+        stuck = [f.label for f in scenario.faults if first is not None and not can_wait(f) and _begins_ns(f) >= first]
         if stuck:
             raise WrongInputError(
-                f"--ask-before {name}: {stuck[0]} cannot wait, since its instants are in the planned events; ask before `load`, or before "
-                f"{', '.join(label for label, waits in labels.items() if waits) or 'start'}"
+                f"--ask-before {name}: {stuck[0]} cannot wait, since its instants are in the planned events, and what waits shifts all that comes "
+                "after it; ask before `load`"
             )
+
+
+def _begins_ns(fault: Any) -> int:
+    at = getattr(fault, "at", None)
+    return min(at) if isinstance(at, tuple | list) and at else int(at or 0)
 
 
 def _rules_text(scenario: "Scenario", rules: Path | None) -> str:

@@ -92,12 +92,14 @@ class Teller:
 
     def may_begin(self, fault: str) -> bool:
         """Whether a fault may begin: it was not asked about, or a person has said so."""
+        if self.waiting not in (None, fault):
+            return False  # one after the other, as planned
         if not self._asked & {"faults", fault} or fault in self._released:
             return True
         if self.waiting is None:
             self._held_since_s = self._last["at_s"]
             self._hold(fault)
-        if self.waiting != fault or not self._let_in():
+        if not self._let_in():
             return False
         self._held_s += max(0.0, self._last["at_s"] - self._held_since_s)
         return True

@@ -34,7 +34,7 @@ def executive_document(contents: Contents) -> Document:
         subtitle=f"{when}" + (f" · owner {scenario.owner}" if scenario.owner else ""),
         lead=scenario.about.strip(),
         notices=tuple(contents.notices),
-        tiles=(_delivered_tile(found), _money_tile(found), _wait_tile(contents), _budget_tile(contents), _broke_tile(rows)),
+        tiles=(_delivered_tile(contents, found), _money_tile(found), _wait_tile(contents), _budget_tile(contents), _broke_tile(rows)),
         sections=(
             Section("delivery", "Was it delivered in time?", _delivery(contents, found), "Delivered"),
             Section("flows", "Which business was hurt, and whose is it?", _flow_blocks(found), "Flows"),
@@ -50,13 +50,14 @@ def executive_document(contents: Contents) -> Document:
 # ---- tiles ---------------------------------------------------------------------------------------------------------
 
 
-def _delivered_tile(found: Sequence[Flow]) -> Tile:
+def _delivered_tile(contents: Contents, found: Sequence[Flow]) -> Tile:
     events, good = sum(flow.events for flow in found), sum(flow.in_time for flow in found)
-    missing = sum(flow.missing for flow in found)
+    judged = [r for r in contents.main.objectives.values() if r.met is not None]
     if not events:
         return Tile("Was it delivered in time?", DASH, "no group reads anything", "delivery", "unsure")
     detail = f"{count_text(events - good)} of {count_text(events)} were late, given up or missing"
-    return Tile("Was it delivered in time?", percent(good / events), detail, "delivery", "bad" if missing else "good")
+    state = "unsure" if not judged else "good" if all(r.met for r in judged) else "bad"
+    return Tile("Was it delivered in time?", percent(good / events), detail, "delivery", state)
 
 
 def _money_tile(found: Sequence[Flow]) -> Tile:
