@@ -11,7 +11,6 @@ import numpy as np
 from eventdrill.workflows import drive as driving
 from eventdrill.workflows.places import Place, start_cluster
 from eventdrill.workflows.telling import Telling
-from eventdrill.workflows.trials import variant
 from scenarios.files import LoadedScenario, load_text, scenario_text
 from scenarios.plan import make_plan
 from scenarios.quantities import SECOND
@@ -106,14 +105,14 @@ def looked_at(scenario: Scenario, factor: float) -> LoadedScenario:
     return load_text(scenario_text(changed), f"{scenario.scenario} at {factor:.3g} times its load")
 
 
-def judge_live(run: "Run", factor: float) -> LiveLook:
-    """Say whether the objectives held in a run that was steady; what the driver limited says nothing, and counts as not held."""
+def judge_live(run: "Run", factor: float, *, steady: bool = True) -> LiveLook:
+    """Say whether the objectives held, in a run that was steady where that is asked; what the driver limited says nothing: not held."""
     from reports.slo import assess
 
     if run.invalid:
         return LiveLook(factor, -math.inf, "; ".join(run.invalid))
     growth = lag_growth(run)
-    if growth > _GROWS:
+    if steady and growth > _GROWS:
         return LiveLook(factor, -growth, f"lag grew by {growth:.0%} of the arrivals: no steady state")
     reports = assess(run.data)
     margin = min((-math.inf if r.compliance is None else r.compliance - r.target) for r in reports.values())
@@ -153,10 +152,7 @@ def confirm(search: "Search", plan: "Plan", on: Place, folder: Path, telling: Te
         look = _Looks(cluster, folder, telling)
         if answer is not None and answer.found is not None and answer.found.value and answer.field.endswith(".members"):
             for value in range(answer.found.value, max(answer.found.value - 2, 0), -1):
-                changed = variant(
-                    search.loaded, {answer.field: value, "faults": [], "actions": [], "expect": [], "agreement": {}}
-                ).scenario
-                found = look(changed, search.demand.forecast)
+                found = look.as_searched(search.at(answer.field, value, "load"))
                 telling.say(f"live with {answer.field} = {value}: {found.reason or 'every objective holds'}")
                 tried.append((value, found))
         live, looks = bisect_live(lambda factor: look(scenario, factor), model.factor or 1.0, telling)
@@ -206,22 +202,22 @@ class _Looks:
         self._cluster, self._folder, self._telling, self._count = cluster, folder, telling, 0
 
     def __call__(self, scenario: Scenario, factor: float) -> LiveLook:
-        """Drive a scenario at a multiple of its load; the first run warms the brokers."""
+        """Drive a scenario at a multiple of its mean load, for a short time; the first run warms the brokers."""
+        run = self._drive(looked_at(scenario, factor))
+        return judge_live(run, factor)
+
+    def as_searched(self, scenario: Scenario) -> LiveLook:
+        """Drive a scenario whole, with its own arrivals, as the search simulates it; its objectives alone judge it."""
+        run = self._drive(load_text(scenario_text(scenario), scenario.scenario))
+        return judge_live(run, 1.0, steady=False)
+
+    def _drive(self, loaded: LoadedScenario) -> "Run":
+        from loadgen.engine import drive
+        from rundata.dataset import RunWriter, open_run
+
         self._count += 1
-        return _look(
-            scenario, factor, self._cluster, self._folder / f"look-{self._count}", self._telling, warm=self._count == 1
-        )
-
-
-def _look(
-    scenario: Scenario, factor: float, cluster: "Cluster", folder: Path, telling: Telling, *, warm: bool
-) -> LiveLook:
-    from loadgen.engine import drive
-    from rundata.dataset import RunWriter, open_run
-
-    loaded = looked_at(scenario, factor)
-    plan = make_plan(loaded.scenario)
-    writer = RunWriter(folder, plan, {"profile": scenario.profile}, engine="driven", text=loaded.text)
-    with telling.display() as watch:
-        drive(loaded, plan, cluster, writer, progress=watch, warm=warm, warm_s=20.0)
-    return judge_live(open_run(folder), factor)
+        folder, plan = self._folder / f"look-{self._count}", make_plan(loaded.scenario)
+        writer = RunWriter(folder, plan, {"profile": loaded.scenario.profile}, engine="driven", text=loaded.text)
+        with self._telling.display() as watch:
+            drive(loaded, plan, self._cluster, writer, progress=watch, warm=self._count == 1, warm_s=20.0)
+        return open_run(folder)
