@@ -29,7 +29,7 @@ def capacity_document(scenario: Scenario, plan: Mapping[str, Any]) -> Document:
         Section("breaks", "What breaks it", (_breaks_sentence(plan), *_live(plan)), "What breaks it"),
         Section("outages", "How long an outage is borne", (_outages(plan), Small(
             "By arithmetic from each group's mean work: backlog over what is left of its capacity. Rebalances and timers come on top, "
-            "which is why the catch-up above is simulated.")), "Outages"),
+            "which is why a catch-up is simulated where it is asked for.")), "Outages"),
         *_money(plan),
         Section("how", "How this was found", (_how(plan),), "How"),
     ]  # fmt: skip
