@@ -123,7 +123,8 @@ class Builder:
         part[:, [at.LAST_REQ, at.PENDING]] = NONE
         senders = len(proc)
         conn = np.full((senders, self.brokers + 1, at.N_CONN), NONE, np.int64)
-        conn[:, :, [at.C_SERVED, at.C_LAST_ANSWER, at.C_UNANSWERED, at.C_FAILURES, at.C_DRAIN]] = 0
+        counted = [at.C_SERVED, at.C_LAST_ANSWER, at.C_UNANSWERED, at.C_FAILURES, at.C_DRAIN, at.C_SENT, at.C_CAME_NS]
+        conn[:, :, counted] = 0
         conn[:, :, at.C_TIMEOUT] = NEVER
         queue = np.zeros((senders, self.users, at.N_QUEUE), np.int64)
         queue[:, :, [at.Q_HEAD, at.Q_TAIL]] = NONE
@@ -142,6 +143,9 @@ class Builder:
             request=np.zeros((max(1024, count), at.N_REQ), np.int64),
             part=part,
             broker=np.zeros((self.brokers + 1, at.N_BROKER), np.int64),
+            link=np.zeros((self.brokers + 1, 2, at.N_LINK), np.int64),
+            pair=np.zeros((self.brokers + 1, self.brokers + 1, at.N_PAIR), np.int64),
+            in_sync=np.zeros((parts, self.brokers + 1), np.uint8),
             log=np.zeros((self.users, capacity, at.N_LOG), np.int64),
             knows=np.zeros((self.processes + self.members + len(self.emitters), parts), np.int64),
             group=group,

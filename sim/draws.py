@@ -228,6 +228,11 @@ class Draws:
         """Return the numbers of several tries: attempts from 1 within a delivery, deliveries of the pair from 1."""
         return hashed_uniforms(self._seed, self._chance, group, events, attempts, deliveries)
 
+    def link_jitter(self, code: int, broker: int, kind: int, number: int) -> float:
+        """Return a number in (0, 1) for one crossing of a slow link."""
+        of = (np.asarray([each]) for each in (broker, kind, number))
+        return float(hashed_uniforms(self._seed, self._chance, code, *of)[0])
+
     # ---- faults: instants from time 0 ------------------------------------------------------------------------------
 
     def fence_ns(self, fault: int) -> int:

@@ -1,6 +1,7 @@
-"""Links that are cut: between brokers, between clients and brokers, between a broker and the controller."""
+"""Links that are cut or slow: between brokers, between clients and brokers, between a broker and the controller."""
 
 from collections.abc import Generator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import simpy
@@ -9,7 +10,27 @@ from scenarios import faults
 from scenarios.targets import LinkEnd
 from sim import kernel
 from sim.clock import Control
-from sim.world import BY_RESET, LEADER, NEVER, NONE, SILENTLY, STALE_UNTIL
+from sim.world import (
+    BY_RESET,
+    FROM_BROKER,
+    LEADER,
+    LK_BYTES_S,
+    LK_DELAY,
+    LK_FREE_NS,
+    LK_JITTER,
+    LK_SLOW,
+    NEVER,
+    NONE,
+    PR_BACK_NS,
+    PR_BYTES_S,
+    PR_LEAVES_NS,
+    PR_PARKED_NS,
+    PR_SLOW,
+    PR_THERE_NS,
+    SILENTLY,
+    STALE_UNTIL,
+    TO_BROKER,
+)
 
 if TYPE_CHECKING:
     from sim.system import System
@@ -17,11 +38,40 @@ if TYPE_CHECKING:
 Process = Generator[simpy.Event, Any, None]
 
 
+@dataclass(frozen=True)
+class Slowed:
+    """What one fault slows: ways between clients and brokers, and what passes from one broker to another."""
+
+    fault: faults.SlowLink
+    ways: frozenset[tuple[int, int]]
+    pairs: frozenset[tuple[int, int]]
+
+
+def _ways(direction: str, *, reverse: bool) -> list[int]:
+    """Return which ways between clients and a broker are meant; `to` is towards the second end."""
+    towards = FROM_BROKER if reverse else TO_BROKER
+    return [TO_BROKER, FROM_BROKER] if direction == "both" else [towards if direction == "to" else 1 - towards]
+
+
+def _directed(first: set[int], second: set[int], direction: str) -> set[tuple[int, int]]:
+    """Return the pairs of brokers of which the first one's bytes to the second are meant."""
+    there = {(a, b) for a in first for b in second if a != b}
+    back = {(b, a) for a, b in there}
+    return there | back if direction == "both" else there if direction == "to" else back
+
+
+def _together(slowing: list[faults.SlowLink]) -> tuple[int, int, int]:
+    """Return delay, jitter and bytes per second (0 without a limit) of several faults on one link."""
+    limits = [max(1, round(fault.bandwidth)) for fault in slowing if fault.bandwidth is not None]
+    return sum(fault.delay for fault in slowing), sum(fault.jitter for fault in slowing), min(limits, default=0)
+
+
 class Links:
     """The faults of a system's links."""
 
     def __init__(self, system: "System") -> None:
         self.system, self.clock, self.draws, self.controller = system, system.clock, system.draws, system.controller
+        self.slowed: list[Slowed] = []
 
     def cut(self, index: int, fault: faults.Cut) -> Process:
         """Cut the links between two ends."""
@@ -42,6 +92,49 @@ class Links:
             yield from self._part(
                 index, {(a, b) for a in first for b in second} | {(b, a) for a in first for b in second}
             )
+
+    # ---- links that are slow -----------------------------------------------------------------------------------------
+
+    def slow(self, index: int, fault: faults.SlowLink) -> Process:
+        """Slow the links between two ends down."""
+        yield self.clock.control(self.system.plan.faults[index].begin_ns, Control.begin, index)
+        first, second = (self._ends(end) for end in fault.between)
+        if fault.between[1].role == "clients":
+            ways = [(b, way) for b in first for way in _ways(fault.direction, reverse=True)]
+        elif fault.between[0].role == "clients":
+            ways = [(b, way) for b in second for way in _ways(fault.direction, reverse=False)]
+        else:
+            ways = []
+        pairs = _directed(first, second, fault.direction) if not ways else set()
+        slowed = Slowed(fault, frozenset(ways), frozenset(pairs))
+        self.slowed.append(slowed)
+        self._set_slow()
+        self.system.prove(index, f"{len(ways) or len(pairs)} ways were slow")
+        yield self.clock.control(self.system.plan.faults[index].end_ns, Control.end, index)
+        self.slowed.remove(slowed)
+        self._set_slow()
+
+    def _set_slow(self) -> None:
+        """Tell the kernel what slows each link now: delays add up, and the narrowest bandwidth counts."""
+        world = self.system.at_now()
+        nodes = range(1, self.system.plan.scenario.brokers.nodes + 1)
+        for b in nodes:
+            for way in (TO_BROKER, FROM_BROKER):
+                found = [slowed.fault for slowed in self.slowed if (b, way) in slowed.ways]
+                link = world.link[b, way]
+                link[[LK_SLOW, LK_DELAY, LK_JITTER, LK_BYTES_S]] = (bool(found), *_together(found))
+                link[LK_FREE_NS] *= bool(found)
+            for other in nodes:
+                there = [slowed.fault for slowed in self.slowed if (b, other) in slowed.pairs]
+                back = [slowed.fault for slowed in self.slowed if (other, b) in slowed.pairs]
+                pair = world.pair[b, other]
+                pair[PR_SLOW] = bool(there or back)
+                pair[[PR_THERE_NS, PR_BACK_NS, PR_BYTES_S]] = (
+                    _together(there)[0],
+                    _together(back)[0],
+                    _together(there)[2],
+                )
+                pair[[PR_LEAVES_NS, PR_PARKED_NS]] *= bool(there or back)
 
     def _ends(self, end: LinkEnd) -> set[int]:
         """Return an end's brokers; all of them where it is all others."""

@@ -22,6 +22,7 @@ CAN = frozenset(
         "broker_stop",
         "broker_pause",
         "cut",
+        "slow_link",
         "disk_full",
         "disk_stall",
         "host_crash",
@@ -154,6 +155,8 @@ def _may_fail(scenario: Scenario, name: str) -> bool:
 def _fault(scenario: Scenario, fault: Fault) -> Iterator[str]:
     if isinstance(fault, faults.Cut) and fault.direction != "both":
         yield f"direction is {fault.direction}; the simulator cuts both directions of a link: leave it out"
+    if isinstance(fault, faults.SlowLink) and "controller" in {end.role for end in fault.between}:
+        yield "between names the controller; the simulator's heartbeats and metadata take no time, and cannot be slowed: name clients or brokers"
     if not isinstance(fault, OfBroker):
         return
     of_disk = isinstance(fault, faults.DiskFull | faults.DiskStall)

@@ -131,6 +131,7 @@ class System:
             world.knows[:, partition.number] = partition.replicas[0]
             too_few = len(partition.replicas) < partition.min_in_sync
             world.part[partition.number, [HALTED, TOO_FEW]] = too_few
+            self._note_in_sync(partition)
         self.controller = Controller(self)
         self.failures, self.links = Failures(self), Links(self)
         self.groups = {name: Group(self, name) for name in self.plan.scenario.groups}
@@ -144,6 +145,9 @@ class System:
                 case faults.Cut():
                     self.targets[index] = f"{planned.fault.between[0]} and {planned.fault.between[1]}"
                     self.clock.process(self.links.cut(index, planned.fault))
+                case faults.SlowLink():
+                    self.targets[index] = f"{planned.fault.between[0]} and {planned.fault.between[1]}"
+                    self.clock.process(self.links.slow(index, planned.fault))
                 case faults.LeaderMove():
                     self.targets[index] = str(planned.fault.partition)
                     self.clock.process(self._leader_move(index, planned.fault))
@@ -169,7 +173,6 @@ class System:
                     self.targets[index] = planned.fault.producer
                 case (
                     faults.RollingRestart()
-                    | faults.SlowLink()
                     | faults.RollingDeploy()
                     | faults.Reassign()
                     | faults.AddPartitions()
@@ -409,8 +412,14 @@ class System:
         waits |= partition.unfollowed_epoch == self.world.part[partition.number, EPOCH]
         too_few = len(partition.in_sync) < partition.min_in_sync
         self.world.part[partition.number, TOO_FEW] = too_few
+        self._note_in_sync(partition)
         halted = not has_leader or waits or too_few
         kernel.set_halted(self.at_now(), partition.number, int(halted))
+
+    def _note_in_sync(self, partition: Replicas) -> None:
+        row = self.world.in_sync[partition.number]
+        row[:] = 0
+        row[partition.in_sync] = 1
 
     def _shrink(self, partition: Replicas, leader: int, follower: int) -> Process:
         """Take a follower that does not fetch out of the in-sync set when the leader notices."""

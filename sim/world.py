@@ -77,12 +77,13 @@ EXPIRED, REFUSED, ABANDONED = 1, 2, 3
 (Q_HEAD, Q_TAIL, Q_COUNT, Q_BYTES, UNANSWERED, Q_FAILURES, Q_RETRY_NS, Q_UNDER_WAY, N_QUEUE) = range(9)
 
 # per process and broker
-(C_HEAD, C_TAIL, C_CURRENT, C_SERVED, C_LAST_ANSWER, C_UNANSWERED, C_FAILURES, C_TIMEOUT, C_DRAIN, N_CONN) = range(10)
+(C_HEAD, C_TAIL, C_CURRENT, C_SERVED, C_LAST_ANSWER, C_UNANSWERED, C_FAILURES, C_TIMEOUT, C_DRAIN,
+ C_SENT, C_CAME_NS, N_CONN) = range(12)  # fmt: skip
 
 # per request
 (R_SENDER, R_BROKER, R_PART, R_HEAD, R_COUNT, R_BYTES, R_APPENDED, R_REPLICATED, R_VISIBLE, R_CUT, R_NEXT, R_AFTER, R_BEFORE,
  R_LEFT, R_DUE, R_VERSION, R_TIMED, R_N, R_END, R_DEAD, R_MADE, R_BEGUN, R_SEEN_NS, R_MATE, R_LEAD, R_WAITS, R_GONE,
- R_LIFE, R_STALE, R_DONE, R_HELD_BACK, N_REQ) = range(32)  # fmt: skip
+ R_LIFE, R_STALE, R_DONE, R_HELD_BACK, R_CAME_NS, N_REQ) = range(33)  # fmt: skip
 
 # per partition (those of the offsets topic come last)
 (LEADER, HALTED, EPOCH, VISIBLE_END, LAST_REQ, PENDING, LOG_LEN, HUNG_AT, STALE_END, TOO_FEW, LOG_START,
@@ -93,6 +94,14 @@ EXPIRED, REFUSED, ABANDONED = 1, 2, 3
 SILENTLY, BY_RESET = 1, 2
 HANGS_NS = 2**61
 """Added to instants that a broker which hangs does not reach."""
+
+# per broker and way between it and clients
+(LK_SLOW, LK_DELAY, LK_JITTER, LK_BYTES_S, LK_FREE_NS, N_LINK) = range(6)
+TO_BROKER, FROM_BROKER = range(2)
+# per leader and follower
+(PR_SLOW, PR_THERE_NS, PR_BACK_NS, PR_BYTES_S, PR_LEAVES_NS, PR_PARKED_NS, N_PAIR) = range(7)
+# What crosses a link, for its jitter's chance; apart from the attempts that failing_work asks about.
+LINK_REQUEST, LINK_ANSWER, LINK_FETCH, LINK_FETCHED, LINK_COMMIT, LINK_LETTER = range(100_000, 100_012, 2)
 
 # per group
 (MODE, INTERVAL, COLLECT_EVENTS, COLLECT_TIMEOUT, MAX_POLL, ATTEMPTS, THEN, COORDINATOR, POLL_INTERVAL, EMITS,
@@ -165,6 +174,12 @@ class World(NamedTuple):
     request: Ints
     part: Ints
     broker: Ints
+    link: Ints
+    """By broker and way: what slows what passes between it and clients."""
+    pair: Ints
+    """By leader and follower: the same, and the follower's fetch."""
+    in_sync: NDArray[np.uint8]
+    """By partition and broker."""
     log: Ints
     knows: Ints
     """By process or member and partition: whom it takes for the leader; 0 is nobody."""

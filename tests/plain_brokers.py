@@ -108,7 +108,11 @@ class Partition:
         now = self.model.clock.now
         before = self.requests[-1] if self.requests else None
         request.appended_ns = max(now + leader_ns, before.appended_ns if before else 0)
-        request.replicated_ns = max(now + (leader_ns + duration_ns) // 2, before.replicated_ns if before else 0)
+        size = sum(self.model.size_of(event) for event, _, _ in request.events)
+        follows_ns = self.model.links.followers_take(self, request.appended_ns, size)
+        replicated_ns = now + (leader_ns + duration_ns) // 2 + follows_ns
+        request.replicated_ns = max(replicated_ns, before.replicated_ns if before else 0)
+        duration_ns += follows_ns
         self.requests.append(request)
         for event, token, handed_ns in request.events:
             known = self.offset_of(token) if request.idempotent and self.model.rules.dedupe_of_resent else NONE

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import simpy
 
 from plain_clock import Phase
+from plain_links import COMMIT
 from plain_member_state import Delivery, MemberState, Process
 from rundata.rows import Kind
 
@@ -58,7 +59,8 @@ class Committing(MemberState):
             if model.rules.coordinator_down:
                 model.fired["coordinator down"] += not model.knows(self.code, coordinator)
                 yield from self._until_known(coordinator)
-            timer = clock.at(clock.now + length_ns, Phase.end)
+            crossing_ns = model.links.there_and_back(coordinator.leader, self.code, COMMIT, begun_ns)
+            timer = clock.at(clock.now + length_ns + crossing_ns, Phase.end)
             while not timer.processed and model.knows(self.code, coordinator):
                 yield timer | model.news.wait()
             if not timer.processed and not model.rules.coordinator_down:

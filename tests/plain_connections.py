@@ -9,6 +9,7 @@ import simpy
 
 from plain_brokers import HANGS_NS, Partition, Request
 from plain_clock import Phase, Signal
+from plain_links import ANSWER, REQUEST
 
 if TYPE_CHECKING:
     from plain_producers import Client
@@ -19,8 +20,9 @@ Process = Generator[simpy.Event, Any, None]
 class Sending:
     """A produce request: librdkafka's holds one batch, Java's one of each of several partitions."""
 
-    def __init__(self, batches: list[Request]) -> None:
-        self.batches = batches
+    def __init__(self, batches: list[Request], came_ns: int) -> None:
+        self.batches, self.came_ns = batches, came_ns
+        """came_ns: when the broker has it."""
 
 
 class Connection:
@@ -33,7 +35,7 @@ class Connection:
         self.acknowledge = draws.acknowledge(client.code, broker)
         self.queue: deque[Sending] = deque()
         self.current: Sending | None = None
-        self.served = 0
+        self.served = self.sent = self.came_ns = 0
         self.last_answer_ns = 0
         self.unanswered, self.failures = 0, 0
         self.changed, self.broken = Signal(self.model.clock), Signal(self.model.clock)
@@ -41,7 +43,11 @@ class Connection:
 
     def take(self, batches: list[Request]) -> None:
         """Send a request after those before it; it must not stay unanswered for long."""
-        sending = Sending(batches)
+        size = sum(self.model.size_of(event) for batch in batches for event, _, _ in batch.events)
+        code, sent, self.sent = self.client.code, self.sent, self.sent + 1
+        crossing_ns = self.model.links.crosses(self.broker, "to", size, code, REQUEST, sent)
+        self.came_ns = max(self.model.clock.now + crossing_ns, self.came_ns)
+        sending = Sending(batches, self.came_ns)
         self.queue.append(sending)
         self.changed.give()
         if self.client.settings.acks != "0":
@@ -81,6 +87,9 @@ class Connection:
                 yield self.model.news.wait()
                 continue
             if not self.queue:
+                continue
+            if self.queue[0].came_ns > clock.now:
+                yield clock.at(self.queue[0].came_ns, Phase.service, self.client.code, self.broker)
                 continue
             sending = self.current = self.queue.popleft()
             n, self.served = self.served, self.served + 1
@@ -189,7 +198,8 @@ class Connection:
 
     def _answer(self, n: int, sending: Sending) -> Process:
         clock, life = self.model.clock, self.client.life
-        answer_ns = clock.now + self.acknowledge[n]
+        crossing_ns = self.model.links.crosses(self.broker, "from", 0, self.client.code, ANSWER, n)
+        answer_ns = clock.now + self.acknowledge[n] + crossing_ns
         if self.model.rules.answers_in_order:
             answer_ns = max(answer_ns, self.last_answer_ns)
         self.last_answer_ns = answer_ns

@@ -4,6 +4,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from plain_clock import Phase
+from plain_links import FETCH, FETCHED
 from plain_member_state import MemberState, Process, Read
 
 if TYPE_CHECKING:
@@ -53,13 +54,16 @@ class Fetching(MemberState):
             n, self.fetched[broker] = self.fetched[broker], self.fetched[broker] + 1
             for read in answer:
                 self.positions[read.partition] = read.offset + 1
-            yield clock.at(clock.now + fetch[n], Phase.arrival, self.code, broker)
+            size = sum(self.model.record_size(read.event) for read in answer)
+            crossing_ns = self.model.links.crosses(broker, "from", size, self.code, FETCHED, n)
+            yield clock.at(clock.now + fetch[n] + crossing_ns, Phase.arrival, self.code, broker)
             yield from self._hang(Phase.arrival, broker, client=True)
             if self.generation != generation:
                 return
             self._take_in([read for read in answer if self.owned.get(read.partition) == read.ownership])
             self.arrived.give()
-            yield clock.at(clock.now + turnaround[n], Phase.end)
+            crossing_ns = self.model.links.crosses(broker, "to", 0, self.code, FETCH, n)
+            yield clock.at(clock.now + turnaround[n] + crossing_ns, Phase.end)
             while self.paused_ns > clock.now:
                 yield clock.at(self.paused_ns, Phase.end)
 

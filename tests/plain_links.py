@@ -1,14 +1,17 @@
-"""Links of the plain model that are cut: between brokers, between clients and brokers, between a broker and the controller."""
+"""Links of the plain model that are cut or slow: between brokers, between clients and brokers, between a broker and the controller."""
 
 from collections.abc import Generator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import simpy
 
-from plain_brokers import OFFSETS
+from plain_brokers import OFFSETS, Partition
 from plain_clock import Control
 from rundata.rows import NEVER
-from scenarios.faults import Cut
+from scenarios.faults import Cut, SlowLink
+from scenarios.quantities import SECOND
 from scenarios.targets import LinkEnd
 
 if TYPE_CHECKING:
@@ -17,12 +20,102 @@ if TYPE_CHECKING:
 Process = Generator[simpy.Event, Any, None]
 
 
+REQUEST, ANSWER, FETCH, FETCHED, COMMIT, LETTER = range(100_000, 100_012, 2)
+"""What crosses a link, for its jitter's chance."""
+
+
+@dataclass
+class Pair:
+    """A slow pair of leader and follower: when the follower's fetch was answered last, and when the next is there."""
+
+    leaves_ns: int = 0
+    parked_ns: int = 0
+
+
 class Links:
     """The faults of a model's links."""
 
     def __init__(self, model: "Model") -> None:
         self.model, self.clock, self.draws, self.plan = model, model.clock, model.draws, model.plan
         self.controller = model.controller
+        self.slowed: list[tuple[SlowLink, set[tuple[int, str]], set[tuple[int, int]]]] = []
+        """Faults in effect: which ways to and from brokers, and which pairs of brokers, each from the first to the second."""
+        self.free_ns: dict[tuple[int, str], int] = {}
+        self.pairs: dict[tuple[int, int], Pair] = {}
+
+    def slow(self, index: int, fault: SlowLink) -> Process:
+        """Slow the links between two ends down."""
+        yield self.clock.control(self.plan.faults[index].begin_ns, Control.begin, index)
+        first, second = (self._ends(end) for end in fault.between)
+        towards, back = fault.direction in ("both", "to"), fault.direction in ("both", "from")
+        ways: set[tuple[int, str]] = set()
+        pairs: set[tuple[int, int]] = set()
+        if fault.between[1].role == "clients":
+            ways = {(b, way) for b in first for way, meant in (("from", towards), ("to", back)) if meant}
+        elif fault.between[0].role == "clients":
+            ways = {(b, way) for b in second for way, meant in (("to", towards), ("from", back)) if meant}
+        else:
+            pairs = {(a, b) for a in first for b in second if a != b and towards}
+            pairs |= {(b, a) for a in first for b in second if a != b and back}
+        slowed = (fault, ways, pairs)
+        self.slowed.append(slowed)
+        yield self.clock.control(self.plan.faults[index].end_ns, Control.end, index)
+        self.slowed.remove(slowed)
+        still = {way for _, ways, _ in self.slowed for way in ways}
+        self.free_ns = {way: free_ns for way, free_ns in self.free_ns.items() if way in still}
+        paired = {pair for _, _, pairs in self.slowed for pair in pairs}
+        self.pairs = {(a, b): pair for (a, b), pair in self.pairs.items() if (a, b) in paired or (b, a) in paired}
+
+    def crosses(self, broker: int, way: str, size: int, code: int, kind: int, number: int) -> int:
+        """Return how much longer bytes take between a client and a broker."""
+        slowing = [fault for fault, ways, _ in self.slowed if (broker, way) in ways]
+        if not slowing or not self.model.rules.slow_links:
+            return 0
+        takes_ns = sum(fault.delay for fault in slowing)
+        self.model.fired["slow link to clients"] += 1
+        if jitter_ns := sum(fault.jitter for fault in slowing):
+            u = self.draws.link_jitter(code, broker, kind, number)
+            takes_ns += int(np.rint((2 * u - 1) * jitter_ns))
+        if limit := self._bytes_per_s(slowing):
+            now = self.clock.now
+            ready_ns = max(self.free_ns.get((broker, way), 0), now) + size * SECOND // limit
+            if size:
+                self.model.fired["narrow link"] += ready_ns > now
+                self.free_ns[broker, way] = ready_ns
+            takes_ns += ready_ns - now
+        return takes_ns
+
+    def there_and_back(self, broker: int | None, code: int, kind: int, number: int) -> int:
+        """Return how much longer a short question to a broker and its answer take."""
+        if broker is None:
+            return 0
+        to = self.crosses(broker, "to", 0, code, kind, number)
+        return to + self.crosses(broker, "from", 0, code, kind + 1, number)
+
+    def _bytes_per_s(self, slowing: list[SlowLink]) -> int:
+        return min([max(1, round(fault.bandwidth)) for fault in slowing if fault.bandwidth is not None], default=0)
+
+    def followers_take(self, partition: Partition, appended_ns: int, size: int) -> int:
+        """Return how long the slowest follower takes to fetch what is appended at an instant, and to ask for more."""
+        longest_ns, leader = 0, partition.leader
+        for follower in partition.in_sync if leader is not None and self.model.rules.slow_followers else ():
+            there = [fault for fault, _, pairs in self.slowed if (leader, follower) in pairs]
+            back = [fault for fault, _, pairs in self.slowed if (follower, leader) in pairs]
+            if follower == leader or not there + back:
+                continue
+            self.model.fired["slow follower"] += 1
+            assert leader is not None
+            limit = self._bytes_per_s(there)
+            carried_ns = size * SECOND // limit if limit else 0
+            pair = self.pairs.setdefault((leader, follower), Pair())
+            if appended_ns <= pair.leaves_ns:
+                pair.parked_ns += carried_ns
+            else:
+                pair.leaves_ns = max(appended_ns, pair.parked_ns)
+                round_ns = sum(fault.delay for fault in there) + sum(fault.delay for fault in back)
+                pair.parked_ns = pair.leaves_ns + round_ns + carried_ns
+            longest_ns = max(longest_ns, pair.parked_ns - appended_ns)
+        return longest_ns
 
     def cut(self, index: int, fault: Cut) -> Process:
         planned = self.plan.faults[index]

@@ -43,6 +43,7 @@ from scenarios.faults import (
     PollStall,
     ProducerCrash,
     ProducerPause,
+    SlowLink,
 )
 from scenarios.partitioners import coordinator_partition
 from scenarios.plan import Plan, hand_overs, replica_assignment
@@ -84,6 +85,8 @@ class Rules:
     not_enough_replicas: bool = True
     retention: bool = True
     controller_lost: bool = True
+    slow_links: bool = True
+    slow_followers: bool = True
     sessions_begin_anew: bool = True
     offset_reset: bool = True
     preferred_leader: bool = True
@@ -233,6 +236,10 @@ class Model:
         """Return the size of an event's value."""
         return int(self.derived.size_bytes(np.array([self.event_of(sending)]))[0])
 
+    def record_size(self, event: int) -> int:
+        """Return the size of a record's value by its event."""
+        return int(self.derived.size_bytes(np.array([event]))[0])
+
     def dead_letter_request(
         self, code: int, partition: Partition, event: int, token: Hashable, at_ns: int, due_ns: int
     ) -> Request:
@@ -288,6 +295,8 @@ class Model:
                 self.failures.begin(index, fault)
             case Cut():
                 self.clock.process(self.links.cut(index, fault))
+            case SlowLink():
+                self.clock.process(self.links.slow(index, fault))
             case LeaderMove():
                 self.clock.process(self._leader_move(index, fault))
             case ProducerCrash() | ProducerPause():

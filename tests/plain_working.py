@@ -9,6 +9,7 @@ import simpy
 
 from plain_clock import Phase
 from plain_committing import Committing
+from plain_links import LETTER
 from plain_member_state import Delivery, Process, Read
 from rundata.rows import MOST_ATTEMPTS, Kind, Outcome
 from scenarios.partitioners import librdkafka_partition
@@ -188,7 +189,8 @@ class Working(Committing):
             if not model.knows(self.code, partition):
                 continue
             request = model.dead_letter_request(self.code, partition, event, token, started_ns, due_ns)
-            partition.begin(request, length_ns, length_ns)
+            crossing_ns = model.links.there_and_back(partition.leader, self.code, LETTER, started_ns)
+            partition.begin(request, length_ns + crossing_ns, length_ns + crossing_ns)
             while not request.visible.triggered and model.knows(self.code, partition):
                 yield request.visible | model.news.wait()
             if request.visible.triggered:

@@ -258,7 +258,7 @@ def _failures(choose: random.Random, by_topic: bool) -> dict[str, Any] | None:
 
 def _fault(choose: random.Random, scenario: dict[str, Any], length_ms: int) -> dict[str, Any]:
     kind = choose.choice(
-        ["broker_crash"] * 4 + ["broker_stop"] * 2 + ["broker_pause"] * 4 + ["cut"] * 5
+        ["broker_crash"] * 4 + ["broker_stop"] * 2 + ["broker_pause"] * 4 + ["cut"] * 5 + ["slow_link"] * 3
         + ["leader_move", "disk_stall", "host_crash", "disk_full", "retention", "delete_records", "delete_records"]
         + ["member_crash"] * 4 + ["member_leave"] * 2 + ["member_pause"] * 3 + ["poll_stall"] * 2
         + ["slow_work", "failing_work", "poison", "surge"]
@@ -303,6 +303,16 @@ def _fault(choose: random.Random, scenario: dict[str, Any], length_ms: int) -> d
                 fault["channel"] = choose.choice(["heartbeat", "both", "both", "metadata"])
             if other == "clients":
                 fault["mode"] = choose.choice(["silent", "reset"])
+        case "slow_link":
+            broker = choose.choice([f"broker {choose.randint(1, scenario['brokers']['nodes'])}", "leader of a/0"])
+            ends = [choose.choice(["clients", "clients", "brokers", "follower of a/0"]), broker]
+            fault["between"] = ends if choose.random() < 0.7 else ends[::-1]
+            fault["direction"] = choose.choice(["both", "both", "to", "from"])
+            fault["delay"] = choose.choice(["0ms", "5ms", "5ms", "40ms"])
+            if fault["delay"] != "0ms":
+                fault["jitter"] = choose.choice(["0ms", "5ms", "2.345678ms"])
+            if fault["delay"] == "0ms" or choose.random() < 0.4:
+                fault["bandwidth"] = choose.choice(["5KiB/s", "50KiB/s"])
         case "leader_move":
             fault["partition"] = f"a/{choose.randrange(scenario['topics']['a']['partitions'])}"
             if choose.random() < 0.3:

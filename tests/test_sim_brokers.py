@@ -220,3 +220,56 @@ def test_a_follower_whose_disk_stalls_for_long_is_given_up(run: Run) -> None:
     stall = {"fault": "disk_stall", "broker": "follower of a/0", "at": "220ms", "for": "70s"}
 
     assert [55, 155, *[30_220.0] * 8] == ms(run(faults=[stall], drain="100s"), Kind.send)
+
+
+# ---- links that are slow -------------------------------------------------------------------------------------------
+
+
+def slow(one: str, other: str, **more: str) -> dict[str, Any]:
+    """Return a link that is slow from 220 to 720 ms."""
+    return {"fault": "slow_link", "between": [one, other], "at": "220ms", "for": "500ms", **more}
+
+
+@in_both_models
+def test_a_slow_link_to_clients_takes_requests_and_answers_so_much_longer(run: Run) -> None:
+    """20 ms each way: sends take 40 ms more, and what members read 20 ms to the broker and 20 from it; from 755 ms on all is as before."""
+    data = run(faults=[slow("clients", "leader of a/0", delay="20ms")])
+
+    assert ms(data, Kind.send) == [55, 155, *[295.0 + 100 * n for n in range(5)], 755, 855, 955]
+    assert ms(data, Kind.delivery) == [55, 155, *[295.0 + 100 * n for n in range(5)], 755, 855, 955]
+
+
+@in_both_models
+def test_a_link_can_be_slow_one_way_only(run: Run) -> None:
+    """`to` is towards the second end: requests there, and what the fetch asks for; answers come at once."""
+    data = run(faults=[slow("clients", "leader of a/0", delay="20ms", direction="to")])
+    back = run(faults=[slow("leader of a/0", "clients", delay="20ms", direction="from")])
+
+    assert ms(data, Kind.send) == ms(back, Kind.send) == [55, 155, *[275.0 + 100 * n for n in range(5)], 755, 855, 955]
+
+
+@in_both_models
+def test_what_goes_over_a_narrow_link_waits_for_what_is_before_it(run: Run) -> None:
+    """1000 B/s and events of 200 B: 200 ms each, and 100 ms between two: the five come 200 ms after one another."""
+    large = {"topic": "a", "arrivals": {"rate": "10/s", "spacing": "even"}, "share": "arrivals", "size": "200B"}
+    data = run(producers__p=large, faults=[slow("clients", "leader of a/0", bandwidth="1000B/s", direction="to")])
+
+    assert ms(data, Kind.send) == [55, 155, 455, 655, 855, 1055, 1255, 1255, 1255, 1255]
+
+
+@in_both_models
+def test_a_slow_link_between_brokers_delays_what_all_in_sync_must_have(run: Run) -> None:
+    """30 ms each way: an event is visible when the follower has it and asks for more, 60 ms later; what comes meanwhile goes with its next fetch."""
+    followers = slow("leader of a/0", "brokers", delay="30ms")
+    once = run(faults=[followers])
+    fast = {
+        "topic": "a",
+        "arrivals": {"rate": "50/s", "spacing": "even"},
+        "share": "arrivals",
+        "settings": {"acks": "1"},
+    }
+    often = run(duration="400ms", producers__p=fast, faults=[followers], drain="3s")
+
+    assert ms(once, Kind.send) == [55, 155, *[315.0 + 100 * n for n in range(5)], 755, 855, 955]
+    # Appended every 20 ms from 235 ms on: the first leaves at once, and the next fetch is there at 295, with 255, 275 and 295, and so on.
+    assert ms(often, Kind.delivery)[11:20] == [295, 355, 355, 355, 415, 415, 415, 475, 475]

@@ -3,6 +3,7 @@
 from sim import world as at
 from sim.compiled import compiled, entry
 from sim.kernel.fetches import enter_poll_loop
+from sim.kernel.links import there_and_back
 from sim.kernel.rows import KIND_COMMIT, close, new_row
 from sim.world import (
     ASKED,
@@ -113,7 +114,16 @@ def begin_commit(w: World, m: int, progress: int) -> None:
     member[N_COMMITS] += 1
     s[OPEN] += 1
     if w.knows[member[CODE], w.group[member[GROUP], COORDINATOR]]:
-        push(w, s[NOW] + commit[CM_LENGTH], END, 0, 0, ON_COMMITTED, c, 0, 0)
+        push(w, s[NOW] + commit_takes(w, c), END, 0, 0, ON_COMMITTED, c, 0, 0)
+
+
+@compiled
+def commit_takes(w: World, c: int) -> int:
+    """Return how long a commit that begins, or begins again, takes."""
+    commit = w.commit[c]
+    member = w.member[commit[CM_MEMBER]]
+    coordinator = w.group[member[GROUP], COORDINATOR]
+    return commit[CM_LENGTH] + there_and_back(w, coordinator, member[CODE], at.LINK_COMMIT, commit[CM_BEGUN])
 
 
 @compiled

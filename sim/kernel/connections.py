@@ -2,7 +2,9 @@
 
 import numpy as np
 
+from sim import world as at
 from sim.compiled import compiled, entry
+from sim.kernel.links import crosses
 from sim.kernel.logs import append
 from sim.kernel.producers import answered, backoff, expect_answer, look_again, queue_again
 from sim.world import (
@@ -79,6 +81,9 @@ def serve(w: World, i: int, b: int) -> None:
     s, c = w.scalars, w.conn[i, b]
     lead = c[C_HEAD]
     if c[C_CURRENT] != NONE or lead == NONE or w.broker[b, SILENT] or w.broker[b, CUT_OFF]:
+        return
+    if w.request[lead, at.R_CAME_NS] > s[NOW]:
+        push(w, w.request[lead, at.R_CAME_NS], SERVICE, i, b, ON_SERVICE, i, b, 0)
         return
     c[C_HEAD] = w.request[lead, R_NEXT]
     w.request[lead, R_NEXT] = NONE
@@ -356,7 +361,8 @@ def free_connection(w: World, r: int) -> None:
         return
     c[C_CURRENT] = NONE
     if w.proc[i, ACKS] != ACKS_0:
-        answer_ns = max(s[NOW] + w.acknowledge[i, b, request[R_N]], c[C_LAST_ANSWER])
+        crossing_ns = crosses(w, b, at.FROM_BROKER, 0, i, at.LINK_ANSWER, request[R_N])
+        answer_ns = max(s[NOW] + w.acknowledge[i, b, request[R_N]] + crossing_ns, c[C_LAST_ANSWER])
         c[C_LAST_ANSWER] = answer_ns
         push(w, answer_ns, END, 0, 0, ON_ANSWER, r, 0, 0)
     go_on_serving(w, i, b)

@@ -2,6 +2,7 @@
 
 from sim import world as at
 from sim.compiled import compiled, entry
+from sim.kernel.links import crosses
 from sim.kernel.rows import close
 from sim.world import (
     A_FROM,
@@ -105,7 +106,19 @@ def fetched(w: World, m: int, b: int) -> None:
     n = w.mb[m, b, FETCHED]
     w.mb[m, b, FETCHED] = n + 1
     w.mb[m, b, PARKED] = 0
-    push(w, s[NOW] + w.fetch[m, b, n], ARRIVAL, member[CODE], b, ON_ARRIVAL, m, b, member[GENERATION])
+    size = answer_bytes(w, m, b) if w.link[b, at.FROM_BROKER, at.LK_BYTES_S] else 0
+    crossing_ns = crosses(w, b, at.FROM_BROKER, size, member[CODE], at.LINK_FETCHED, n)
+    push(w, s[NOW] + w.fetch[m, b, n] + crossing_ns, ARRIVAL, member[CODE], b, ON_ARRIVAL, m, b, member[GENERATION])
+
+
+@compiled
+def answer_bytes(w: World, m: int, b: int) -> int:
+    """Return the size of what an answer holds."""
+    size = 0
+    for p in range(w.mp.shape[1]):
+        for offset in range(w.answer[m, b, p, A_FROM], w.answer[m, b, p, A_TO]):
+            size += w.identity[w.log[p, offset, at.L_EVENT], at.V_SIZE]
+    return size
 
 
 @compiled
@@ -141,7 +154,8 @@ def arrived(w: World, m: int, b: int, generation: int) -> None:
     if member[STATE] == POLLING:
         poll_at(w, m, s[NOW])
     n = w.mb[m, b, FETCHED] - 1
-    push(w, s[NOW] + w.turnaround[m, b, n], END, 0, 0, at.ON_TURNED, m, b, generation)
+    crossing_ns = crosses(w, b, at.TO_BROKER, 0, member[CODE], at.LINK_FETCH, n)
+    push(w, s[NOW] + w.turnaround[m, b, n] + crossing_ns, END, 0, 0, at.ON_TURNED, m, b, generation)
 
 
 @compiled

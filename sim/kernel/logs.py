@@ -2,6 +2,7 @@
 
 from sim import world as at
 from sim.compiled import compiled, entry
+from sim.kernel.links import followers_take
 from sim.kernel.rows import close
 from sim.world import (
     DL_BEGAN,
@@ -82,12 +83,15 @@ def append(w: World, r: int, leader_ns: int, duration: int, idempotent: bool) ->
     part = w.part[p]
     before = part[LAST_REQ]
     request[R_APPENDED] = s[NOW] + leader_ns
-    request[R_REPLICATED] = s[NOW] + (leader_ns + duration) // 2
     request[R_BEFORE] = before
     if before != NONE:
         request[R_APPENDED] = max(request[R_APPENDED], w.request[before, R_APPENDED])
-        request[R_REPLICATED] = max(request[R_REPLICATED], w.request[before, R_REPLICATED])
         w.request[before, R_AFTER] = r
+    follows_ns = followers_take(w, p, request[R_APPENDED], request[R_BYTES])
+    request[R_REPLICATED] = s[NOW] + (leader_ns + duration) // 2 + follows_ns
+    if before != NONE:
+        request[R_REPLICATED] = max(request[R_REPLICATED], w.request[before, R_REPLICATED])
+    duration += follows_ns
     part[LAST_REQ] = r
     if part[PENDING] == NONE:
         part[PENDING] = r

@@ -3,6 +3,7 @@
 from sim import world as at
 from sim.compiled import compiled, entry
 from sim.kernel.finishing import heard_of
+from sim.kernel.links import crosses
 from sim.kernel.logs import new_request
 from sim.world import (
     ABANDONED,
@@ -353,8 +354,9 @@ def batch_of(w: World, i: int, b: int, p: int) -> int:
 def send(w: World, i: int, b: int, r: int) -> None:
     """Hand a request to the leader's connection."""
     s, c = w.scalars, w.conn[i, b]
-    mate = r
+    mate, size = r, 0
     while mate != NONE:
+        size += w.request[mate, at.R_BYTES]
         w.request[mate, R_MADE] = s[NOW]
         w.request[mate, at.R_LIFE] = w.proc[i, at.LIVES]
         if w.proc[i, ACKS] == ACKS_0:
@@ -363,13 +365,16 @@ def send(w: World, i: int, b: int, r: int) -> None:
     if w.proc[i, ACKS] != ACKS_0:
         c[C_UNANSWERED] += 1
         expect_answer(w, i, b, s[NOW] + w.proc[i, REQUEST_NS])
+    c[at.C_CAME_NS] = max(s[NOW] + crosses(w, b, at.TO_BROKER, size, i, at.LINK_REQUEST, c[at.C_SENT]), c[at.C_CAME_NS])
+    c[at.C_SENT] += 1
+    w.request[r, at.R_CAME_NS] = c[at.C_CAME_NS]
     if c[C_HEAD] == NONE:
         c[C_HEAD] = r
     else:
         w.request[c[C_TAIL], R_NEXT] = r
     c[C_TAIL] = r
     if c[C_CURRENT] == NONE:
-        push(w, s[NOW], SERVICE, i, b, ON_SERVICE, i, b, 0)
+        push(w, w.request[c[C_HEAD], at.R_CAME_NS], SERVICE, i, b, ON_SERVICE, i, b, 0)
 
 
 # ---- answers, or none ----------------------------------------------------------------------------------------------

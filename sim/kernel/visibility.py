@@ -2,13 +2,13 @@
 
 from sim import world as at
 from sim.compiled import compiled, entry
+from sim.kernel.commits import commit_takes
 from sim.kernel.connections import all_visible
 from sim.kernel.fetches import wake_fetch
 from sim.kernel.work import dead_letter_arrived
 from sim.world import (
     BATCH,
     CM_DONE,
-    CM_LENGTH,
     CM_MEMBER,
     CM_TIMED,
     CM_VERSION,
@@ -125,5 +125,5 @@ def learned(w: World, code: int, p: int) -> None:
         for c in range(s[COMMITS]):
             commit = w.commit[c]
             if commit[CM_MEMBER] == m and not commit[CM_DONE] and not commit[CM_TIMED]:
-                push(w, s[NOW] + commit[CM_LENGTH], END, 0, 0, ON_COMMITTED, c, commit[CM_VERSION], 0)
+                push(w, s[NOW] + commit_takes(w, c), END, 0, 0, ON_COMMITTED, c, commit[CM_VERSION], 0)
     wake_fetch(w, m, p)

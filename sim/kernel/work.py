@@ -8,6 +8,7 @@ from sim.kernel.commits import begin_commit, commit_if_due, wait_for_commit
 from sim.kernel.emits import emit, wait_for_emitted
 from sim.kernel.fetches import enter_poll_loop
 from sim.kernel.finishing import part_done
+from sim.kernel.links import there_and_back
 from sim.kernel.logs import append, new_request
 from sim.kernel.pool import free_worker, takes_on
 from sim.kernel.rows import KIND_DEAD_LETTER, KIND_SKIP, KIND_TRY, close, fails, new_row
@@ -252,7 +253,8 @@ def send_dead_letter(w: World, k: int) -> None:
     w.request[r, R_DEAD] = k
     worker[DL_REQUEST] = r
     worker[WK_STATE] = DL_SENT
-    append(w, r, worker[DL_LENGTH], worker[DL_LENGTH], True)
+    takes_ns = worker[DL_LENGTH] + there_and_back(w, worker[DL_PART], code, at.LINK_LETTER, worker[DL_BEGAN])
+    append(w, r, takes_ns, takes_ns, True)
 
 
 @compiled
