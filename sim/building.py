@@ -123,7 +123,16 @@ class Builder:
         part[:, [at.LAST_REQ, at.PENDING]] = NONE
         senders = len(proc)
         conn = np.full((senders, self.brokers + 1, at.N_CONN), NONE, np.int64)
-        counted = [at.C_SERVED, at.C_LAST_ANSWER, at.C_UNANSWERED, at.C_FAILURES, at.C_DRAIN, at.C_SENT, at.C_CAME_NS]
+        counted = [
+            at.C_SERVED,
+            at.C_LAST_ANSWER,
+            at.C_UNANSWERED,
+            at.C_FAILURES,
+            at.C_DRAIN,
+            at.C_SENT,
+            at.C_CAME_NS,
+            at.C_MUTED_NS,
+        ]
         conn[:, :, counted] = 0
         conn[:, :, at.C_TIMEOUT] = NEVER
         queue = np.zeros((senders, self.users, at.N_QUEUE), np.int64)
@@ -145,6 +154,7 @@ class Builder:
             broker=np.zeros((self.brokers + 1, at.N_BROKER), np.int64),
             link=np.zeros((self.brokers + 1, 2, at.N_LINK), np.int64),
             pair=np.zeros((self.brokers + 1, self.brokers + 1, at.N_PAIR), np.int64),
+            quota=np.zeros((len(plan.scenario.producers) + 1, self.brokers + 1, at.N_QUOTA), np.int64),
             in_sync=np.zeros((parts, self.brokers + 1), np.uint8),
             log=np.zeros((self.users, capacity, at.N_LOG), np.int64),
             knows=np.zeros((self.processes + self.members + len(self.emitters), parts), np.int64),
@@ -220,6 +230,7 @@ class Builder:
                 own_events.append(own)
                 row = proc[process]
                 self._set_client(row, settings, producer.topic, producer.client)
+                row[at.P_OWNER] = index
                 row[at.FIRST_EVENT] = row[at.NEXT_EVENT] = row[at.EXPIRES] = first
                 row[at.LAST_EVENT] = first = first + len(own)
                 process += 1
@@ -250,7 +261,7 @@ class Builder:
         for row, emitter in zip(rows, self.emitters, strict=True):
             self._set_client(row, emitter.settings, emitter.topic, self.plan.scenario.groups[emitter.group].client)
             row[at.P_MEMBER], row[at.P_EMIT] = emitter.member - self.processes, emitter.emit
-            row[at.FIRST_EVENT] = len(self.plan)
+            row[at.FIRST_EVENT], row[at.P_OWNER] = len(self.plan), len(self.plan.scenario.producers)
         return rows
 
     def _log_capacity(self) -> int:

@@ -236,6 +236,9 @@ class Failures:
         registered_ns = self.draws.registered_ns(number, self.fenced_ns[number])
         yield from self.controller.at(registered_ns, Control.in_sync, number)
         self.system.incident("registered", f"broker {broker}", cause=label)
+        if not isinstance(self.faults[number % len(self.faults)].fault, BrokerStop):
+            for partition in self.system.partitions:  # after an unclean end nobody knows what a broker has
+                partition.eligible.discard(broker)
         yield from self._when_elected(self.draws.back_in_sync_ns(number, clock.now), number)
         self._is_back(broker, number)
 

@@ -23,6 +23,7 @@ CAN = frozenset(
         "broker_pause",
         "cut",
         "slow_link",
+        "throttle",
         "disk_full",
         "disk_stall",
         "host_crash",
@@ -157,6 +158,8 @@ def _fault(scenario: Scenario, fault: Fault) -> Iterator[str]:
         yield f"direction is {fault.direction}; the simulator cuts both directions of a link: leave it out"
     if isinstance(fault, faults.SlowLink) and "controller" in {end.role for end in fault.between}:
         yield "between names the controller; the simulator's heartbeats and metadata take no time, and cannot be slowed: name clients or brokers"
+    if isinstance(fault, faults.Throttle) and fault.group is not None:
+        yield "group is throttled; the simulator models quotas of producers: name a producer"
     if not isinstance(fault, OfBroker):
         return
     of_disk = isinstance(fault, faults.DiskFull | faults.DiskStall)

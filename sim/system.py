@@ -2,14 +2,14 @@
 
 import itertools
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, assert_never
 
 import simpy
 
 from rundata.tables import Incident, Names
 from scenarios import faults
-from scenarios.clients import broker_setting, topic_setting
+from scenarios.clients import broker_setting, release, topic_setting
 from scenarios.faults import (
     BrokerCrash,
     BrokerPause,
@@ -44,12 +44,14 @@ from sim.world import (
     NONE,
     NOW,
     PRODUCERS,
+    QT_BYTES_S,
     SILENT,
     TOO_FEW,
     World,
 )
 
 Process = Generator[simpy.Event, Any, None]
+ELIGIBLE_SINCE = (4, 1)
 OFFSETS_TOPIC = "__consumer_offsets"
 
 
@@ -63,8 +65,18 @@ class Replicas:
     replicas: list[int]
     in_sync: list[int]
     min_in_sync: int
+    keeps_eligible: bool
+    """Since 4.1 (KIP-966)."""
+    eligible: set[int] = field(default_factory=set)
+    """Replicas that left while fewer than min.insync.replicas were in sync, so that they have all that is visible."""
     unfollowed_epoch: int = NONE
     """The leader epoch in which no follower fetches yet, since it asked before the leader led."""
+
+    def leaves(self, broker: int) -> None:
+        """Take a broker out of the in-sync set."""
+        self.in_sync.remove(broker)
+        if self.keeps_eligible and len(self.in_sync) < self.min_in_sync:
+            self.eligible.add(broker)
 
     @property
     def topic(self) -> str:
@@ -89,6 +101,8 @@ class System:
         """Pairs of brokers of which the second cannot fetch from the first."""
         self.stalled: set[int] = set()
         """Brokers whose disks take no writes."""
+        self.throttles: set[int] = set()
+        """Faults that hold producers to quotas now."""
         self.cut_off: set[int] = set()
         """Brokers that no client reaches."""
         self.watched: set[tuple[int, int, int]] = set()
@@ -104,15 +118,17 @@ class System:
 
     def _partitions(self) -> list[Replicas]:
         plan, found = self.plan, list[Replicas]()
+        eligible = release(plan.scenario.brokers.version) >= ELIGIBLE_SINCE
         for topic in self.names.topics:
             least = int(topic_setting(plan.scenario, self.owner_of(topic), "min.insync.replicas"))
             for index, replicas in enumerate(plan.replicas(topic)):
-                found.append(Replicas(len(found), f"{topic}/{index}", True, replicas, list(replicas), least))
+                found.append(Replicas(len(found), f"{topic}/{index}", True, replicas, list(replicas), least, eligible))
         nodes = plan.scenario.brokers.nodes
         replicas_of = replica_assignment(self.offsets_partitions, min(3, nodes), nodes)
         for index in sorted({coordinator_partition(name, self.offsets_partitions) for name in plan.scenario.groups}):
             replicas = replicas_of[index]
-            found.append(Replicas(len(found), f"{OFFSETS_TOPIC}/{index}", False, replicas, list(replicas), 1))
+            name = f"{OFFSETS_TOPIC}/{index}"
+            found.append(Replicas(len(found), name, False, replicas, list(replicas), 1, eligible))
         return found
 
     def owner_of(self, topic: str) -> str:
@@ -145,6 +161,9 @@ class System:
                 case faults.Cut():
                     self.targets[index] = f"{planned.fault.between[0]} and {planned.fault.between[1]}"
                     self.clock.process(self.links.cut(index, planned.fault))
+                case faults.Throttle():
+                    self.targets[index] = planned.fault.producer or ""
+                    self.clock.process(self._throttle(index, planned.fault))
                 case faults.SlowLink():
                     self.targets[index] = f"{planned.fault.between[0]} and {planned.fault.between[1]}"
                     self.clock.process(self.links.slow(index, planned.fault))
@@ -178,7 +197,6 @@ class System:
                     | faults.AddPartitions()
                     | faults.DependencyDown()
                     | faults.DependencySlow()
-                    | faults.Throttle()
                     | faults.ClockSkew()
                     | faults.Hook()
                 ):
@@ -240,6 +258,23 @@ class System:
             else:
                 kernel.fall_asleep(self.at_now(), code, planned.end_ns)
         self.prove(index, f"{target} did nothing until {planned.end_ns / 1e9:.3f} s")
+
+    def _throttle(self, index: int, fault: faults.Throttle) -> Process:
+        """Hold a producer to a quota, which every broker begins to measure anew."""
+        assert fault.producer is not None
+        planned, owner = self.plan.faults[index], self.plan.producers.index(fault.producer)
+        for at_ns, kind in ((planned.begin_ns, Control.begin), (planned.end_ns, Control.end)):
+            yield self.clock.control(at_ns, kind, index)
+            self.throttles ^= {index}
+            faults_now = [self.plan.faults[each].fault for each in self.throttles]
+            limits = [
+                each.rate
+                for each in faults_now
+                if isinstance(each, faults.Throttle) and each.producer == fault.producer
+            ]
+            self.world.quota[owner] = 0
+            self.world.quota[owner, :, QT_BYTES_S] = max(1, round(min(limits))) if limits else 0
+        self.prove(index, f"brokers took {fault.rate:.0f} B/s of {fault.producer} each")
 
     def _move(self, partition: Replicas, broker: int, cause: str, takes_ns: list[int]) -> None:
         """Let another replica in sync lead; the old leader refuses what it has not finished."""
@@ -336,14 +371,17 @@ class System:
         """Take a lost broker out of the in-sync sets and give its partitions to the next in line."""
         for partition in self.partitions:
             if broker in partition.in_sync and len(partition.in_sync) > 1:
-                partition.in_sync.remove(broker)
+                partition.leaves(broker)
                 if partition.is_users:
                     self.incident("isr", partition.name, ",".join(map(str, partition.in_sync)), self.label(index))
         for partition in led:
             alive = [b for b in partition.replicas if b in partition.in_sync and b not in self.down | {broker}]
+            eligible = [b for b in partition.replicas if b in partition.eligible and b not in self.unavailable]
             if alive:
                 self.leads(alive[0], partition, self.clock.now, index)
                 self._followers_ask(partition, alive[0], index)
+            elif eligible:
+                self._leads_as_eligible(eligible[0], partition, index)
         for partition in self.partitions:
             self.replicas_changed(partition)
 
@@ -361,6 +399,15 @@ class System:
         if partition.unfollowed_epoch == epoch:
             partition.unfollowed_epoch = NONE
             self.replicas_changed(partition)
+
+    def _leads_as_eligible(self, broker: int, partition: Replicas, index: int) -> None:
+        """Let an eligible replica lead, where nobody in sync is up: it has what is visible, and the rest is gone."""
+        kernel.cut_to_visible(self.at_now(), partition.number)
+        partition.eligible = (partition.eligible | set(partition.in_sync)) - {broker}
+        partition.in_sync = [broker]
+        if partition.is_users:
+            self.incident("isr", partition.name, str(broker), self.label(index))
+        self.leads(broker, partition, self.clock.now, index)
 
     def leads(self, broker: int, partition: Replicas, elected_ns: int, index: int) -> None:
         """Let a broker lead a partition, and everybody find it."""
@@ -429,7 +476,7 @@ class System:
         still = watch in self.watched and int(self.world.part[partition.number, LEADER]) == leader
         self.watched.discard(watch)
         if still and follower in partition.in_sync:
-            partition.in_sync.remove(follower)
+            partition.leaves(follower)
             if partition.is_users:
                 self.incident("isr", partition.name, ",".join(map(str, partition.in_sync)), "replica.lag.time.max.ms")
             self.replicas_changed(partition)
@@ -438,11 +485,15 @@ class System:
         """Let a broker that caught up be in sync, and lead where nobody else can."""
         if self.world.part[partition.number, LEADER] == NONE and partition.in_sync == [broker]:
             self.leads(broker, partition, self.clock.now, index)
+        elif self.world.part[partition.number, LEADER] == NONE and broker in partition.eligible:
+            self._leads_as_eligible(broker, partition, index)
         if self.world.part[partition.number, LEADER] != NONE:
             before = partition.in_sync
             leader = int(self.world.part[partition.number, LEADER])
             able = {b for b in partition.replicas if b not in self.unavailable and (leader, b) not in self.parted}
             partition.in_sync = [b for b in partition.replicas if b in before or b in able]
+            enough = len(partition.in_sync) >= partition.min_in_sync
+            partition.eligible = set() if enough else partition.eligible - set(partition.in_sync)
             if partition.is_users and partition.in_sync != before:
                 self.incident("isr", partition.name, ",".join(map(str, partition.in_sync)), self.label(index))
         self.replicas_changed(partition)

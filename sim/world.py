@@ -62,7 +62,7 @@ REACHED, DUTY, SETTLED, STOPPED, SHORT, LATE = range(6)
  CHOSEN, CHOICES, UNTIL, DELIVERY_NS, REQUEST_NS, ACKS_NS, BACKOFF_NS, MOST_BACKOFF_NS, EXPIRES, RETRIES,
  JAVA, STICKY_BYTES, REQUEST_BYTES, BUFFER_EVENTS, BUFFER_BYTES, HELD_EVENTS, HELD_BYTES, MAX_BLOCK_NS, BLOCKED_UNTIL, EXPIRY_SET,
  LAST_NS, P_MEMBER, P_EMIT, LIVES, WOKEN, LARGEST,
- ASLEEP_UNTIL, BACK_NS, N_PROC) = range(40)  # fmt: skip
+ ASLEEP_UNTIL, BACK_NS, P_OWNER, N_PROC) = range(41)  # fmt: skip
 ACKS_0, ACKS_1, ACKS_ALL = range(3)
 
 # per sending of an event
@@ -78,7 +78,7 @@ EXPIRED, REFUSED, ABANDONED = 1, 2, 3
 
 # per process and broker
 (C_HEAD, C_TAIL, C_CURRENT, C_SERVED, C_LAST_ANSWER, C_UNANSWERED, C_FAILURES, C_TIMEOUT, C_DRAIN,
- C_SENT, C_CAME_NS, N_CONN) = range(12)  # fmt: skip
+ C_SENT, C_CAME_NS, C_MUTED_NS, N_CONN) = range(13)  # fmt: skip
 
 # per request
 (R_SENDER, R_BROKER, R_PART, R_HEAD, R_COUNT, R_BYTES, R_APPENDED, R_REPLICATED, R_VISIBLE, R_CUT, R_NEXT, R_AFTER, R_BEFORE,
@@ -102,6 +102,11 @@ TO_BROKER, FROM_BROKER = range(2)
 (PR_SLOW, PR_THERE_NS, PR_BACK_NS, PR_BYTES_S, PR_LEAVES_NS, PR_PARKED_NS, N_PAIR) = range(7)
 # What crosses a link, for its jitter's chance; apart from the attempts that failing_work asks about.
 LINK_REQUEST, LINK_ANSWER, LINK_FETCH, LINK_FETCHED, LINK_COMMIT, LINK_LETTER = range(100_000, 100_012, 2)
+
+# per producer and broker: a quota, and samples of what came, in a ring
+QT_PLACES = 13
+QT_BYTES_S, QT_FIRST, QT_COUNT, QT_STARTS = range(4)
+QT_SUMS, N_QUOTA = QT_STARTS + QT_PLACES, QT_STARTS + 2 * QT_PLACES
 
 # per group
 (MODE, INTERVAL, COLLECT_EVENTS, COLLECT_TIMEOUT, MAX_POLL, ATTEMPTS, THEN, COORDINATOR, POLL_INTERVAL, EMITS,
@@ -178,6 +183,7 @@ class World(NamedTuple):
     """By broker and way: what slows what passes between it and clients."""
     pair: Ints
     """By leader and follower: the same, and the follower's fetch."""
+    quota: Ints
     in_sync: NDArray[np.uint8]
     """By partition and broker."""
     log: Ints

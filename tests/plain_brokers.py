@@ -8,6 +8,7 @@ import simpy
 
 from plain_clock import Control, Phase, Signal
 from rundata.rows import NONE
+from scenarios.clients import release
 
 if TYPE_CHECKING:
     from plain_model import Model
@@ -85,6 +86,8 @@ class Partition:
         self.requests: list[Request] = []
         self.visible_end = 0
         self.stale_end = 0
+        self.eligible: set[int] = set()
+        """Who left the in-sync set while it was too small."""
         self.start = 0
         """The first offset that is not deleted."""
         self.rolls: set[int] = set()
@@ -156,9 +159,22 @@ class Partition:
         """Return where the log has what a sender sent, or NONE."""
         return next((offset for offset, record in enumerate(self.log) if record.token == token), NONE)
 
+    def leaves(self, broker: int) -> None:
+        """Take a broker out of the in-sync set."""
+        self.in_sync.remove(broker)
+        version = self.model.plan.scenario.brokers.version
+        if self.has_too_few and release(version) >= (4, 1) and self.model.rules.eligible_leaders:
+            self.eligible.add(broker)
+
     def cut_back(self, now_ns: int) -> None:
         """Lose what no follower has."""
-        kept = [request for request in self.requests if request.replicated_ns <= now_ns]
+        self._keep([request for request in self.requests if request.replicated_ns <= now_ns])
+
+    def cut_to_visible(self) -> None:
+        """Lose what is not visible."""
+        self._keep([request for request in self.requests if request.visible.triggered])
+
+    def _keep(self, kept: list[Request]) -> None:
         lost = self.requests[len(kept) :]
         for offset, record in enumerate(self.log):
             if record.request in lost:
@@ -200,7 +216,7 @@ class Partition:
         self.watched.discard((leader, follower))
         if still and follower in self.in_sync:
             self.model.fired["in-sync set shrinks"] += 1
-            self.in_sync.remove(follower)
+            self.leaves(follower)
             self.replicas_changed()
 
     def replicas_changed(self) -> None:

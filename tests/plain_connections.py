@@ -35,7 +35,7 @@ class Connection:
         self.acknowledge = draws.acknowledge(client.code, broker)
         self.queue: deque[Sending] = deque()
         self.current: Sending | None = None
-        self.served = self.sent = self.came_ns = 0
+        self.served = self.sent = self.came_ns = self.muted_ns = 0
         self.last_answer_ns = 0
         self.unanswered, self.failures = 0, 0
         self.changed, self.broken = Signal(self.model.clock), Signal(self.model.clock)
@@ -88,8 +88,10 @@ class Connection:
                 continue
             if not self.queue:
                 continue
-            if self.queue[0].came_ns > clock.now:
-                yield clock.at(self.queue[0].came_ns, Phase.service, self.client.code, self.broker)
+            begins_ns = max(self.queue[0].came_ns, self.muted_ns)
+            if begins_ns > clock.now:
+                at_begin = clock.at(begins_ns, Phase.service, self.client.code, self.broker)
+                yield at_begin | self.broken.wait()
                 continue
             sending = self.current = self.queue.popleft()
             n, self.served = self.served, self.served + 1
@@ -115,6 +117,8 @@ class Connection:
             self.current = None
             if self.queue:
                 self.model.fired["connection queue"] += 1
+            size = sum(self.model.size_of(event) for batch in sending.batches for event, _, _ in batch.events)
+            self.muted_ns = clock.now + self.model.quotas.mutes(self.client.owner, self.broker, size)
             if acks != "0":
                 clock.process(self._answer(n, sending))
 
@@ -238,6 +242,7 @@ class Connection:
         unfinished = ([self.current] if self.current else []) + list(self.queue)
         self.unanswered -= len(unfinished) if self.client.settings.acks != "0" else 0
         self.current = None
+        self.muted_ns = 0
         self.queue.clear()
         self.broken.give()
         return [batch for sending in unfinished for batch in sending.batches]

@@ -222,6 +222,9 @@ class Failures:
         registered_ns = self.draws.registered_ns(number, self.fenced_ns[number])
         yield from self.controller.at(registered_ns, Control.in_sync, number)
         self.model.incident("registered", f"broker {broker}")
+        if not isinstance(self.plan.faults[number % len(self.plan.faults)].fault, BrokerStop):
+            for partition in self.model.all_partitions:
+                partition.eligible.discard(broker)
         yield from self._when_elected(self.draws.back_in_sync_ns(number, self.clock.now), number)
         self.model.fired["broker back in sync"] += 1
         self.model.is_back(broker, number)

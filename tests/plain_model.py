@@ -24,6 +24,7 @@ from plain_links import Links
 from plain_member_state import Delivery
 from plain_members import Member
 from plain_producers import Client
+from plain_quotas import Quotas
 from rundata.rows import LOG_RECORD, NEVER, Kind, Outcome, new_operations
 from rundata.tables import Extent, Incident, Names, RunData
 from scenarios.clients import broker_setting, topic_setting
@@ -44,6 +45,7 @@ from scenarios.faults import (
     ProducerCrash,
     ProducerPause,
     SlowLink,
+    Throttle,
 )
 from scenarios.partitioners import coordinator_partition
 from scenarios.plan import Plan, hand_overs, replica_assignment
@@ -84,7 +86,9 @@ class Rules:
     min_in_sync: bool = True
     not_enough_replicas: bool = True
     retention: bool = True
+    eligible_leaders: bool = True
     controller_lost: bool = True
+    quotas: bool = True
     slow_links: bool = True
     slow_followers: bool = True
     sessions_begin_anew: bool = True
@@ -172,6 +176,7 @@ class Model:
         """Whom clients and members take for a partition's leader."""
         self.controller = Controller(self)
         self.failures, self.links = Failures(self), Links(self)
+        self.quotas = Quotas(self)
         self.clients = self._clients()
         self.groups = {name: Group(self, name) for name in plan.scenario.groups}
         emitting = [Emitting(self, what) for what in emitters(plan.scenario)]
@@ -295,6 +300,8 @@ class Model:
                 self.failures.begin(index, fault)
             case Cut():
                 self.clock.process(self.links.cut(index, fault))
+            case Throttle():
+                self.clock.process(self.quotas.throttle(index, fault))
             case SlowLink():
                 self.clock.process(self.links.slow(index, fault))
             case LeaderMove():
@@ -403,12 +410,15 @@ class Model:
         """Take a lost broker out of the in-sync sets and give its partitions to the next in line."""
         for partition in self.all_partitions:
             if broker in partition.in_sync and len(partition.in_sync) > 1:
-                partition.in_sync.remove(broker)
+                partition.leaves(broker)
         for partition in led:
             alive = [b for b in partition.replicas if b in partition.in_sync and b not in self.down | {broker}]
+            eligible = [b for b in partition.replicas if b in partition.eligible and b not in self.unavailable]
             if alive:
                 self.leads(alive[0], partition, self.clock.now, index)
                 self._followers_ask(partition, alive[0], index)
+            elif eligible:
+                self._leads_as_eligible(eligible[0], partition, index)
             else:
                 self.fired["no leader left"] += 1
         for partition in self.all_partitions:
@@ -429,6 +439,15 @@ class Model:
         if partition.epoch == epoch:
             partition.unfollowed = False
             partition.replicas_changed()
+
+    def _leads_as_eligible(self, broker: int, partition: Partition, index: int) -> None:
+        """Let a replica lead that has what is visible, since nobody in sync is up."""
+        self.fired["eligible replica leads"] += 1
+        partition.cut_to_visible()
+        partition.eligible |= set(partition.in_sync)
+        partition.eligible.discard(broker)
+        partition.in_sync = [broker]
+        self.leads(broker, partition, self.clock.now, index)
 
     def leads(self, broker: int, partition: Partition, elected_ns: int, index: int) -> None:
         partition.leader = broker
@@ -482,10 +501,13 @@ class Model:
         for partition in self.all_partitions:
             if partition.leader is None and partition.in_sync == [broker]:
                 self.leads(broker, partition, self.clock.now, index)
+            elif partition.leader is None and broker in partition.eligible:
+                self._leads_as_eligible(broker, partition, index)
             if partition.leader is not None:
                 able = [b for b in partition.replicas if b not in self.unavailable]
                 caught_up = [b for b in able if (partition.leader, b) not in self.parted]
                 partition.in_sync = [b for b in partition.replicas if b in partition.in_sync or b in caught_up]
+                partition.eligible -= set(partition.replicas if not partition.has_too_few else partition.in_sync)
             partition.replicas_changed()
         self.news.give()
 

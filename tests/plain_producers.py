@@ -23,6 +23,9 @@ Process = Generator[simpy.Event, Any, None]
 class Client:
     """A producer's process: hands events over, batches them per partition, sends them, hears the answers."""
 
+    owner = ""
+    """The producer that it is a process of."""
+
     def __init__(
         self, model: "Model", name: str, code: int, events: list[int], due_ns: list[int], again: list[bool]
     ) -> None:
@@ -32,6 +35,7 @@ class Client:
         send = model.draws.send(code)
         self.due_ns = list(accumulate((due + send[n] for n, due in enumerate(due_ns)), max))
         self.again = again
+        self.owner = producer
         self._begin(model, code, events, settings, what.client == "java", model.partitions[what.topic])
 
     def _begin(

@@ -258,7 +258,7 @@ def _failures(choose: random.Random, by_topic: bool) -> dict[str, Any] | None:
 
 def _fault(choose: random.Random, scenario: dict[str, Any], length_ms: int) -> dict[str, Any]:
     kind = choose.choice(
-        ["broker_crash"] * 4 + ["broker_stop"] * 2 + ["broker_pause"] * 4 + ["cut"] * 5 + ["slow_link"] * 3
+        ["broker_crash"] * 4 + ["broker_stop"] * 2 + ["broker_pause"] * 4 + ["cut"] * 5 + ["slow_link"] * 3 + ["throttle"] * 2
         + ["leader_move", "disk_stall", "host_crash", "disk_full", "retention", "delete_records", "delete_records"]
         + ["member_crash"] * 4 + ["member_leave"] * 2 + ["member_pause"] * 3 + ["poll_stall"] * 2
         + ["slow_work", "failing_work", "poison", "surge"]
@@ -303,6 +303,8 @@ def _fault(choose: random.Random, scenario: dict[str, Any], length_ms: int) -> d
                 fault["channel"] = choose.choice(["heartbeat", "both", "both", "metadata"])
             if other == "clients":
                 fault["mode"] = choose.choice(["silent", "reset"])
+        case "throttle":
+            fault |= {"producer": "p", "rate": choose.choice(["20B/s", "300B/s", "2KiB/s"])}
         case "slow_link":
             broker = choose.choice([f"broker {choose.randint(1, scenario['brokers']['nodes'])}", "leader of a/0"])
             ends = [choose.choice(["clients", "clients", "brokers", "follower of a/0"]), broker]

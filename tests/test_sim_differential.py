@@ -32,7 +32,8 @@ OF_PRODUCERS_AND_BROKERS = {
     "blocked": 5, "refused after a wait": 3, "refused at once": 20, "request full": 3, "went along": 8,
     "broker fault without effect": 3, "resent": 10, "resent and known": 2, "not enough replicas": 10,
     "segment rolled": 10, "segment expired": 10, "segment beyond retention.bytes": 5, "deleted by hand": 10, "records deleted": 20,
-    "controller lost": 20, "separate controller lost": 15, "waits for a controller": 20, "session of a broker began anew": 10,
+    "throttled": 5, "eligible replica leads": 3, "slow link to clients": 20, "narrow link": 8, "slow follower": 8,
+    "controller lost": 20, "separate controller lost": 15, "waits for a controller": 5, "session of a broker began anew": 10,
     "no controller to elect": 5, "controller resigned": 5, "early followers": 4, "lost with acks=0": 1, "partition chosen": 50,
 }  # fmt: skip
 OF_GROUPS = {

@@ -1,6 +1,6 @@
 """The predictions of Kafka's behaviour: formula, simulated interval, observed on a real cluster; `make predictions` writes docs/agreement.md.
 
-Each scenario beside this file is predicted, driven and compared like any other (`eventdrill verify`), on a private cluster that those of its kind share. Formulas
+Each scenario beside this file is predicted, driven and compared like any other (`eventdrill verify`), on a private cluster that its like share. Formulas
 come from Kafka's rules and defaults, not from the simulator. Name scenarios to run only those; `--simulated` drives none.
 """
 

@@ -17,7 +17,7 @@ from sim.kernel.connections import (
 )
 from sim.kernel.emits import abandon, wait_for_emitted
 from sim.kernel.fetches import enter_poll_loop, poll_at, wake_fetch, wake_fetches
-from sim.kernel.logs import cut_back, delete_below, set_halted
+from sim.kernel.logs import cut_back, cut_to_visible, delete_below, set_halted
 from sim.kernel.loop import advance
 from sim.kernel.polls import watch
 from sim.kernel.producers import die, fall_asleep
@@ -30,6 +30,7 @@ __all__ = [
     "commit_what_is_done",
     "cut_back",
     "cut_off",
+    "cut_to_visible",
     "delete_below",
     "die",
     "end_silence",

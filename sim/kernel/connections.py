@@ -7,6 +7,7 @@ from sim.compiled import compiled, entry
 from sim.kernel.links import crosses
 from sim.kernel.logs import append
 from sim.kernel.producers import answered, backoff, expect_answer, look_again, queue_again
+from sim.kernel.quotas import mutes
 from sim.world import (
     ACKS,
     ACKS_0,
@@ -82,8 +83,9 @@ def serve(w: World, i: int, b: int) -> None:
     lead = c[C_HEAD]
     if c[C_CURRENT] != NONE or lead == NONE or w.broker[b, SILENT] or w.broker[b, CUT_OFF]:
         return
-    if w.request[lead, at.R_CAME_NS] > s[NOW]:
-        push(w, w.request[lead, at.R_CAME_NS], SERVICE, i, b, ON_SERVICE, i, b, 0)
+    begins_ns = max(w.request[lead, at.R_CAME_NS], c[at.C_MUTED_NS])
+    if begins_ns > s[NOW]:
+        push(w, begins_ns, SERVICE, i, b, ON_SERVICE, i, b, 0)
         return
     c[C_HEAD] = w.request[lead, R_NEXT]
     w.request[lead, R_NEXT] = NONE
@@ -360,12 +362,24 @@ def free_connection(w: World, r: int) -> None:
     if c[C_CURRENT] != r or w.broker[b, CUT_OFF]:
         return
     c[C_CURRENT] = NONE
+    c[at.C_MUTED_NS] = s[NOW] + mutes(w, w.proc[i, at.P_OWNER], b, left_bytes(w, r))
     if w.proc[i, ACKS] != ACKS_0:
         crossing_ns = crosses(w, b, at.FROM_BROKER, 0, i, at.LINK_ANSWER, request[R_N])
         answer_ns = max(s[NOW] + w.acknowledge[i, b, request[R_N]] + crossing_ns, c[C_LAST_ANSWER])
         c[C_LAST_ANSWER] = answer_ns
         push(w, answer_ns, END, 0, 0, ON_ANSWER, r, 0, 0)
     go_on_serving(w, i, b)
+
+
+@compiled
+def left_bytes(w: World, lead: int) -> int:
+    """Return the size of what is left of a request."""
+    size, r = 0, lead
+    while r != NONE:
+        if not w.request[r, R_GONE]:
+            size += w.request[r, R_BYTES]
+        r = w.request[r, R_MATE]
+    return size
 
 
 @compiled
@@ -498,6 +512,7 @@ def break_connection(w: World, i: int, b: int) -> None:
     c[C_CURRENT] = NONE
     c[C_HEAD] = NONE
     c[C_TAIL] = NONE
+    c[at.C_MUTED_NS] = 0
     while lead != NONE:
         following = w.request[lead, R_NEXT]
         w.request[lead, R_NEXT] = NONE

@@ -166,6 +166,25 @@ def cut_back(w: World, p: int) -> None:
     while r != NONE and w.request[r, R_REPLICATED] > s[NOW]:
         w.request[r, R_CUT] = 1
         r = w.request[r, R_BEFORE]
+    cut_behind(w, p, r)
+
+
+@entry
+def cut_to_visible(w: World, p: int) -> None:
+    """Lose what is not visible: a new leader that left the in-sync set has no more for sure."""
+    part = w.part[p]
+    part[STALE_END] = part[LOG_LEN]
+    r = part[LAST_REQ]
+    while r != NONE and not w.request[r, at.R_VISIBLE]:
+        w.request[r, R_CUT] = 1
+        r = w.request[r, R_BEFORE]
+    cut_behind(w, p, r)
+
+
+@compiled
+def cut_behind(w: World, p: int, r: int) -> None:
+    """Take what was cut of a partition's log, behind a request that stays (or NONE), out of it."""
+    s, part = w.scalars, w.part[p]
     if part[PENDING] != NONE and w.request[part[PENDING], R_CUT]:
         part[PENDING] = NONE
     part[LAST_REQ] = r

@@ -580,6 +580,7 @@ def forget_client(w: World, i: int) -> None:
         c[C_UNANSWERED] = 0
         c[C_FAILURES] = 0
         c[C_DRAIN] = 0
+        c[at.C_MUTED_NS] = 0
     for p in range(w.queue.shape[1]):
         q = w.queue[i, p]
         q[:] = 0

@@ -1,0 +1,36 @@
+"""Quotas: how long a broker takes nothing more from a client that was too fast, by Kafka's samples."""
+
+from sim import world as at
+from sim.compiled import compiled
+from sim.world import World
+
+SAMPLE_NS = 1_000_000_000
+SAMPLES = 11
+"""Rates are measured over so many samples: the one that is filled, and whole ones before it."""
+
+
+@compiled
+def mutes(w: World, owner: int, b: int, size: int) -> int:
+    """Note bytes at a broker; return for how long their connection is muted, 0 without a quota."""
+    quota = w.quota[owner, b]
+    if not quota[at.QT_BYTES_S]:
+        return 0
+    now = w.scalars[at.NOW]
+    while quota[at.QT_COUNT] > 0 and quota[at.QT_STARTS + quota[at.QT_FIRST]] <= now - SAMPLES * SAMPLE_NS:
+        quota[at.QT_FIRST] = (quota[at.QT_FIRST] + 1) % at.QT_PLACES
+        quota[at.QT_COUNT] -= 1
+    last = (quota[at.QT_FIRST] + quota[at.QT_COUNT] - 1) % at.QT_PLACES
+    if quota[at.QT_COUNT] == 0 or now - quota[at.QT_STARTS + last] >= SAMPLE_NS:
+        last = (quota[at.QT_FIRST] + quota[at.QT_COUNT]) % at.QT_PLACES
+        quota[at.QT_STARTS + last] = now
+        quota[at.QT_SUMS + last] = 0
+        quota[at.QT_COUNT] += 1
+    quota[at.QT_SUMS + last] += size
+    total = 0
+    for n in range(quota[at.QT_COUNT]):
+        total += quota[at.QT_SUMS + (quota[at.QT_FIRST] + n) % at.QT_PLACES]
+    elapsed_ns = now - quota[at.QT_STARTS + quota[at.QT_FIRST]]
+    missing = SAMPLES - 1 - elapsed_ns // SAMPLE_NS
+    if missing > 0:
+        elapsed_ns += missing * SAMPLE_NS
+    return max(0, total * 1_000_000_000 // quota[at.QT_BYTES_S] - elapsed_ns)
