@@ -220,6 +220,7 @@ class Links:
             partition.leader = None
             if partition.in_sync != [broker]:
                 partition.cut_back(clock.now)
+        model.news.give()
         model.elect(broker, led, number)
 
     def _hears_again(self, number: int, index: int, broker: int, elected_ns: int, channel: str) -> Process:

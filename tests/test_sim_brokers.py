@@ -273,3 +273,56 @@ def test_a_slow_link_between_brokers_delays_what_all_in_sync_must_have(run: Run)
     assert ms(once, Kind.send) == [55, 155, *[315.0 + 100 * n for n in range(5)], 755, 855, 955]
     # Appended every 20 ms from 235 ms on: the first leaves at once, and the next fetch is there at 295, with 255, 275 and 295, and so on.
     assert ms(often, Kind.delivery)[11:20] == [295, 355, 355, 355, 415, 415, 415, 475, 475]
+
+
+# ---- quotas, and who may lead --------------------------------------------------------------------------------------
+
+
+@in_both_models
+def test_a_producer_above_its_quota_has_its_connection_muted(run: Run) -> None:
+    """8000 B in one request at 500 B/s: 16 s worth, of which 10 s are free; what comes next is served 6 s later."""
+    producer = {
+        "topic": "a", "share": "arrivals", "size": "200B", "settings": {"linger.ms": 1000},
+        "arrivals": [{"for": "1s", "rate": "40/s", "spacing": "even"}, {"for": "1s", "rate": "0/s"}, {"for": "1s", "rate": "1/s", "spacing": "even"}],
+    }  # fmt: skip
+    throttle = {"fault": "throttle", "producer": "p", "rate": "500B/s", "at": "0s", "for": "30s"}
+    data = run(duration="3s", producers__p=producer, faults=[throttle], drain="30s")
+
+    assert ms(data, Kind.send) == [*[1012.5] * 40, 7012.5]
+
+
+@in_both_models
+def test_a_replica_that_stopped_while_too_few_were_in_sync_leads_when_it_is_back(run: Run) -> None:
+    """Two replicas, both must be in sync: 2 stops in good order, then 1 dies: from 4.1 on 2 leads as soon as it is back, before that nobody."""
+    topic = {"partitions": 1, "replication": 2, "settings": {"min.insync.replicas": 2}}
+    faults = [
+        {"fault": "broker_stop", "broker": 2, "at": "220ms", "for": "20s"},
+        {"fault": "broker_crash", "broker": 1, "at": "1s", "for": "60s"},
+    ]
+    new, old = (
+        run(duration="30s", brokers={"kind": "kafka", "nodes": 2, "version": version}, topics__a=topic, producers__p=SLOWLY, faults=faults, drain="80s")
+        for version in ("4.2", "4.0")
+    )  # fmt: skip
+
+    assert incidents(new, "election")[0] == (20_220, "a/0", "leader 2")
+    assert incidents(old, "election")[0] == (61_000, "a/0", "leader 1")
+
+
+@in_both_models
+def test_a_replica_that_crashed_is_not_eligible_after_its_return(run: Run) -> None:
+    """The same with a crash of 2: nobody knows what it still has, so the partition waits for 1."""
+    topic = {"partitions": 1, "replication": 2, "settings": {"min.insync.replicas": 2}}
+    faults = [
+        {"fault": "broker_crash", "broker": 2, "at": "220ms", "for": "20s"},
+        {"fault": "broker_crash", "broker": 1, "at": "10s", "for": "60s"},
+    ]
+    data = run(
+        duration="30s",
+        brokers={"kind": "kafka", "nodes": 2},
+        topics__a=topic,
+        producers__p=SLOWLY,
+        faults=faults,
+        drain="80s",
+    )
+
+    assert incidents(data, "election")[0] == (70_000, "a/0", "leader 1")
