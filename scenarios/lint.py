@@ -23,23 +23,31 @@ Rule = Callable[[Scenario], Iterator[Finding]]
 MODELLED: Mapping[str, frozenset[str]] = {
     "brokers": frozenset(
         {
-            "broker.session.timeout.ms",
-            "broker.heartbeat.interval.ms",
             "auto.leader.rebalance.enable",
-            "leader.imbalance.check.interval.seconds",
-            "group.consumer.session.timeout.ms",
+            "broker.heartbeat.interval.ms",
+            "broker.session.timeout.ms",
+            "controller.quorum.fetch.timeout.ms",
             "group.consumer.heartbeat.interval.ms",
-            # These only say which timers a client or the brokers may have, and that is checked.
-            "group.min.session.timeout.ms",
-            "group.max.session.timeout.ms",
-            "group.consumer.min.session.timeout.ms",
+            # The least and the most of groups' timers only say what a client or the brokers may have, and that is checked.
+            "group.consumer.max.heartbeat.interval.ms",
             "group.consumer.max.session.timeout.ms",
             "group.consumer.min.heartbeat.interval.ms",
-            "group.consumer.max.heartbeat.interval.ms",
+            "group.consumer.min.session.timeout.ms",
+            "group.consumer.session.timeout.ms",
+            "group.max.session.timeout.ms",
+            "group.min.session.timeout.ms",
+            "leader.imbalance.check.interval.seconds",
+            "log.retention.bytes",
+            "log.retention.check.interval.ms",
+            "log.retention.ms",
+            "log.roll.ms",
+            "log.segment.bytes",
             "min.insync.replicas",
+            "replica.fetch.backoff.ms",
+            "replica.lag.time.max.ms",
         }
     ),
-    "topics": frozenset({"min.insync.replicas"}),
+    "topics": frozenset({"min.insync.replicas", "retention.bytes", "retention.ms", "segment.bytes", "segment.ms"}),
     "producers": frozenset(
         {
             "acks",
@@ -77,7 +85,6 @@ MODELLED: Mapping[str, frozenset[str]] = {
             "socket.timeout.ms",
             "fetch.wait.max.ms",
             "enable.auto.commit",
-            # Groups start at committed offsets in both engines, so these decide nothing as long as nothing expires.
             "auto.offset.reset",
         }
     ),

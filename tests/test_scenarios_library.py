@@ -17,11 +17,15 @@ SHOWN_MISTAKES = {
     "one-replica": ["topics.orders.replication"],
     "poison-blocks": ["groups.fulfilment.failures"],
     "reordering": ["producers.shop.settings['enable.idempotence']"],
+    "reset-to-latest": ["topics.orders.settings['retention.ms']"],
+    "short-retention": ["topics.orders.settings['retention.ms']"],
     "schema-break": ["faults[0].version"],
     "stale-leader": ["producers.shop.settings.acks"],
 }
 """What `check` says of scenarios that show what goes wrong without the mitigation."""
 PAIRS = {
+    "short-retention": "long-retention",
+    "reset-to-latest": "short-retention",
     "lag-spike": "lag-spike-more-members",
     "schema-break": "schema-break-compatible",
     "poison-blocks": "poison-dead-letters",

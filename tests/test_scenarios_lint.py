@@ -102,7 +102,6 @@ WARNED: list[tuple[str, list[tuple[str, str]], list[str]]] = [
         "retention shorter than the run",
         [("min.insync.replicas: 2", "min.insync.replicas: 2, retention.ms: 10000")],
         [
-            "10: topics.orders.settings['retention.ms'] goes to the topic and changes nothing in the simulator, which does not model it",
             "10: topics.orders.settings['retention.ms'] is 10s, shorter than the run with its drain (90s): a group that falls behind may lose events unread; keep them longer",
         ],
     ),
