@@ -112,11 +112,18 @@ FORMULAS: dict[str, tuple[Formula, ...]] = {
         Formula("gap[work]", "60 s and up to a fetch's wait, and a look for the new leader", 59.5, 73.0),
     ),
     "18-controller-killed": (
-        Formula("write_gap[orders]", "2.03 to 2.06 s for another controller, a session of 9 s, a look for the leader", 11.0, 13.7),
+        Formula(
+            "write_gap[orders]",
+            "2.03 to 2.06 s for another controller, a session of 9 s, a look for the leader",
+            11.0,
+            13.7,
+        ),
         Formula("lost", "none with acks=all", 0, 0),
     ),
     "19-follower-cut-off": (
-        Formula("write_gap[orders]", "replica.lag.time.max.ms = 30 s, and up to half of it to the next look", 29.9, 46.5),
+        Formula(
+            "write_gap[orders]", "replica.lag.time.max.ms = 30 s, and up to half of it to the next look", 29.9, 46.5
+        ),
         Formula("lost", "none", 0, 0),
     ),
     "20-all-followers-cut-off": (
@@ -136,7 +143,12 @@ FORMULAS: dict[str, tuple[Formula, ...]] = {
         Formula("lost", "none with acks=all", 0, 0),
     ),
     "24-two-followers-killed": (
-        Formula("write_gap[orders]", "20 s, a start, 3 to 6 s into the in-sync set, and the wait for the next try", 20.0, 28.5),
+        Formula(
+            "write_gap[orders]",
+            "20 s, a start, 3 to 6 s into the in-sync set, and the wait for the next try",
+            20.0,
+            28.5,
+        ),
         Formula("lost", "none", 0, 0),
     ),
     "25-records-deleted": (
