@@ -80,6 +80,8 @@ class Crew:
         self.versions: dict[str, Deploy | None] = {}
         """By member: the version that it was last replaced by."""
         self._incarnations: dict[str, int] = {}
+        self._asked_to_settle: set[int] = set()
+        """Processes that were asked to say when they have nothing in hand."""
         self.abandoned = np.zeros(len(plan), np.bool_)
         """Events that a producer process had in its hands or behind it when it was killed: nobody will hear more of them."""
         self.dependencies: Worker | None = None
@@ -460,6 +462,18 @@ class Crew:
     def finished(self) -> bool:
         """Whether every producer has sent all and heard of all."""
         return all("finished" in worker.said or not worker.running for worker in self.producers.values())
+
+    def settled(self) -> bool:
+        """Whether no member has an event in hand; each is asked once. Java's client commits nothing that it has not done."""
+        up = [
+            w for w in self.members.values() if w.running and not w.expected_to_end and not self.clients.is_java(w.name)
+        ]
+        for worker in up:
+            if worker.pid not in self._asked_to_settle:
+                self._asked_to_settle.add(worker.pid)
+                worker.tell("settle")
+        self.hear()
+        return all("settled" in worker.said for worker in up)
 
     # ---- ending ----------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,8 @@
 import shutil
 import time
 from bisect import insort
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from loadgen.foreign_admin import ForeignAdmin
 from loadgen.gate import Gate, Open
 from loadgen.gauges import Sampler
 from loadgen.lab import LOOK_AHEAD_NS, Lab, needs_watchdog
+from loadgen.offsets import Committed, committed, unrecorded
 from loadgen.recorder import Progress, Recorder
 from loadgen.records import new_run_id
 from loadgen.refuse import cannot, fleet_cannot
@@ -61,6 +63,8 @@ CORES_FOR_OTHERS = 2
 SPIN_NS = 200_000
 HALT_WITHIN_S = 10.0
 EXTERNAL_WITHIN_S = 60.0
+COMMITTED_WITHIN_S = 1.0
+"""A coordinator that says what groups have committed while they drain is not waited for any longer."""
 
 Tell = Callable[[Progress], None]
 
@@ -237,6 +241,7 @@ class _Run:
             _Every(SECOND, self._sample),
             _Every(2 * SECOND, self._collect),
             _Every(SECOND // 2, self._watch_externals),
+            _Every(SECOND, self._ask_committed),
         ]
         try:
             while not self._over(bool(actions)):
@@ -340,7 +345,20 @@ class _Run:
     def _drained(self) -> bool:
         self.recorder.take()
         awaited = (self.crew.started_ns() != NONE) & ~(self.crew.abandoned & ~self.recorder.answered)
-        return self.recorder.all_ended(int(np.count_nonzero(awaited)))
+        if not self.recorder.all_ended(int(np.count_nonzero(awaited))):
+            return False
+        # What a group has committed, a member may still be working on.
+        return not self.recorder.passed_some or self.crew.settled()
+
+    def _ask_committed(self) -> None:
+        """While the groups drain, ask what they have committed: only that tells of events that a killed member had in hand."""
+        if not self.healed_ns:
+            return
+        for group, what in self.plan.scenario.groups.items():
+            if not what.external and self.recorder.lag()[group]:
+                with suppress(AdminError):
+                    held = committed(self.admin, self.plan.scenario, group, within_s=COMMITTED_WITHIN_S)
+                    self.recorder.learn_committed(group, held)
 
     def _watch(self) -> None:
         """Show the progress, and notice who has died or asked to stop."""
@@ -396,9 +414,10 @@ class _Run:
         self.crew.stop_members()
         self.recorder.take()
         self._say("reading back", "reading every topic from its first to its last offset")
+        held = self._committed()
         log, extents = self._audit()
         self.admin.remove_scratch()
-        run = self._data(log, extents)
+        run = self._data(log, extents, held)
         self.writer.finish(run, "interrupted" if self.incomplete else "complete")
         return run
 
@@ -425,7 +444,7 @@ class _Run:
         self.crew.stop_producers()
         self.crew.stop_members()
         self.recorder.take()
-        self.writer.finish(self._data(np.zeros(0, LOG_RECORD), ()), "interrupted")
+        self.writer.finish(self._data(np.zeros(0, LOG_RECORD), (), {}), "interrupted")
 
     def _audit(self) -> tuple[Any, Any]:
         assert self.clock is not None
@@ -440,9 +459,22 @@ class _Run:
             self.incomplete.append(f"the topics could not be read back: {error}")
             return np.zeros(0, LOG_RECORD), ()
 
-    def _data(self, log: Any, extents: Any) -> RunData:
+    def _committed(self) -> dict[str, Committed]:
+        """Return what the coordinators hold for each group; without it nobody knows what was passed over, so the run is incomplete."""
+        held: dict[str, Committed] = {}
+        try:
+            for group in self.plan.scenario.groups:
+                held[group] = committed(self.admin, self.plan.scenario, group)
+        except AdminError as error:
+            self.incomplete.append(str(error))
+        return held
+
+    def _data(self, log: Any, extents: Any, held: Mapping[str, Committed]) -> RunData:
         assert self.lab is not None
-        operations = settled(arranged(self.recorder.operations(self.crew.started_ns())), log)
+        assert self.clock is not None
+        operations = self.recorder.operations(self.crew.started_ns())
+        more = unrecorded(operations, self.crew.names, held, self.clock.now_ns())
+        operations = settled(arranged(np.concatenate([operations, more])), log)
         found = self._incidents()
         return RunData(
             plan=self.plan,

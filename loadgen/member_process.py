@@ -80,6 +80,8 @@ class MemberProcess:
         if self.clients.transactional is not None:
             first = spec["codes"]["process"] * (1 << 40) + spec["incarnation"] * (1 << 32)
             self.transactions = Transactions(self.clients.transactional, self.consumer, self.rows, first)
+        self.settling = False
+        """Whether the driver wants to hear when nothing is in hand."""
         self.start_ns = 0
         self.began_cpu_s = 0.0
         """What the thread had spent at time 0."""
@@ -217,8 +219,13 @@ class MemberProcess:
                         self.commits.of_pool(self.pool.advance())
                     self.commits.handing_over()
                     self.child.say("wound up")
+                case "settle":
+                    self.settling = True
                 case other:
                     raise ValueError(f"a member knows no request {other!r}")
+        if self.settling and (self.pool is None or not self.pool.in_hand):
+            self.settling = False
+            self.child.say("settled")
 
     def _poll(self) -> list[Message]:
         """Take what is there; an idle member waits for a first record, and then takes what has come with it."""

@@ -1,11 +1,17 @@
-"""Places in logs as offsets: the first record, the end, an offset, or the first record of the last so many seconds."""
+"""Places in logs as offsets: the first record, the end, an offset, or the first record of the last so many seconds; and what groups have committed."""
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from confluent_kafka import Consumer, TopicPartition
+import numpy as np
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from numpy.typing import NDArray
 
-from loadgen.admin import connection
+from loadgen.admin import AdminError, connection
+from rundata.rows import NONE, Kind, Outcome, new_operations
+from rundata.tables import Names
+from scenarios.retries import all_topics, retry_topics
 from scenarios.schema import Scenario
 from scenarios.targets import LogPosition
 
@@ -13,6 +19,9 @@ if TYPE_CHECKING:
     from loadgen.admin import Admin
 
 _WITHIN_S = 20.0
+
+Committed = Mapping[tuple[str, int], int]
+"""By topic and partition: the offset to go on from."""
 
 
 def positions(admin: "Admin", scenario: Scenario, topics: list[str], place: LogPosition) -> list[TopicPartition]:
@@ -41,3 +50,48 @@ def _offset(consumer: Consumer, topic: str, partition: int, place: LogPosition) 
             at_ms = round(time.time() * 1000 - place.value / 1e6)
             found = consumer.offsets_for_times([TopicPartition(topic, partition, at_ms)], timeout=_WITHIN_S)[0]
             return int(end) if found.offset < 0 else int(found.offset)
+
+
+def committed(admin: "Admin", scenario: Scenario, group: str, *, within_s: float = _WITHIN_S) -> Committed:
+    """Return what the coordinator holds as committed by a group; raise AdminError where it does not answer."""
+    topics = (*scenario.groups[group].topics, *retry_topics(scenario, group))
+    places = [
+        TopicPartition(topic, number) for topic in topics for number in range(all_topics(scenario)[topic].partitions)
+    ]
+    asked = [ConsumerGroupTopicPartitions(group, places)]
+    try:
+        answer = admin.client.list_consumer_group_offsets(asked, request_timeout=within_s)[group].result(within_s)
+    except (KafkaException, TimeoutError) as error:
+        reason = error.args[0].str() if isinstance(error, KafkaException) else f"no answer within {within_s:g} s"
+        raise AdminError(f"what group {group} has committed cannot be read: {reason}") from None
+    return {(p.topic, p.partition): p.offset for p in answer.topic_partitions if p.error is None and p.offset >= 0}
+
+
+def unrecorded(
+    operations: NDArray[np.void], names: Names, held: Mapping[str, Committed], at_ns: int
+) -> NDArray[np.void]:
+    """Return rows for what coordinators hold of each group and no member has recorded as its last commit.
+
+    A member that is killed takes with it the answers to commits that its client had made in the background.
+    """
+    recorded = _last_recorded(operations)
+    missing = [
+        (names.groups.index(group), names.topics.index(topic), partition, offset)
+        for group, places in held.items()
+        for (topic, partition), offset in places.items()
+    ]
+    missing = [each for each in missing if recorded.get(each[:3], 0) != each[3]]
+    rows = new_operations(len(missing))
+    if missing:
+        rows["group"], rows["topic"], rows["partition"], rows["offset"] = zip(*missing, strict=True)
+    rows["process"] = NONE
+    rows["kind"], rows["outcome"], rows["started_ns"], rows["ended_ns"] = Kind.commit, Outcome.ok, at_ns, at_ns
+    return rows
+
+
+def _last_recorded(operations: NDArray[np.void]) -> dict[tuple[int, int, int], int]:
+    """Return the last commit of each group, topic and partition."""
+    rows = operations[(operations["kind"] == Kind.commit) & (operations["outcome"] == Outcome.ok)]
+    rows = rows[np.lexsort((rows["offset"], rows["ended_ns"]))]
+    places = zip(*(rows[name].tolist() for name in ("group", "topic", "partition", "offset")), strict=True)
+    return {(group, topic, partition): offset for group, topic, partition, offset in places}

@@ -93,6 +93,8 @@ class Recorder:
         self._partition = np.full(len(plan), NONE, np.int64)
         self._committed: dict[tuple[str, int, int], int] = {}
         """By group, topic's code and partition: the offset to go on from."""
+        self.passed_some = False
+        """Whether the last look counted pairs as ended only because their group has committed beyond them."""
         self._read: dict[str, int] = {}
         self._recent: list[tuple[int, int, dict[str, int]]] = []
         self._summaries: dict[str, tuple[int, int, NDArray[np.int64]]] = {}
@@ -138,6 +140,12 @@ class Recorder:
         for row in commits:
             place = (self.names.groups[row["group"]], int(row["topic"]), int(row["partition"]))
             self._committed[place] = max(self._committed.get(place, 0), int(row["offset"]))
+
+    def learn_committed(self, group: str, held: Mapping[tuple[str, int], int]) -> None:
+        """Take what a group's coordinator holds: members that were killed cannot tell of all that their clients committed."""
+        for (topic, partition), offset in held.items():
+            place = (group, self.names.topics.index(topic), partition)
+            self._committed[place] = max(self._committed.get(place, 0), offset)
 
     def _count_polls(self, rows: NDArray[np.void]) -> None:
         for process in np.unique(rows["process"]).tolist():
@@ -206,10 +214,12 @@ class Recorder:
             return False
         if self._emitted.any_open():
             return False
+        self.passed_some = False
         return all(self._passed_all(name, reads) for name, reads in self._reads.items())
 
     def _passed_all(self, group: str, reads: NDArray[np.bool_]) -> bool:
         left = np.flatnonzero(self.acknowledged & reads & ~self.ended[group])
+        self.passed_some |= bool(len(left))
         if self.plan.scenario.groups[group].effects is not None:
             return not len(left)  # what it says of its effects may come later than its commits
         if group in self._handed_on and self._handed_on[group][left].any():

@@ -202,6 +202,9 @@ def test_a_crash_under_auto_commit_shows_what_each_client_commits(kafka: LocalKa
 
     effects = rows_of(run, Kind.try_, outcome=Outcome.ok)
     done = len(np.unique(effects["event_id"]))
+    found = check(run)["passed"]
+    assert found.valid
+    assert found.parts["for good"] == len(run.plan) - done
     if client == "librdkafka":
         assert len(run.plan) - done > 10
     else:

@@ -1,12 +1,14 @@
-"""Real defects, planted in live runs and found by the checks: second copies of a batch whose answer was lost."""
+"""Real defects, planted in live runs and found by the checks: second copies of a batch whose answer was lost, events passed over."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from live_runs import drive_embedded, load
+from live_runs import drive_embedded, load, rows_of
 from rundata.checks import check
+from rundata.indicators import measure
+from rundata.rows import Kind, Outcome
 
 pytestmark = pytest.mark.live
 
@@ -33,6 +35,26 @@ faults:
   - {fault: broker_pause, broker: leader of orders/0, at: 3s, for: 2500ms}
 """
 
+PASSED = """\
+scenario: passed-over
+seed: 3
+duration: 4s
+drain: 30s
+brokers: {kind: kafka, nodes: 1, settings: {group.initial.rebalance.delay.ms: 100, group.min.session.timeout.ms: 1000}}
+topics: {orders: {partitions: 2, replication: 1}}
+producers:
+  shop: {topic: orders, arrivals: [{for: 1s, rate: 200/s}, {for: 3s, rate: 0/s}], key: {uniform: 20}}
+groups:
+  work:
+    topics: [orders]
+    reads: {collect: {events: 500, timeout: 1500ms}}
+    work: 20ms
+    commit: auto
+    settings: {auto.commit.interval.ms: 200, session.timeout.ms: 2000, heartbeat.interval.ms: 300}
+faults:
+  - {fault: member_crash, member: work/1, at: 3s, for: 500ms}
+"""
+
 
 @pytest.mark.parametrize("idempotent", [False, True])
 def test_second_copies_are_found_and_allowed_only_to_those_who_may_repeat(tmp_path: Path, idempotent: bool):
@@ -54,3 +76,20 @@ def test_second_copies_are_found_and_allowed_only_to_those_who_may_repeat(tmp_pa
     assert ("is not idempotent" in found["duplicate_effects"].allowed) is not idempotent
     assert "acknowledged at" in found["duplicate_effects"].examples[0]
     assert "orders/" in found["duplicate_effects"].examples[0]
+
+
+def test_events_that_a_killed_member_had_committed_unheard_are_found_as_passed_over(tmp_path: Path):
+    """The member is killed in a batch that its client has committed in the background; nothing comes behind it in the log.
+
+    So nobody records that commit: the member heard of no answer, and the next one has nothing to commit. Only the coordinator tells.
+    """
+    run = drive_embedded(load(PASSED), tmp_path / "run")
+    done = np.unique(rows_of(run, Kind.try_, outcome=Outcome.ok)["event_id"])
+    missing = len(run.plan) - len(done)
+    found = check(run)["passed"]
+    measured = measure(run)
+
+    assert missing > 50
+    assert (found.count, found.parts["for good"], found.valid) == (missing, missing, True)
+    assert (measured["passed"].value, measured["pending"].value) == (missing, 0)
+    assert run.end_ns < 20_000_000_000  # it does not wait for the whole drain either
