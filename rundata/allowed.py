@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from rundata.books import Books
 from rundata.chains import emits_name, emitting, sending_settings
-from rundata.rows import NONE, Kind
+from rundata.rows import Kind
 from scenarios.actions import Redrive, ResetOffsets
 from scenarios.faults import Duplicates, Late
 from scenarios.retries import all_topics, retry_topics
@@ -160,8 +160,8 @@ class Allowed:
     @cached_property
     def compacts(self) -> tuple[str, ...]:
         """Why each topic's log may have holes."""
-        rows, names = self._books.run.operations, self._books.run.names.topics
-        sent = np.unique(rows["topic"][(rows["kind"] == Kind.send) & (rows["transaction_id"] != NONE)]).tolist()
+        rows, names = self._books.whole.transactional, self._books.run.names.topics
+        sent = np.unique(rows["topic"][rows["kind"] == Kind.send]).tolist()
         written = {names[code] for code in sent} | _written_in_transactions(self._scenario)
         return tuple(
             f"{name} is compacted"

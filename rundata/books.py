@@ -1,6 +1,7 @@
 """The bookkeeping of one run: each pair (event, group) with its acknowledgement, first delivery, first effect and single end.
 
-Computed once per run and shared by all indicators and checks.
+Computed once per run and shared by all indicators and checks. Of a run that is too large for memory, the checks make books of a part at
+a time (`rundata.shards`).
 """
 
 from collections.abc import Callable, Hashable
@@ -14,11 +15,11 @@ from numpy.typing import NDArray
 
 from rundata.chains import with_emitted
 from rundata.operations import arranged, in_order
-from rundata.pairs import NO_END, Block, HandlingTally, Rows, SendTally
+from rundata.pairs import NO_END, Block, HandlingTally, SendTally
 from rundata.rows import NEVER, NONE
 from rundata.tables import RunData
+from rundata.whole import Whole
 from scenarios.plan import NO_KEY, Plan
-from scenarios.retries import all_topics, most_partitions
 from scenarios.schema import Scenario
 
 Ints = NDArray[np.int64]
@@ -40,6 +41,28 @@ class End(IntEnum):
     pending = 7
 
 
+class EarliestEffects:
+    """By line of events that should take effect in order: the earliest first effect of the events seen so far."""
+
+    def __init__(self) -> None:
+        self._lines: Ints = np.zeros(0, np.int64)
+        self._effect_ns: Ints = np.zeros(0, np.int64)
+
+    def of(self, lines: Ints) -> Ints:
+        """Return the earliest of each line, NEVER where there is none."""
+        place = np.searchsorted(self._lines, lines)
+        known = np.append(self._lines, NONE)[place] == lines
+        return np.where(known, np.append(self._effect_ns, NEVER)[place], NEVER)
+
+    def take(self, lines: Ints, effect_ns: Ints) -> None:
+        """Add first effects."""
+        lines, effects = np.concatenate([self._lines, lines]), np.concatenate([self._effect_ns, effect_ns])
+        order = np.lexsort((effects, lines))
+        lines, effects = lines[order], effects[order]
+        first = np.diff(lines, prepend=NONE) != 0
+        self._lines, self._effect_ns = lines[first], effects[first]
+
+
 @dataclass(frozen=True, eq=False)
 class Records:
     """Records of plan events that are in the log or were before retention took them: event, partition (numbered over all topics), offset."""
@@ -52,21 +75,39 @@ class Records:
 class Books:
     """What became of each event and pair of a run."""
 
-    def __init__(self, run: RunData) -> None:
-        run = with_emitted(run)
+    def __init__(self, run: RunData, whole: Whole | None = None, first_event: int = 0) -> None:
+        """Keep the books of a run, or of a part of one: `whole` then tells of all of it, and `first_event` is the part's first one there."""
+        if whole is None:
+            run = with_emitted(run)
         self.run = run
+        self.whole = whole or Whole(run)
+        self.first_event = first_event
         self.plan: Plan = run.plan
         self.scenario: Scenario = run.plan.scenario
         self.events = len(run.plan)
         self.groups = run.names.groups
-        rows = run.operations if in_order(run.operations) else arranged(run.operations)
-        self.block = Block(rows, self.events, len(self.scenario.topics))
-        self.sends = SendTally(self.events).take(self.block)
-        self.handling = HandlingTally(len(self.groups), self.events).take(self.block)
         self.audited = bool(run.extents)
         """Whether the topics were read back at the end; without that nothing is known to be lost."""
         self.end_ns = run.end_ns
+        self.earlier_effects: EarliestEffects | None = None
+        """Of a part of a run: what is known of the first effects of later events."""
         self._kept: dict[Hashable, Any] = {}
+
+    @cached_property
+    def block(self) -> Block:
+        """The operations by kind."""
+        rows = self.run.operations if in_order(self.run.operations) else arranged(self.run.operations)
+        return Block(rows, self.events, len(self.scenario.topics))
+
+    @cached_property
+    def sends(self) -> SendTally:
+        """What became of the sends of each event."""
+        return SendTally(self.events).take(self.block)
+
+    @cached_property
+    def handling(self) -> HandlingTally:
+        """What each group did with each event."""
+        return HandlingTally(len(self.groups), self.events).take(self.block)
 
     @classmethod
     def of(cls, run: RunData) -> "Books":
@@ -93,11 +134,10 @@ class Books:
         inside: Bools = (intended >= self.scenario.warm_up) & (intended < self.scenario.duration)
         return inside
 
-    @cached_property
+    @property
     def first_partition(self) -> Ints:
         """Number of each topic's partition 0 when all partitions are numbered in file order; the last entry is their count."""
-        counts = [most_partitions(self.scenario, name) for name in all_topics(self.scenario)]
-        return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        return self.whole.first_partition
 
     def partition_name(self, number: int) -> str:
         """Return `orders/0` for a partition's number."""
@@ -166,32 +206,20 @@ class Books:
         known = self.offset != NEVER
         gone |= ~self.in_log & known & (self.offset < first)
         # Without an offset (acks 0) the time tells: older than the oldest record that is left.
-        oldest = self._oldest_left_ns
+        oldest = self.whole.oldest_left_ns
         before = self.sends.acked_ns < np.where(self.partition >= 0, oldest[self.partition], 0)
         gone |= ~self.in_log & ~known & self.acked & (first > 0) & before
         return gone
 
     def _compacted(self) -> Bools:
         """Return which acknowledged events of compacted topics gave way to a later record of their key."""
-        plan, topics = self.plan, self.scenario.topics
-        policies = [str(topics[name].settings.get("cleanup.policy", "")) for name in plan.topics]
-        compacts = np.asarray(["compact" in policy for policy in policies], np.bool_)
+        plan, whole = self.plan, self.whole
         gone = np.zeros(self.events, np.bool_)
-        if compacts.any():
-            keyed = compacts[plan.topic] & (plan.key != NO_KEY)
-            line = plan.producer.astype(np.int64) * (int(plan.key.max(initial=0)) + 1) + plan.key
-            latest = np.full(int(line.max(initial=0)) + 1, NONE, np.int64)
-            there = np.flatnonzero(keyed & self.in_log)
-            np.maximum.at(latest, line[there], there)
-            gone[keyed] = (latest[line[keyed]] > np.flatnonzero(keyed)) & ~self.in_log[keyed] & self.acked[keyed]
+        if whole.compacted.any():
+            keyed = np.flatnonzero(whole.compacted[plan.topic] & (plan.key != NO_KEY))
+            latest = whole.latest_of_key[whole.key_of(plan.producer[keyed], plan.key[keyed])]
+            gone[keyed] = (latest > self.first_event + keyed) & ~self.in_log[keyed] & self.acked[keyed]
         return gone
-
-    @property
-    def _oldest_left_ns(self) -> Ints:
-        oldest = np.full(int(self.first_partition[-1]), NEVER, np.int64)
-        partition = self.first_partition[self.run.log["topic"]] + self.run.log["partition"]
-        np.minimum.at(oldest, partition, self.run.log["time_ns"])
-        return oldest
 
     @cached_property
     def lost(self) -> Bools:
@@ -224,20 +252,10 @@ class Books:
 
     # ---- commits ------------------------------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def commits(self) -> dict[tuple[int, int], tuple[Ints, Ints]]:
         """By group and partition: when each commit ended, and its offset; in the order of time."""
-        rows: Rows = self.block.commits
-        known = rows.ok & (rows["topic"] >= 0) & (rows["partition"] >= 0) & (rows["group"] >= 0)
-        partition = self.first_partition[rows["topic"][known]] + rows["partition"][known]
-        group, ended, offset = rows["group"][known], rows["ended_ns"][known], rows["offset"][known]
-        # Of commits at one instant the highest counts as the last: that is where a group moves.
-        order = np.lexsort((offset, ended, partition, group))
-        owner = (group * int(self.first_partition[-1]) + partition)[order]
-        starts = np.flatnonzero(np.diff(owner, prepend=-1))
-        ended, offset = ended[order], offset[order]
-        slices = zip(starts, np.append(starts, len(owner))[1:], strict=True)
-        return {divmod(int(owner[a]), int(self.first_partition[-1])): (ended[a:b], offset[a:b]) for a, b in slices}
+        return self.whole.commits
 
     def committed(self, group: int) -> Ints:
         """Return the group's last committed offset of each partition; 0 where it never committed."""

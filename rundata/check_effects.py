@@ -1,5 +1,7 @@
 """Checks of what handlers did: each event once, in the order of its key, and nothing committed that was not handled."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from rundata.allowed import Allowed
@@ -21,7 +23,7 @@ def duplicate_effects(books: Books) -> CheckResult:
         return f"{pair_text(books, pair)}; {effects[pair]} effects{nearby(books, int(pairs.effect_ns[pair]))}"
 
     result = judged(found, lambda numbers: _why_repeated(books, numbers), example)
-    return CheckResult(result.valid, result.allowed, int((effects[found] - 1).sum()), result.examples)
+    return replace(result, count=int((effects[found] - 1).sum()))
 
 
 def _why_repeated(books: Books, numbers: Ints) -> list[str]:
@@ -60,7 +62,7 @@ def processed_once(books: Books) -> CheckResult:
 
     parts = {"more than once": int(more.sum()), "passed over": int(none.sum())}
     note = f"{waiting} pairs were still pending when the drain ended" if waiting else ""
-    return judged(found, why, example, parts=parts, note=note)
+    return judged(found, why, example, parts=parts, note=note, noted=waiting)
 
 
 def key_order(books: Books) -> CheckResult:

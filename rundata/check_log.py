@@ -46,13 +46,10 @@ def lost(books: Books) -> CheckResult:
 
 def _places_of_lost(books: Books, found: Ints) -> "np.ndarray[tuple[int], np.dtype[np.str_]]":
     """Return for each lost event whether it lay before, among or after what its partition still holds."""
-    oldest = np.full(int(books.first_partition[-1]) + 1, NEVER, np.int64)
-    newest = np.full(int(books.first_partition[-1]) + 1, -1, np.int64)
-    np.minimum.at(oldest, books.logged.partition, books.logged.event)
-    np.maximum.at(newest, books.logged.partition, books.logged.event)
+    oldest, newest = books.whole.logged_span
     # By the order of the plan: an offset may have been given anew to a later event, and with acks 0 there is none.
-    partition = books.partition[found]
-    before, after = found < oldest[partition], found > newest[partition]
+    partition, event = books.partition[found], books.first_event + found
+    before, after = event < oldest[partition], event > newest[partition]
     return np.where(after, "suffix", np.where(before, "prefix", "middle"))
 
 
@@ -66,7 +63,7 @@ def unexpected(books: Books) -> CheckResult:
         record = log[number]
         place = f"{books.run.names.topics[record['topic']]}/{record['partition']} offset {record['offset']}"
         who = (
-            f"event {record['event_id']}, which nobody sent there"
+            f"event {books.first_event + record['event_id']}, which nobody sent there"
             if record["event_id"] >= 0
             else "without an id of this run"
         )
@@ -142,7 +139,12 @@ def offset_gaps(books: Books) -> CheckResult:
             shown = f"{extent.topic}/{extent.partition} (offsets {extent.first} to {extent.end - 1}) has no record at {ranges_text(holes[:20].tolist())}"
             examples.append(shown)
     permitted = "; ".join(dict.fromkeys(reason for reason in reasons if reason))
-    return CheckResult(all(reasons), permitted, count, examples[:MOST_EXAMPLES])
+    # What is not allowed comes first, in the order of the partitions.
+    ordered = sorted(zip(reasons, examples, strict=True), key=lambda each: each[0] != "")
+    forbidden = min(sum(reason == "" for reason in reasons), MOST_EXAMPLES)
+    return CheckResult(
+        all(reasons), permitted, count, [example for _, example in ordered][:MOST_EXAMPLES], forbidden=forbidden
+    )
 
 
 def contiguous_appends(books: Books) -> CheckResult:

@@ -1,6 +1,6 @@
 """Checks of sending and reading: the order of appends and polls, and what was delivered twice, never, or passed over."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from rundata.findings import (
     time_text,
 )
 from rundata.measurement import Ints
-from rundata.rows import NEVER, NONE
+from rundata.rows import NEVER
 from scenarios.quantities import MILLISECOND
 
 INCIDENT_SLACK_NS = 100 * MILLISECOND
@@ -43,15 +43,13 @@ def unseen(books: Books) -> CheckResult:
         lambda pair: pair_text(books, pair),
         parts=parts,
         note=note,
+        noted=waiting,
     )
 
 
 def _read_beyond(books: Books) -> Bools:
     """Return which pairs' groups have read, or committed, a higher offset of the pair's partition."""
-    pairs, rows, lanes = books.pairs, books.block.deliveries.placed(), int(books.first_partition[-1])
-    highest = np.full((len(books.groups), lanes), NONE, np.int64)
-    partition = books.first_partition[rows["topic"]] + rows["partition"]
-    np.maximum.at(highest, (rows["group"], partition), rows["offset"])
+    pairs, highest = books.pairs, books.whole.highest_read.copy()
     for group in range(len(books.groups)):
         highest[group] = np.maximum(highest[group], books.committed(group) - 1)
     offset = np.full(books.events, NEVER, np.int64)
@@ -84,7 +82,7 @@ def duplicate_deliveries(books: Books) -> CheckResult:
         return f"{pair_text(books, pair)}; {deliveries[pair]} deliveries at {offsets[place]} offset(s){near}"
 
     result = judged(found, why, example, parts=parts)
-    return CheckResult(result.valid, result.allowed, int((deliveries[found] - 1).sum()), result.examples, parts)
+    return replace(result, count=int((deliveries[found] - 1).sum()))
 
 
 def both(sent: str | None, read: str | None) -> str:
@@ -110,15 +108,16 @@ def nonmonotonic_sends(books: Books) -> CheckResult:
     rows, allowed = books.block.sends, Allowed(books)
     known = np.flatnonzero(rows.ok & (rows["offset"] >= 0) & (rows["partition"] >= 0))
     event, offset, started = rows["event_id"][known], rows["offset"][known], rows["started_ns"][known]
+    ended = rows["ended_ns"][known]
     process, partition = rows["process"][known], books.first_partition[rows["topic"][known]] + rows["partition"][known]
     order = np.lexsort((event, started, partition, process))
-    event, offset, process, partition = event[order], offset[order], process[order], partition[order]
+    event, offset, process, partition, ended = (each[order] for each in (event, offset, process, partition, ended))
     same = (process[1:] == process[:-1]) & (partition[1:] == partition[:-1])
     found = np.flatnonzero(same & (offset[1:] <= offset[:-1])) + 1
 
     def example(place: int) -> str:
         earlier = f"event {event[place - 1]} at offset {offset[place - 1]}"
-        near = nearby(books, int(books.sends.acked_ns[event[place]]))
+        near = nearby(books, int(ended[place]))
         at = f"{books.partition_name(int(partition[place]))} offset {offset[place]}"
         return f"{event_text(books, int(event[place]))} was appended at {at}, after {earlier} was sent{near}"
 
@@ -210,7 +209,7 @@ def skipped_polls(books: Books) -> CheckResult:
             f"{_step_text(books, found_steps, number)}; {skipped[number]} record(s) between them were not delivered"
         ),
     )
-    return CheckResult(result.valid, "", int(skipped[jumps].sum()), result.examples)
+    return replace(result, count=int(skipped[jumps].sum()))
 
 
 def _step_text(books: Books, found: Steps, number: int) -> str:

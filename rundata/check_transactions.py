@@ -15,7 +15,7 @@ INTERLEAVED = (
 
 def _transactions(books: Books) -> Transactions | CheckResult:
     """Return the run's transactions, or why there is nothing to judge."""
-    found = books.once("transactions", lambda: Transactions(books.run.operations, books.run.log))
+    found = books.once("transactions", lambda: Transactions(books.whole.transactional, books.run.log))
     if not len(found):
         return not_applicable(NO_TRANSACTIONS)
     return found if books.audited else not_read_back()
@@ -58,7 +58,7 @@ def _place(books: Books, place: int) -> str:
 
 
 def _when(books: Books, transaction: int) -> int:
-    rows = books.run.operations
+    rows = books.whole.transactional
     return int(rows["started_ns"][rows["transaction_id"] == transaction].max())
 
 

@@ -199,9 +199,7 @@ def _inverted(books: Books) -> Bools:
     if len(some) == 0:
         return inverted
     event = pairs.event[some]
-    producer = plan.producer[event].astype(np.int64) * (int(plan.process.max()) + 1) + plan.process[event]
-    owner = pairs.group[some] * (int(producer.max()) + 1) + producer
-    line = owner * (int(plan.key.max()) + 1) + plan.key[event]
+    line = books.whole.line_of(pairs.group[some], plan.producer[event], plan.process[event], plan.key[event])
     order = np.argsort(line, kind="stable")[::-1]  # lines apart, in each the latest event first
     lines = line[order]
     number = np.cumsum(np.diff(lines, prepend=lines[0]) != 0)
@@ -210,6 +208,9 @@ def _inverted(books: Books) -> Bools:
     rank = np.searchsorted(np.sort(effects), effects)[order] - number * (len(some) + 1)
     earliest_of_later = np.minimum.accumulate(rank)
     inverted[some[order]] = rank > earliest_of_later
+    if books.earlier_effects is not None:  # of later parts of the run
+        inverted[some] |= effects > books.earlier_effects.of(line)
+        books.earlier_effects.take(line, effects)
     return inverted
 
 

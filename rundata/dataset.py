@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +38,9 @@ SCHEMA_VERSION = 2
 RUN_FILE = "run.json"
 PARTS = "operations.parts"
 _COLLECTED = b"eventdrill.collected"
+MOST_IN_MEMORY = 5_000_000
+"""More operations than these 640 MB are not all in memory at once."""
+_ROWS_IN_PART = 500_000
 _OWN = ("schema_version", "scenario", "seed", "replication", "engine", "end_ns", "error_names")
 """Keys of run.json that are not part of `RunData.about`."""
 _LIBRARIES = ("numpy", "pandas", "pyarrow", "simpy", "numba", "scipy", "locust", "confluent-kafka")
@@ -289,7 +293,7 @@ def _operations(folder: Path, plan: Plan, errors: Mapping[int, str]) -> NDArray[
     """Return the operations: the sorted table, or, where the run did not get so far, its parts and raw rows."""
     names, events = Names.of(plan.scenario), row_log.Events(plan.key, plan.intended_ns)
     if (folder / "operations.parquet").exists():
-        return parquet.operations_from(parquet.read(folder / "operations.parquet"), names, errors)
+        return _finished_operations(folder / "operations.parquet", names, errors)
     blocks, reached = [np.zeros(0, OPERATION)], dict[str, int]()
     for path in sorted((folder / PARTS).glob("*.parquet")):
         table = parquet.read(path)
@@ -298,6 +302,18 @@ def _operations(folder: Path, plan: Plan, errors: Mapping[int, str]) -> NDArray[
         blocks.append(parquet.operations_from(table, names, errors))
     blocks += [row_log.read_rows(path, reached.get(path.name, 0), events) for path in row_log.logs_in(folder)]
     return arranged(np.concatenate(blocks))
+
+
+def _finished_operations(path: Path, names: Names, errors: Mapping[int, str]) -> NDArray[np.void]:
+    """Return the sorted operations; where they are very many they lie in a file beside the table that goes with the process."""
+    count = parquet.rows_in(path)
+    if count <= MOST_IN_MEMORY:
+        return parquet.operations_from(parquet.read(path), names, errors)
+    with tempfile.TemporaryFile(dir=path.parent if os.access(path.parent, os.W_OK) else None) as file:
+        for table in parquet.read_in_parts(path, _ROWS_IN_PART):
+            parquet.operations_from(table, names, errors).tofile(file)
+        file.flush()
+        return np.memmap(file, OPERATION, mode="r", shape=(count,))
 
 
 def _last_instant(operations: NDArray[np.void]) -> int:

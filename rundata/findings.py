@@ -29,6 +29,10 @@ class CheckResult:
     """The count by kind, such as prefix, middle and suffix of lost events."""
     note: str = ""
     """Why it was not judged, or what was left out."""
+    noted: int = 0
+    """The number that the note begins with, where it does."""
+    forbidden: int = 0
+    """How many of the examples, the first ones, are of what is not allowed."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the shape of a check in `--json`."""
@@ -54,6 +58,7 @@ def judged(
     *,
     parts: Mapping[str, int] | None = None,
     note: str = "",
+    noted: int = 0,
 ) -> CheckResult:
     """Return a result from the numbers of what was found; `why` says for each why it is allowed, or ""."""
     reasons = np.asarray(list(why(found)), object)
@@ -67,6 +72,34 @@ def judged(
         examples=[example(int(number)) for number in shown],
         parts=parts or {},
         note=note,
+        noted=noted,
+        forbidden=min(int(forbidden.sum()), MOST_EXAMPLES),
+    )
+
+
+def merged(results: Sequence[CheckResult]) -> CheckResult:
+    """Return one result from those of the parts of a run, in the order of the run."""
+    if len(results) == 1:
+        return results[0]
+    reasons = [reason for each in results for reason in each.allowed.split("; ") if reason]
+    shown = [text for each in results for text in each.examples[: each.forbidden]][:MOST_EXAMPLES]
+    forbidden = len(shown)
+    shown += [text for each in results for text in each.examples[each.forbidden :]]
+    noted = sum(each.noted for each in results)
+    notes = [each.note for each in results]
+    note = notes[0] if all(each == notes[0] for each in notes) else ""
+    if noted:
+        note = next(f"{noted}{each.note.removeprefix(str(each.noted))}" for each in results if each.noted)
+    names = dict.fromkeys(name for each in results for name in each.parts)
+    return CheckResult(
+        valid=all(each.valid for each in results),
+        allowed="; ".join(dict.fromkeys(reasons)),
+        count=sum(each.count for each in results),
+        examples=shown[:MOST_EXAMPLES],
+        parts={name: sum(each.parts.get(name, 0) for each in results) for name in names},
+        note=note,
+        noted=noted,
+        forbidden=forbidden,
     )
 
 
@@ -91,7 +124,7 @@ def event_text(books: Books, event: int) -> str:
     process = f"{plan.producers[plan.producer[event]]}/{plan.process[event]}"
     key = plan.key_text(event)
     named = f", key {key}" if key else ""
-    return f"event {event} ({process}{named}, intended {time_text(int(plan.intended_ns[event]))})"
+    return f"event {books.first_event + event} ({process}{named}, intended {time_text(int(plan.intended_ns[event]))})"
 
 
 def send_text(books: Books, event: int) -> str:

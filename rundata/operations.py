@@ -1,9 +1,17 @@
-"""Rows of `operations` put into their canonical order, with the number of each delivery filled in."""
+"""Rows of `operations` put into their canonical order, with the number of each delivery filled in; and read in blocks."""
+
+import mmap
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rundata.rows import Kind
+
+BLOCK_ROWS = 1 << 16
+"""Small enough that the rows of a stretch of events lie in few of them."""
+_RELEASE_EVERY = 16
 
 
 def arranged(rows: NDArray[np.void]) -> NDArray[np.void]:
@@ -33,7 +41,31 @@ def number_deliveries(rows: NDArray[np.void]) -> None:
     rows["delivery_number"][of_pair[order]] = np.minimum(so_far - before, np.iinfo(np.int16).max)
 
 
+def blocks(rows: NDArray[np.void]) -> Iterator[NDArray[np.void]]:
+    """Yield rows in blocks; pages of a mapped file that are done with are given back."""
+    for number, first in enumerate(range(0, len(rows), BLOCK_ROWS)):
+        yield rows[first : first + BLOCK_ROWS]
+        if number % _RELEASE_EVERY == _RELEASE_EVERY - 1:
+            release(rows)
+    release(rows)
+
+
+def release(rows: NDArray[np.void]) -> None:
+    """Give back the memory of rows that lie in a mapped file; the file keeps them."""
+    base: Any = rows
+    while isinstance(base, np.ndarray) and isinstance(base.base, np.ndarray):
+        base = base.base
+    # Only of a file that is read: what was changed in memory alone would be gone.
+    if isinstance(base, np.memmap) and base.mode == "r" and isinstance(base.base, mmap.mmap):
+        base.base.madvise(mmap.MADV_DONTNEED)
+
+
 def in_order(rows: NDArray[np.void]) -> bool:
-    """Return whether the rows are in the order of their start."""
-    started = rows["started_ns"]
-    return bool(np.all(started[1:] >= started[:-1]))
+    """Return whether rows are in the order of their start."""
+    last = -(2**63)
+    for block in blocks(rows):
+        started = np.ascontiguousarray(block["started_ns"])
+        if started[0] < last or bool(np.any(started[1:] < started[:-1])):
+            return False
+        last = int(started[-1])
+    return True

@@ -1,7 +1,7 @@
 """The run dataset's tables as Parquet: codes become words, empty values become nulls, and equal runs become equal bytes."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,18 @@ def write_parts(name: str, parts: Iterable[pa.Table], path: Path) -> None:
 def read(path: Path) -> pa.Table:
     """Return a table as it was written."""
     return pq.read_table(path, partitioning=None)
+
+
+def rows_in(path: Path) -> int:
+    """Return how many rows a table in a file has."""
+    count: int = pq.read_metadata(path).num_rows
+    return count
+
+
+def read_in_parts(path: Path, rows: int) -> Iterator[pa.Table]:
+    """Yield a table of a file in parts of so many rows."""
+    for batch in pq.ParquetFile(path).iter_batches(batch_size=rows):
+        yield pa.Table.from_batches([batch])
 
 
 # ---- plain rows ----------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rundata.allowed import Allowed
-from rundata.checks import CHECKS, check
+from rundata.checks import CHECKS, check, check_in_parts
 from rundata.findings import CheckResult
 from rundata.rows import Kind, Outcome
 from rundata.tables import RunData
@@ -24,7 +24,20 @@ NEEDS_THE_LOG = {
 
 
 def judged(build: Build, name: str) -> CheckResult:
-    return check(build.run())[name]
+    """Return a check's result, which is the same when a run is judged in parts: two events, or a partition, at a time."""
+    run = build.run()
+    result, in_parts = check(run)[name], check_in_parts(run, 2, 1)[name]
+    assert facts(in_parts) == facts(result)
+    return result
+
+
+def facts(result: CheckResult) -> tuple[Any, ...]:
+    """All that a check says, in whatever order its reasons and examples come."""
+    few = result.count <= 5 and len(result.examples) <= 5
+    return (
+        result.valid, result.count, dict(result.parts), result.note, set(result.allowed.split("; ")),
+        sorted(result.examples) if few else len(result.examples),
+    )  # fmt: skip
 
 
 def with_commit(mode: str) -> dict[str, Any]:

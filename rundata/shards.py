@@ -1,0 +1,136 @@
+"""A run too large for memory, a part at a time: stretches of events with all their rows, or some partitions with all that was sent and read there."""
+
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rundata.books import Books, EarliestEffects
+from rundata.operations import BLOCK_ROWS, blocks, release
+from rundata.rows import NONE, Kind
+from rundata.tables import Extent
+from rundata.whole import Whole
+from scenarios.plan import Plan
+
+Ints = NDArray[np.int64]
+
+_OF_EVENTS = (Kind.send, Kind.delivery, Kind.try_, Kind.skip, Kind.dead_letter)
+
+
+def by_events(whole: Whole, at_once: int) -> Iterator[Books]:
+    """Yield books of stretches of so many events, the last one first.
+
+    What belongs to no event of the plan (somebody else's records) comes with the first stretch. Commits are in none: the whole knows them.
+    """
+    run, count = whole.run, len(whole.plan)
+    operations, log = _Spans(run.operations, count, _OF_EVENTS), _Spans(run.log, count)
+    later = EarliestEffects()
+    for first in reversed(range(0, max(1, count), at_once)):
+        end = min(first + at_once, count)
+        part = replace(
+            run,
+            plan=_stretch(whole.plan, first, end),
+            operations=operations.of(first, end),
+            log=log.of(first, end),
+        )
+        books = Books(part, whole, first)
+        books.earlier_effects = later
+        yield books
+
+
+def by_partitions(whole: Whole, rows_at_once: int) -> Iterator[Books]:
+    """Yield books of some partitions: of operations they hold sends and deliveries only. A partition is never divided."""
+    run = whole.run
+    shard = _shards_of(whole, rows_at_once)
+    log_lane = whole.first_partition[run.log["topic"]] + run.log["partition"]
+    names = run.names.topics
+    of_extent = [int(whole.first_partition[names.index(each.topic)]) + each.partition for each in run.extents]
+    places = _shard_of_rows(whole, shard)
+    for number in range(int(shard.max(initial=0)) + 1):
+        lanes = np.flatnonzero(shard == number)
+        first, end = np.searchsorted(log_lane, [lanes[0], lanes[-1] + 1])
+        extents: tuple[Extent, ...] = tuple(
+            each for each, lane in zip(run.extents, of_extent, strict=True) if shard[lane] == number
+        )
+        rows = run.operations[np.flatnonzero(places == number)]
+        release(run.operations)
+        yield Books(replace(run, operations=rows, log=run.log[first:end], extents=extents), whole)
+
+
+class _Spans:
+    """Rows in blocks, with the events that each block is about, so that a stretch of events is found without reading all."""
+
+    def __init__(self, rows: NDArray[np.void], events: int, kinds: tuple[Kind, ...] | None = None) -> None:
+        self._rows = rows
+        self._events = events
+        self._kinds = kinds
+        found = [self._span(block) for block in blocks(rows)]
+        self._lows, self._highs, self._strange = np.asarray(found, np.int64).reshape(-1, 3).T
+
+    def _span(self, block: NDArray[np.void]) -> tuple[int, int, bool]:
+        event = np.ascontiguousarray(block["event_id"])
+        known = event[(event >= 0) & (event < self._events)]
+        strange = len(known) < len(event)
+        return (int(known.min()), int(known.max()), strange) if len(known) else (self._events, NONE, strange)
+
+    def of(self, first: int, end: int) -> NDArray[np.void]:
+        """Return the rows of events from `first` to before `end`, counted from `first`; with the first event also what is of none."""
+        meets = (self._highs >= first) & (self._lows < end)
+        if first == 0:
+            meets |= self._strange.astype(np.bool_)
+        parts = [self._rows[:0].copy()]
+        for number in np.flatnonzero(meets).tolist():
+            block = self._rows[number * BLOCK_ROWS : (number + 1) * BLOCK_ROWS]
+            event = np.ascontiguousarray(block["event_id"])
+            mine = (event >= first) & (event < end)
+            if first == 0:
+                mine |= (event < 0) | (event >= self._events)
+            if self._kinds is not None:
+                mine &= np.isin(block["kind"], self._kinds)
+            parts.append(block[mine])
+        release(self._rows)
+        rows = np.concatenate(parts)
+        rows["event_id"] -= np.where(rows["event_id"] >= 0, first, 0)
+        return rows
+
+
+def _stretch(plan: Plan, first: int, end: int) -> Plan:
+    """Return a plan with some of the events only."""
+
+    def part(value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            return value[first:end]
+        return {name: array[first:end] for name, array in value.items()} if isinstance(value, dict) else value
+
+    return replace(plan, **{each.name: part(getattr(plan, each.name)) for each in fields(plan)})
+
+
+def _lanes_of(whole: Whole, rows: NDArray[np.void]) -> Ints:
+    """Return the partition that each send and delivery is about; NONE for all else."""
+    placed = (rows["kind"] == Kind.send) | (rows["kind"] == Kind.delivery)
+    placed &= (rows["partition"] >= 0) & (rows["topic"] >= 0)
+    lanes: Ints = np.where(placed, whole.first_partition[rows["topic"]] + rows["partition"], NONE)
+    return lanes
+
+
+def _shards_of(whole: Whole, rows_at_once: int) -> Ints:
+    """Return for each partition, in order, the number of the part it comes in; each takes about so many rows."""
+    counts = np.zeros(whole.partitions + 1, np.int64)
+    for rows in blocks(whole.run.operations):
+        counts += np.bincount(_lanes_of(whole, rows) + 1, minlength=whole.partitions + 1)
+    shard, taken = np.zeros(whole.partitions, np.int64), 0
+    for lane, count in enumerate(counts[1:].tolist()):
+        full = lane > 0 and taken > 0 and taken + count > rows_at_once
+        shard[lane] = (shard[lane - 1] if lane else 0) + full
+        taken = count if full else taken + count
+    return shard
+
+
+def _shard_of_rows(whole: Whole, shard: Ints) -> NDArray[np.int16]:
+    """Return the number of the part that each row comes in; NONE for rows that come in none."""
+    of_lane = np.append(shard, NONE).astype(np.int16)
+    return np.concatenate(
+        [np.zeros(0, np.int16), *(of_lane[_lanes_of(whole, rows)] for rows in blocks(whole.run.operations))]
+    )
