@@ -42,6 +42,7 @@ CAN = frozenset(
         "failing_work",
         "poison",
         "surge",
+        "schema_change",
         "workers",
         "ordered_by none",
         "ordered_by key",

@@ -92,7 +92,14 @@ class Lab:
             case faults.SlowWork() | faults.FailingWork():
                 # Members follow the clock themselves, so that every try is right to the microsecond.
                 return Applied(planned, fault.group, planned.begin_ns)
-            case faults.Poison() | faults.Surge() | faults.Duplicates() | faults.Oversized() | faults.Late():
+            case (
+                faults.Poison()
+                | faults.Surge()
+                | faults.Duplicates()
+                | faults.Oversized()
+                | faults.Late()
+                | faults.SchemaChange()
+            ):
                 return Applied(planned, fault.producer, planned.begin_ns)
             case (
                 faults.LeaderMove()
@@ -112,7 +119,6 @@ class Lab:
             case (
                 faults.RollingRestart()
                 | faults.RollingDeploy()
-                | faults.SchemaChange()
                 | faults.DiskStall()
                 | faults.HostCrash()
                 | faults.ClockSkew()

@@ -43,6 +43,8 @@ def shown(applied: Applied, plan: Plan, incidents: Sequence[Incident], operation
             failed = (operations["kind"] == Kind.try_) & (operations["outcome"] == Outcome.failed)
             tried = np.intersect1d(np.flatnonzero(inside), operations["event_id"][failed])
             return f"{np.count_nonzero(inside)} poison events, {len(tried)} of them failed a try"
+        case faults.SchemaChange():
+            return _undecoded(applied, plan, operations, fault)
         case faults.Surge():
             sends = operations["event_id"][operations["kind"] == Kind.send]
             sent = np.count_nonzero(np.isin(np.flatnonzero(_inside(plan, applied)), sends))
@@ -65,7 +67,6 @@ def shown(applied: Applied, plan: Plan, incidents: Sequence[Incident], operation
         case (
             faults.RollingRestart()
             | faults.RollingDeploy()
-            | faults.SchemaChange()
             | faults.DiskStall()
             | faults.HostCrash()
             | faults.ClockSkew()
@@ -169,6 +170,22 @@ def _rates(applied: Applied, plan: Plan, operations: Rows) -> str:
         chosen = own[(own["ended_ns"] >= begin_ns) & (own["ended_ns"] < end_ns)]
         rates.append(plan.size_bytes[chosen["event_id"]].sum() / max(1, end_ns - begin_ns) * SECOND / 1000)
     return f"{rates[0]:.1f} kB/s acknowledged meanwhile, {rates[1]:.1f} kB/s before"
+
+
+def _undecoded(applied: Applied, plan: Plan, operations: NDArray[np.void], fault: faults.SchemaChange) -> str:
+    """Say how many events carried the version, and how many of them each group failed to decode."""
+    begin_ns, until_ns = applied.planned.begin_ns, applied.planned.until_ns
+    changed = (plan.intended_ns >= begin_ns) & (plan.intended_ns < until_ns) & (plan.schema_version == fault.version)
+    changed &= plan.producer == plan.producers.index(fault.producer)
+    failed = operations[(operations["kind"] == Kind.try_) & (operations["outcome"] == Outcome.failed)]
+    said = [f"{np.count_nonzero(changed)} events of version {fault.version}"]
+    for code, (group, broken) in enumerate(plan.undecodable.items()):
+        mine = np.unique(failed["event_id"][failed["group"] == code])
+        if broken.any():
+            said.append(
+                f"{len(np.intersect1d(np.flatnonzero(changed & broken), mine))} of them failed a try of {group}"
+            )
+    return ", ".join(said)
 
 
 def _inside(plan: Plan, applied: Applied) -> NDArray[np.bool_]:
