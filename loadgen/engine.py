@@ -475,6 +475,8 @@ class _Run:
         operations = self.recorder.operations(self.crew.started_ns())
         more = unrecorded(operations, self.crew.names, held, self.clock.now_ns())
         operations = settled(arranged(np.concatenate([operations, more])), log)
+        of_plan = np.flatnonzero((operations["event_id"] >= 0) & (operations["event_id"] < len(self.plan)))
+        operations["schema_version"][of_plan] = self.plan.schema_version[operations["event_id"][of_plan]]
         found = self._incidents()
         return RunData(
             plan=self.plan,

@@ -344,6 +344,17 @@ def test_appends_in_another_order_than_sends_are_found() -> None:
         assert "was appended at orders/0 offset 0, after event 0 at offset 1 was sent" in result.examples[0]
 
 
+def test_what_is_sent_at_one_instant_has_no_order() -> None:
+    """A late event goes out with one that is on time: whichever is appended first, nobody sent the other before it."""
+    for offsets in ((0, 1), (1, 0)):
+        build = Build()
+        late, punctual = build.event(1.0), build.event(1.15)
+        for event, offset in zip((late, punctual), offsets, strict=True):
+            build.send(event, 1.15, offset=offset)
+
+        assert judged(build, "nonmonotonic_sends").valid
+
+
 def test_other_processes_and_partitions_may_interleave() -> None:
     build = Build()
     for process, partition, offset in ((1, 0, 1), (2, 0, 0), (1, 1, 0)):
