@@ -18,7 +18,7 @@ from loadgen.children import ChildError, Worker, file_name, python_module, wait_
 from loadgen.clients import Clients, client_id
 from loadgen.clusters.model import Cluster
 from loadgen.clusters.security import for_children
-from loadgen.group_spec import behaviour, dedupe, intervals, of_member, services
+from loadgen.group_spec import behaviour, dedupe, intervals, of_member, services, skews
 from loadgen.java.columns import emitted_columns, own_places, save_payload
 from loadgen.java.jvms import Jvms
 from loadgen.java.security import java_security
@@ -208,6 +208,7 @@ class Crew:
             "key_prefix": f"{producer_name}-" if keyed else None,
             "largest_bytes": largest,
             "payload": self._payloads.get(producer_name),
+            "skews": skews(self.plan, name),
             "spin_ns": self.spin_ns,
             "scratch_bytes": max(0, min(1000, int(producer.size.mean) - 32)),
             "arrays": {

@@ -484,7 +484,7 @@ class _Run:
             operations=operations,
             log=log,
             extents=extents,
-            faults=self.lab.records(self.plan, found, operations),
+            faults=self.lab.records(self.plan, found, operations, log),
             actions=self.people.records() if self.people is not None else (),
             incidents=tuple(found),
             phases=self._phases(),

@@ -102,6 +102,18 @@ def intervals(plan: Plan, member: str) -> dict[str, Any]:
     }
 
 
+def skews(plan: Plan, process: str) -> list[tuple[int, int, int]]:
+    """Return the stretches in which a producer process's clock is wrong, and by how much."""
+    owner = process.rpartition("/")[0]
+    return [
+        (planned.begin_ns, planned.end_ns, planned.fault.by)
+        for planned in plan.faults
+        if isinstance(planned.fault, faults.ClockSkew)
+        and planned.fault.producer is not None
+        and str(planned.fault.producer) in (owner, process)
+    ]
+
+
 def services(plan: Plan) -> list[dict[str, Any]]:
     """Return the scenario's dependencies with what disturbs them, in the order of the file."""
     found = []

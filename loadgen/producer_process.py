@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -55,6 +56,9 @@ class ProducerProcess:
         spec = child.spec
         self.child = child
         self.client = Producer(spec["settings"])
+        self.skews: list[tuple[int, int, int]] = spec["skews"]
+        """Stretches in which this machine's clock is meant to be wrong, and by how much."""
+        self.produce = self._with_wrong_clock if self.skews else self.client.produce
         self.topic: str = spec["topic"]
         self.run_id: int = spec["run_id"]
         self.spin_ns: int = spec["spin_ns"]
@@ -168,7 +172,7 @@ class ProducerProcess:
 
     def _send(self, part: slice, acknowledged: Acknowledged) -> bool:
         """Send some events in turn; tell whether to go on."""
-        produce, topic, start = self.client.produce, self.topic, self.start_ns
+        produce, topic, start = self.produce, self.topic, self.start_ns
         started = self.started.values
         now = clock()
         since_poll = 0
@@ -218,13 +222,19 @@ class ProducerProcess:
 
         try:
             if self.payload is None:
-                self.client.produce(self.topic, value, key, on_delivery=acknowledged)
+                self.produce(self.topic, value, key, on_delivery=acknowledged)
             else:
-                self.client.produce(self.topic, value, key, on_delivery=acknowledged, headers=self._headers(event))
+                self.produce(self.topic, value, key, on_delivery=acknowledged, headers=self._headers(event))
         except BufferError:
             self._refused(event, started_ns, QUEUE_FULL)
         except KafkaException as error:
             self._refused(event, started_ns, error.args[0].code())
+
+    def _with_wrong_clock(self, *record: Any, **more: Any) -> None:
+        """Send a record with the timestamp that the client would give it on a machine with the wrong time."""
+        now_ns = clock() - self.start_ns
+        by_ns = next((by_ns for begin_ns, end_ns, by_ns in self.skews if begin_ns <= now_ns < end_ns), 0)
+        self.client.produce(*record, **{**more, "timestamp": (time.time_ns() + by_ns) // 1_000_000})
 
     def _values_and_keys(self, chosen: NDArray[np.int64]) -> tuple[Iterator[bytes], Iterator[str | None]]:
         """Return what is sent for each of some events; made for many at once, which costs a third."""

@@ -6,7 +6,9 @@ from confluent_kafka import libversion
 
 from loadgen.admin import EMBEDDED, security_of
 from loadgen.clients import java_version
+from loadgen.clusters import disks
 from loadgen.clusters.foreign import ForeignKafka
+from loadgen.clusters.local import LocalKafka
 from loadgen.clusters.model import Cluster
 from loadgen.java.build import can_run_java, unknown_version
 from loadgen.java.security import untranslatable
@@ -26,6 +28,9 @@ CAN = frozenset(
         "broker_pause",
         "rolling_restart",
         "disk_full",
+        "disk_stall",
+        "host_crash",
+        "clock_skew",
         "hook",
         "cut",
         "slow_link",
@@ -90,12 +95,13 @@ def cannot(scenario: Scenario, cluster: Cluster | None = None, *, implementation
             for why in _shares(scenario, name, cluster)
         ),
         *_payloads(scenario),
+        *_wrong_clocks(scenario),
         *_size(scenario, cluster),
         *(_protocols(scenario) if embedded else ()),
         *(
             f"faults[{index}]: {problem}"
             for index, fault in enumerate(scenario.faults)
-            for problem in _fault(fault, embedded, cluster is None or cluster.proxies is not None)
+            for problem in _fault(fault, embedded, cluster is None or cluster.proxies is not None, _no_disks(cluster))
         ),
     ]
 
@@ -118,6 +124,22 @@ def _payloads(scenario: Scenario) -> Iterator[str]:
                 values_of(producer.payload, scenario.seed)
             except PayloadError as error:
                 yield f"producers.{name}.payload: {error}"
+
+
+def _no_disks(cluster: Cluster | None) -> str | None:
+    """Return why the nodes have no disks of their own, None where they have or will have."""
+    if cluster is None:
+        return disks.cannot_have()
+    had = isinstance(cluster, LocalKafka) and cluster.disks
+    return None if had else "this cluster was started without disks of the brokers' own"
+
+
+def _wrong_clocks(scenario: Scenario) -> Iterator[str]:
+    """Yield faults of clocks that are Java producers': their program does not follow them yet."""
+    for index, fault in enumerate(scenario.faults):
+        if isinstance(fault, faults.ClockSkew) and fault.producer is not None:
+            if scenario.producers[fault.producer.producer].client == "java":
+                yield f"faults[{index}].fault is clock_skew; the Java client that is driven cannot do that yet: leave `client` out"
 
 
 def _workers(scenario: Scenario, name: str) -> Iterator[str]:
@@ -228,7 +250,7 @@ def _protocols(scenario: Scenario) -> list[str]:
     ]
 
 
-def _fault(fault: Fault, embedded: bool, proxied: bool) -> Iterator[str]:
+def _fault(fault: Fault, embedded: bool, proxied: bool, no_disks: str | None) -> Iterator[str]:
     match fault:
         case faults.BrokerCrash() | faults.BrokerStop() | faults.BrokerPause():
             if embedded and fault.target.role == "controller":
@@ -238,13 +260,19 @@ def _fault(fault: Fault, embedded: bool, proxied: bool) -> Iterator[str]:
                 yield f"between is {', '.join(map(str, fault.between))}; in the embedded cluster only clients have links: use --on local"
             if not proxied:
                 yield f"{fault.kind} needs proxies before the listeners, and this cluster was started without"
-        case faults.DiskStall():
+        case faults.DiskStall() if no_disks and not embedded:
+            yield f"disk_stall: {no_disks}. Without it broker_pause is the nearest, and disk_full makes its writes fail"
+        case faults.HostCrash() if no_disks and not embedded:
+            yield f"host_crash: {no_disks}. Without it broker_crash is the nearest: the process dies, and the kernel writes what it had written"
+        case faults.ClockSkew() if fault.broker is not None:
             yield (
-                "disk_stall: without root no process can make another one's disk wait. A broker_pause is the nearest that "
-                "can be done live, disk_full makes its writes fail, and the simulator takes disk_stall"
+                "clock_skew: brokers here share this machine's clock, and only a machine of its own has another one. What can "
+                "be had is the wrong clock of a producer: write `producer: NAME`"
             )
         case (
             faults.DiskFull()
+            | faults.DiskStall()
+            | faults.HostCrash()
             | faults.LeaderMove()
             | faults.Retention()
             | faults.DeleteRecords()

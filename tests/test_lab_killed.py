@@ -12,17 +12,20 @@ from pathlib import Path
 import psutil
 import pytest
 
+from loadgen.clusters import disks
 from loadgen.clusters.places import scratch_dirs
 from loadgen.clusters.processes import Identity, identify
 
 pytestmark = pytest.mark.live
 
-# A driver as the command line is one. Half a minute of four faults that hold at once, of four different holders.
+# A driver as the command line is one. Half a minute of four faults that hold at once, of four different holders; and where disks can be
+# had, a fifth one.
 DRIVER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from live_runs import drive_on, load, spec_of
+from loadgen.clusters import disks
 from loadgen.clusters.local import start_local
 from test_lab_kafka import SCENARIO
 mark = sys.argv[3]
@@ -32,6 +35,8 @@ faults = [
     "{fault: retention, topic: letters, to: 1s, at: 1s, for: 30s}",
     f"{{fault: hook, begin: 'touch {mark}', end: 'rm {mark}', at: 1500ms, for: 30s}}",
 ]
+if disks.cannot_have() is None:
+    faults.append("{fault: disk_stall, broker: 1, at: 1s, for: 30s}")
 loaded = load(SCENARIO, [f"faults=[{', '.join(faults)}]", "duration=40s"])
 with start_local(spec_of(loaded), progress=lambda line: None) as cluster:
     drive_on(cluster, loaded, Path(sys.argv[1]))
@@ -74,6 +79,7 @@ def test_a_killed_driver_leaves_neither_faults_nor_processes_nor_data(tmp_path: 
     driver, below, mark = start_driver(tmp_path)
     kept = directories(below)
     assert len(kept) == 3  # the keeper's, the proxies' and the watchdog's
+    assert any(map(disks.mounted_below, kept)) == (disks.cannot_have() is None)
 
     driver.kill()
     driver.wait()
@@ -81,6 +87,7 @@ def test_a_killed_driver_leaves_neither_faults_nor_processes_nor_data(tmp_path: 
     assert soon(lambda: not mark.exists(), 10)
     assert soon(lambda: not any(each.runs() for each in below), 15), [each for each in below if each.runs()]
     assert soon(lambda: not any(each.exists() for each in kept), 10)
+    assert not any(map(disks.mounted_below, kept))
 
 
 def test_ctrl_c_in_the_middle_of_faults_undoes_them_too(tmp_path: Path):

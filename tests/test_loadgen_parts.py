@@ -119,11 +119,32 @@ def test_faults_of_links_need_proxies():
     assert len(refusals({"faults": [pair]}, implementation=EMBEDDED)) == 1
 
 
-def test_a_disk_that_stalls_is_refused_with_what_can_be_done_instead():
-    stall = {"fault": "disk_stall", "broker": 1, "at": "1s", "for": "1s"}
+@pytest.mark.parametrize(("kind", "nearest"), [("disk_stall", "broker_pause"), ("host_crash", "broker_crash")])
+def test_faults_of_disks_are_refused_without_disks_of_the_brokers_own(
+    kind: str, nearest: str, monkeypatch: pytest.MonkeyPatch
+):
+    """They need root and loop devices; a cluster that runs already needs to have been started with them."""
+    fault = {"fault": kind, "broker": 1, "at": "1s", "for": "1s"}
+    cluster: Any = SimpleNamespace(implementation="apache-kafka", nodes=3, proxies=None)
 
-    reasons = refusals({"faults": [stall]})
-    assert any("A broker_pause is the nearest that can be done live" in reason for reason in reasons)
+    monkeypatch.setattr("loadgen.refuse.disks.cannot_have", lambda: "only root can")
+    (reason,) = refusals({"faults": [fault]})
+    assert reason.startswith(f"faults[0]: {kind}: only root can. Without it {nearest} is the nearest")
+    (reason,) = refusals({"faults": [fault]}, cluster=cluster)
+    assert "this cluster was started without disks of the brokers' own" in reason
+    monkeypatch.setattr("loadgen.refuse.disks.cannot_have", lambda: None)
+    assert refusals({"faults": [fault]}) == []
+    assert refusals({"faults": [fault]}, implementation=EMBEDDED) == [
+        f"faults[0]: {kind}: the embedded cluster cannot do it: use --on local"
+    ]
+
+
+def test_the_clock_of_a_producer_can_be_wrong_and_that_of_a_broker_cannot():
+    skew = {"fault": "clock_skew", "by": "-5s", "at": "1s", "for": "1s"}
+
+    assert refusals({"faults": [{**skew, "producer": "shop"}]}) == []
+    (reason,) = refusals({"faults": [{**skew, "broker": 1}]})
+    assert "brokers here share this machine's clock" in reason
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_the_proof_of_a_schema_change_counts_what_its_group_could_not_decode() -
     planned = data.plan.faults[0]
     of_version = int(np.count_nonzero(data.plan.schema_version == 2))
 
-    proof = shown(Applied(planned, "shop", planned.begin_ns), data.plan, (), data.operations)
+    proof = shown(Applied(planned, "shop", planned.begin_ns), data.plan, (), data.operations, data.log)
 
     assert 1800 < of_version < 2200
     assert proof == f"{of_version} events of version 2, {of_version} of them failed a try of billing"

@@ -19,7 +19,7 @@ IMPLEMENTATIONS: "Mapping[Place, str]" = {"local": "apache-kafka", "embedded": "
 def spec_of(scenario: "Scenario") -> "ClusterSpec":
     """Return the cluster that a scenario asks for."""
     from loadgen.clusters.model import ClusterSpec
-    from scenarios.faults import Cut, SlowLink
+    from scenarios.faults import Cut, DiskStall, HostCrash, SlowLink
 
     brokers = scenario.brokers
     return ClusterSpec(
@@ -29,6 +29,7 @@ def spec_of(scenario: "Scenario") -> "ClusterSpec":
         settings={name: _native(value) for name, value in brokers.settings.items()},
         racks=brokers.racks,
         proxied=any(isinstance(fault, Cut | SlowLink) for fault in scenario.faults),
+        disks=any(isinstance(fault, DiskStall | HostCrash) for fault in scenario.faults),
     )
 
 

@@ -20,7 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from loadgen.clusters import disks
 from loadgen.clusters.keeping import LOOK_S, RefusedError, Reply, keep, record
+from loadgen.clusters.model import ClusterError
 from loadgen.clusters.processes import ends_with_parent, identify
 
 
@@ -30,9 +32,11 @@ class Node:
 
     command: list[str]
     log: Path
+    data: Path
     process: subprocess.Popen[bytes] | None = None
     paused: bool = False
     disk_full: bool = False
+    disk_stalled: bool = False
     ending: bool = False  # asked to end in order, and not yet gone
     start_when_gone: bool = False
     mend_at_s: float | None = None  # when what is done to it ends by itself, on the monotonic clock
@@ -92,14 +96,25 @@ class Keeper:
                     self._record()
                 case "start":
                     self._start_again(request["node"])
-                case "kill" | "terminate" | "pause" | "resume" | "fill_disk" | "free_disk" as do:
+                case (
+                    "kill"
+                    | "terminate"
+                    | "pause"
+                    | "resume"
+                    | "fill_disk"
+                    | "free_disk"
+                    | "stall_disk"
+                    | "let_disk_go_on"
+                    | "crash_host"
+                ) as do:
                     node = self._running(request["node"])
-                    self._do(do, node)
+                    said = self._do(do, node)
                     for_s = request.get("for_s")
                     node.mend_at_s = None if for_s is None else time.monotonic() + for_s
+                    return self.status() | said
                 case other:
                     raise RefusedError(f"the keeper knows no request {other!r}")
-        except (RefusedError, OSError) as error:
+        except (RefusedError, ClusterError, OSError) as error:
             return {"error": str(error)} | self.status()
         return self.status()
 
@@ -115,12 +130,13 @@ class Keeper:
             "pid": node.process.pid if node.process and runs else None,
             "paused": node.paused and runs,
             "disk_full": node.disk_full and runs,
+            "disk_stalled": node.disk_stalled and runs,
             "exit": node.process.returncode if node.process else None,
         }
 
     def _launch(self, nodes: Mapping[str, Any]) -> None:
         for number, what in nodes.items():
-            self.nodes[int(number)] = node = Node(what["command"], Path(what["log"]))
+            self.nodes[int(number)] = node = Node(what["command"], Path(what["log"]), self.directory / f"n{number}")
             self._spawn(node)
         self._record()
 
@@ -139,7 +155,7 @@ class Keeper:
         assert node.output is not None
         os.set_blocking(node.output, False)
         self.selector.register(node.output, selectors.EVENT_READ, lambda _mask: self._listen(node))
-        node.paused = node.ending = node.start_when_gone = node.disk_full = False
+        node.paused = node.ending = node.start_when_gone = node.disk_full = node.disk_stalled = False
         node.mend_at_s = None
 
     def _listen(self, node: Node) -> None:
@@ -155,9 +171,15 @@ class Keeper:
             node.process.stdout = None
 
     @staticmethod
-    def _do(do: str, node: Node) -> None:
+    def _do(do: str, node: Node) -> Reply:
+        """Do something to a node; what there is to tell of it goes into the answer."""
         assert node.process is not None
         match do:
+            case "stall_disk" | "let_disk_go_on":
+                (disks.stall if do == "stall_disk" else disks.go_on)(node.data)
+                node.disk_stalled = do == "stall_disk"
+            case "crash_host":
+                return {"unwritten_bytes": _crash_host(node)}
             case "kill":
                 node.process.kill()
                 node.process.wait()
@@ -175,11 +197,16 @@ class Keeper:
                 limit = 0 if do == "fill_disk" else most
                 resource.prlimit(node.process.pid, resource.RLIMIT_FSIZE, (limit, most))
                 node.disk_full = do == "fill_disk"
+        return {}
 
     def _mend(self, node: Node) -> None:
         """Undo what was done to a node and has lasted longer than it should."""
         node.mend_at_s = None
-        for do, in_effect in (("resume", node.paused), ("free_disk", node.disk_full)):
+        for do, in_effect in (
+            ("resume", node.paused),
+            ("free_disk", node.disk_full),
+            ("let_disk_go_on", node.disk_stalled),
+        ):
             if in_effect and node.runs:
                 self._do(do, node)
         if not node.runs or node.ending:
@@ -222,11 +249,24 @@ class Keeper:
 
     def end(self) -> None:
         """Kill the nodes."""
+        disks.let_go(self.directory)
         running = [node.process for node in self.nodes.values() if node.process and node.runs]
         for process in running:
             process.kill()
         for process in running:
             process.wait()
+
+
+def _crash_host(node: Node) -> int:
+    """Let a node's machine lose power, and give how many bytes of its logs had not been written; its disk is back at once, the node is not."""
+    assert node.process is not None
+    node.process.send_signal(signal.SIGSTOP)  # it shall not notice that its disk is gone
+    before = disks.bytes_in(node.data)
+    disks.lose_unwritten(node.data)
+    node.process.kill()
+    node.process.wait()
+    disks.remount(node.data)
+    return before - disks.bytes_in(node.data)
 
 
 def main() -> None:

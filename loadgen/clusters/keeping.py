@@ -20,6 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from loadgen.clusters import disks
 from loadgen.clusters.processes import Identity, machine, myself
 
 LOOK_S = 0.5
@@ -90,8 +91,10 @@ def remove_leftovers(bases: list[Path]) -> list[Path]:
                 mine = directory.stat().st_uid == os.getuid() and kept["machine"] == machine()
                 if not mine or Identity(**kept["keeper"]).runs():
                     continue
+                disks.let_go(directory)
                 for child in recorded_children(directory).values():
                     child.signal(signal.SIGKILL)
+                disks.release(directory)
                 shutil.rmtree(directory)
                 removed.append(directory)
     return removed
@@ -129,6 +132,7 @@ def keep(
     finally:
         for path in named_by:
             path.unlink(missing_ok=True)
+        disks.release(directory)
         shutil.rmtree(directory, ignore_errors=True)
 
 

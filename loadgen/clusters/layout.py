@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from loadgen.clusters import disks
 from loadgen.clusters.model import CONTROLLER_ID, ClusterError, ClusterSpec
 
 Listener = Literal["CLIENT", "INTERNAL", "CONTROLLER"]
@@ -140,12 +141,16 @@ def draw_id() -> str:
 def write_node(layout: Layout, node: int, directory: Path, formatted: Path) -> Path:
     """Write what a node starts from, its formatted data directory included; gives its properties file."""
     data = directory / f"n{node}"
+    if layout.spec.disks:
+        disks.make(data)
     if node in layout.controllers:
-        shutil.copytree(formatted, data)
-    else:  # a broker fetches all the rest from its controller
+        shutil.copytree(formatted, data, dirs_exist_ok=layout.spec.disks)
+    elif not layout.spec.disks:  # a broker fetches all the rest from its controller
         data.mkdir()
     meta = {"version": "1", "cluster.id": layout.cluster_id, "node.id": str(node), "directory.id": draw_id()}
     _write_properties(data / "meta.properties", meta)
+    if layout.spec.disks:
+        disks.flush(data)
     return _write_properties(directory / f"n{node}.properties", properties(layout, node, data))
 
 

@@ -134,6 +134,28 @@ class LocalKafka:
         """Give a node room for its files again."""
         self._link.ask("free_disk", node=node)
 
+    @property
+    def disks(self) -> bool:
+        """Tell whether each node has a disk of its own."""
+        return self.layout.spec.disks
+
+    def stall_disk(self, node: int, for_s: float | None = None) -> None:
+        """Let every write of a node wait, for `for_s` at most."""
+        self._link.ask("stall_disk", node=node, for_s=for_s)
+
+    def let_disk_go_on(self, node: int) -> None:
+        """Let a node's writes through again."""
+        self._link.ask("let_disk_go_on", node=node)
+
+    def disk_stalled(self, node: int) -> bool:
+        """Tell whether a node's writes wait."""
+        return bool(self._state(node)["disk_stalled"])
+
+    def crash_host(self, node: int, for_s: float | None = None) -> int:
+        """End a node as when its machine loses power, and give how many bytes of its logs had not been written; see `kill`."""
+        lost: int = self._link.ask("crash_host", node=node, for_s=for_s)["unwritten_bytes"]
+        return lost
+
     def tell(self, what: Sequence[str]) -> None:
         """Let others who look at the cluster know its faults in effect."""
         self._link.ask("tell", what=list(what))

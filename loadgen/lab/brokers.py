@@ -1,4 +1,7 @@
-"""Faults of brokers: their processes die, end in order, hang or find their disk full. A rack's brokers are met together."""
+"""Faults of brokers: their processes die, end in order or hang, their disk stalls or is full, their machine loses power.
+
+A rack's brokers are met together.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,9 @@ STOPPED_WITHIN_S = 0.5
 DIES_WITHIN_S = 3.0
 """A broker that could not write ends itself; it may be about to when there is room again."""
 
-BrokerFault = faults.BrokerCrash | faults.BrokerStop | faults.BrokerPause | faults.DiskFull
+BrokerFault = (
+    faults.BrokerCrash | faults.BrokerStop | faults.BrokerPause | faults.DiskFull | faults.DiskStall | faults.HostCrash
+)
 
 
 def resolve(tools: Tools, target: BrokerTarget) -> tuple[int, ...]:
@@ -99,6 +104,19 @@ def _fill_disk(tools: Tools, node: int, pid: int, for_s: float | None) -> str:
     return f"process {pid} could write no more from {seconds(tools.clock.now_ns())}"
 
 
+def _stall_disk(tools: Tools, node: int, pid: int, for_s: float | None) -> str:
+    assert isinstance(tools.cluster, LocalKafka)
+    tools.cluster.stall_disk(node, for_s)
+    return f"writes of process {pid} wait from {seconds(tools.clock.now_ns())}"
+
+
+def _crash_host(tools: Tools, node: int, pid: int, for_s: float | None) -> str:
+    assert isinstance(tools.cluster, LocalKafka)
+    lost_bytes = tools.cluster.crash_host(node, for_s)
+    words = f"process {pid} gone at {seconds(tools.clock.now_ns())}"
+    return f"{words} with {lost_bytes} bytes of its logs that were not on its disk"
+
+
 def _start(tools: Tools, planned: PlannedFault, node: int) -> str:
     if tools.cluster.alive(node) and not isinstance(planned.fault, faults.BrokerStop):
         return "it was started before"
@@ -113,6 +131,14 @@ def _resume(tools: Tools, planned: PlannedFault, node: int) -> str:
         return "it was no longer there to go on"
     tools.cluster.resume(node)
     return f"went on at {seconds(tools.clock.now_ns())}"
+
+
+def _let_disk_go_on(tools: Tools, planned: PlannedFault, node: int) -> str:
+    assert isinstance(tools.cluster, LocalKafka)
+    if not tools.cluster.alive(node):
+        return "it was no longer there to go on"
+    tools.cluster.let_disk_go_on(node)
+    return f"writes went on at {seconds(tools.clock.now_ns())}"
 
 
 def _free_disk(tools: Tools, planned: PlannedFault, node: int) -> str:
@@ -134,10 +160,14 @@ _BEGIN: dict[type[BrokerFault], Callable[[Tools, int, int, float | None], str]] 
     faults.BrokerStop: _terminate,
     faults.BrokerPause: _pause,
     faults.DiskFull: _fill_disk,
+    faults.DiskStall: _stall_disk,
+    faults.HostCrash: _crash_host,
 }
 _END: dict[type[BrokerFault], Callable[[Tools, PlannedFault, int], str]] = {
     faults.BrokerCrash: _start,
     faults.BrokerStop: _start,
     faults.BrokerPause: _resume,
     faults.DiskFull: _free_disk,
+    faults.DiskStall: _let_disk_go_on,
+    faults.HostCrash: _start,
 }

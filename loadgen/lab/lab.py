@@ -70,7 +70,14 @@ class Lab:
     def _begun(self, index: int, planned: PlannedFault) -> Applied:
         fault, tools = planned.fault, self.tools
         match fault:
-            case faults.BrokerCrash() | faults.BrokerStop() | faults.BrokerPause() | faults.DiskFull():
+            case (
+                faults.BrokerCrash()
+                | faults.BrokerStop()
+                | faults.BrokerPause()
+                | faults.DiskFull()
+                | faults.DiskStall()
+                | faults.HostCrash()
+            ):
                 nodes = self._resolved.get(index) or brokers.resolve(tools, fault.target)
                 return brokers.begin(tools, planned, fault, nodes)
             case faults.Cut() | faults.SlowLink():
@@ -112,19 +119,15 @@ class Lab:
                 changed = Applied(planned, topics.target_of(fault), tools.clock.now_ns())
                 self._do_aside(changed, lambda: topics.apply(tools, changed, fault))
                 return changed
+            case faults.ClockSkew():
+                assert fault.producer is not None  # brokers share the machine's clock (`loadgen.refuse`)
+                return Applied(planned, ", ".join(members.processes(tools, fault.producer)), planned.begin_ns)
             case faults.Hook():
                 hooked = hooks.begin(tools, planned, fault)
                 self._do_aside(hooked, lambda: hooks.apply(tools, hooked, fault))
                 return hooked
-            case (
-                faults.RollingRestart()
-                | faults.RollingDeploy()
-                | faults.DiskStall()
-                | faults.HostCrash()
-                | faults.ClockSkew()
-            ):
-                # Rolling faults come in parts; the others are refused before a run (`loadgen.refuse`).
-                raise AssertionError(f"{fault.kind} was not refused")
+            case faults.RollingRestart() | faults.RollingDeploy():
+                raise AssertionError(f"{fault.kind} comes in parts")
             case _:
                 assert_never(fault)
 
@@ -195,7 +198,7 @@ class Lab:
         self.tools.cluster.tell(words)
 
     def records(
-        self, plan: Plan, incidents: Sequence[Incident], operations: NDArray[np.void]
+        self, plan: Plan, incidents: Sequence[Incident], operations: NDArray[np.void], log: NDArray[np.void]
     ) -> tuple[FaultRecord, ...]:
         """Return the record of each fault that was begun, with the proof that it had its effect."""
         return tuple(
@@ -207,7 +210,7 @@ class Lab:
                 planned_end_ns=each.planned.end_ns,
                 began_ns=each.began_ns,
                 ended_ns=each.planned.end_ns if each.ended_ns is None else each.ended_ns,
-                proof="; ".join(part for part in (each.proof, shown(each, plan, incidents, operations)) if part),
+                proof="; ".join(part for part in (each.proof, shown(each, plan, incidents, operations, log)) if part),
             )
             for _, each in sorted(self.applied.items())
         )

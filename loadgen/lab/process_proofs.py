@@ -78,3 +78,23 @@ def of_calls(applied: Applied, plan: Plan, operations: Rows, dependency: str) ->
         f"{failed[inside].mean():.1%} of {np.count_nonzero(inside)} tries failed, otherwise {failed[~inside].mean():.2%}; "
         f"median try {medians[0]}, otherwise {medians[1]}"
     )
+
+
+def wrong_timestamps(applied: Applied, plan: Plan, operations: Rows, log: Rows, processes: Sequence[str]) -> str:
+    """Return by how much the timestamps of records differed from when some processes sent them, while their clock was wrong and otherwise."""
+    names = Names.of(plan.scenario).processes
+    sends = operations[np.isin(operations["process"], [names.index(name) for name in processes])]
+    sends = sends[(sends["kind"] == Kind.send) & (sends["event_id"] < len(plan))]
+    sent_ns = np.full(len(plan), NEVER)
+    np.minimum.at(sent_ns, sends["event_id"], sends["started_ns"])
+    records = log[(log["event_id"] >= 0) & (log["event_id"] < len(plan))]
+    records = records[sent_ns[records["event_id"]] != NEVER]
+    if not len(records):
+        return "nothing that they sent is in the log"
+    at_ns = sent_ns[records["event_id"]]
+    ahead_ns = records["time_ns"] - at_ns
+    inside = (at_ns >= applied.planned.begin_ns) & (at_ns < applied.planned.end_ns)
+    medians = [
+        f"{np.median(ahead_ns[chosen]) / SECOND:+.3f} s" if chosen.any() else "of none" for chosen in (inside, ~inside)
+    ]
+    return f"timestamps of {np.count_nonzero(inside)} records were off by {medians[0]} (median), otherwise {medians[1]}"

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadgen.lab.applied import Applied, seconds
-from loadgen.lab.process_proofs import lost_in_buffer, of_calls, of_events, silence
+from loadgen.lab.process_proofs import lost_in_buffer, of_calls, of_events, silence, wrong_timestamps
 from rundata.rows import Kind, Outcome
 from rundata.tables import Incident
 from scenarios import faults
@@ -22,11 +22,18 @@ AFTERWARDS_NS = 30 * SECOND
 Rows = NDArray[np.void]
 
 
-def shown(applied: Applied, plan: Plan, incidents: Sequence[Incident], operations: Rows) -> str:
+def shown(applied: Applied, plan: Plan, incidents: Sequence[Incident], operations: Rows, log: Rows) -> str:
     """Return what shows that a fault had its effect, beyond what was seen when it began and ended."""
     fault = applied.planned.fault
     match fault:
-        case faults.BrokerCrash() | faults.BrokerStop() | faults.BrokerPause() | faults.DiskFull():
+        case faults.DiskStall():
+            stalled = [
+                _of_brokers(applied, incidents),
+                _out_of_sync(applied, incidents),
+                _slow_answers(applied, operations),
+            ]
+            return "; ".join(words for words in stalled if words)
+        case faults.BrokerCrash() | faults.BrokerStop() | faults.BrokerPause() | faults.DiskFull() | faults.HostCrash():
             return _of_brokers(applied, incidents)
         case faults.Cut() | faults.SlowLink():
             roles = {end.role for end in fault.between}
@@ -64,15 +71,10 @@ def shown(applied: Applied, plan: Plan, incidents: Sequence[Incident], operation
             return of_events(applied, plan, operations)
         case faults.DependencyDown() | faults.DependencySlow():
             return of_calls(applied, plan, operations, fault.dependency)
-        case (
-            faults.RollingRestart()
-            | faults.RollingDeploy()
-            | faults.DiskStall()
-            | faults.HostCrash()
-            | faults.ClockSkew()
-        ):
-            # Rolling faults come in parts; the others are refused before a run (`loadgen.refuse`).
-            raise AssertionError(f"{fault.kind} was not refused")
+        case faults.ClockSkew():
+            return wrong_timestamps(applied, plan, operations, log, applied.target.split(", "))
+        case faults.RollingRestart() | faults.RollingDeploy():
+            raise AssertionError(f"{fault.kind} comes in parts")
         case _:
             assert_never(fault)
 
@@ -147,6 +149,16 @@ def _of_tries(applied: Applied, tries: Rows) -> str:
         medians = [format_duration(float(np.median(took[chosen]))) for chosen in (inside, ~inside)]
         return f"median try {medians[0]}, otherwise {medians[1]}"
     return f"{failed[inside].mean():.1%} of {np.count_nonzero(inside)} tries failed, otherwise {failed[~inside].mean():.2%}"
+
+
+def _slow_answers(applied: Applied, operations: Rows) -> str:
+    """Say how long acknowledgements took of what was sent while the fault lasted."""
+    sends = operations[(operations["kind"] == Kind.send) & (operations["outcome"] == Outcome.ok)]
+    inside = sends[(sends["started_ns"] >= applied.began_ns) & (sends["started_ns"] < applied.planned.end_ns)]
+    if not len(inside):
+        return "nothing that was sent meanwhile was acknowledged"
+    longest = int((inside["ended_ns"] - inside["started_ns"]).max())
+    return f"an acknowledgement took up to {format_duration(longest)}"
 
 
 def _expired(applied: Applied, topic: str, incidents: Sequence[Incident]) -> str:
