@@ -1,4 +1,4 @@
-"""What people do about a fault, live: scale, deploy with a canary, reset offsets, redrive dead letters.
+"""What people do about a fault, live: scale, deploy with a canary, reset offsets, redrive dead letters, replay what lies in the log.
 
 Each action is a script that yields while something has to come true; the driver's loop takes its steps between everything else.
 """
@@ -142,7 +142,7 @@ class Actions:
             case actions.Deploy():
                 return self._deploy(done, action)
             case actions.Replay():
-                raise AssertionError("replay was not refused")
+                return self._replay(done, action)
             case _:
                 assert_never(action)
 
@@ -207,18 +207,38 @@ class Actions:
             {"topic": action.from_, "to": action.to, "rate_hz": action.rate, "most": action.most},
         )
         self._helpers.append(helper)
-
-        def over() -> bool:
-            helper.hear()
-            return "done" in helper.said or not helper.running
-
-        yield over
+        yield from self._wait_for(helper)
         if "done" not in helper.said:
             self._note(done, f"failed: {helper.obituary()}")
             return
         said: dict[str, Any] = helper.said["done"]
         self._note(done, f"{said['sent']} of {said['read']} dead letters sent, {said['kept']} had come back too often")
         self._happened(done, action.from_, f"{said['sent']} dead letters sent")
+
+    def _replay(self, done: Done, action: actions.Replay) -> Script:
+        topics = list(self._plan.scenario.groups[action.group].topics)
+        places = positions(self._admin, self._plan.scenario, topics, action.from_)
+        name = f"{action.group}-replay-{len(self._helpers) + 1}"
+        helper = self._crew.replayer(action.group, name, places, action.rate)
+        self._helpers.append(helper)
+        yield from self._wait_for(helper)
+        if "done" not in helper.said:
+            self._note(done, f"failed: {helper.obituary()}")
+            return
+        said: dict[str, Any] = helper.said["done"]
+        words = f"{said['delivered']} events handed over once more"
+        words += f", {said['known']} of them passed over as known" if said["known"] else ""
+        words += ", and stopped there by the handler's policy" if said["left"] else ""
+        self._note(done, words)
+        self._happened(done, action.group, f"{said['delivered']} events replayed")
+
+    @staticmethod
+    def _wait_for(helper: Worker) -> Script:
+        def over() -> bool:
+            helper.hear()
+            return "done" in helper.said or not helper.running
+
+        yield over
 
     def _deploy(self, done: Done, action: actions.Deploy) -> Script:
         names = self._members(action.group)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from confluent_kafka import TopicPartition
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
@@ -167,13 +168,15 @@ class Crew:
             return np.zeros(0, np.int64)
         return np.array(open_memmap(self._arrays["started_ns"], mode="r"))
 
-    def _common(self, name: str) -> dict[str, Any]:
-        number = self._incarnations[name] = self._incarnations.get(name, 0) + 1
+    def _common(self, name: str, rows_of: str | None = None) -> dict[str, Any]:
+        """Return what every process is told; `rows_of` is the process whose rows it writes, where that is not its own name."""
+        owner = rows_of or name
+        number = self._incarnations[owner] = self._incarnations.get(owner, 0) + 1
         suffix = "" if number == 1 else f".{number}"
         return {
             "name": name,
             "run_id": self.run_id,
-            "rows": str(self.folder.parent / f"{file_name(name)}{suffix}.rows"),
+            "rows": str(self.folder.parent / f"{file_name(owner)}{suffix}.rows"),
             "capacity": _ROWS_PER_SEGMENT,
             "incarnation": number,
             "connection": self.clients.connection(name),
@@ -227,13 +230,13 @@ class Crew:
             },
         }
 
-    def _member_spec(self, name: str, first_poll_id: int) -> dict[str, Any]:
+    def _member_spec(self, name: str, first_poll_id: int, rows_of: str | None = None) -> dict[str, Any]:
         group_name = name.rpartition("/")[0]
         group = self.plan.scenario.groups[group_name]
         settings = consumer_settings(self.plan.scenario, group_name)
         native = {k: v for k, v in settings.native.items() if not (group.share_group and k == "enable.auto.commit")}
         return {
-            **self._common(name),
+            **self._common(name, rows_of),
             **behaviour(self.plan.scenario, group_name),
             **intervals(self.plan, name),
             "settings": {
@@ -368,6 +371,20 @@ class Crew:
         """Start a process that does something beside the run."""
         spec = {"connection": public_connection(self.cluster), "run_id": self.run_id, "arrays": {}, **what}
         return Worker(name, python_module(module), spec, self.folder, for_children(security_of(self.cluster)))
+
+    def replayer(self, group: str, name: str, places: list[TopicPartition], rate_hz: float | None) -> Worker:
+        """Start a process that handles what lies in the log from some places once more, as the group's first member would."""
+        spec = self._member_spec(f"{group}/1", 0, rows_of=name)
+        of_no_member = {**spec["codes"], "process": NONE}
+        froms = [(each.topic, each.partition, each.offset) for each in places]
+        what = {"codes": of_no_member, "from": froms, "rate_hz": rate_hz}
+        return Worker(
+            name,
+            python_module("loadgen.replay_process"),
+            {**spec, **what},
+            self.folder,
+            for_children(security_of(self.cluster)),
+        )
 
     def all(self) -> list[Worker]:
         """Return the processes that are part of the run now."""

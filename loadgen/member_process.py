@@ -69,7 +69,7 @@ class MemberProcess:
             self.lookup,
             letters=self._letters(),
             calls=self.calls,
-            memory=_memory(child),
+            memory=memory_of(child),
             emit=Emitter(child, self.rows, self.lookup, self.clients).emit if spec.get("emits") else None,
         )
         self.held = Held(self.consumer)
@@ -356,8 +356,8 @@ class MemberProcess:
             self.calls.close()
 
 
-def _memory(child: Child) -> Memory | None:
-    """Return the group's memory of event ids, or the member's own."""
+def memory_of(child: Child) -> Memory | None:
+    """Return the group's memory of event ids, or the member's own; None where it has none."""
     dedupe = child.spec.get("dedupe")
     if not dedupe:
         return None

@@ -14,7 +14,7 @@ from loadgen.java.build import can_run_java, unknown_version
 from loadgen.java.security import untranslatable
 from loadgen.payloads import PayloadError, values_of
 from scenarios import faults
-from scenarios.actions import ResetOffsets
+from scenarios.actions import Replay, ResetOffsets
 from scenarios.clients import consumer_settings, release
 from scenarios.faults import Fault
 from scenarios.features import refused
@@ -62,6 +62,7 @@ CAN = frozenset(
         "scale",
         "reset_offsets",
         "redrive",
+        "replay",
         "deploy",
         "payload",
         "external group",
@@ -96,6 +97,7 @@ def cannot(scenario: Scenario, cluster: Cluster | None = None, *, implementation
         ),
         *_payloads(scenario),
         *_wrong_clocks(scenario),
+        *_replays(scenario),
         *_size(scenario, cluster),
         *(_protocols(scenario) if embedded else ()),
         *(
@@ -132,6 +134,27 @@ def _no_disks(cluster: Cluster | None) -> str | None:
         return disks.cannot_have()
     had = isinstance(cluster, LocalKafka) and cluster.disks
     return None if had else "this cluster was started without disks of the brokers' own"
+
+
+def _replays(scenario: Scenario) -> Iterator[str]:
+    """Yield replays of groups whose events are not done when their handler is: what follows from them would come twice too."""
+    for index, action in enumerate(scenario.actions):
+        if not isinstance(action, Replay):
+            continue
+        group = scenario.groups[action.group]
+        why = {
+            "is your own program": group.external,
+            "is a share group": group.share_group,
+            "is a Java group": group.client == "java",
+            "emits events": bool(group.emits),
+            "commits in transactions": group.commit == "transaction",
+            "retries by topic": group.failures is not None and group.failures.retry.where == "topic",
+        }
+        if reasons := [words for words, holds in why.items() if holds]:
+            yield (
+                f"actions[{index}].action is replay of {action.group}, which {reasons[0]}; the live driver replays groups whose "
+                "handlers do all of the work: use reset_offsets"
+            )
 
 
 def _wrong_clocks(scenario: Scenario) -> Iterator[str]:

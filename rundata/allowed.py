@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from rundata.books import Books
 from rundata.chains import emits_name, emitting, sending_settings
 from rundata.rows import Kind
-from scenarios.actions import Redrive, ResetOffsets
+from scenarios.actions import Redrive, Replay, ResetOffsets
 from scenarios.faults import Duplicates, Late
 from scenarios.retries import all_topics, retry_topics
 from scenarios.schema import Dedupe, EveryCommit, Group, Scenario
@@ -111,9 +111,16 @@ class Allowed:
     @cached_property
     def repeats_effects(self) -> tuple[str, ...]:
         """Why each group may handle an event again that it was given again."""
+        replayed = {each.group for each in self._scenario.actions if isinstance(each, Replay)}
         return tuple(
-            "" if group.commit in ("before_work", "transaction") or remembers(group) else why
-            for group, why in zip(self._scenario.groups.values(), self.redelivers, strict=True)
+            ""
+            if remembers(group)
+            else f"{name} handles once more what lies in its log (action replay)"
+            if name in replayed
+            else ""
+            if group.commit in ("before_work", "transaction")
+            else why
+            for (name, group), why in zip(self._scenario.groups.items(), self.redelivers, strict=True)
         )
 
     @cached_property

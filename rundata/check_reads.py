@@ -145,7 +145,7 @@ class Steps:
 
 def steps(books: Books) -> Steps:
     """Return the successive deliveries that nothing excuses from being in order; a share group's have no order."""
-    rows = books.block.deliveries.placed()
+    rows = books.block.deliveries.placed().of_members()
     lane = rows["group"] * int(books.first_partition[-1]) + books.first_partition[rows["topic"]] + rows["partition"]
     # Events of one poll share its instant, so that only their offsets can order them.
     order = np.lexsort((rows["offset"], rows["started_ns"], rows["process"], lane))
@@ -214,7 +214,7 @@ def skipped_polls(books: Books) -> CheckResult:
 
 
 def _step_text(books: Books, found: Steps, number: int) -> str:
-    member = books.run.names.processes[found.process[number]]
+    member = books.run.names.process(int(found.process[number]))
     place = books.partition_name(int(found.partition[number]))
     return (
         f"{member} read {place} offset {found.before[number]} at {time_text(int(found.before_ns[number]))}, "
@@ -235,7 +235,7 @@ def aborted_reads(books: Books) -> CheckResult:
     found = np.flatnonzero(np.isin(read, places * widest + aborted["offset"]))
 
     def example(number: int) -> str:
-        member = books.run.names.processes[rows["process"][number]]
+        member = books.run.names.process(int(rows["process"][number]))
         return f"{event_text(books, int(rows['event_id'][number]))} was aborted, and delivered to {member} at {time_text(int(rows['started_ns'][number]))}"
 
     return judged(found, lambda p: [""] * len(p), example)

@@ -32,6 +32,10 @@ class Rows:
         """Return those whose offset is known; of the user's own program it is not."""
         return Rows(self._rows, self._chosen[self._rows["offset"][self._chosen] >= 0])
 
+    def of_members(self) -> "Rows":
+        """Return those of a process of the scenario; those of a replay are of none, and have an order of their own."""
+        return Rows(self._rows, self._chosen[self._rows["process"][self._chosen] >= 0])
+
     def __getitem__(self, name: str) -> Ints:
         if name not in self._columns:
             self._columns[name] = self._rows[name][self._chosen].astype(np.int64)

@@ -100,7 +100,7 @@ def _own(run: RunData, event: int) -> Iterator[Moment]:
 
 
 def _of_row(run: RunData, row: np.void) -> Iterator[Moment]:
-    who = run.names.processes[row["process"]]
+    who = run.names.process(int(row["process"]))
     where = f"{run.names.topics[row['topic']]}/{row['partition']}" if row["topic"] >= 0 else ""
     begun, ended = int(row["started_ns"]), int(row["ended_ns"])
     at = f" at offset {row['offset']} of {where}" if row["offset"] >= 0 else f" to {where}"

@@ -82,6 +82,10 @@ class Names:
     """Those of the file, and then the retry topics."""
     event_types: tuple[str, ...]
 
+    def process(self, code: int) -> str:
+        """Return the process that a row is of; rows of a replay and what coordinators were asked are of none."""
+        return self.processes[code] if code >= 0 else "no process of the scenario"
+
     @classmethod
     def of(cls, scenario: Scenario) -> "Names":
         """Return the names of a scenario: producers' processes first (`shop/1`), then members (`fulfilment/1`)."""
