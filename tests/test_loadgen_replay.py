@@ -64,7 +64,7 @@ def test_what_lies_in_the_log_is_handled_once_more_beside_the_group(tmp_path: Pa
     [
         ("groups.work.commit=transaction", "commits in transactions"),
         ("groups.work.client=java", "is a Java group"),
-        ("groups.work.failures={retry: {where: topic}, then: skip}", "retries by topic"),
+        ("groups.work.failures={retry: {attempts: 2, where: topic}, then: skip}", "retries by topic"),
     ],
 )
 def test_a_replay_of_a_group_whose_handler_does_not_do_all_of_the_work_is_refused(setting: str, why: str) -> None:
