@@ -6,6 +6,7 @@ import pytest
 
 LONG = {
     "test_foreign",
+    "test_lab_disks",
     "test_lab_kafka",
     "test_lab_killed",
     "test_loadgen_actions",
@@ -18,6 +19,7 @@ LONG = {
     "test_loadgen_java_groups",
     "test_loadgen_java_kafka",
     "test_loadgen_members_kafka",
+    "test_loadgen_planted_kafka",
     "test_loadgen_process_faults",
     "test_loadgen_workers",
     "test_workflows_capacity",
