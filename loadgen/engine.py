@@ -33,7 +33,7 @@ from loadgen.recorder import Progress, Recorder
 from loadgen.records import new_run_id
 from loadgen.refuse import cannot, fleet_cannot
 from loadgen.run_clock import RunClock
-from loadgen.validity import invalid_reasons, limits
+from loadgen.validity import clock_reasons, invalid_reasons, limits
 from loadgen.warm_up import WarmUp, warm_up
 from loadgen.watchdog.client import Watchdog
 from rundata.dataset import RunWriter
@@ -540,7 +540,10 @@ class _Run:
             "clock_error_ns": self.clock.error_ns,
             "brokers": self._brokers(),
             "incomplete": self.incomplete,
-            "invalid": invalid_reasons(self.plan, operations, self._gauges(), late, blocks),
+            "invalid": [
+                *invalid_reasons(self.plan, operations, self._gauges(), late, blocks),
+                *clock_reasons(self.clock.stepped_ns(), self.clock.now_ns()),
+            ],
             "notes": self.admin.notes,
             "seconds": round(time.monotonic() - self.began, 3),
             "driver": {

@@ -28,6 +28,11 @@ class RunClock:
         """Return the time since time 0."""
         return clock() - self.start_ns
 
+    def stepped_ns(self) -> int:
+        """Return by how much somebody has set the time of day since time 0 was chosen."""
+        offset_ns, _ = unix_offset_ns()
+        return offset_ns - (self.start_unix_ns - self.start_ns)
+
     @property
     def start_text(self) -> str:
         """Return time 0 as people and other tools write it."""

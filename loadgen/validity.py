@@ -24,6 +24,9 @@ BUSY_FOR_S = 3
 STEAL_SHARE = 0.1
 JIT_SHARE = 0.5
 """A JVM that is warm compiles a few percent of a core; one that is not shows its interpreter in every figure."""
+CLOCK_STEP_NS = 50_000_000
+CLOCK_SLEW = 0.001
+"""A time of day that is disciplined may drift by half of this share; whoever sets it moves all that brokers stamp."""
 STALL_S = 0.25
 """The driver's own loop may wake so late once; a host that stands still for longer than that shows in every figure."""
 
@@ -83,6 +86,16 @@ def invalid_reasons(
         *_busy(plan, gauges),
         *_late_members(member_late_p99_ns),
         *_jvms(plan, gauges),
+    ]
+
+
+def clock_reasons(stepped_ns: int, run_ns: int) -> list[str]:
+    """Return why instants that brokers stamp say nothing: the time of day was set while the run went on."""
+    if abs(stepped_ns) <= CLOCK_STEP_NS + CLOCK_SLEW * run_ns:
+        return []
+    return [
+        f"this machine's time of day was set by {stepped_ns / 1e9:+.3f} s during the run, and with it the instants of elections, fences and "
+        "records in the brokers' logs: let the clock be adjusted smoothly (chrony, ntpd -x), and run it again"
     ]
 
 

@@ -17,7 +17,7 @@ from loadgen.outcomes import QUEUE_FULL, outcome_of
 from loadgen.records import PoisonError, decode, encode, filler, new_run_id, read_ids
 from loadgen.refuse import cannot
 from loadgen.run_clock import RunClock, unix_offset_ns
-from loadgen.validity import invalid_reasons, limits
+from loadgen.validity import clock_reasons, invalid_reasons, limits
 from loadgen.warm_up import is_steady
 from rundata.rows import Kind, Outcome, new_operations
 from rundata.tables import Gauge, Incident
@@ -363,3 +363,15 @@ client.set()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout == "0 10\n"
+
+
+def test_a_time_of_day_that_was_set_is_noticed_and_one_that_drifts_is_not(monkeypatch: pytest.MonkeyPatch):
+    """Half an hour with a clock that is 0.5 s per 1000 s too fast is well; a step of a minute back is not."""
+    run = RunClock(start_ns=0, start_unix_ns=1_000_000_000, error_ns=0)
+    half_an_hour = 1800 * 10**9
+
+    assert clock_reasons(900_000_000, half_an_hour) == []
+    monkeypatch.setattr("loadgen.run_clock.unix_offset_ns", lambda: (1_000_000_000 - 60 * 10**9, 0))
+    assert run.stepped_ns() == -60 * 10**9
+    (reason,) = clock_reasons(run.stepped_ns(), half_an_hour)
+    assert reason.startswith("this machine's time of day was set by -60.000 s during the run")

@@ -87,7 +87,7 @@ def test_the_same_with_all_acknowledgements_loses_nothing(kafka: LocalKafka, tmp
     assert {
         name: result.examples
         for name, result in check(run).items()
-        if not result.valid or name == "lost" and result.count
+        if not result.valid or (name == "lost" and result.count)
     } == {}
 
 
