@@ -6,6 +6,7 @@ import pytest
 
 LONG = {
     "test_foreign",
+    "test_foreign_secured",
     "test_lab_disks",
     "test_lab_kafka",
     "test_lab_killed",

@@ -90,7 +90,6 @@ def test_only_a_real_kafka_needs_no_warning() -> None:
 
 
 @pytest.mark.live
-@pytest.mark.xfail(reason="the embedded cluster cannot remove topics, so a second run on it is refused", strict=False)
 def test_a_verification_locks_drives_judges_and_writes_everything(tmp_path: Path) -> None:
     """On the in-process cluster: the driven run knows the prediction it was made against; `verify.json` is what is printed."""
     result = verify(brief(), on="embedded", replications=20, jobs=1, repeats=2, out=tmp_path / "v")

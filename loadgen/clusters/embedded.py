@@ -34,10 +34,28 @@ class EmbeddedKafka:
 
     implementation = "librdkafka-mock"
 
-    def __init__(self, spec: ClusterSpec, link: Link, proxies: Proxies | None) -> None:
+    def __init__(self, spec: ClusterSpec, what: str) -> None:
+        """Start it; `what` is told to the process that carries it."""
+        self._spec = spec
+        self._what = what
+        self.nodes = spec.nodes
+        self._begin()
+
+    def _begin(self) -> None:
+        with contextlib.ExitStack() as undone:
+            link = Link("loadgen.clusters.embedded_server", self._what)
+            undone.callback(link.close)
+            proxies = Proxies() if self._spec.proxied else None
+            if proxies is not None:
+                undone.callback(proxies.close)
+            self._listen(link, proxies)
+            undone.pop_all()
+
+    def _listen(self, link: Link, proxies: Proxies | None) -> None:
+        """Take over a process that carries the brokers, and tell it what it does not know yet."""
+        spec = self._spec
         self.version: str = link.hello["version"]
         self.cluster_id: str = link.hello["cluster_id"]
-        self.nodes = spec.nodes
         self.log_dir = Path(link.hello["log_dir"])
         self.proxies = proxies
         self._link = link
@@ -52,6 +70,11 @@ class EmbeddedKafka:
             if rack := spec.rack(node):
                 link.ask("rack", node=node, rack=rack)
         self.bootstrap = ",".join(f"127.0.0.1:{advertised.get(each, each.port)}" for each in self._endpoints)
+
+    def renew(self) -> None:
+        """Begin anew, without topics and groups, which it cannot remove by itself; its addresses are others then."""
+        self.close()
+        self._begin()
 
     @property
     def keeper_pid(self) -> int:
@@ -181,13 +204,6 @@ def start_embedded(
         "move_after_s": move_after_s,
         "log_dir": None if log_dir is None else str(log_dir.absolute()),
     }
-    with contextlib.ExitStack() as undone:
-        link = Link("loadgen.clusters.embedded_server", json.dumps(what))
-        undone.callback(link.close)
-        proxies = Proxies() if spec.proxied else None
-        if proxies is not None:
-            undone.callback(proxies.close)
-        cluster = EmbeddedKafka(spec, link, proxies)
-        undone.pop_all()
+    cluster = EmbeddedKafka(spec, json.dumps(what))
     progress(f"librdkafka {cluster.version}'s mock cluster of {spec.nodes} brokers ready at {cluster.bootstrap}")
     return cluster
