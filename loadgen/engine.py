@@ -33,7 +33,7 @@ from loadgen.recorder import Progress, Recorder
 from loadgen.records import new_run_id
 from loadgen.refuse import cannot, fleet_cannot
 from loadgen.run_clock import RunClock
-from loadgen.validity import clock_reasons, invalid_reasons, limits
+from loadgen.validity import clock_reasons, invalid_reasons, limits, timed_after
 from loadgen.warm_up import WarmUp, warm_up
 from loadgen.watchdog.client import Watchdog
 from rundata.dataset import RunWriter
@@ -475,6 +475,7 @@ class _Run:
         operations = self.recorder.operations(self.crew.started_ns())
         more = unrecorded(operations, self.crew.names, held, self.clock.now_ns())
         operations = settled(arranged(np.concatenate([operations, more])), log)
+        self.incomplete += timed_after(operations, self.crew.names, self.clock.now_ns())
         of_plan = np.flatnonzero((operations["event_id"] >= 0) & (operations["event_id"] < len(self.plan)))
         operations["schema_version"][of_plan] = self.plan.schema_version[operations["event_id"][of_plan]]
         found = self._incidents()

@@ -209,8 +209,9 @@ class MemberProcess:
             if self.child.leaving:
                 return
 
-    def _listen(self) -> None:
-        while request := self.child.hear():
+    def _listen(self, wait_s: float = 0.0) -> None:
+        while request := self.child.hear(wait_s):
+            wait_s = 0.0
             match request["do"]:
                 case "start":
                     self._start(request["at_ns"])
@@ -275,6 +276,10 @@ class MemberProcess:
 
     def _delivered_batch(self, messages: list[Message]) -> Batch | None:
         """Return what a poll handed over, recorded as delivered; None where nothing of this run is in it."""
+        while (
+            not self.start_ns and not self.child.leaving
+        ):  # events come after time 0, and it was told before: a long poll has not heard it yet
+            self._listen(_IDLE_WAIT_NS / 1e9)
         batch = Batch(
             [each for each in messages if self._sound(each)],
             self.run_id,

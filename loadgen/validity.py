@@ -99,6 +99,15 @@ def clock_reasons(stepped_ns: int, run_ns: int) -> list[str]:
     ]
 
 
+def timed_after(operations: NDArray[np.void], names: Names, end_ns: int) -> list[str]:
+    """Return which processes have recorded what had not happened yet: they never learned when time 0 was, and no figure of theirs counts."""
+    late = operations["process"][operations["started_ns"] > end_ns]
+    return [
+        f"{np.count_nonzero(late == code)} operations of {names.process(code)} are timed after the run's end; this is a defect of EventDrill"
+        for code in np.unique(late).tolist()
+    ]
+
+
 def _late_senders(found: Limits) -> list[str]:
     allowed = max(LATENESS_P99_NS, int(LATENESS_SHARE * found.ack_p99_ns))
     if found.lateness_p99_ns <= allowed:

