@@ -355,7 +355,7 @@ class _Run:
         if not self.healed_ns:
             return
         for group, what in self.plan.scenario.groups.items():
-            if not what.external and self.recorder.lag()[group]:
+            if not what.external and not what.share_group and self.recorder.lag()[group]:
                 with suppress(AdminError):
                     held = committed(self.admin, self.plan.scenario, group, within_s=COMMITTED_WITHIN_S)
                     self.recorder.learn_committed(group, held)
@@ -463,7 +463,9 @@ class _Run:
         """Return what the coordinators hold for each group; without it nobody knows what was passed over, so the run is incomplete."""
         held: dict[str, Committed] = {}
         try:
-            for group in self.plan.scenario.groups:
+            for group, what in self.plan.scenario.groups.items():
+                if what.share_group:
+                    continue  # its brokers keep the state of each event, and no offset
                 held[group] = committed(self.admin, self.plan.scenario, group)
         except AdminError as error:
             self.incomplete.append(str(error))

@@ -160,9 +160,9 @@ def _replays(scenario: Scenario) -> Iterator[str]:
 def _wrong_clocks(scenario: Scenario) -> Iterator[str]:
     """Yield faults of clocks that are Java producers': their program does not follow them yet."""
     for index, fault in enumerate(scenario.faults):
-        if isinstance(fault, faults.ClockSkew) and fault.producer is not None:
-            if scenario.producers[fault.producer.producer].client == "java":
-                yield f"faults[{index}].fault is clock_skew; the Java client that is driven cannot do that yet: leave `client` out"
+        owner = fault.producer if isinstance(fault, faults.ClockSkew) else None
+        if owner is not None and scenario.producers[owner.producer].client == "java":
+            yield f"faults[{index}].fault is clock_skew; the Java client that is driven cannot do that yet: leave `client` out"
 
 
 def _workers(scenario: Scenario, name: str) -> Iterator[str]:
