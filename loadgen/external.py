@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from loadgen.admin import connection
+from loadgen.admin import AdminError, connection
+from loadgen.offsets import GroupOffsets
 from rundata.row_log import RowLog
 from rundata.rows import NONE, OPERATION, Kind, Outcome, new_operations
 from rundata.tables import Names
@@ -41,11 +42,7 @@ class ExternalGroup:
         self._row["process"], self._row["group"] = names.processes.index(f"{group}/1"), names.groups.index(group)
         self._log = RowLog.create(folder / f"{group}-external.rows", _CAPACITY)
         self._committed: dict[tuple[str, int], int] = {}
-        self._places = [
-            TopicPartition(topic, partition)
-            for topic in plan.scenario.groups[group].topics
-            for partition in range(plan.scenario.topics[topic].partitions)
-        ]
+        self._offsets = GroupOffsets(admin, plan.scenario, group)
         self.start_unix_ns = 0
         self._effects = plan.scenario.groups[group].effects
         self._file_at = 0
@@ -78,16 +75,13 @@ class ExternalGroup:
             self._read_file(Path(self._effects.file), now_ns)
 
     def _watch_commits(self, now_ns: int) -> None:
-        with suppress(KafkaException):  # no coordinator just now: the next look will tell
-            asked = [ConsumerGroupTopicPartitions(self._group, self._places)]
-            found = self._admin.client.list_consumer_group_offsets(asked)[self._group].result(_WITHIN_S)
-            for place in found.topic_partitions:
-                key = (place.topic, place.partition)
-                if place.offset >= 0 and self._committed.get(key) != place.offset:
-                    self._committed[key] = place.offset
+        with suppress(AdminError):  # no coordinator just now: the next look will tell
+            for (topic, partition), offset in self._offsets.read(_WITHIN_S).items():
+                if self._committed.get((topic, partition)) != offset:
+                    self._committed[topic, partition] = offset
                     self._append(
-                        kind=Kind.commit, topic=self._plan.topics.index(place.topic), partition=place.partition,
-                        offset=place.offset, started_ns=now_ns, ended_ns=now_ns,
+                        kind=Kind.commit, topic=self._plan.topics.index(topic), partition=partition, offset=offset,
+                        started_ns=now_ns, ended_ns=now_ns,
                     )  # fmt: skip
 
     def _effect_of(self, message: Message) -> None:
@@ -138,6 +132,7 @@ class ExternalGroup:
         """Let go of what it reads and writes."""
         if self._reader is not None:
             self._reader.close()
+        self._offsets.close()
         self._log.close()
 
 

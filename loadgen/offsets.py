@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from numpy.typing import NDArray
 
 from loadgen.admin import AdminError, connection
@@ -52,19 +52,41 @@ def _offset(consumer: Consumer, topic: str, partition: int, place: LogPosition) 
             return int(end) if found.offset < 0 else int(found.offset)
 
 
+class GroupOffsets:
+    """What the coordinator of a group holds as committed: asked by a client that names the group and never joins it.
+
+    An admin client would do, but librdkafka's ends the process (a null pointer) where the coordinator that it knew has moved.
+    """
+
+    def __init__(self, admin: "Admin", scenario: Scenario, group: str) -> None:
+        self.group = group
+        topics = (*scenario.groups[group].topics, *retry_topics(scenario, group))
+        counts = all_topics(scenario)
+        self._places = [TopicPartition(topic, number) for topic in topics for number in range(counts[topic].partitions)]
+        self._client = Consumer({**connection(admin.cluster), "group.id": group, "enable.auto.commit": False})
+
+    def read(self, within_s: float = _WITHIN_S) -> Committed:
+        """Return the committed offset of each partition that has one; raise AdminError where no coordinator answers."""
+        try:
+            found = self._client.committed(self._places, timeout=within_s)
+        except KafkaException as error:
+            raise AdminError(f"what group {self.group} has committed cannot be read: {error.args[0].str()}") from None
+        if wrong := next((each.error for each in found if each.error), None):
+            raise AdminError(f"what group {self.group} has committed cannot be read: {wrong.str()}")
+        return {(each.topic, each.partition): each.offset for each in found if each.offset >= 0}
+
+    def close(self) -> None:
+        """Let go of the client."""
+        self._client.close()
+
+
 def committed(admin: "Admin", scenario: Scenario, group: str, *, within_s: float = _WITHIN_S) -> Committed:
-    """Return what the coordinator holds as committed by a group; raise AdminError where it does not answer."""
-    topics = (*scenario.groups[group].topics, *retry_topics(scenario, group))
-    places = [
-        TopicPartition(topic, number) for topic in topics for number in range(all_topics(scenario)[topic].partitions)
-    ]
-    asked = [ConsumerGroupTopicPartitions(group, places)]
+    """Return what the coordinator holds as committed by a group."""
+    offsets = GroupOffsets(admin, scenario, group)
     try:
-        answer = admin.client.list_consumer_group_offsets(asked, request_timeout=within_s)[group].result(within_s)
-    except (KafkaException, TimeoutError) as error:
-        reason = error.args[0].str() if isinstance(error, KafkaException) else f"no answer within {within_s:g} s"
-        raise AdminError(f"what group {group} has committed cannot be read: {reason}") from None
-    return {(p.topic, p.partition): p.offset for p in answer.topic_partitions if p.error is None and p.offset >= 0}
+        return offsets.read(within_s)
+    finally:
+        offsets.close()
 
 
 def unrecorded(
