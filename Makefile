@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint bench live predictions agreement docs clean
+.PHONY: help setup demo test lint bench live predictions agreement soak docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -48,6 +48,9 @@ predictions: $(VENV)/.dev  ## what Kafka's rules say, simulated and on a real Ka
 
 agreement: $(VENV)/.dev  ## forty steady states, each predicted and then measured: docs/agreement.md, some 30 minutes
 	@$(BIN)/python benchmarks/agreement/run.py
+
+soak: $(VENV)/.dev  ## an hour on a real Kafka with a fault every minute: nothing lost, nothing leaked
+	@$(BIN)/python benchmarks/soak.py
 
 docs: $(VENV)/.dev  ## write the pages of docs/ that are made from the code
 	@$(BIN)/python docs/generate.py
