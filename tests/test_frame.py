@@ -94,7 +94,20 @@ def test_the_makefile_has_what_the_readme_names() -> None:
     targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
     shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
-    assert targets == {"help", "setup", "demo", "test", "lint", "bench", "live", "predictions", "agreement", "soak", "docs", "clean"}
+    assert targets == {
+        "help",
+        "setup",
+        "demo",
+        "test",
+        "lint",
+        "bench",
+        "live",
+        "predictions",
+        "agreement",
+        "soak",
+        "docs",
+        "clean",
+    }
     assert {target for target in targets if f"make {target}" not in shown} == set()
     assert set(re.findall(r"`?make ([a-z]+)", (ROOT / "README.md").read_text())) <= targets
 
