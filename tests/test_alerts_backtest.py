@@ -5,6 +5,7 @@ import pytest
 
 from reports.alerts.alertmanager import parse_alertmanager
 from reports.alerts.backtest import WEEK_MS, Case, backtest, judge, rate
+from reports.alerts.months import chained, cut
 from reports.alerts.notifications import Inhibition, Matcher, Notification, Route, Routing, notifications
 from reports.alerts.rules import Rule, RuleFile, parse_rules
 from reports.alerts.series import AlertError, Series, Store, labels_of
@@ -270,3 +271,44 @@ def test_a_fault_is_worth_what_it_cost():
 def test_without_objectives_nobody_can_say_what_was_worth_a_page():
     with pytest.raises(AlertError, match="by-hand has no objectives"):
         troubles(run_with_fault((), {"faults": OBJECTIVES["faults"]}))
+
+
+def test_pieces_of_different_length_follow_each_other():
+    """Counters go on over pieces of 60 s and 30 s, from zero after a reset; a piece that lacks the series ends it."""
+    times = np.arange(0, 60_001, 15_000, dtype=np.int64)
+    grows = Store([Series.of("a_total", {}, times, times / 15_000)])
+    resets = Store([Series.of("a_total", {}, times[:3], np.asarray([5.0, 1.0, 2.0]))])
+    found = chained([grows, resets, grows, Store(), grows], [60_000, 30_000, 60_000, 60_000, 60_000]).named("a_total")[
+        0
+    ]
+    shown = dict(
+        zip(
+            (found.times_ms // 1000).tolist(),
+            zip(found.values.tolist(), found.stale.tolist(), strict=True),
+            strict=True,
+        )
+    )
+
+    assert [shown[at][0] for at in (0, 15, 45)] == [0, 1, 3]
+    assert [shown[at][0] for at in (60, 75)] == [4 + 5, 1], "before the reset it goes on, after it counts from zero"
+    assert [shown[at][0] for at in (90, 105)] == [2, 3]
+    assert shown[150][1], "a piece without the series ends it"
+    assert shown[210][0] == 2 + 4
+
+
+def test_what_is_cut_out_begins_at_nothing():
+    """From 30 s to 60 s of a counter that grew by one each 15 s; what it had before is taken off, unless it was reset inside."""
+    times = np.arange(0, 75_001, 15_000, dtype=np.int64)
+    store = Store(
+        [
+            Series.of("a_total", {}, times, times / 15_000 + 10),
+            Series.of("b_total", {}, times, np.asarray([5.0, 6.0, 7.0, 0.0, 1.0, 2.0])),
+            Series.of("lag", {}, times, np.full(6, 7.0)),
+        ]
+    )
+    found = cut(store, 30_000, 30_000)
+
+    assert found.named("a_total")[0].times_ms.tolist() == [0, 15_000, 30_000]
+    assert found.named("a_total")[0].values.tolist() == [1, 2, 3]
+    assert found.named("b_total")[0].values.tolist() == [1, 0, 1]
+    assert found.named("lag")[0].values.tolist() == [7, 7, 7]

@@ -10,6 +10,7 @@ from reports.alerts.series import AlertError, Series, Store
 from reports.alerts.system import System
 from rundata.tables import FaultRecord
 from runs import Build, ns
+from scenarios.partitioners import coordinator_partition
 
 OBJECTIVES = {"objectives": {"fast": {"indicator": "latency", "of": "work", "below": "500ms", "target": "90%", "period": "1h"}}}  # fmt: skip
 
@@ -318,3 +319,17 @@ def test_faults_are_placed_at_random_the_same_for_a_seed_and_apart():
     assert len(places) == 20 and min(np.diff(places)) > 5 and max(places) < 1000
     with pytest.raises(AlertError, match="20 faults do not fit into 30 stretches"):
         placed(30, 20, seed=0)
+
+
+def test_a_group_whose_coordinator_is_down_is_left_out_until_another_takes_over():
+    """The broker that answers for the group dies at 3 s, another one takes over at 6 s: no members and no lag between. Burrow reads on."""
+    build = steady(Build(end=9.0))
+    broker = int(System(build.run()).coordinator("work", np.zeros(1, np.int64))[0])
+    fault(build, "broker_crash", f"broker {broker}", 3.0, 30.0)
+    place = f"__consumer_offsets/{coordinator_partition('work', 5)}"
+    build.incident(6.0, "election", place, f"leader {broker % 3 + 1}")
+
+    members = values(scraped(build), "kafka_consumergroup_members", consumergroup="work")
+    assert [second for second, shown in members.items() if shown is not None] == [0, 1, 2, 6, 7, 8, 9]
+    burrow = values(scraped(build, "burrow"), "burrow_kafka_consumer_status", consumer_group="work")
+    assert None not in burrow.values()

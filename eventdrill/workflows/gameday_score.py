@@ -178,7 +178,9 @@ def detection(
         if fault.began_ns == NEVER:
             continue
         begin, end = fault.began_ns / SECOND, max(fault.ended_ns / SECOND, fault.began_ns / SECOND + _AFTERWARDS_S)
-        told = [i for i in run.incidents if fault.began_ns <= i.time_ns <= end * SECOND]
+        # When the load has ended members leave, which is no sign of anything.
+        until_ns = min(end * SECOND, run.plan.scenario.duration)
+        told = [i for i in run.incidents if fault.began_ns <= i.time_ns < until_ns]
         outside = [at for at, lag in seen if begin <= at <= end and any(lag[g] > watch.limit(g, at) for g in lag)]
         noted = {
             kind: [n["at_s"] for n in said if n["kind"] == kind and begin <= n["at_s"] <= end]

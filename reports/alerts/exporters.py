@@ -51,6 +51,8 @@ class Names:
     """Whether a partition without a commit has the lag -1 (where its topic has some commit), or none."""
     shows_empty: bool = True
     """Whether a group without members is still shown."""
+    asks_coordinator: bool = True
+    """Whether it asks a group's coordinator, and shows nothing of the group while that does not answer; Burrow reads the offsets itself."""
 
 
 KAFKA_EXPORTER = Names(
@@ -72,7 +74,7 @@ LAG_EXPORTER = Names(
 )  # fmt: skip
 BURROW = Names(
     job="burrow", lag="burrow_kafka_consumer_partition_lag", end="burrow_kafka_topic_partition_offset", group="consumer_group",
-    current="burrow_kafka_consumer_current_offset", status="burrow_kafka_consumer_status", shows_negative=False,
+    current="burrow_kafka_consumer_current_offset", status="burrow_kafka_consumer_status", shows_negative=False, asks_coordinator=False,
 )  # fmt: skip
 EXPORTERS: Mapping[str, Names] = {
     "kafka_exporter": KAFKA_EXPORTER,
@@ -127,9 +129,12 @@ class _Lag:
                 yield from self._partition(topic, partition, at_ns)
         for group, name in enumerate(self.books.groups):
             members = self.system.members(name, at_ns).astype(np.float64)
+            answered = (
+                self.system.coordinator(name, at_ns) > 0 if names.asks_coordinator else np.ones(len(at_ns), np.bool_)
+            )
             if names.members:
-                yield from self.target.series(names.members, {names.group: name}, members)
-            shown = np.ones(len(at_ns), np.bool_) if names.shows_empty else members > 0
+                yield from self.target.series(names.members, {names.group: name}, members, answered)
+            shown = answered if names.shows_empty else answered & (members > 0)
             for topic in self.books.scenario.groups[name].topics:
                 yield from self._group(group, topic, shown, at_ns)
             if names.status:

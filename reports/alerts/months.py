@@ -7,12 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reports.alerts.backtest import Case
 from reports.alerts.series import NAME, AlertError, Bools, Floats, Labels, Millis, Series, Store
 from reports.alerts.truth import Trouble
 from scenarios.streams import stream
 
+Ints = NDArray[np.int64]
 _COUNTS = ("_total", "_count", "_sum", "_bucket", "_offset", "_high_water_mark")
 
 
@@ -60,19 +62,23 @@ def month(
     return Case(name, chained([piece.store for piece in order], piece_ms, names), tuple(troubles), slots * piece_ms)
 
 
-def chained(stores: Sequence[Store], length_ms: int, names: Iterable[str] | None = None) -> Store:
-    """Return stores one after the other, each so long."""
+def chained(stores: Sequence[Store], length_ms: int | Sequence[int], names: Iterable[str] | None = None) -> Store:
+    """Return stores one after the other, each so long; a store that stands in several places has one length."""
+    lengths = [length_ms] * len(stores) if isinstance(length_ms, int) else list(length_ms)
     kept = None if names is None else set(names)
-    distinct = {id(store): store for store in stores}
+    distinct = {id(store): (store, length) for store, length in zip(stores, lengths, strict=True)}
     labels = dict.fromkeys(
         series.labels
-        for store in distinct.values()
+        for store, _ in distinct.values()
         for series in store.named(None)
         if kept is None or dict(series.labels)[NAME] in kept
     )
-    by_store = {key: {series.labels: series for series in store.named(None)} for key, store in distinct.items()}
-    order = [id(store) for store in stores]
-    return Store(_chained(each, [by_store[key].get(each) for key in order], length_ms) for each in labels)
+    places = {key: number for number, key in enumerate(distinct)}
+    which = np.asarray([places[id(store)] for store in stores], np.int64)
+    begins = np.concatenate([[0], np.cumsum(lengths[:-1])]).astype(np.int64)
+    by_store = [{series.labels: series for series in store.named(None)} for store, _ in distinct.values()]
+    spans = [length for _, length in distinct.values()]
+    return Store(_chained(each, [found.get(each) for found in by_store], spans, which, begins) for each in labels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +94,9 @@ class _Part:
     was_reset: bool
 
 
-def _part(series: Series, length_ms: int) -> _Part:
+def _part(series: Series | None, length_ms: int) -> _Part:
+    if series is None:  # where a series is missing it ends
+        return _Part(np.zeros(1, np.int64), np.zeros(1), np.ones(1, np.bool_), 0, 0.0, False)
     real = np.flatnonzero(~series.stale)
     values = series.values[real]
     fell = np.flatnonzero(values[1:] < values[:-1])
@@ -98,34 +106,53 @@ def _part(series: Series, length_ms: int) -> _Part:
     return _Part(series.times_ms[inside], series.values[inside], series.stale[inside], first, end, bool(len(fell)))
 
 
-def _chained(labels: Labels, pieces: Sequence[Series | None], length_ms: int) -> Series:
-    grows = is_counter(dict(labels)[NAME])
-    parts = {id(piece): _part(piece, length_ms) for piece in pieces if piece is not None}
-    times, values, stale, base = [], [], [], 0.0
-    begin_ms, number = 0, 0
-    while number < len(pieces):
-        piece, repeat = pieces[number], 1
-        while number + repeat < len(pieces) and pieces[number + repeat] is piece:
-            repeat += 1
-        if piece is None:
-            times.append(np.asarray([begin_ms], np.int64)[: 1 if number else 0])
-            values.append(np.zeros(len(times[-1])))
-            stale.append(np.ones(len(times[-1]), np.bool_))
-        else:
-            part = parts[id(piece)]
-            begins = begin_ms + np.arange(repeat, dtype=np.int64) * length_ms
-            times.append((begins[:, None] + part.times_ms).reshape(-1))
-            bases = _bases(part, base, repeat) if grows else np.zeros(repeat)
-            going_on = np.arange(len(part.values)) < part.before_reset
-            values.append((part.values + np.where(going_on, bases[:, None], 0.0)).reshape(-1))
-            stale.append(np.tile(part.stale, repeat))
-            base = part.end + (0.0 if part.was_reset else float(bases[-1]))
-        number, begin_ms = number + repeat, begin_ms + repeat * length_ms
-    return Series(labels, np.concatenate(times), np.concatenate(values), np.concatenate(stale))
+def _chained(
+    labels: Labels, pieces: Sequence[Series | None], lengths: Sequence[int], which: Ints, begins_ms: Millis
+) -> Series:
+    """Return a series of pieces, of which number `which[i]` begins at `begins_ms[i]`."""
+    parts = [_part(piece, length) for piece, length in zip(pieces, lengths, strict=True)]
+    most = max(len(part.times_ms) for part in parts)
+    times, values, stale, there = (
+        np.zeros((len(parts), most), kind) for kind in (np.int64, np.float64, np.bool_, np.bool_)
+    )
+    for number, part in enumerate(parts):
+        count = len(part.times_ms)
+        times[number, :count], values[number, :count], stale[number, :count] = part.times_ms, part.values, part.stale
+        there[number, :count] = True
+    shown = there[which]
+    missing = np.asarray([piece is None for piece in pieces], np.bool_)
+    if len(which) and missing[which[0]]:
+        shown[0] = False  # what was never there does not end
+    placed = values[which]
+    if is_counter(dict(labels)[NAME]):
+        going_on = np.arange(most) < np.asarray([part.before_reset for part in parts])[:, None]
+        placed = placed + np.where(going_on[which], _bases(parts, which)[:, None], 0.0)
+    return Series(labels, (begins_ms[:, None] + times[which])[shown], placed[shown], stale[which][shown])
 
 
-def _bases(part: _Part, base: float, repeat: int) -> Floats:
-    """Return what a counter had at the begin of each repetition."""
-    if part.was_reset:
-        return np.concatenate([[base], np.full(repeat - 1, part.end)])
-    return np.asarray(base + part.end * np.arange(repeat), np.float64)
+def _bases(parts: Sequence[_Part], which: Ints) -> Floats:
+    """Return what a counter had at the begin of each place: all ends since the last piece in which it was reset, that one's included."""
+    ends = np.concatenate([[0.0], np.cumsum(np.asarray([part.end for part in parts])[which])])
+    reset = np.asarray([part.was_reset for part in parts])[which]
+    last = np.concatenate([[-1], np.maximum.accumulate(np.where(reset, np.arange(len(which)), -1))])[:-1]
+    return np.asarray(ends[:-1] - np.where(last >= 0, ends[np.maximum(last, 0)], 0.0), np.float64)
+
+
+def cut(store: Store, begin_ms: int, length_ms: int) -> Store:
+    """Return a stretch of series as a piece of its own: it begins at 0, and counters count what came since."""
+    return Store(found for each in store.named(None) if (found := _cut(each, begin_ms, length_ms)) is not None)
+
+
+def _cut(series: Series, begin_ms: int, length_ms: int) -> Series | None:
+    inside = (series.times_ms >= begin_ms) & (series.times_ms <= begin_ms + length_ms)
+    if not inside.any():
+        return None
+    values = series.values[inside]
+    if is_counter(dict(series.labels)[NAME]):
+        before = np.flatnonzero((series.times_ms < begin_ms) & ~series.stale)
+        base = float(series.values[before[-1]]) if len(before) else 0.0
+        real = np.flatnonzero(~series.stale[inside])
+        fell = np.flatnonzero(values[real] < np.concatenate([[base], values[real][:-1]]))
+        going_on = np.arange(len(values)) < (real[fell[0]] if len(fell) else len(values))
+        values = np.where(going_on, values - base, values)
+    return Series(series.labels, series.times_ms[inside] - begin_ms, values, series.stale[inside])

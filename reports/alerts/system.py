@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from reports.alerts.series import Bools
 from rundata.rows import NEVER
 from rundata.tables import FaultRecord, Incident, RunData
+from scenarios.clients import broker_setting
+from scenarios.partitioners import coordinator_partition
+from scenarios.plan import replica_assignment
 
 Nanos = NDArray[np.int64]
 Spans = list[tuple[int, int]]
@@ -88,8 +91,19 @@ class System:
 
     def leader(self, topic: str, partition: int, at_ns: Nanos) -> NDArray[np.int64]:
         """Return a partition's leader at each instant; 0 where the leader could not be asked and no other was elected."""
-        leaders = [(0, self.run.plan.replicas(topic)[partition][0])]
-        for incident in self._incidents("election", f"{topic}/{partition}"):
+        return self._led(f"{topic}/{partition}", self.run.plan.replicas(topic)[partition][0], at_ns)
+
+    def coordinator(self, group: str, at_ns: Nanos) -> NDArray[np.int64]:
+        """Return the broker that answers for a group at each instant; 0 while its offsets partition has no leader that could be asked."""
+        scenario = self.run.plan.scenario
+        count = int(broker_setting(scenario, "offsets.topic.num.partitions"))
+        partition, nodes = coordinator_partition(group, count), scenario.brokers.nodes
+        first = replica_assignment(count, min(3, nodes), nodes)[partition][0]
+        return self._led(f"__consumer_offsets/{partition}", first, at_ns)
+
+    def _led(self, place: str, first: int, at_ns: Nanos) -> NDArray[np.int64]:
+        leaders = [(0, first)]
+        for incident in self._incidents("election", place):
             number = incident.detail.removeprefix("leader ").strip()
             leaders.append((incident.time_ns, int(number) if number.isdecimal() else 0))
         found = _steps(leaders, at_ns)
