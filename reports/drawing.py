@@ -1,6 +1,7 @@
 """The visual language of all figures: sizes, colours that follow the page's light or dark, axes, and SVG made fit for HTML."""
 
 import io
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -217,8 +218,11 @@ def _seconds(x: float) -> str:
 
 
 def count_axis(axis: Axes) -> None:
-    """Start the y axis at 0, with thousands set apart."""
-    axis.set_ylim(bottom=0)
+    """Start the y axis at 0, with thousands set apart; panels that share it have room for the highest of them."""
+    # A limit that was set once stays: without this a later panel would be cut off at the height of the first.
+    tops = [float(each.dataLim.y1) for each in axis.get_shared_y_axes().get_siblings(axis)]
+    highest = max((top for top in tops if math.isfinite(top)), default=0.0)
+    axis.set_ylim(0, highest * 1.05 if highest > 0 else 1.0)
     axis.yaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 2.5, 5, 10]))
     axis.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,.0f}".replace(",", "\u2009")))
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from typer.testing import CliRunner
 
 from eventdrill.command_line import app
@@ -23,6 +25,7 @@ from reports.alerts.rules import Rule, RuleFile, RuleGroup
 from reports.alerts.series import Series, Store
 from reports.contents import contents
 from reports.document import Document, markdown, render_document
+from reports.drawing import Canvas, count_axis, draw
 from reports.junit import junit_text
 from reports.views.debugging import debugging_document
 from reports.views.executives import executive_document
@@ -270,3 +273,20 @@ def test_no_fault_that_never_began_is_said_to_have_broken_anything() -> None:
 
     run = replace(made(), faults=tuple(replace(f, began_ns=NEVER, ended_ns=NEVER) for f in made().faults))
     assert "Nothing broke" in markdown(executive_document(contents([Run(run)])))
+
+
+def test_a_panel_that_shares_its_axis_is_not_cut_off_at_the_height_of_the_first() -> None:
+    """The second panel is ten times as high; both show all of it."""
+    seen: list[Axes] = []
+
+    def panel(top: float) -> Callable[[Axes, Canvas], None]:
+        def draw_panel(axis: Axes, canvas: Canvas) -> None:
+            axis.plot([0, 1], [0, top], label="lag")
+            count_axis(axis)
+            seen.append(axis)
+
+        return draw_panel
+
+    drawn = draw("two", [panel(300), panel(3000)], title="", alt="", caption="", legend=[])
+    assert [axis.get_ylim()[1] for axis in seen] == [3150.0] * 4
+    assert "3000" in drawn.csv
