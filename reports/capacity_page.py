@@ -142,7 +142,7 @@ def _answer_live(answer: Mapping[str, Any] | None) -> tuple[str | Table, ...]:
     rows = tuple(
         (
             f"{answer['field']} = {each['value']}",
-            Cell("", _VERDICTS["holds" if each["holds"] else "fails"], each["reason"]),
+            Cell("", _VERDICTS[each["verdict"]], each["reason"]),
         )
         for each in answer["looked"]
     )

@@ -5,14 +5,17 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from eventdrill.command_line import app
+from eventdrill.workflows.alerts import Months, Scraped, from_scenario
+from eventdrill.workflows.simulate import prepare
 from page_data import leader_crash, made_up_run
 from promtool import find_promtool
 from reports.alerts.rules import read_rules
-from reports.alerts_page import runbook_link
+from reports.runbooks import runbook_link
 from rundata.dataset import save
 
 SCENARIO = """\
@@ -229,3 +232,40 @@ def test_what_cannot_be_meant_is_refused(scenario: Path, arguments: tuple[str, .
     done = run(*arguments)
 
     assert (done.exit_code, said in done.stderr) == (2, True), done.stderr
+
+
+DAY = """\
+scenario: a-day
+seed: 5
+profile: ideal
+duration: 1d
+warm_up: 1m
+brokers: {kind: kafka, nodes: 3}
+topics: {orders: {partitions: 2, replication: 3}}
+producers: {shop: {topic: orders, key: {uniform: 50}, arrivals: 2/s}}
+groups: {fulfilment: {topics: [orders], members: 2, work: 50ms, commit: {every: 1s}}}
+faults:
+  - {fault: slow_work, group: fulfilment, factor: 40, at: 6h, for: 8m}
+  - {fault: slow_work, group: fulfilment, factor: 40, at: 18h, for: 8m, name: again}
+objectives: {fast: {indicator: latency, of: fulfilment, below: 1s, target: 99%, period: 7d}}
+"""
+
+
+def test_a_scenario_that_lasts_a_day_is_itself_what_rules_are_judged_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its two faults at 6 h and 18 h, each with its own trouble; a rule on the whole rate sees a counter that never falls."""
+    monkeypatch.chdir(tmp_path)
+    Path("day.yaml").write_text(DAY)
+    work = prepare("day.yaml")
+    material = from_scenario("day.yaml", Scraped(page_from=0.001), Months())
+    (case,) = material.cases
+
+    assert work.loaded.scenario.duration == case.end_ms * 1_000_000 + 60_000_000_000
+    assert [each.label for each in case.troubles] == ["slow_work 1", "again 2"]
+    # Times count from the end of the warm-up.
+    assert [each.begin_ms // 60_000 for each in case.troubles] == [6 * 60 - 1, 18 * 60 - 1]
+    assert all(each.worth == "page" for each in case.troubles)
+    (total,) = case.store.named("objective_events_total")
+    assert np.diff(total.values).min() >= 0
+    assert total.values[-1] == pytest.approx(2 * 86_400, rel=0.03)

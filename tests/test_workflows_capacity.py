@@ -180,6 +180,14 @@ def test_an_answer_is_confirmed_where_it_holds_and_one_less_does_not() -> None:
     assert tried("", "missed fast") is True
     assert tried("", "") is False
     assert tried("missed fast", "missed fast") is False
+    noisy = LiveLook(1.0, 0.0, "the driver was late", says_nothing=True)
+    bears = Bears(1.0, (1.0, 1.1), ())
+    said = capacity_live.Confirmed(bears, bears, (), "x", ((3, LiveLook(1.0, 0.0, "")), (2, noisy))).to_json(1.0)[
+        "answer"
+    ]
+    assert (said["confirmed"], said["looked"][1]["verdict"]) == (False, "cannot tell"), (
+        "a host that is too busy proves nothing"
+    )
 
 
 def test_the_model_of_the_short_runs_breaks_where_arithmetic_says() -> None:

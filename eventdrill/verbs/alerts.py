@@ -14,7 +14,6 @@ from eventdrill.verbs.options import Json, Profile, ScenarioFile, Seed, Settings
 
 if TYPE_CHECKING:
     from eventdrill.workflows.alerts import Material, Months, Scraped
-    from scenarios.schema import Scenario
 
 HELP = "Alert rules: from a scenario, judged on runs of which the truth is known, and searched."
 EXAMPLE = "eventdrill alerts backtest leader-crash --page-worthy 0.02%"
@@ -332,7 +331,7 @@ def _material(
     judging: Judging,
 ) -> "Material":
     """Return the cases that the arguments mean: folders of runs, or one scenario."""
-    from eventdrill.workflows.alerts import LONG_NS, from_long_run, from_runs, from_scenario, simulations
+    from eventdrill.workflows.alerts import from_runs, from_scenario, simulations
 
     folders = [Path(each) for each in what]
     if all(folder.is_dir() for folder in folders):
@@ -345,10 +344,9 @@ def _material(
     from scenarios.files import load_scenario
 
     settings = judging.settings or ()
-    scenario = load_scenario(what[0], settings).scenario
-    long = scenario.duration >= LONG_NS
-    with _progress(_stretches(scenario, judging.seed) if long else simulations(scenario, months)) as update:
-        return (from_long_run if long else from_scenario)(
+    total = simulations(load_scenario(what[0], settings).scenario, months, judging.seed)
+    with _progress(total) as update:
+        return from_scenario(
             what[0],
             scraped,
             months,
@@ -358,16 +356,6 @@ def _material(
             profile=judging.profile,
             progress=update,
         )
-
-
-def _stretches(scenario: "Scenario", seed: int | None) -> int:
-    """Return how many stretches a long run is simulated in, as far as that is known beforehand."""
-    from sim.stretches.timeline import Timeline, TimelineError
-
-    try:
-        return Timeline(scenario, scenario.seed if seed is None else seed, 0).simulated()
-    except TimelineError as error:
-        raise WrongInputError(f"{scenario.scenario}: {error}") from None
 
 
 @contextmanager

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from reports.alerts.rules import RuleFile
     from reports.alerts.series import Store
     from reports.alerts.suggest import Suggestion, Tried
-    from reports.alerts.truth import Trouble
     from reports.alerts.windows import Release
     from rundata.tables import RunData
     from scenarios.schema import Scenario
@@ -75,7 +74,7 @@ def from_runs(folders: Sequence[Path], scraped: Scraped, names: "set[str] | None
         kept = store if names is None else chained([store], end_ms, names)
         cases.append(Case(str(folder), kept, troubles(run, scraped.page_from), end_ms))
     first = runs[0][1]
-    return Material(first.plan.scenario, tuple(cases), _rates(first))
+    return Material(first.plan.scenario, tuple(cases), rates_of(first))
 
 
 def _opened(folder: Path) -> "RunData":
@@ -107,7 +106,7 @@ def from_scenario(
     profile: str | None = None,
     progress: Progress = lambda _done: None,
 ) -> Material:
-    """Return months of a scenario: its quiet run again and again, and each of its faults, in turn, at random times."""
+    """Return months of a scenario: its quiet run again and again, and each of its faults, in turn, at random times; or its own long time."""
     from eventdrill.workflows.simulate import prepare
     from reports.alerts.months import month
 
@@ -117,6 +116,10 @@ def from_scenario(
         raise WrongInputError(
             f"{file} has no faults, so there is nothing that an alert could see; add some under `faults`"
         )
+    if is_long(scenario):
+        from eventdrill.workflows.alerts_month import from_long_run
+
+        return from_long_run(work, scraped, months, names, progress)
     done = iter(range(1, 10**6))
     runs = _Runs(work.profile, scraped, lambda: progress(next(done)))
     quiet = runs.quiet(scenario, first_seed)
@@ -132,112 +135,20 @@ def from_scenario(
 
 
 LONG_NS = 86_400_000_000_000
-"""A scenario that lasts so long is itself what rules are judged on: its own load, and its faults when they happen."""
 
 
-def from_long_run(
-    file: str,
-    scraped: Scraped,
-    months: Months,
-    names: "set[str] | None" = None,
-    *,
-    settings: Sequence[str] = (),
-    seed: int | None = None,
-    profile: str | None = None,
-    progress: Progress = lambda _done: None,
-) -> Material:
-    """Return a long scenario as it is simulated in stretches: exact around its faults, quiet minutes drawn from simulated ones."""
-    import os
-
-    from eventdrill.workflows.simulate import prepare
-    from reports.alerts.backtest import Case
-    from reports.alerts.defaults import default_rules
-    from reports.alerts.months import chained
-    from sim.crew import Crew
-    from sim.stretches.long_run import simulate_in_stretches
-    from sim.stretches.timeline import TimelineError
-
-    work = prepare(file, seed=seed, settings=settings, profile=profile)
-    scenario = work.loaded.scenario
-    wanted = names or names_read(default_rules(scenario, scraped.exporter))
-    cut = _Cut(work.profile, scraped, frozenset(wanted) if wanted is not None else None)
-    cases, rates = [], dict[str, float]()
-    try:
-        with Crew(os.cpu_count() or 1) as crew:
-            for number in range(months.months):
-                long = simulate_in_stretches(
-                    scenario,
-                    work.profile,
-                    seed=work.plan.seed,
-                    replication=number,
-                    jobs=crew,
-                    series=cut,
-                    progress=progress,
-                )
-                pieces = [(each, _piece_of(long.found[each.source.begin_ns].series)) for each in long.placings]
-                lengths = [(each.end_ns - each.begin_ns) // MILLISECOND_NS for each, _ in pieces]
-                store = chained([piece.store for _, piece in pieces], lengths, wanted)
-                first_ns = long.placings[0].begin_ns
-                found = [
-                    one.later((each.begin_ns - first_ns) // MILLISECOND_NS, f"{one.label} {count}")
-                    for count, (each, piece) in enumerate(((e, p) for e, p in pieces if p.troubles), 1)
-                    for one in piece.troubles
-                ]
-                cases.append(Case(f"{scenario.scenario}, {number + 1}", store, tuple(found), sum(lengths)))
-                rates = rates or _piece_of(long.found[long.placings[0].source.begin_ns].series).rates_hz
-    except TimelineError as error:
-        raise WrongInputError(f"{work.loaded.source}: {error}") from None
-    return Material(scenario, tuple(cases), rates)
+def is_long(scenario: "Scenario") -> bool:
+    """Whether a scenario lasts so long that it is itself what rules are judged on: its own load, and its faults when they happen."""
+    return scenario.duration >= LONG_NS
 
 
-@dataclass(frozen=True)
-class LongPiece:
-    """What one stretch of a long run showed: series from 0, what was wrong, and how many events a second count."""
+def simulations(scenario: "Scenario", months: Months, seed: int | None) -> int:
+    """Return how many runs `from_scenario` simulates, as far as that is known beforehand."""
+    if not is_long(scenario):
+        return 1 + months.runs * len(scenario.faults)
+    from eventdrill.workflows.alerts_month import stretches_of
 
-    store: "Store"
-    troubles: "tuple[Trouble, ...]"
-    rates_hz: dict[str, float]
-
-
-def _piece_of(found: "LongPiece | None") -> LongPiece:
-    assert found is not None, "every stretch keeps its series"
-    return found
-
-
-@dataclass(frozen=True)
-class _Cut:
-    """Makes a piece of each stretch where it is simulated; what leads in before it is cut off."""
-
-    profile: Any
-    scraped: Scraped
-    names: "frozenset[str] | None"
-
-    def __call__(self, run: "RunData") -> LongPiece:
-        """Return the piece; a stretch that was simulated without rows is simulated once more with them, since metrics count rows."""
-        from dataclasses import replace as replaced
-
-        from reports.alerts.exporters import metrics
-        from reports.alerts.months import cut
-        from reports.alerts.series import NAME, Store
-        from reports.alerts.truth import troubles
-        from sim.engine import simulate
-
-        whole = run if len(run.operations) else simulate(run.plan, self.profile, chance=run.plan.replication)
-        scenario = whole.plan.scenario
-        begin_ms, end_ms = scenario.warm_up // MILLISECOND_NS, scenario.duration // MILLISECOND_NS
-        store = metrics(whole, self.scraped.exporter, every_ms=self.scraped.every_ms, closing_ms=end_ms)
-        kept = [each for each in store.named(None) if self.names is None or dict(each.labels)[NAME] in self.names]
-        length_ms = end_ms - begin_ms
-        found = tuple(
-            replaced(one.later(-begin_ms), end_ms=min(one.end_ms - begin_ms, length_ms))
-            for one in troubles(whole, self.scraped.page_from)
-        )
-        return LongPiece(cut(Store(kept), begin_ms, length_ms), found, _rates(whole))
-
-
-def simulations(scenario: "Scenario", months: Months) -> int:
-    """Return how many runs `from_scenario` simulates."""
-    return 1 + months.runs * len(scenario.faults)
+    return stretches_of(scenario, scenario.seed if seed is None else seed)
 
 
 def _one_by_one(scenario: "Scenario") -> "Iterator[Scenario]":
@@ -272,7 +183,7 @@ class _Runs:
         length_ms = scenario.duration // MILLISECOND_NS
         store = metrics(run, self.scraped.exporter, every_ms=self.scraped.every_ms, closing_ms=length_ms)
         self.names |= set(store.names)
-        self.rates_hz = self.rates_hz or _rates(run)
+        self.rates_hz = self.rates_hz or rates_of(run)
         whole = troubles(run, self.scraped.page_from)
         self.notes += [
             f"{one.label}: what it had piled up was not worked off when its run ended, and is cut short there; a longer `duration` shows the rest"
@@ -284,7 +195,8 @@ class _Runs:
         return Piece(store, found)
 
 
-def _rates(run: "RunData") -> dict[str, float]:
+def rates_of(run: "RunData") -> dict[str, float]:
+    """Return by objective how many events a second count for it."""
     from reports.slo_events import judged_events
     from scenarios.quantities import SECOND
 

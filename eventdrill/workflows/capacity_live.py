@@ -19,7 +19,7 @@ from scenarios.schema import Arrivals, Scenario
 if TYPE_CHECKING:
     from eventdrill.workflows.capacity import Plan, Search
     from loadgen.clusters.model import Cluster
-    from reports.capacity_search import Bears
+    from reports.capacity_search import Bears, Verdict
     from rundata.run import Run
 
 LOOK_NS, WARM_UP_NS, DRAIN_NS = 12 * SECOND, 3 * SECOND, 10 * SECOND
@@ -37,6 +37,13 @@ class LiveLook:
     margin: float
     reason: str
     """Why it does not hold or says nothing; empty where it holds."""
+    says_nothing: bool = False
+    """Whether driver or host was the limit, not the system."""
+
+    @property
+    def verdict(self) -> "Verdict":
+        """holds, fails, or cannot tell."""
+        return "cannot tell" if self.says_nothing else "fails" if self.reason else "holds"
 
 
 @dataclass(frozen=True)
@@ -61,20 +68,20 @@ class Confirmed:
         """Return what `capacity --json` prints under `live`."""
         answer = None
         if self.tried:
-            held = [not look.reason for _, look in self.tried]
+            verdicts = [look.verdict for _, look in self.tried]
             answer = {
                 "field": self.field,
                 "looked": [
-                    {"value": value, "holds": not look.reason, "reason": look.reason} for value, look in self.tried
+                    {"value": value, "verdict": look.verdict, "reason": look.reason} for value, look in self.tried
                 ],
-                "confirmed": held[0] and not any(held[1:]),
+                "confirmed": verdicts in (["holds"], ["holds", "fails"]),
             }
         return {
             "factor": self.live.factor,
             "rate": self.live.factor * rate_hz,
             "interval": _ends(self.live),
             "looked": [
-                {"factor": e.factor, "verdict": "fails" if e.reason else "holds", "reason": e.reason}
+                {"factor": e.factor, "verdict": e.verdict, "reason": e.reason}
                 for e in sorted(self.looks, key=lambda e: e.factor)
             ],
             "model": {"factor": self.model.factor, "interval": _ends(self.model)},
@@ -110,7 +117,7 @@ def judge_live(run: "Run", factor: float, *, steady: bool = True) -> LiveLook:
     from reports.slo import assess
 
     if run.invalid:
-        return LiveLook(factor, -math.inf, "; ".join(run.invalid))
+        return LiveLook(factor, -math.inf, "; ".join(run.invalid), says_nothing=True)
     growth = lag_growth(run)
     if steady and growth > _GROWS:
         return LiveLook(factor, -growth, f"lag grew by {growth:.0%} of the arrivals: no steady state")
@@ -189,7 +196,7 @@ def bisect_live(
         # The first guess is mostly near: a step of a fifth brackets it.
         factor = low * _STEP if math.isinf(high) else high / _STEP if low == 0 else math.sqrt(low * high)
     seen = sorted(
-        (Looked(each.factor, (each.margin,), "fails" if each.reason else "holds") for each in looks),
+        (Looked(each.factor, (each.margin,), each.verdict) for each in looks),
         key=lambda e: e.value,
     )
     return Bears(low, (low, high), tuple(seen)), looks
@@ -203,13 +210,17 @@ class _Looks:
 
     def __call__(self, scenario: Scenario, factor: float) -> LiveLook:
         """Drive a scenario at a multiple of its mean load, for a short time; the first run warms the brokers."""
-        run = self._drive(looked_at(scenario, factor))
-        return judge_live(run, factor)
+        return self._sure(lambda: judge_live(self._drive(looked_at(scenario, factor)), factor))
 
     def as_searched(self, scenario: Scenario) -> LiveLook:
         """Drive a scenario whole, with its own arrivals, as the search simulates it; its objectives alone judge it."""
-        run = self._drive(load_text(scenario_text(scenario), scenario.scenario))
-        return judge_live(run, 1.0, steady=False)
+        loaded = load_text(scenario_text(scenario), scenario.scenario)
+        return self._sure(lambda: judge_live(self._drive(loaded), 1.0, steady=False))
+
+    def _sure(self, look: Callable[[], LiveLook]) -> LiveLook:
+        """Look once more where the first time says nothing: neighbours on a host come and go."""
+        found = look()
+        return look() if found.says_nothing else found
 
     def _drive(self, loaded: LoadedScenario) -> "Run":
         from loadgen.engine import drive
