@@ -51,8 +51,9 @@ def from_long_run(
     try:
         with Crew(os.cpu_count() or 1) as crew:
             for number in range(months.months):
-                options = {"seed": work.plan.seed, "replication": number, "jobs": crew}
-                long = simulate_in_stretches(scenario, work.profile, series=keep, progress=progress, **options)
+                long = simulate_in_stretches(
+                    scenario, work.profile, series=keep, progress=progress, seed=work.plan.seed, replication=number, jobs=crew
+                )  # fmt: skip
                 case, rates = _case(f"{scenario.scenario}, {number + 1}", long, wanted)
                 cases.append(case)
     except TimelineError as error:

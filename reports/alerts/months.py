@@ -112,9 +112,9 @@ def _chained(
     """Return a series of pieces, of which number `which[i]` begins at `begins_ms[i]`."""
     parts = [_part(piece, length) for piece, length in zip(pieces, lengths, strict=True)]
     most = max(len(part.times_ms) for part in parts)
-    times, values, stale, there = (
-        np.zeros((len(parts), most), kind) for kind in (np.int64, np.float64, np.bool_, np.bool_)
-    )
+    size = (len(parts), most)
+    times, values = np.zeros(size, np.int64), np.zeros(size, np.float64)
+    stale, there = np.zeros(size, np.bool_), np.zeros(size, np.bool_)
     for number, part in enumerate(parts):
         count = len(part.times_ms)
         times[number, :count], values[number, :count], stale[number, :count] = part.times_ms, part.values, part.stale
