@@ -143,11 +143,13 @@ class Placed:
 def gather(run: RunData) -> Partial:
     """Return what a run's measured time says."""
     books = Books.of(run)
-    parts = {
-        (kind, scope): _GATHER[kind](books, scope)
-        for kind in INDICATORS
-        for scope in [*scopes_of(books, kind), *_asked(books, kind)]
-    }
+    parts: dict[Key, Parts] = {}
+    for kind in INDICATORS:
+        whole: Parts | None = None
+        for scope in [*scopes_of(books, kind), *_asked(books, kind)]:
+            same = _covers_everything(books, kind, scope)
+            parts[kind, scope] = whole if same and whole is not None else _GATHER[kind](books, scope)
+            whole = parts[kind, scope] if same else whole
     for kind, statistic in _AROUND_FAULTS.items():
         for label in dict.fromkeys(planned.label for planned in books.plan.faults):
             for scope in [each for each in scopes_of(books, kind) if each.kind != "all"]:
@@ -155,6 +157,15 @@ def gather(run: RunData) -> Partial:
                 name = IndicatorName(kind, scope.where, label, statistic)
                 parts[kind, around] = {"most": Most.of(measure_one(run, name))}
     return Partial(parts, books.scenario.measured_ns)
+
+
+def _covers_everything(books: Books, kind: str, scope: Scope) -> bool:
+    """Return whether a scope covers every event and pair, so that what it says is what everything says."""
+    if kind in ("unexpected", "restarts"):
+        return False  # these look at the log, and at incidents
+    return books.once(
+        ("covers everything", scope), lambda: events_in(books, scope) is None and pairs_in(books, scope) is None
+    )
 
 
 def _asked(books: Books, kind: str) -> list[Scope]:

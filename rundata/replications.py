@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from rundata.measurement import Measurement
 from scenarios.expectations import IndicatorUnit
@@ -121,11 +120,18 @@ def _single_runs(values: NDArray[np.float64], tail: float, enough: int) -> Bound
     known = ordered[np.isfinite(ordered)]
     if len(known) < 2:
         return float(ordered[0]), float(ordered[-1])
-    reach = float(stats.t.ppf(1 - tail, len(known) - 1) * known.std(ddof=1)) * math.sqrt(1 + 1 / len(known))
+    reach = float(_students_t(1 - tail, len(known) - 1) * known.std(ddof=1)) * math.sqrt(1 + 1 / len(known))
     mean = float(known.mean())
     low, high = min(float(ordered[0]), mean - reach), max(float(ordered[-1]), mean + reach)
     # Nothing that is measured here can fall below zero, unless it did (clocks of two hosts).
     return (max(low, 0.0) if ordered[0] >= 0 else low), high
+
+
+def _students_t(probability: float, degrees: int) -> float:
+    """Return a quantile of Student's t."""
+    from scipy import stats  # a second, which a single run need not wait for
+
+    return float(stats.t.ppf(probability, degrees))
 
 
 def _at_rank(ordered: NDArray[np.float64], rank: float) -> float:
@@ -140,7 +146,7 @@ def _at_rank(ordered: NDArray[np.float64], rank: float) -> float:
 
 def _mean_interval(values: NDArray[np.float64]) -> Bounds:
     mean, count = float(values.mean()), len(values)
-    reach = float(stats.t.ppf(0.975, count - 1) * values.std(ddof=1)) / math.sqrt(count)
+    reach = float(_students_t(0.975, count - 1) * values.std(ddof=1)) / math.sqrt(count)
     return mean - reach, mean + reach
 
 

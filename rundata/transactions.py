@@ -9,8 +9,6 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from rundata.rows import NONE, Kind, Outcome
 
@@ -129,6 +127,9 @@ class Transactions:
         names = np.repeat(np.arange(len(edges)), [len(each.source) for _, each in edges])
         if not len(source):
             return []
+        from scipy.sparse import coo_array  # where there are transactions
+        from scipy.sparse.csgraph import connected_components
+
         graph = coo_array((np.ones(len(source), np.int8), (source, target)), shape=(len(self), len(self)))
         _, component = connected_components(graph, directed=True, connection="strong")
         inside = np.flatnonzero(component[source] == component[target])

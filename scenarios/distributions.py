@@ -7,7 +7,6 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from scenarios.errors import show
 from scenarios.quantities import DURATION, SHARE, Unit, exact_duration, exact_share, exact_size, parse
@@ -64,6 +63,8 @@ class Lognormal:
 
     def quantile(self, u: Floats) -> Floats:
         """Return exp(mu + sigma * z(u)), where sigma^2 = log(1 + cv^2)."""
+        from scipy import special  # half a second, which only those wait for who need it
+
         sigma = np.sqrt(np.log1p(self.cv**2))
         return np.asarray(self.mean * np.exp(sigma * special.ndtri(u) - sigma**2 / 2))
 
@@ -77,6 +78,8 @@ class Gamma:
 
     def quantile(self, u: Floats) -> Floats:
         """Return the inverse regularised incomplete gamma function, scaled."""
+        from scipy import special  # as above
+
         shape = 1 / self.cv**2
         return np.asarray(special.gammaincinv(shape, u) * (self.mean / shape))
 

@@ -16,6 +16,7 @@ from scenarios.streams import stream
 from sim.crew import Crew, of_size
 from sim.engine import simulate
 from sim.observed import NOTHING_OBSERVED, Observed
+from sim.stretches.flow import as_run, flow, flows
 
 T = TypeVar("T")
 Operations = Literal["all", "none"]
@@ -52,6 +53,10 @@ class _Experiment(Generic[T]):
     def run(self, replication: int) -> RunData:
         plan = make_plan(self.scenario, self.seed, 0 if self.same_plan else replication)
         profile = varied(self.profile, self.seed, replication) if self.vary_profile else self.profile
+        if replication > 0 and self.series is None and self.observed is NOTHING_OBSERVED and flows(plan.scenario):
+            found = flow(plan, profile, chance=replication)  # of this one only the figures are kept
+            if found is not None:
+                return as_run(plan, profile, found)
         return simulate(plan, profile, chance=replication, observed=self.observed)
 
     def look_at(self, run: RunData) -> tuple[dict[str, Measurement], list[T]]:

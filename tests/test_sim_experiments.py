@@ -6,6 +6,7 @@ import time
 import psutil
 import pytest
 
+from rundata.indicators import measure
 from rundata.rows import Kind
 from rundata.tables import RunData
 from scenario_text import small
@@ -154,3 +155,16 @@ def test_the_factors_spread_as_the_profile_says():
 
     assert mean == pytest.approx(0, abs=0.015)
     assert spread == pytest.approx(0.1, abs=0.012)
+
+
+def test_further_replications_of_a_quiet_scenario_have_the_kernels_figures() -> None:
+    """They are simulated with arrays, of which nobody sees more than the figures."""
+    quiet = brief().model_copy(update={"faults": ()})
+    groups = {name: group.model_copy(update={"failures": None}) for name, group in quiet.groups.items()}
+    producers = {name: producer.model_copy(update={"poison": 0.0}) for name, producer in quiet.producers.items()}
+    quiet = quiet.model_copy(update={"groups": groups, "producers": producers})
+
+    found = replicate(quiet, SLOW, seed=1, replications=3, same_plan=False, vary_profile=False)
+
+    for number in (1, 2):
+        assert found.measured[number] == measure(simulate(make_plan(quiet, 1, number), SLOW, chance=number))

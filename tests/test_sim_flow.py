@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from quiet_scenarios import quiet_case
+from rundata.indicators import measure
 from rundata.partials import Placed, gather, total
 from rundata.rows import NEVER, Kind, Outcome
 from rundata.tables import RunData
@@ -80,8 +81,10 @@ def test_arrays_say_event_by_event_what_the_kernel_says() -> None:
             continue
         compared += 1
         assert differences(*case, found) == [], f"quiet case {number}:\n{case[0].scenario}"
-        figures = [total([Placed(gather(run), 1, 0)], faults=False) for run in (simulate(*case), as_run(*case, found))]
+        runs = [simulate(*case), as_run(*case, found)]
+        figures = [total([Placed(gather(run), 1, 0)], faults=False) for run in runs]
         assert figures[0] == figures[1], f"quiet case {number}"
+        assert measure(runs[0]) == measure(runs[1]), f"quiet case {number}"
     assert compared > CASES // 2
 
 

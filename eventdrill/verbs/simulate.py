@@ -6,6 +6,7 @@ import typer
 
 from eventdrill.errors import WrongInputError
 from eventdrill.terminal import bar
+from eventdrill.verbs.light import without_pandas
 from eventdrill.verbs.options import (
     Jobs,
     Json,
@@ -79,6 +80,8 @@ def verb(
     Equal scenario, seed and profile give equal tables, however many processes work on them.
     """
     from eventdrill.workflows.simulate import MOST_REPLICATIONS, prepare
+
+    without_pandas()
 
     if operations == "sample":
         raise WrongInputError("--operations sample is not there yet; choose all or none")
