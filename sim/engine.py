@@ -35,15 +35,18 @@ def simulate(
     chance: int = 0,
     observed: Observed = NOTHING_OBSERVED,
     operations: Literal["all", "none"] = "all",
+    instants: bool = True,
 ) -> RunData:
     """Return what happens to a plan on the system of a profile.
 
     `chance` numbers the random inputs that the plan does not fix (0 is the first replication); `observed` gives instants
-    instead of drawing them; without `operations` only log, incidents and faults are kept.
+    instead of drawing them; without `operations` only log, incidents and faults are kept, without `instants` no stages.
     """
     _tell_of_compiling()
     with _wrapping_numbers():
-        return _Run(plan, profile, chance, observed).run(keep_operations=operations == "all")
+        return _Run(plan, profile, chance, observed).run(
+            keep_operations=operations == "all", keep_instants=operations == "all" and instants
+        )
 
 
 def tell_with(tell: Callable[[str], None]) -> None:
@@ -86,7 +89,7 @@ class _Run:
         ends = [scenario.duration, *(planned.end_ns for planned in plan.faults)]
         self.earliest_ns = min(max(ends), self.latest_ns)
 
-    def run(self, *, keep_operations: bool) -> RunData:
+    def run(self, *, keep_operations: bool, keep_instants: bool) -> RunData:
         system = self.system
         system.world = self.builder.world()
         system.begin(system.world)
@@ -102,7 +105,7 @@ class _Run:
             self._step()
         self._commit_at_the_end()
         self._check_conservation()
-        return self._run_data(keep_operations)
+        return self._run_data(keep_operations, keep_instants)
 
     @property
     def now_ns(self) -> int:
@@ -205,7 +208,7 @@ class _Run:
 
     # ---- what comes out --------------------------------------------------------------------------------------------
 
-    def _run_data(self, keep_operations: bool) -> RunData:
+    def _run_data(self, keep_operations: bool, keep_instants: bool) -> RunData:
         plan, scenario = self.plan, self.plan.scenario
         end_ns = min(self.now_ns, self.latest_ns)
         phases = (
@@ -217,7 +220,7 @@ class _Run:
             plan=plan,
             engine="simulated",
             operations=self._operations(end_ns) if keep_operations else new_operations(0),
-            instants=self._instants() if keep_operations else np.zeros(0, INSTANT),
+            instants=self._instants() if keep_instants else np.zeros(0, INSTANT),
             log=self._log(end_ns),
             extents=self._extents(end_ns),
             faults=tuple(self._faults(end_ns)),

@@ -10,6 +10,7 @@ from rundata.books import Books, Records
 from rundata.pairs import HandlingTally, SendTally
 from rundata.rows import LOG_RECORD, NEVER, NONE, new_operations
 from rundata.tables import Extent, Phase, RunData
+from scenarios.clients import may_expire
 from scenarios.disturbances import NOT_AGAIN
 from scenarios.plan import Plan, empty_plan
 from scenarios.profiles import Profile
@@ -31,6 +32,7 @@ def flows(scenario: Scenario) -> bool:
             each.client == "librdkafka" and each.poison == 0 and str(each.settings.get("acks", "all")) != "0"
             for each in scenario.producers.values()
         )
+        and not may_expire(scenario)
         and all(_flows(group) for group in scenario.groups.values())
     )
 
@@ -99,7 +101,11 @@ class _Flowing:
     def flow(self) -> Flow | None:
         """Let everything flow."""
         plan, world = self.plan, self.world
-        if world.part[: self.parts, at.HALTED].any() or (plan.again_ns != NOT_AGAIN).any() or plan.late_ns.any():
+        if (
+            world.part[: self.parts, [at.HALTED, at.TOO_FEW]].any()
+            or (plan.again_ns != NOT_AGAIN).any()
+            or plan.late_ns.any()
+        ):
             return None
         handed, order, sticky, sender = self._senders()
         part = np.where(plan.partition == NONE, NONE, self.builder.first_place[plan.topic] + plan.partition)

@@ -14,7 +14,7 @@ from sim.compiled import compiled, entry
 from sim.world import NEVER, NONE, Ints
 
 # per process and partition
-(F_HEAD, F_TAIL, F_COUNT, F_BYTES, F_UNANSWERED, F_BLOCKED, N_FLOW_QUEUE) = range(7)
+(F_HEAD, F_TAIL, F_COUNT, F_BYTES, F_UNDER_WAY, F_BLOCKED, N_FLOW_QUEUE) = range(7)
 # per process and broker
 (L_HEAD, L_TAIL, L_FREE_NS, L_SERVED, L_LAST_ANSWER, L_UNANSWERED, L_EXPECTED, N_LINK) = range(8)
 # per request
@@ -173,7 +173,7 @@ def make_batches(w: Sending, now: int, i: int, p: int) -> None:
             put(w, ripe_ns, at.BATCH, i, p, i, p)
             return
         if proc[at.IN_FLIGHT] != NONE:
-            under_way = q[F_UNANSWERED] if proc[at.IDEMPOTENT] else c[L_UNANSWERED]
+            under_way = q[F_UNDER_WAY] if proc[at.IDEMPOTENT] else c[L_UNANSWERED]
             if under_way >= proc[at.IN_FLIGHT]:
                 q[F_BLOCKED] = 1
                 return
@@ -198,7 +198,7 @@ def send_batch(w: Sending, now: int, i: int, p: int) -> None:
     w.following[last] = NONE
     q[F_COUNT] -= count
     q[F_BYTES] -= size
-    q[F_UNANSWERED] += 1
+    q[F_UNDER_WAY] += count
     c[L_UNANSWERED] += 1
     r = w.s[S_REQUESTS] % w.request.shape[0]
     w.s[S_REQUESTS] += 1
@@ -261,7 +261,7 @@ def answer(w: Sending, now: int, r: int) -> None:
     batch = w.request[r]
     i, p = batch[B_SENDER], batch[B_PART]
     proc = w.proc[i]
-    w.queue[i, p, F_UNANSWERED] -= 1
+    w.queue[i, p, F_UNDER_WAY] -= batch[B_COUNT]
     w.link[i, batch[B_BROKER], L_UNANSWERED] -= 1
     e = batch[B_HEAD]
     if now - w.handed[e] >= proc[at.DELIVERY_NS]:

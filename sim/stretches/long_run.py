@@ -20,7 +20,7 @@ from scenarios.plan import Plan, empty_plan, make_plan
 from scenarios.profiles import Profile
 from scenarios.quantities import HOUR, MINUTE, format_duration
 from scenarios.schema import Scenario
-from sim.crew import Crew, of_size
+from sim.crew import Crew, give_back, of_size
 from sim.engine import simulate
 from sim.stretches.flow import as_run, flow, flows
 from sim.stretches.timeline import WINDOW_NS, Placing, Stretch, Timeline, TimelineError
@@ -76,6 +76,12 @@ class _Work(Generic[T]):
         return [self.one(job) for job in jobs]
 
     def one(self, job: _Job[T]) -> Found[T]:
+        found = self._one(job)
+        if job.stretch.faults:
+            give_back()  # what such a stretch took is not kept beside the next one's
+        return found
+
+    def _one(self, job: _Job[T]) -> Found[T]:
         plan = make_plan(job.scenario, self.seed, job.number)
         run = self._simulated(plan, job.number)
         shift_ns = job.stretch.begin_ns - job.scenario.warm_up
@@ -96,7 +102,11 @@ class _Work(Generic[T]):
     def _simulated(self, plan: Plan, chance: int) -> RunData:
         """Simulate with arrays where nothing can fail, and with the kernel where something does; the figures are the same."""
         found = flow(plan, self.profile, chance=chance) if flows(plan.scenario) else None
-        return simulate(plan, self.profile, chance=chance) if found is None else as_run(plan, self.profile, found)
+        if found is not None:
+            return as_run(plan, self.profile, found)
+        run = simulate(plan, self.profile, chance=chance, instants=self.series is not None)
+        give_back()  # the world, a ring of references
+        return run
 
 
 def _later(fault: FaultRecord, ns: int) -> FaultRecord:

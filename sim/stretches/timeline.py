@@ -7,7 +7,18 @@ from typing import Literal
 
 from scenarios.clients import broker_setting
 from scenarios.excerpts import Loads, excerpt
-from scenarios.faults import BrokerCrash, BrokerPause, BrokerStop, LeaderMove, RollingRestart
+from scenarios.faults import (
+    BrokerCrash,
+    BrokerPause,
+    BrokerStop,
+    Cut,
+    DiskFull,
+    DiskStall,
+    HostCrash,
+    LeaderMove,
+    RollingRestart,
+    SlowLink,
+)
 from scenarios.occurrences import PlannedFault, in_parts, whole_faults
 from scenarios.quantities import MINUTE, SECOND, format_duration
 from scenarios.schema import Scenario
@@ -19,8 +30,8 @@ WINDOW_NS = MINUTE
 """Length of a stretch of quiet load."""
 BEFORE_NS = 10 * MINUTE
 """So long before a disturbance nothing is drawn from elsewhere."""
-LEAD_NS = MINUTE
-"""A disturbance is simulated from so long before its begin."""
+LEAD_NS = 30 * SECOND
+"""A disturbance is simulated from so long before its begin, and as much leads in."""
 SHORTEST_LEAD_NS = 10 * SECOND
 """What leads in before a stretch of quiet load, so that it begins in full swing."""
 AFTER_NS = 2 * MINUTE
@@ -29,7 +40,18 @@ MOST_OF_EQUAL_LOAD = 60
 """Of windows with the same load so many are simulated: an hour of them."""
 EXACT_WINDOWS = 24 * 60
 """So many are simulated in all, at least one of each load: a day."""
-_MOVES_LEADERS = (BrokerCrash, BrokerStop, BrokerPause, LeaderMove, RollingRestart)
+_MOVES_LEADERS = (
+    BrokerCrash,
+    BrokerStop,
+    BrokerPause,
+    LeaderMove,
+    RollingRestart,
+    Cut,
+    DiskFull,
+    DiskStall,
+    HostCrash,
+    SlowLink,
+)
 
 
 class TimelineError(Exception):
@@ -61,7 +83,7 @@ class Timeline:
     def __init__(self, scenario: Scenario, seed: int, replication: int, *, resample: bool = True) -> None:
         self.scenario, self.seed, self.replication, self.resample = scenario, seed, replication, resample
         self.loads = Loads(scenario)
-        self.lead_ns = max(SHORTEST_LEAD_NS, min(scenario.warm_up, LEAD_NS))
+        self.lead_ns = max(SHORTEST_LEAD_NS, min(scenario.warm_up, MINUTE))
         self._longer_ns: dict[tuple[int, int], int] = {}
         self.faults = sorted(whole_faults(scenario, seed, replication), key=lambda fault: (fault.begin_ns, fault.index))
         problem = cannot_be_parted(scenario, self.faults)
