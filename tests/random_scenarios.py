@@ -68,7 +68,7 @@ def _scenario(choose: random.Random, number: int) -> dict[str, Any]:
         "producers": producers,
         "groups": groups,
     }
-    faults = [_fault(choose, scenario, length_ms) for _ in range(choose.choice([0, 1, 2, 3, 4, 6, 8]))]
+    faults = [_fault(choose, scenario, length_ms) for _ in range(choose.choice([0, 1, 2, 3, 5, 8, 10]))]
     return _with_faults(scenario, faults)
 
 

@@ -28,6 +28,7 @@ def flows(scenario: Scenario) -> bool:
     return (
         not scenario.faults
         and not scenario.actions
+        and not may_expire(scenario)
         and all(
             each.client == "librdkafka" and each.poison == 0 and str(each.settings.get("acks", "all")) != "0"
             for each in scenario.producers.values()
