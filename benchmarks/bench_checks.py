@@ -1,7 +1,7 @@
 """How long all checks of a run take, and in how much memory; against one sort by offset of the same rows in the same run.
 
-`python benchmarks/bench_checks.py [EVENTS]`; each event has a send, a delivery and a try. The run lies on disk as any other, and is opened
-and judged in a process of its own, whose memory is told.
+`python benchmarks/bench_checks.py [EVENTS [FOLDER]]`; each event has a send, a delivery and a try. The run lies on disk as any other (in FOLDER,
+which is written where it is not there), and is opened and judged in a process of its own, whose memory is told.
 """
 
 import multiprocessing
@@ -34,8 +34,9 @@ AT_ONCE = 200_000
 def main() -> None:
     events = int(sys.argv[1]) if len(sys.argv) > 1 else 2_000_000
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "run"
-        record(plan_of(events), path)
+        path = Path(sys.argv[2]) if len(sys.argv) > 2 else Path(folder) / "run"
+        if not path.exists():
+            record(plan_of(events), path)
         with multiprocessing.get_context("spawn").Pool(1) as process:
             print(process.apply(measured, (path,)))
 

@@ -96,4 +96,5 @@ def _judged(parts: Iterable[Books], checks: Mapping[str, Check]) -> dict[str, li
     for books in parts:
         for name, judge in checks.items():
             found[name].append(judge(books))
+        vars(books).clear()  # it and its pairs know each other, and would both stay
     return found

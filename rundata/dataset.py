@@ -186,7 +186,7 @@ def open_run(folder: Path | str) -> "Run":
         raise DatasetError(
             f"{folder}: was cut short before its plan was written, so there is nothing to open; run it again"
         )
-    plan = parquet.plan_from(parquet.read(folder / "plan.parquet"), scenario)
+    plan = parquet.plan_from(parquet.OneByOne(folder / "plan.parquet"), scenario)
     operations = _operations(folder, plan, errors)
     read = {
         name: folder / f"{name}.parquet"
@@ -197,7 +197,7 @@ def open_run(folder: Path | str) -> "Run":
         plan=plan,
         engine=facts["engine"],
         operations=operations,
-        log=parquet.log_from(parquet.read(read["log"]), names) if read["log"].exists() else np.zeros(0, LOG_RECORD),
+        log=parquet.log_from(parquet.OneByOne(read["log"]), names) if read["log"].exists() else np.zeros(0, LOG_RECORD),
         extents=parquet.extents_from(parquet.read(read["extents"])) if read["extents"].exists() else (),
         faults=parquet.faults_from(parquet.read(read["faults"])) if read["faults"].exists() else (),
         actions=parquet.faults_from(parquet.read(read["actions"])) if read["actions"].exists() else (),

@@ -50,6 +50,12 @@ def blocks(rows: NDArray[np.void]) -> Iterator[NDArray[np.void]]:
     release(rows)
 
 
+def taken(rows: NDArray[np.void], numbers: NDArray[np.intp]) -> NDArray[np.void]:
+    """Return some rows, copied a whole row at a time and not field by field, as NumPy would."""
+    words = np.asarray(rows).view(np.int64).reshape(-1, rows.dtype.itemsize // 8)
+    return words[numbers].view(rows.dtype).reshape(-1)
+
+
 def release(rows: NDArray[np.void]) -> None:
     """Give back the memory of rows that lie in a mapped file; the file keeps them."""
     base: Any = rows

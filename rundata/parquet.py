@@ -97,6 +97,20 @@ def rows_in(path: Path) -> int:
     return count
 
 
+class OneByOne:
+    """A table in a file of which columns are read one at a time, so that no two copies of all of it are in memory."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = pq.ParquetFile(path)
+        self.schema = self._file.schema_arrow
+        self.column_names: list[str] = self.schema.names
+        self.num_rows: int = self._file.metadata.num_rows
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """Return one."""
+        return self._file.read(columns=[name]).column(name)
+
+
 def read_in_parts(path: Path, rows: int) -> Iterator[pa.Table]:
     """Yield a table of a file in parts of so many rows."""
     for batch in pq.ParquetFile(path).iter_batches(batch_size=rows):
@@ -211,7 +225,7 @@ def log_table(rows: NDArray[np.void], names: Names) -> pa.Table:
     )
 
 
-def log_from(table: pa.Table, names: Names) -> NDArray[np.void]:
+def log_from(table: "pa.Table | OneByOne", names: Names) -> NDArray[np.void]:
     """Return the rows that a table of the log holds."""
     rows = np.zeros(table.num_rows, LOG_RECORD)
     rows["topic"] = _codes(table.column("topic"), {word: code for code, word in enumerate(names.topics)})
@@ -307,7 +321,7 @@ def plan_table(plan: Plan) -> pa.Table:
     return pa.table(columns).replace_schema_metadata({_PLAN_FACTS: json.dumps(facts, sort_keys=True).encode()})
 
 
-def plan_from(table: pa.Table, scenario: Scenario) -> Plan:
+def plan_from(table: "pa.Table | OneByOne", scenario: Scenario) -> Plan:
     """Return the plan that a table holds; nothing is drawn again."""
     facts = json.loads((table.schema.metadata or {})[_PLAN_FACTS])
     columns = table.column_names

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rundata.books import Books, EarliestEffects
-from rundata.operations import BLOCK_ROWS, blocks, release
+from rundata.operations import BLOCK_ROWS, blocks, release, taken
 from rundata.rows import NONE, Kind
 from rundata.tables import Extent
 from rundata.whole import Whole
@@ -54,7 +54,7 @@ def by_partitions(whole: Whole, rows_at_once: int) -> Iterator[Books]:
         extents: tuple[Extent, ...] = tuple(
             each for each, lane in zip(run.extents, of_extent, strict=True) if shard[lane] == number
         )
-        rows = run.operations[np.flatnonzero(places == number)]
+        rows = taken(run.operations, np.flatnonzero(places == number))
         release(run.operations)
         yield Books(replace(run, operations=rows, log=run.log[first:end], extents=extents), whole)
 
@@ -89,7 +89,7 @@ class _Spans:
                 mine |= (event < 0) | (event >= self._events)
             if self._kinds is not None:
                 mine &= np.isin(block["kind"], self._kinds)
-            parts.append(block[mine])
+            parts.append(np.asarray(block) if mine.all() else taken(block, np.flatnonzero(mine)))
         release(self._rows)
         rows = np.concatenate(parts)
         rows["event_id"] -= np.where(rows["event_id"] >= 0, first, 0)
