@@ -12,6 +12,9 @@ from scenarios.headers import HEADER_ATTEMPT, HEADER_DUE, HEADER_ORIGIN
 
 _FOREIGN = bytes(HEADER.size)
 """In place of a value that is too short for ids: the run id NO_RUN, which is nobody's."""
+_MOST_JOINED = 1024
+"""Longer values are not copied to cut them."""
+_WITHIN = np.arange(HEADER.size)
 _COLUMNS = np.dtype([("owner", "<u8"), ("event_id", "<i8"), ("root_id", "<i8"), ("intended_ns", "<i8")])
 
 
@@ -22,14 +25,15 @@ class Batch:
         self, messages: Sequence[Message], run_id: int, topics: Mapping[str, int], *, in_headers: bool = False
     ) -> None:
         """Take records; `in_headers` says that values may be the user's own, with ids in headers."""
-        most = HEADER.size
         self._in_headers = in_headers
-        values = [value if (value := each.value()) is not None else b"" for each in messages]
+        values: list[bytes] = list(map(Message.value, messages))  # type: ignore[arg-type]  # none is None after the next line
+        if None in values:
+            values = [value or b"" for value in values]
         if in_headers:
             heads = b"".join([_head_of(*each, run_id) for each in zip(messages, values, strict=True)])
+            columns = np.frombuffer(heads, _COLUMNS)
         else:
-            heads = b"".join([value[:most] if len(value) >= most else _FOREIGN for value in values])
-        columns = np.frombuffer(heads, _COLUMNS)
+            columns = _heads(values)
         owner = columns["owner"] & np.uint64(POISON - 1)
         mine = np.flatnonzero(owner == np.uint64(run_id))
         if len(mine) < len(messages):
@@ -41,8 +45,9 @@ class Batch:
         self.root_id: NDArray[np.int64] = columns["root_id"]
         self.intended_ns: NDArray[np.int64] = columns["intended_ns"]
         self.poison: NDArray[np.bool_] = columns["owner"] >= np.uint64(POISON)
-        self.offset: NDArray[np.int64] = np.asarray([each.offset() for each in messages], np.int64)
-        self.partition: NDArray[np.int64] = np.asarray([each.partition() for each in messages], np.int64)
+        count = len(messages)  # mapped functions of the client, which take half the time of a loop's calls
+        self.offset: NDArray[np.int64] = np.fromiter(map(Message.offset, messages), np.int64, count)
+        self.partition: NDArray[np.int64] = np.fromiter(map(Message.partition, messages), np.int64, count)
         only = next(iter(topics.values())) if len(topics) == 1 else None
         self.topic: NDArray[np.int64] = (
             np.full(len(messages), only, np.int64)
@@ -86,6 +91,18 @@ class Batch:
         places, last = np.unique(place[::-1], return_index=True)
         offsets = self.offset[first:end][::-1][last] + 1
         return {divmod(p, 1 << 32): offset for p, offset in zip(places.tolist(), offsets.tolist(), strict=True)}
+
+
+def _heads(values: Sequence[bytes]) -> NDArray[np.void]:
+    """Return what our own values begin with; of ones that are too short for that, what nobody's begins with."""
+    most = HEADER.size
+    sizes = np.fromiter(map(len, values), np.int64, len(values))
+    if not len(values) or sizes.min() < most or sizes.max() > _MOST_JOINED:
+        return np.frombuffer(b"".join([v[:most] if len(v) >= most else _FOREIGN for v in values]), _COLUMNS)
+    # Joined whole, and cut together: a slice of each would take four times as long.
+    joined = np.frombuffer(b"".join(values), np.uint8)
+    begins = np.cumsum(sizes) - sizes
+    return np.ascontiguousarray(joined[begins[:, None] + _WITHIN]).view(_COLUMNS).reshape(-1)
 
 
 def _head_of(message: Message, value: bytes, run_id: int) -> bytes:

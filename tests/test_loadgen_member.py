@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from loadgen import member_commits
 from loadgen.group_spec import intervals
@@ -285,51 +285,42 @@ def test_a_member_that_leaves_commits_what_is_finished_and_forgets_what_it_gave_
 # ---- batches -------------------------------------------------------------------------------------------------------
 
 
-class Record:
-    """Stands for a record that a poll handed over."""
-
-    def __init__(self, number: int, *, partition: int = 0, value: bytes | None = None, topic: str = "orders") -> None:
-        self.number, self._partition, self._topic = number, partition, topic
-        self._value = encode(7, number, number, 10 * number, b"body") if value is None else value
-
-    def value(self) -> bytes:
-        return self._value
-
-    def offset(self) -> int:
-        return self.number
-
-    def partition(self) -> int:
-        return self._partition
-
-    def topic(self) -> str:
-        return self._topic
-
-    def key(self) -> bytes:
-        return b"k"
-
-    def headers(self) -> None:
-        return None
+def record(number: int, *, partition: int = 0, value: bytes | None = b"", topic: str = "orders") -> Message:
+    """A record that a poll handed over; by default one of run 7."""
+    own = encode(7, number, number, 10 * number, b"body") if value == b"" else value
+    return Message(topic=topic, partition=partition, offset=number, key=b"k", value=own)
 
 
-def batch_of(*records: Record, topics: dict[str, int] | None = None) -> Batch:
-    return Batch(records, 7, topics or {"orders": 0})  # type: ignore[arg-type]  # what it asks of a message
+def batch_of(*records: Message, topics: dict[str, int] | None = None) -> Batch:
+    return Batch(records, 7, topics or {"orders": 0})
 
 
 def test_a_batch_leaves_out_what_other_people_wrote():
     batch = batch_of(
-        Record(1), Record(2, value=b"short"), Record(3, value=encode(8, 3, 3, 0, b"")), Record(4, value=b"")
+        record(1), record(2, value=b"short"), record(3, value=encode(8, 3, 3, 0, b"")), record(4, value=None)
     )
 
     assert batch.event_id.tolist() == [1]
     assert batch.event(0) == Event(1, 1, 10, "orders", 0, 1, b"k", encode(7, 1, 1, 10, b"body"))
 
 
+@pytest.mark.parametrize("large", [100, 5000])
+def test_a_batch_of_values_of_all_sizes_knows_its_events(large: int):
+    """Short values are joined and cut together, long ones each by itself."""
+    values = [encode(7, number, number, number, b"x" * (number * large // 3)) for number in range(4)]
+    batch = batch_of(*(record(number, value=value) for number, value in enumerate(values)))
+
+    assert batch.event_id.tolist() == batch.root_id.tolist() == batch.intended_ns.tolist() == [0, 1, 2, 3]
+    assert batch.offset.tolist() == [0, 1, 2, 3]
+    assert not batch.poison.any()
+
+
 def test_a_batch_knows_poison_topics_and_where_to_go_on():
     records = (
-        Record(1),
-        Record(2, partition=1),
-        Record(3, value=encode(7, 3, 3, 0, b"", poison=True)),
-        Record(4, topic="orders.dlq"),
+        record(1),
+        record(2, partition=1),
+        record(3, value=encode(7, 3, 3, 0, b"", poison=True)),
+        record(4, topic="orders.dlq"),
     )
     batch = batch_of(*records, topics={"orders": 0, "orders.dlq": 1})
 
@@ -343,7 +334,7 @@ def test_rows_of_a_batch_are_those_of_its_events(tmp_path: Path):
     """Deliveries and effects that are written together hold what single ones hold."""
     child = child_of(tmp_path)
     own = rows_of(child)
-    batch = batch_of(Record(5), Record(6, partition=2))
+    batch = batch_of(record(5), record(6, partition=2))
 
     own.deliveries(batch, 3, 100)
     own.effects(batch, 1, 2, 3, 200)
@@ -361,7 +352,7 @@ def test_only_events_without_work_that_cannot_fail_are_instant(tmp_path: Path, m
     monkeypatch.setitem(ARRAYS, "work_ns", np.asarray([0, 0, 5, 0]))
     monkeypatch.setitem(ARRAYS, "failing_tries", np.asarray([0, 1, 0, 0], np.int16))
     slow = [{"begin_ns": 0, "end_ns": 10**18, "factor": 2.0}]
-    batch = batch_of(Record(0), Record(1), Record(2), Record(3, value=encode(7, 3, 3, 0, b"", poison=True)))
+    batch = batch_of(record(0), record(1), record(2), record(3, value=encode(7, 3, 3, 0, b"", poison=True)))
 
     found = handler_of(child_of(tmp_path)).instant(batch)
     (tmp_path / "work-1.rows").unlink()
