@@ -1,6 +1,7 @@
 """The run dataset's tables as Parquet: codes become words, empty values become nulls, and equal runs become equal bytes."""
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -73,7 +74,14 @@ ROW_SCHEMAS: Mapping[str, pa.Schema] = {
 def write(table: pa.Table, path: Path) -> None:
     """Write a table under a temporary name and rename it, so that no half-written file ever has the table's name."""
     temporary = path.with_name(path.name + ".part")
-    pq.write_table(table, temporary, compression="zstd", version="2.6")
+    try:
+        pq.write_table(table, temporary, compression="zstd", version="2.6")
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise OSError(
+            f"{path}: cannot be written ({reason}); free some space, or write runs elsewhere with --out. What was recorded before stays"
+        ) from None
     temporary.replace(path)
 
 
