@@ -18,7 +18,7 @@ STEP_S = 0.5
 """So often a live run tells how it goes, and a prediction is looked at."""
 MOST_FALSE_STOPS = 0.05
 SILENCE_S = 15.0
-_WORSENS_S = 5.0
+WORSENS_S = 5.0
 _LEAST_ROOM = 50
 """Events of lag that no rule minds: a moment's arrivals."""
 Outcome = Literal["confirmed", "refuted", "inconclusive", "aborted"]
@@ -107,7 +107,7 @@ class Rules:
         return {
             "lag_above": dict(self.lag_above),
             "band_high": {name: [round(float(x), 1) for x in band] for name, band in self.band_high.items()},
-            "worsening_for_s": _WORSENS_S,
+            "worsening_for_s": WORSENS_S,
             "failed_above": self.failed_above,
             "bad_above": dict(self.bad_above),
             "waiting_above_s": dict(self.waiting_above_s),
@@ -290,7 +290,7 @@ class Watch:
             return None
         began = self._outside_since.setdefault(group, at_s)
         first = self._outside_lag.setdefault(group, events) if began != at_s else self._begin(group, events)
-        if at_s - began >= _WORSENS_S and events > first:
+        if at_s - began >= WORSENS_S and events > first:
             return Stop(
                 at_s,
                 f"band of {group}",
@@ -301,6 +301,10 @@ class Watch:
     def _begin(self, group: str, events: float) -> float:
         self._outside_lag[group] = events
         return events
+
+    def outside_s(self, at_s: float) -> dict[str, float]:
+        """Return by group for how long its lag has been outside its predicted band."""
+        return {group: max(0.0, at_s - began) for group, began in self._outside_since.items()}
 
     def limit(self, group: str, at_s: float) -> float:
         """Return the top of the predicted band at an instant."""

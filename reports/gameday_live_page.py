@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from reports.document import Document, Section, Small, Table, Tile
 from reports.drawing import FAULT, LIMIT, PREDICTED, RUNS, Canvas, Drawing, Key, count_axis, draw, time_axis
 from reports.figure_data import band
-from reports.gameday import STEP_S, Floats, Rules, Watch, rules_of
+from reports.gameday import STEP_S, WORSENS_S, Floats, Rules, Watch, rules_of
 from reports.words import count_text, percent, value_text
 from scenarios.quantities import SECOND
 
@@ -30,7 +30,7 @@ def live_document(prediction: Mapping[str, Any], rows: Sequence[Mapping[str, Any
     return Document(
         kicker="Game day, live" if not over else "Game day, ending",
         headline=_headline(last, waiting),
-        subtitle=f"{last['phase']} {last['message']} · {last['at_s']:.0f} s since the load began · {last['left_s']:.0f} s left",
+        subtitle=f"{_phase(last)} · {last['at_s']:.0f} s since the load began · {last['left_s']:.0f} s left",
         refresh_s=None if over else 2,
         notices=(f"{waiting} waits for a person.",) if waiting else (),
         tiles=(
@@ -74,6 +74,10 @@ def _live_tile(group: str, events: float, at_s: float, rules: Rules) -> Tile:
     )
 
 
+def _phase(last: Mapping[str, Any]) -> str:
+    return str(last["phase"]) if last["phase"] == "stopping" else f"{last['phase']} {last['message']}".strip()
+
+
 def _headline(last: Mapping[str, Any], waiting: str | None) -> str:
     if last["phase"] == "stopping":
         return f"Stopping: {last['message']}"
@@ -99,7 +103,16 @@ Distance = tuple[str, str, str, float]
 def distances(last: Mapping[str, Any], rules: Rules) -> list[Distance]:
     """Return how far each stop is, the nearest first."""
     found: list[Distance] = []
-    lag, age = last["lag"], last.get("age_s", {})
+    lag, age, outside = last["lag"], last.get("age_s", {}), last.get("outside_s", {})
+    found += [
+        (
+            f"{group} outside its band",
+            value_text(outside.get(group, 0.0), "s"),
+            f"{WORSENS_S:g} s, and worsening",
+            _used(outside.get(group, 0.0), WORSENS_S),
+        )
+        for group in rules.band_high
+    ]
     for words, limits in (
         ("lag of {}", rules.lag_above),
         (f"backlog of {{}} for {rules.recover_s:g} s", rules.drain_lag),

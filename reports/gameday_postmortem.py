@@ -260,7 +260,8 @@ def _cost(score: Mapping[str, Any]) -> tuple[Block, ...]:
     return (
         Table(("Objective", "Good", "Bad events", "Budget spent", "By"), rows, frozenset({1, 2, 3})),
         Small(
-            "Budget spent: bad events over those that the whole period may have at this load. A run that was stopped counts what was late until then."
+            "Budget spent: bad events over those that the whole period may have at this load. Of a run that was stopped, what was sent until two "
+            "seconds before counts, and what still waited counts as bad."
         ),
     )
 

@@ -20,6 +20,9 @@ from eventdrill.workflows import gameday, gameday_score
 from eventdrill.workflows.gameday_live import StoppedError, Teller
 from eventdrill.workflows.gameday_watchdog import Watchdog
 from loadgen.recorder import Progress
+from page_data import leader_crash, made_up_run
+from reports.slo import assess
+from rundata.run import Run
 from scenarios.files import load_text
 
 DAY = """\
@@ -287,6 +290,18 @@ def play(day: gameday.GameDay, stop: str | None = None) -> dict[str, Any]:
         threading.Thread(target=when_running, args=(day.folder,), daemon=True).start()
     gameday.run(day)
     return gameday_score.score(day)
+
+
+def test_what_a_stopped_run_never_sent_costs_nothing() -> None:
+    """Cut at 24 s of 75: events planned for later are no bad ones; the crash at 20 s is what was spent until then."""
+    cut = Run(made_up_run(leader_crash(), keep_until_ns=24_000_000_000))
+    before, after = assess(cut.data)["fast"], assess(gameday_score.until_the_stop(cut))["fast"]
+
+    assert before.bad > 15_000, "all that was never sent"
+    assert after.good + after.bad == pytest.approx(300 * 17, rel=0.1)
+    assert 0 < after.bad < 1500
+    whole = Run(made_up_run(leader_crash()))
+    assert gameday_score.until_the_stop(whole) is whole.data
 
 
 @pytest.mark.live

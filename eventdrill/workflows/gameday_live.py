@@ -65,14 +65,16 @@ class Teller:
             "acknowledged_hz": state.acknowledged_hz, "planned_hz": state.planned_hz, "faults": list(state.faults),
             "left_s": state.left_ns / 1e9, "waiting": self.waiting,
         }  # fmt: skip
+        stop = None
+        if state.phase in ("running", "draining") and not state.message:
+            stop = self._watch.see(predicted_s, state.lag, state.failed, state.bad, state.waiting_s)
+            row["outside_s"] = self._watch.outside_s(predicted_s)
         self._last = row
         self._write(row)
         self._shown(state)
         self._heed_stop_file()
-        if state.phase in ("running", "draining") and not state.message:
-            stop = self._watch.see(predicted_s, state.lag, state.failed, state.bad, state.waiting_s)
-            if stop is not None:
-                self._stop(f"rule `{stop.rule}`: {stop.text}")
+        if stop is not None:
+            self._stop(f"rule `{stop.rule}`: {stop.text}")
 
     def _predicted_s(self, at_s: float) -> float:
         """Return the prediction's own time, which stands still while a fault is held."""

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,8 @@ _NOTE = re.compile(r"- (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC: (?:(saw|did): )?(.*
 _AFTERWARDS_S = 30.0
 """A fault is noticed until so long after its begin, or until its end."""
 _MOST_ENTRIES = 60
+_UNDER_WAY_NS = 2 * SECOND
+"""Events of so long before a stop were under way."""
 
 
 def score(day: GameDay, number: int | None = None) -> dict[str, Any]:
@@ -94,7 +96,7 @@ def _score(
         )
         for each in day.hypotheses
     ]
-    run = opened.data
+    run = until_the_stop(opened)
     found = alerts_of(day, run)
     alerts = [_alert_json(found, span) for span in found.fired]
     said = [] if rehearsal else people(day, run)
@@ -119,6 +121,17 @@ def _score(
         "prediction_sha256": day.about["prediction_sha256"],
         "timeline": timeline(run, alerts, said, stop),
     }  # fmt: skip
+
+
+def until_the_stop(opened: "Run") -> "RunData":
+    """Return a run that was stopped as if its load had ended then: what was never sent, or was under way, is nobody's loss."""
+    run = opened.data
+    scenario = run.plan.scenario
+    if opened.complete or run.end_ns >= scenario.duration:
+        return run
+    ended_ns = max(run.end_ns - _UNDER_WAY_NS, scenario.warm_up + SECOND)
+    shorter = scenario.model_copy(update={"duration": ended_ns})
+    return replace(run, plan=replace(run.plan, scenario=shorter))
 
 
 # ---- who noticed ---------------------------------------------------------------------------------------------------

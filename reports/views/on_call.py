@@ -242,7 +242,8 @@ def _errors_figure(contents: Contents) -> tuple[Drawing | str, ...]:
     keys = [Key(group, RUNS[number], "line") for number, group in enumerate(groups)]
     keys += [Key("a process ended or came back", MUTED, "thin")] if again else []
     keys += [Key("an action, such as a deploy", MUTED, "thin-dashed")] if run.actions else []
-    caption = f"{count_text(len(rows))} tries failed; {count_text(len(again))} times a member or broker was thrown out or came back."
+    came = "once" if len(again) == 1 else f"{count_text(len(again))} times"
+    caption = f"{count_text(len(rows))} tries failed; {came} a member or broker was thrown out or came back."
     return (
         draw(
             "errors", [panel], title="Errors and restarts", alt="Failed tries a second of " + joined(groups) + ", with faults and deploys.",
