@@ -103,7 +103,7 @@ def timed_after(operations: NDArray[np.void], names: Names, end_ns: int) -> list
     """Return which processes have recorded what had not happened yet: they never learned when time 0 was, and no figure of theirs counts."""
     late = operations["process"][operations["started_ns"] > end_ns]
     return [
-        f"{np.count_nonzero(late == code)} operations of {names.process(code)} are timed after the run's end; this is a defect of EventDrill"
+        f"{np.count_nonzero(late == code)} operations of {names.process(code)} are timed after the run's end: its clock is wrong, or it never heard of time 0"
         for code in np.unique(late).tolist()
     ]
 
