@@ -33,7 +33,6 @@ def flows(scenario: Scenario) -> bool:
             each.client == "librdkafka" and each.poison == 0 and str(each.settings.get("acks", "all")) != "0"
             for each in scenario.producers.values()
         )
-        and not may_expire(scenario)
         and all(_flows(group) for group in scenario.groups.values())
     )
 
