@@ -28,6 +28,7 @@ from sim.world import (
     PR_SLOW,
     PR_THERE_NS,
     SILENTLY,
+    SLOWED,
     STALE_UNTIL,
     TO_BROKER,
 )
@@ -117,6 +118,7 @@ class Links:
     def _set_slow(self) -> None:
         """Tell the kernel what slows each link now: delays add up, and the narrowest bandwidth counts."""
         world = self.system.at_now()
+        world.scalars[SLOWED] = bool(self.slowed)
         nodes = range(1, self.system.plan.scenario.brokers.nodes + 1)
         for b in nodes:
             for way in (TO_BROKER, FROM_BROKER):

@@ -41,6 +41,8 @@ def followers_take(w: World, p: int, appended_ns: int, size: int) -> int:
 
     A follower has one fetch under way: what comes after its answer has left waits for the next one.
     """
+    if not w.scalars[at.SLOWED]:
+        return 0
     leader, longest = w.part[p, at.LEADER], 0
     for b in range(w.pair.shape[0]):
         pair = w.pair[leader, b]
