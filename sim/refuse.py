@@ -154,8 +154,9 @@ def _may_fail(scenario: Scenario, name: str) -> bool:
 
 
 def _fault(scenario: Scenario, fault: Fault) -> Iterator[str]:
-    if isinstance(fault, faults.Cut) and fault.direction != "both":
-        yield f"direction is {fault.direction}; the simulator cuts both directions of a link: leave it out"
+    of_brokers = isinstance(fault, faults.Cut) and not {end.role for end in fault.between} & {"clients", "controller"}
+    if isinstance(fault, faults.Cut) and fault.direction != "both" and not of_brokers:
+        yield f"direction is {fault.direction}; the simulator cuts both directions of links to clients and to the controller: leave it out"
     if isinstance(fault, faults.SlowLink) and "controller" in {end.role for end in fault.between}:
         yield "between names the controller; the simulator's heartbeats and metadata take no time, and cannot be slowed: name clients or brokers"
     if isinstance(fault, faults.Throttle) and fault.group is not None:

@@ -299,6 +299,8 @@ def _fault(choose: random.Random, scenario: dict[str, Any], length_ms: int) -> d
             other = choose.choice(["clients", "controller", "controller", "leader of a/0", "brokers"])
             fault["between"] = [other, broker]
             fault["for"] = _ms(choose, 100, 1200)
+            if other not in ("controller", "clients") and choose.random() < 0.3:
+                fault["direction"] = choose.choice(["to", "from"])
             if other == "controller":
                 fault["channel"] = choose.choice(["heartbeat", "both", "both", "metadata"])
             if other == "clients":

@@ -154,6 +154,15 @@ def test_a_follower_that_cannot_fetch_stalls_the_partition_until_the_leader_give
 
 
 @in_both_models
+def test_one_direction_is_enough_to_keep_a_follower_from_fetching(run: Run) -> None:
+    """Its question does not come, or the answer: the same as both."""
+    ways = [cut("leader of a/0", "follower of a/0", "5s", direction=way) for way in ("to", "from", "both")]
+    sends = [ms(run(faults=[each], drain="20s"), Kind.send) for each in ways]
+
+    assert sends[0] == sends[1] == sends[2] == [55, 155, *[5220.0] * 8]
+
+
+@in_both_models
 def test_a_leader_whose_followers_are_all_cut_off_stalls_until_they_are_back(run: Run) -> None:
     """With min.insync.replicas 2: 70 s for acks=all; with acks=1 the producer sees nothing and the consumers are blind."""
     idempotent = {"enable.idempotence": True}
