@@ -47,7 +47,6 @@ producers:
 groups:
   work:
     topics: [orders]
-    reads: {collect: {events: 500, timeout: 1500ms}}
     work: 20ms
     commit: auto
     settings: {auto.commit.interval.ms: 200, session.timeout.ms: 2000, heartbeat.interval.ms: 300}
@@ -94,3 +93,15 @@ def test_events_that_a_killed_member_had_committed_unheard_are_found_as_passed_o
     assert (found.count, found.parts["for good"], found.valid) == (missing, missing, True)
     assert (measured["passed"].value, measured["pending"].value) == (missing, 0)
     assert run.end_ns < 20_000_000_000  # it does not wait for the whole drain either
+
+
+def test_a_member_in_a_long_poll_is_timed_from_time_0(tmp_path: Path):
+    """It waits for two seconds, and the start is told to it 0.7 s ahead: its first batch comes before it has asked for news."""
+    settings = ("faults=[]", "groups.work.reads={collect: {events: 500, timeout: 2s}}", "groups.work.work=1ms")
+    run = drive_embedded(load(PASSED, settings), tmp_path / "run")
+    handled = run.operations[run.operations["group"] == 0]
+
+    assert run.about["state"] == "complete"
+    assert handled["started_ns"].max() < run.end_ns + 5_000_000_000
+    assert measure(run)["delivery"].value == 1
+    assert measure(run)["latency.max"].value < 6

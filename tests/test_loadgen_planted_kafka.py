@@ -25,7 +25,7 @@ brokers:
   settings: {broker.session.timeout.ms: 4000, broker.heartbeat.interval.ms: 500, group.initial.rebalance.delay.ms: 300}
 topics: {orders: {partitions: 1, replication: 3}}
 producers:
-  shop: {topic: orders, settings: {acks: 1, enable.idempotence: false}, arrivals: 200/s, key: {uniform: 100}}
+  shop: {topic: orders, settings: {acks: 1, enable.idempotence: false, linger.ms: 250}, arrivals: 200/s, key: {uniform: 100}}
 groups:
   work: {topics: [orders], work: 0ms, commit: {every: 500ms}}
 faults:
