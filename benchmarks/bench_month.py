@@ -6,14 +6,16 @@
 import resource
 import sys
 import time
+from collections import Counter
 from typing import Any
 
 from rundata.indicators import Measurement
+from rundata.partials import Placed, total
 from scenarios.files import load_text
 from scenarios.profiles import load_profile
 from scenarios.schema import Scenario
 from scenarios.yaml_text import write_yaml
-from sim.stretches.long_run import simulate_in_stretches
+from sim.stretches.long_run import LongRun, simulate_in_stretches
 
 COMPARED = (
     "latency.p50",
@@ -38,12 +40,20 @@ def main() -> None:
     print(f"{days} days, {FAULTS} faults: {seconds:.0f} s of CPU, {peak_mb:,.0f} MB at most; {made}", flush=True)
     for name in ("delivery", "lost", "lag.max", "drain_time", "gap", "latency.max"):
         print(f"  {name}: {long.measured[name].value}")
+    quiet = of_quiet_load(long)
+    for name in COMPARED:
+        print(f"  {name} of quiet load: {shown(quiet[name])}", flush=True)
     began = time.process_time()
     day = simulate_in_stretches(a_month(1, 0), load_profile("local-kafka"), seed=2, resample=False)
     print(f"a day in full: {time.process_time() - began:.0f} s of CPU")
     for name in COMPARED:
-        before = name.split(".")[0] + "[before faults]." + name.split(".")[1] if "latency" in name else name
-        print(f"  {name}: {shown(long.measured.get(before, long.measured[name]))}, in full {shown(day.measured[name])}")
+        print(f"  {name}: {shown(quiet[name])}, in full {shown(day.measured[name])}")
+
+
+def of_quiet_load(long: LongRun[None]) -> dict[str, Measurement]:
+    """Return the figures of the minutes apart from the stretches around faults."""
+    times = Counter(each.source.begin_ns for each in long.placings if each.how != "disturbed")
+    return total([Placed(long.found[begin].partial, count, 0) for begin, count in sorted(times.items())], faults=False)
 
 
 def shown(found: Measurement) -> str:

@@ -8,11 +8,13 @@ import numpy as np
 import simpy
 
 from rundata.indicators import measure
+from rundata.partials import Partial, gather
 from scenarios.files import load_scenario, load_text
 from scenarios.plan import Plan, make_plan
-from scenarios.profiles import IDEAL, load_profile
+from scenarios.profiles import IDEAL, Profile, load_profile
 from scenarios.yaml_text import write_yaml
 from sim.engine import simulate
+from sim.stretches.flow import as_run, flow
 
 TIMES = 5
 
@@ -30,6 +32,43 @@ def main() -> None:
     report("simulate, leader-crash", moved, best(lambda: simulate(crash, profile)), events / peer_s)
     run = simulate(crash, profile)
     print(f"measure all indicators, leader-crash: {best(lambda: measure(run)):.3f} s")
+
+    for name, rate, linger_ms in (("one record a batch", "1000/s", 1), ("some 27 records a batch", "60000/s", 5)):
+        quiet = quiet_minute(rate, linger_ms)
+        arrays_s = best(lambda plan=quiet: flow(plan, profile))  # type: ignore[misc]  # inferred
+        with_figures_s = best(lambda plan=quiet: figures(plan, profile))  # type: ignore[misc]  # as above
+        kernel_s = best(lambda plan=quiet: simulate(plan, profile, operations="none"))  # type: ignore[misc]  # as above
+        each = f"{len(quiet):,} events, {name}"
+        report(f"arrays, {each}", len(quiet), arrays_s, events / peer_s)
+        report(f"arrays with all figures, {each}", len(quiet), with_figures_s, events / peer_s)
+        report(f"kernel without rows or figures, {each}", len(quiet), kernel_s, events / peer_s)
+
+
+def quiet_minute(rate: str, linger_ms: int) -> Plan:
+    """Return about 60,000 events, or 120,000, through producers, three brokers and twelve partitions to six members."""
+    scenario = {
+        "scenario": "quiet",
+        "duration": "60s" if rate == "1000/s" else "2s",
+        "brokers": {"kind": "kafka", "nodes": 3},
+        "topics": {"orders": {"partitions": 12}},
+        "producers": {
+            "shop": {
+                "topic": "orders",
+                "arrivals": rate,
+                "key": {"uniform": 10_000},
+                "settings": {"linger.ms": linger_ms},
+            }
+        },
+        "groups": {"fulfilment": {"topics": ["orders"], "members": 6, "work": "50us"}},
+    }
+    return make_plan(load_text(write_yaml(scenario)).scenario, 1)
+
+
+def figures(plan: Plan, profile: Profile) -> Partial:
+    """Return all that a long run takes from a quiet stretch."""
+    found = flow(plan, profile)
+    assert found is not None
+    return gather(as_run(plan, profile, found))
 
 
 def one_queue() -> Plan:

@@ -367,7 +367,10 @@ def _statements(scenario: Scenario) -> Iterator[Finding]:
 def _size_of_plan(scenario: Scenario) -> Iterator[Finding]:
     events = expected_events(scenario, tuple(scenario.topics))
     if events > _MANY_EVENTS:
-        message = f"makes about {events:.2g} events, some {events * 100 / 1e9:.2g} GB of plan; lower the rate or the duration for a first try"
+        message = (
+            f"makes about {events:.2g} events: simulate takes them in stretches, and whoever drives them needs a plan of some "
+            f"{events * 100 / 1e9:.2g} GB; lower the rate or the duration for a first try"
+        )
         yield Finding(("duration",), message)
 
 

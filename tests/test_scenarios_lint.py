@@ -123,7 +123,9 @@ WARNED: list[tuple[str, list[tuple[str, str]], list[str]]] = [
     (
         "a plan too large for a first try",
         [("{for: 40s, rate: 200/s}", "{for: 40s, rate: 1000000/s}"), ("work: {lognormal: {mean: 2ms, cv: 0.5}}", "work: 1ns"), ("work: 1ms", "work: 1ns"), ("poison: 0.1%", "poison: 0%"), ("0.2%", "0%")],
-        ["3: duration makes about 4e+07 events, some 4 GB of plan; lower the rate or the duration for a first try"],
+        [
+            "3: duration makes about 4e+07 events: simulate takes them in stretches, and whoever drives them needs a plan of some 4 GB; lower the rate or the duration for a first try"
+        ],
     ),
     (
         "a profile that is not there",

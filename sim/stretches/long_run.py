@@ -190,6 +190,8 @@ def _each(
         for part in parts:
             done += len(part)
             tell(done)
+            if crew.size == 1:
+                give_back()  # as a process of the crew does after each piece
             yield from part
 
 
