@@ -23,6 +23,8 @@ ARRIVALS_NS = SECOND
 HELD_NS = SECOND
 QUIET_NS = 20 * SECOND
 """Without elections, rebalances and the like for so long a system has settled."""
+FEW_EVENTS = 5
+"""So many may wait at any time, however few arrive."""
 LOAD_END = "load end"
 """The label of the load's end as a disturbance."""
 
@@ -170,15 +172,19 @@ def _committed(books: Books, group: int, partition: int, times_ns: Ints) -> Ints
 
 
 def has_settled(run: RunData) -> bool:
-    """Return whether a run's load ends with no more waiting than before its faults, or than arrives in a second, and with nothing under way."""
+    """Return whether a run's load ends with no more waiting than before its faults, or than arrives in a second, and with nothing under way.
+
+    Without faults the first half of the measured time is what came before.
+    """
     books = Books.of(run)
-    times, end_ns = grid(books), books.scenario.duration
-    first_ns = min((planned.begin_ns for planned in books.plan.faults), default=end_ns)
+    times, begin_ns, end_ns = grid(books), books.scenario.warm_up, books.scenario.duration
+    first_ns = min((planned.begin_ns for planned in books.plan.faults), default=0)
+    since_ns, until_ns = (first_ns - BEFORE_NS, first_ns) if books.plan.faults else (begin_ns, (begin_ns + end_ns) // 2)
     for number in range(len(books.groups)):
         scope = Scope("group", number, books.groups[number])
         values = backlog(books, scope).at(times)
-        before = values[(times >= first_ns - BEFORE_NS) & (times < first_ns)] if first_ns < end_ns else values[:0]
-        base = max(int(before.max(initial=0)), _Arrivals(books, scope).before(end_ns))
+        before = values[(times >= since_ns) & (times < until_ns)]
+        base = max(int(before.max(initial=0)), _Arrivals(books, scope).before(end_ns), FEW_EVENTS)
         if values[(times > end_ns - HELD_NS) & (times <= end_ns)].max(initial=0) > base:
             return False
     return not any(end_ns - QUIET_NS <= incident.time_ns <= end_ns for incident in run.incidents)

@@ -157,3 +157,13 @@ def test_load_that_leaves_a_backlog_behind_cannot_be_parted() -> None:
 
     with pytest.raises(TimelineError, match="a minute of quiet load leaves a backlog behind"):
         long_run(scenario(duration="4m", groups={"work": group}))
+
+
+def test_an_event_that_takes_its_time_is_no_backlog() -> None:
+    """One event in two seconds, each worked on for most of a second: at the end of many a minute one is under way."""
+    slow = {**QUIET["groups"]["work"], "members": 1, "work": "800ms"}
+    producers = {"shop": {"topic": "orders", "arrivals": "0.5/s", "key": {"uniform": 100}}}
+
+    found = long_run(scenario(duration="30m", groups={"work": slow}, producers=producers))
+
+    assert found.measured["delivery"].value == 1.0

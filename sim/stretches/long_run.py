@@ -154,8 +154,8 @@ def simulate_in_stretches(
 def _carries_over(stretch: Stretch) -> str:
     days, hours = divmod(stretch.begin_ns // HOUR, 24)
     return (
-        f"{days} d {hours} h {stretch.begin_ns // MINUTE % 60} min after the begin, a minute of quiet load leaves a backlog behind, so minutes "
-        "cannot be simulated by themselves: the groups have too few members, or too much work, for this load. Give them more, or "
+        f"{days} d {hours} h {stretch.begin_ns // MINUTE % 60} min after the begin, a minute of quiet load leaves a backlog behind (or a rebalance under way), "
+        "so minutes cannot be simulated by themselves: the groups have too few members, or too much work, for this load. Give them more, or "
         "simulate a shorter `duration` as a whole, with --stretches whole"
     )
 
