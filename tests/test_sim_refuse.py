@@ -48,6 +48,18 @@ def test_nothing_is_refused_of_a_scenario_that_can_be_simulated():
             "work: 1ms\n    failures: {then: skip}", "work: 1ms\n    workers: 4\n    failures: {then: stop}",
             "groups.analytics.failures.then is stop beside workers: 4, which the simulator does not model",
         ),
+        (
+            "fault: broker_crash, broker: leader of orders/0", "fault: throttle, group: analytics, rate: 1KiB/s",
+            "faults[0].group is throttled; the simulator models quotas of producers",
+        ),
+        (
+            "fault: broker_crash, broker: leader of orders/0", "fault: slow_link, between: [controller, broker 1], delay: 5ms",
+            "faults[0].between names the controller; the simulator's heartbeats and metadata take no time",
+        ),
+        (
+            "fault: broker_crash, broker: leader of orders/0", "fault: cut, between: [clients, broker 1], direction: to",
+            "faults[0].direction is to; the simulator cuts both directions of links to clients and to the controller",
+        ),
         ("fault: broker_crash, broker: leader of orders/0", "fault: disk_full, broker: controller", "faults[0].broker is controller, which is no broker here"),
     ],
 )  # fmt: skip
