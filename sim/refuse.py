@@ -94,7 +94,7 @@ def _topic(scenario: Scenario, name: str) -> Iterator[str]:
     if "compact" in (policy := str(topic_setting(scenario, name, "cleanup.policy"))):
         yield f"{place}: cleanup.policy is {policy}; the simulator keeps every record: leave it at delete"
     if topic_setting(scenario, name, "unclean.leader.election.enable"):
-        yield f"{place}: unclean.leader.election.enable is true; the simulator elects from the in-sync replicas only: leave it false"
+        yield f"{place}: unclean.leader.election.enable is true; the simulator elects replicas in sync, or eligible ones, only: leave it false"
 
 
 def _producer(scenario: Scenario, name: str) -> Iterator[str]:
