@@ -24,6 +24,7 @@ from loadgen.java.columns import emitted_columns, own_places, save_payload
 from loadgen.java.jvms import Jvms
 from loadgen.java.security import java_security
 from loadgen.member_dedupe import SharedMemory
+from loadgen.member_outbox import SUFFIX as OUTBOX
 from loadgen.member_work import Interval
 from loadgen.payloads import values_of
 from loadgen.recorder import event_types
@@ -85,6 +86,8 @@ class Crew:
         """Processes that were asked to say when they have nothing in hand."""
         self.abandoned = np.zeros(len(plan), np.bool_)
         """Events that a producer process had in its hands or behind it when it was killed: nobody will hear more of them."""
+        self.relays: list[Worker] = []
+        """The processes that send what members have put into outboxes."""
         self.dependencies: Worker | None = None
         """The process of the services that groups call."""
         self._sockets: tempfile.TemporaryDirectory[str] | None = None
@@ -254,6 +257,7 @@ class Crew:
             **self._version(name),
             "in_headers": bool(self._payloads),
             "dedupe": dedupe(group, str(self._memory(group_name))),
+            "outbox_file": self._outbox_file(name, group),
             "derived": self._derived,
             "chain": own_places(self.plan, group_name) if self._derived and self.clients.is_java(name) else None,
             "dependencies": self._socket() if group.calls else None,
@@ -331,6 +335,7 @@ class Crew:
         """Start all processes and wait until the clients are connected."""
         if self.plan.scenario.dependencies:
             self._start_dependencies()
+        self._start_relays()
         for name in self.names.processes:
             group = name.rpartition("/")[0]
             if (
@@ -386,10 +391,38 @@ class Crew:
             for_children(security_of(self.cluster)),
         )
 
+    def _start_relays(self) -> None:
+        """Start the relay of each group with an outbox."""
+        for name, group in self.plan.scenario.groups.items():
+            if any(what.outbox is not None for what in group.emits):
+                relay = f"{name}-outbox"
+                spec = self._member_spec(f"{name}/1", 0, rows_of=relay)
+                where = {"outbox_folder": str(self.folder), "outbox": self._outbox(name)}
+                self.relays.append(
+                    Worker(
+                        relay,
+                        python_module("loadgen.outbox_process"),
+                        {**spec, **where, "outbox_file": None},
+                        self.folder,
+                        for_children(security_of(self.cluster)),
+                    )
+                )
+
+    def _outbox_file(self, member: str, group: Group) -> str | None:
+        """Return where an incarnation of a member stores what goes through its outbox."""
+        if all(what.outbox is None for what in group.emits):
+            return None
+        name, _, number = member.rpartition("/")
+        return str(self.folder / f"{self._outbox(name)}{number}.{self._incarnations.get(member, 0)}{OUTBOX}")
+
+    def _outbox(self, group: str) -> str:
+        """Return what the names of the files begin with that are a group's outbox."""
+        return f"outbox-{self.names.groups.index(group)}-"
+
     def all(self) -> list[Worker]:
         """Return the processes that are part of the run now."""
         others = [self.dependencies] if self.dependencies is not None else []
-        return [*others, *self.producers.values(), *self.members.values()]
+        return [*others, *self.relays, *self.producers.values(), *self.members.values()]
 
     def warming(self) -> list[Worker]:
         """Return the processes that warm up: all producers, and the members whose program is compiled as it runs."""
@@ -548,6 +581,9 @@ class Crew:
         for worker in self.members.values():
             worker.signal(signal.SIGTERM)
         self._end(self.members.values())
+        for relay in self.relays:
+            relay.signal(signal.SIGTERM)
+        self._end(self.relays)
         if self.dependencies is not None:
             self.dependencies.signal(signal.SIGTERM)
             self._end([self.dependencies])

@@ -63,6 +63,7 @@ class MemberProcess:
             self.consumer, mode, spec["every_ns"], self.rows, self._leaving, lambda: self.clients.settle(self._leaving)
         )
         self.calls = Calls(child) if spec.get("calls") else None
+        emitter = Emitter(child, self.rows, self.lookup, self.clients) if spec.get("emits") else None
         self.handler = Handler(
             child,
             self.rows,
@@ -70,7 +71,8 @@ class MemberProcess:
             letters=self._letters(),
             calls=self.calls,
             memory=memory_of(child),
-            emit=Emitter(child, self.rows, self.lookup, self.clients).emit if spec.get("emits") else None,
+            emit=None if emitter is None else emitter.emit,
+            store=None if emitter is None else emitter.store,
         )
         self.held = Held(self.consumer)
         workers: int = spec.get("workers", 1)

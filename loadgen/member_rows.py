@@ -14,6 +14,7 @@ from rundata.rows import MOST_ATTEMPTS, NONE, OPERATION, UNTIMED, Kind, Outcome,
 
 if TYPE_CHECKING:
     from loadgen.member_batch import Batch
+    from loadgen.member_outbox import Stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +139,16 @@ class MemberRows:
         self._append(
             child, cause.root_id, cause.event_id, facts.key, offset, NONE, transaction, UNTIMED, intended_ns, began_ns, ended_ns,
             NONE, partition, 1, 0, 1, facts.event_type, self._process, self._group, self._topics[topic], error, Kind.send, outcome,
+        )  # fmt: skip
+
+    def relayed(
+        self, stored: "Stored", topic: str, partition: int, offset: int, began_ns: int, ended_ns: int, error: int, outcome: Outcome
+    ) -> None:  # fmt: skip
+        """Record an event that a relay sent for the member that had stored it, and what became of its send."""
+        facts = self._lookup.facts(stored.child)
+        self._append(
+            stored.child, stored.root, stored.cause, facts.key, offset, NONE, NONE, UNTIMED, stored.effect_ns, began_ns, ended_ns,
+            NONE, partition, 1, 0, 1, facts.event_type, stored.process, self._group, self._topics[topic], error, Kind.send, outcome,
         )  # fmt: skip
 
     def dead_lettered(

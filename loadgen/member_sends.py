@@ -1,7 +1,8 @@
 """What a member sends: emitted events, retry copies and dead letters, through one client for each set of settings."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from loadgen.child import Child
 from loadgen.member_lookup import Lookup
+from loadgen.member_outbox import Outbox, Stored
 from loadgen.member_rows import Event, MemberRows
 from loadgen.outcomes import Answer, answer_of, outcome_of
 from loadgen.records import encode, filler
@@ -72,11 +74,32 @@ class Emitter:
         self._run_id: int = spec["run_id"]
         self._emits: list[dict[str, Any]] = spec["emits"]
         self._filler = filler(1 << 16)
+        self._outbox = Outbox(Path(spec["outbox_file"])) if spec.get("outbox_file") else None
+        self._process: int = spec["codes"]["process"]
         for each in self._emits:  # so that the first one finds the leaders known
             clients.of(each["settings"]).list_topics(each["topic"], timeout=10)
 
+    def store(self, event: Event, effect_ns: int) -> None:
+        """Keep what an effect emits through the outbox."""
+        if self._outbox is None:
+            return
+        found = [
+            Stored(child, event.root_id, event.event_id, effect_ns, self._process, emit, event.key, value)
+            for child, emit, value in self._emitted(event, effect_ns)
+            if self._emits[emit]["outbox"]
+        ]
+        if found:
+            self._outbox.store(found)
+
     def emit(self, event: Event, effect_ns: int, start_ns: int) -> None:
         """Send the events that an effect emits; their intended time is the effect."""
+        for child, emit, value in self._emitted(event, effect_ns):
+            if not self._emits[emit]["outbox"]:
+                self._send(event, child, self._emits[emit], value, effect_ns, start_ns)
+        self._clients.serve()
+
+    def _emitted(self, event: Event, effect_ns: int) -> Iterator[tuple[int, int, bytes]]:
+        """Yield id, index of the `emits` and value of each event that follows from an effect."""
         derived = self._lookup.derived
         assert derived is not None
         children = derived.children(event.event_id, self._group)
@@ -86,11 +109,9 @@ class Emitter:
         self._lookup.prepare(ids)
         sizes, poison = derived.size_bytes(ids).tolist(), derived.poison(ids).tolist()
         for child, size, poisoned in zip(children, sizes, poison, strict=True):
-            what = self._emits[derived.places[int(derived.place_of(np.asarray([child]))[0])].emit]
+            emit = derived.places[int(derived.place_of(np.asarray([child]))[0])].emit
             body = self._filler[: size - 32] if size - 32 <= len(self._filler) else filler(size)[: size - 32]
-            value = encode(self._run_id, child, event.root_id, effect_ns, body, poison=poisoned)
-            self._send(event, child, what, value, effect_ns, start_ns)
-        self._clients.serve()
+            yield child, emit, encode(self._run_id, child, event.root_id, effect_ns, body, poison=poisoned)
 
     def _send(
         self, event: Event, child: int, what: dict[str, Any], value: bytes, intended_ns: int, start_ns: int

@@ -106,6 +106,7 @@ class Handler:
         calls: Calls | None = None,
         memory: Memory | None = None,
         emit: Callable[[Event, int, int], None] | None = None,
+        store: Callable[[Event, int], None] | None = None,
     ) -> None:
         spec = child.spec
         self.child = child
@@ -115,6 +116,8 @@ class Handler:
         self.calls = calls
         self.memory = memory
         self.emit = emit
+        self.store = store
+        """Keeps what goes through an outbox, together with the effect."""
         self.start_ns = 0
         self.worker = Worker()
         """The hands of a member that has one pair."""
@@ -237,6 +240,8 @@ class Handler:
     def _took_effect(self, event: Event, poll_id: int, attempt: int, began_ns: int, ended_ns: int) -> None:
         if self.memory is not None:
             self.memory.remember(event.event_id, ended_ns)
+        if self.store is not None:
+            self.store(event, ended_ns)
         self.rows.tried(event, poll_id, attempt, began_ns, ended_ns, None, ok=True)
         if self.emit is not None:
             self.emit(event, ended_ns, self.start_ns)

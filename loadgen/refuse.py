@@ -58,6 +58,7 @@ CAN = frozenset(
         "calls",
         "breaker",
         "emits",
+        "outbox",
         "share_group",
         "scale",
         "reset_offsets",
@@ -97,6 +98,7 @@ def cannot(scenario: Scenario, cluster: Cluster | None = None, *, implementation
         ),
         *_payloads(scenario),
         *_wrong_clocks(scenario),
+        *_outboxes(scenario),
         *_replays(scenario),
         *_size(scenario, cluster),
         *(_protocols(scenario) if embedded else ()),
@@ -155,6 +157,14 @@ def _replays(scenario: Scenario) -> Iterator[str]:
                 f"actions[{index}].action is replay of {action.group}, which {reasons[0]}; the live driver replays groups whose "
                 "handlers do all of the work: use reset_offsets"
             )
+
+
+def _outboxes(scenario: Scenario) -> Iterator[str]:
+    """Yield outboxes of groups whose members do not store what they emit."""
+    for name, group in scenario.groups.items():
+        for index, emits in enumerate(group.emits):
+            if emits.outbox is not None and group.client == "java":
+                yield f"groups.{name}.emits[{index}].outbox is given; the Java client that is driven cannot do that yet: leave `client` out"
 
 
 def _wrong_clocks(scenario: Scenario) -> Iterator[str]:
