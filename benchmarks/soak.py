@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 
 from eventdrill.workflows.drive import prepare
-from eventdrill.workflows.pages import write_page
 from loadgen.clusters.places import scratch_dirs
+from reports.page import write_page
 from rundata.tables import RunData
 from scenarios.files import load_text
 from scenarios.yaml_text import write_yaml
@@ -59,7 +59,7 @@ def main() -> int:
     ]
     if (more := psutil.Process().num_fds() - descriptors) > 0:
         problems.append(f"{more} more open files than before")
-    write_page(run, folder / "report.html")
+    write_page(folder / "report.html", [run])
     print(
         f"{options.minutes} min at {options.rate}/s, {len(run.data.plan):,} events, {len(run.data.operations):,} operations, {len(run.data.faults)} faults, "
         f"{time.monotonic() - began:.0f} s in all, driver at most {_peak(run.data, 'driver') / 2**20:.0f} MiB: {folder / 'report.html'}"
