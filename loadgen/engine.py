@@ -28,7 +28,7 @@ from loadgen.foreign_admin import ForeignAdmin
 from loadgen.gate import Gate, Open
 from loadgen.gauges import Sampler
 from loadgen.lab import LOOK_AHEAD_NS, Lab, needs_watchdog
-from loadgen.offsets import Committed, committed, unrecorded
+from loadgen.offsets import Committed, GroupOffsets, unrecorded
 from loadgen.recorder import Progress, Recorder
 from loadgen.records import new_run_id
 from loadgen.refuse import cannot, fleet_cannot
@@ -165,6 +165,8 @@ class _Run:
         self.people: Actions | None = None
         self.watchdog: Watchdog | None = None
         self.externals: list[ExternalGroup] = []
+        self.offsets: dict[str, GroupOffsets] = {}
+        """By group that has been asked about: what its coordinator holds."""
 
     def _spin_ns(self) -> int:
         """Spin before each send only where there is a core for it: elsewhere it takes the time of those that it waits for."""
@@ -357,8 +359,12 @@ class _Run:
         for group, what in self.plan.scenario.groups.items():
             if not what.external and not what.share_group and self.recorder.lag()[group]:
                 with suppress(AdminError):
-                    held = committed(self.admin, self.plan.scenario, group, within_s=COMMITTED_WITHIN_S)
-                    self.recorder.learn_committed(group, held)
+                    self.recorder.learn_committed(group, self._offsets_of(group).read(COMMITTED_WITHIN_S))
+
+    def _offsets_of(self, group: str) -> GroupOffsets:
+        if group not in self.offsets:
+            self.offsets[group] = GroupOffsets(self.admin, self.plan.scenario, group)
+        return self.offsets[group]
 
     def _watch(self) -> None:
         """Show the progress, and notice who has died or asked to stop."""
@@ -466,7 +472,7 @@ class _Run:
             for group, what in self.plan.scenario.groups.items():
                 if what.share_group:
                     continue  # its brokers keep the state of each event, and no offset
-                held[group] = committed(self.admin, self.plan.scenario, group)
+                held[group] = self._offsets_of(group).read()
         except AdminError as error:
             self.incomplete.append(str(error))
         return held
@@ -576,6 +582,8 @@ class _Run:
             self.watchdog.close()
         for external in self.externals:
             external.close()
+        for offsets in self.offsets.values():
+            offsets.close()
         self.crew.close()
         self.control.close()
         _tidy(self.folder)

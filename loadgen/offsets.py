@@ -80,15 +80,6 @@ class GroupOffsets:
         self._client.close()
 
 
-def committed(admin: "Admin", scenario: Scenario, group: str, *, within_s: float = _WITHIN_S) -> Committed:
-    """Return what the coordinator holds as committed by a group."""
-    offsets = GroupOffsets(admin, scenario, group)
-    try:
-        return offsets.read(within_s)
-    finally:
-        offsets.close()
-
-
 def unrecorded(
     operations: NDArray[np.void], names: Names, held: Mapping[str, Committed], at_ns: int
 ) -> NDArray[np.void]:
