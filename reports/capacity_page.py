@@ -3,7 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter
+
 from reports.document import Cell, Document, Section, Small, Table, Tile
+from reports.drawing import LIMIT, PREDICTED, RUNS, Canvas, Drawing, Key, draw
 from reports.sections.badges import Badge
 from reports.words import DASH, count_text, percent, value_text
 from scenarios.quantities import SECOND, format_duration
@@ -26,7 +30,7 @@ def capacity_document(scenario: Scenario, plan: Mapping[str, Any]) -> Document:
     breaks = plan["breaks"]
     sections = [
         Section("needed", "What is needed", (_needed(plan), *_below(plan)), "What is needed"),
-        Section("breaks", "What breaks it", (_breaks_sentence(plan), *_live(plan)), "What breaks it"),
+        Section("breaks", "What breaks it", (_breaks_sentence(plan), *_figure(plan), *_live(plan)), "What breaks it"),
         Section("outages", "How long an outage is borne", (_outages(plan), Small(
             "By arithmetic from each group's mean work: backlog over what is left of its capacity. Rebalances and timers come on top, "
             "which is why a catch-up is simulated where it is asked for.")), "Outages"),
@@ -114,6 +118,40 @@ def _breaks_sentence(plan: Mapping[str, Any]) -> str:
         f"As it is, every objective surely holds up to {_rate(low * plan['rate'])} ({breaks['factor']:.3g} times the scenario's load), {until}: "
         f"{_headroom(plan)}. In the way of more is {breaks['bottleneck']}.{grows}"
     )
+
+
+def _figure(plan: Mapping[str, Any]) -> tuple[Drawing, ...]:
+    """Return by how much the tightest objective holds at each load that was tried, in the model and on running brokers."""
+    tried = {"simulated": plan["breaks"]["looked"], "driven": plan["live"]["looked"] if plan["live"] else []}
+    points = {
+        name: sorted(
+            (each["factor"] * plan["rate"], 100 * each["margin"]) for each in looked if each["margin"] is not None
+        )
+        for name, looked in tried.items()
+    }
+    points = {name: found for name, found in points.items() if found}
+    if not points:
+        return ()
+    colours = {"simulated": PREDICTED, "driven": RUNS[0]}
+
+    def panel(axis: Axes, canvas: Canvas) -> None:
+        del canvas
+        for name, found in points.items():
+            axis.plot(*zip(*found, strict=True), "o-", color=colours[name], markersize=5, label=name)
+        axis.axhline(0, color=LIMIT, linestyle=":", linewidth=1.2)
+        axis.set_title("margin of the tightest objective, percentage points")
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}/s".replace(",", "\u2009")))
+        axis.margins(x=0.03, y=0.1)
+        axis.tick_params(length=0)
+
+    return (
+        draw(
+            "capacity", [panel], title="Load against what the objectives bear", height=0.85,
+            alt="By how much the tightest objective holds at each load that was tried; below nothing it does not.",
+            caption="Above the dotted line every objective holds, below it one is missed. Looks in which something never ended are left out.",
+            legend=[*(Key(name, colours[name], "line") for name in points), Key("just held", LIMIT, "dotted")],
+        ),
+    )  # fmt: skip
 
 
 def _live(plan: Mapping[str, Any]) -> tuple[str | Table, ...]:

@@ -95,6 +95,9 @@ class Plan:
             "breaks": {
                 "factor": self.bears.factor, "rate": bears_hz, "interval": [_finite(x) for x in self.bears.interval],
                 "bottleneck": self.breaks_at, "headroom": self.bears.factor - self.demand.forecast,
+                "looked": [
+                    {"factor": e.value, "verdict": e.verdict, "runs": len(e.margins), "margin": _finite(e.middle)} for e in self.bears.looked
+                ],
             },
             "groups": {
                 name: {

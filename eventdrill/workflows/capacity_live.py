@@ -81,7 +81,12 @@ class Confirmed:
             "rate": self.live.factor * rate_hz,
             "interval": _ends(self.live),
             "looked": [
-                {"factor": e.factor, "verdict": e.verdict, "reason": e.reason}
+                {
+                    "factor": e.factor,
+                    "verdict": e.verdict,
+                    "reason": e.reason,
+                    "margin": e.margin if math.isfinite(e.margin) else None,
+                }
                 for e in sorted(self.looks, key=lambda e: e.factor)
             ],
             "model": {"factor": self.model.factor, "interval": _ends(self.model)},
