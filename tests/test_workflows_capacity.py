@@ -108,6 +108,7 @@ def test_a_hot_partition_is_named() -> None:
         (["--field", "groups.billing.members"], "there is no 'billing'"),
         (["--field", "groups.fulfilment.work"], "is no whole number"),
         (["--outage", "soon"], "--outage is 'soon'"),
+        (["--condition", "rain"], "--condition 'rain' is none; there is load, broker-lost, catch-up"),
         (["--prices", "small.yaml"], "is no price"),
         (["--jobs", "none"], "--jobs is 'none'"),
     ],
@@ -130,6 +131,8 @@ def test_the_command_writes_page_and_document_with_cost_and_growth() -> None:
 
     assert found.exit_code in (0, 1), found.stderr
     assert [each["condition"] for each in document["answers"]] == ["load", "one broker lost", "catch-up"]
+    assert 'download="capacity.csv"' in page, "the load against what the objectives bear, with its numbers"
+    assert 1.0 in [each["factor"] for each in document["breaks"]["looked"]]
     assert 30 < document["runs_out_after_days"] < 300
     assert document["cost"]["month"]["brokers"] == 100
     assert document["cost"]["month"]["storage"] == pytest.approx(200 * 100 * 604800 * 2 / 1e9 * 0.1)
