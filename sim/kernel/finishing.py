@@ -31,6 +31,8 @@ def part_done(w: World, m: int, p: int, offset: int, ownership: int) -> None:
     if not counts(w, m, p, ownership):
         return
     w.left[g, p, offset] -= 1
+    if w.left[g, p, offset] != 0:
+        return
     moved = False
     while mp[at.FINISHED] < mp[at.GIVEN] and w.left[g, p, mp[at.FINISHED]] == 0:
         mp[at.FINISHED] += 1
