@@ -12,7 +12,7 @@ from rundata.books import Books
 from rundata.chains import with_emitted
 from rundata.dataset import MOST_IN_MEMORY
 from rundata.findings import CheckResult, merged
-from rundata.operations import arranged, in_order
+from rundata.operations import arranged
 from rundata.shards import by_events, by_partitions
 from rundata.tables import RunData
 from rundata.whole import Whole
@@ -74,9 +74,10 @@ def check(run: RunData) -> dict[str, CheckResult]:
 def check_in_parts(run: RunData, events_at_once: int, rows_at_once: int) -> dict[str, CheckResult]:
     """Return every check's result, with no more of the run in memory than so many events, or rows of some partitions."""
     run = with_emitted(run)
-    if not in_order(run.operations):
-        run = replace(run, operations=arranged(run.operations))
     whole = Whole(run)
+    if not whole.survey.in_order:
+        run = replace(run, operations=arranged(run.operations))
+        whole = Whole(run)
     of_events = _judged(by_events(whole, events_at_once), _OF_EVENTS)
     found = {
         **{name: merged(results[::-1]) for name, results in of_events.items()},

@@ -11,7 +11,7 @@ from rundata.books import Books, EarliestEffects
 from rundata.operations import BLOCK_ROWS, blocks, release, taken
 from rundata.rows import NONE, Kind
 from rundata.tables import Extent
-from rundata.whole import Whole
+from rundata.whole import Whole, span_of
 from scenarios.plan import Plan
 
 Ints = NDArray[np.int64]
@@ -25,7 +25,9 @@ def by_events(whole: Whole, at_once: int) -> Iterator[Books]:
     What belongs to no event of the plan (somebody else's records) comes with the first stretch. Commits are in none: the whole knows them.
     """
     run, count = whole.run, len(whole.plan)
-    operations, log = _Spans(run.operations, count, _OF_EVENTS), _Spans(run.log, count)
+    operations = _Spans(run.operations, count, whole.survey.spans, _OF_EVENTS)
+    of_log = [span_of(np.ascontiguousarray(block["event_id"]), count) for block in blocks(run.log)]
+    log = _Spans(run.log, count, np.asarray(of_log, np.int64).reshape(-1, 3))
     later = EarliestEffects()
     for first in reversed(range(0, max(1, count), at_once)):
         end = min(first + at_once, count)
@@ -47,7 +49,7 @@ def by_partitions(whole: Whole, rows_at_once: int) -> Iterator[Books]:
     log_lane = whole.first_partition[run.log["topic"]] + run.log["partition"]
     names = run.names.topics
     of_extent = [int(whole.first_partition[names.index(each.topic)]) + each.partition for each in run.extents]
-    places = _shard_of_rows(whole, shard)
+    places = np.append(shard, NONE).astype(np.int16)[whole.survey.lane]
     for number in range(int(shard.max(initial=0)) + 1):
         lanes = np.flatnonzero(shard == number)
         first, end = np.searchsorted(log_lane, [lanes[0], lanes[-1] + 1])
@@ -62,18 +64,11 @@ def by_partitions(whole: Whole, rows_at_once: int) -> Iterator[Books]:
 class _Spans:
     """Rows in blocks, with the events that each block is about, so that a stretch of events is found without reading all."""
 
-    def __init__(self, rows: NDArray[np.void], events: int, kinds: tuple[Kind, ...] | None = None) -> None:
+    def __init__(self, rows: NDArray[np.void], events: int, spans: Ints, kinds: tuple[Kind, ...] | None = None) -> None:
         self._rows = rows
         self._events = events
         self._kinds = kinds
-        found = [self._span(block) for block in blocks(rows)]
-        self._lows, self._highs, self._strange = np.asarray(found, np.int64).reshape(-1, 3).T
-
-    def _span(self, block: NDArray[np.void]) -> tuple[int, int, bool]:
-        event = np.ascontiguousarray(block["event_id"])
-        known = event[(event >= 0) & (event < self._events)]
-        strange = len(known) < len(event)
-        return (int(known.min()), int(known.max()), strange) if len(known) else (self._events, NONE, strange)
+        self._lows, self._highs, self._strange = spans.T
 
     def of(self, first: int, end: int) -> NDArray[np.void]:
         """Return the rows of events from `first` to before `end`, counted from `first`; with the first event also what is of none."""
@@ -107,30 +102,13 @@ def _stretch(plan: Plan, first: int, end: int) -> Plan:
     return replace(plan, **{each.name: part(getattr(plan, each.name)) for each in fields(plan)})
 
 
-def _lanes_of(whole: Whole, rows: NDArray[np.void]) -> Ints:
-    """Return the partition that each send and delivery is about; NONE for all else."""
-    placed = (rows["kind"] == Kind.send) | (rows["kind"] == Kind.delivery)
-    placed &= (rows["partition"] >= 0) & (rows["topic"] >= 0)
-    lanes: Ints = np.where(placed, whole.first_partition[rows["topic"]] + rows["partition"], NONE)
-    return lanes
-
-
 def _shards_of(whole: Whole, rows_at_once: int) -> Ints:
     """Return for each partition, in order, the number of the part it comes in; each takes about so many rows."""
-    counts = np.zeros(whole.partitions + 1, np.int64)
-    for rows in blocks(whole.run.operations):
-        counts += np.bincount(_lanes_of(whole, rows) + 1, minlength=whole.partitions + 1)
-    shard, taken = np.zeros(whole.partitions, np.int64), 0
-    for lane, count in enumerate(counts[1:].tolist()):
-        full = lane > 0 and taken > 0 and taken + count > rows_at_once
-        shard[lane] = (shard[lane - 1] if lane else 0) + full
-        taken = count if full else taken + count
+    lane = whole.survey.lane
+    counts = np.bincount(lane[lane >= 0], minlength=whole.partitions)
+    shard, rows = np.zeros(whole.partitions, np.int64), 0
+    for number, count in enumerate(counts.tolist()):
+        full = rows > 0 and rows + count > rows_at_once
+        shard[number] = (shard[number - 1] if number else 0) + full
+        rows = count if full else rows + count
     return shard
-
-
-def _shard_of_rows(whole: Whole, shard: Ints) -> NDArray[np.int16]:
-    """Return the number of the part that each row comes in; NONE for rows that come in none."""
-    of_lane = np.append(shard, NONE).astype(np.int16)
-    return np.concatenate(
-        [np.zeros(0, np.int16), *(of_lane[_lanes_of(whole, rows)] for rows in blocks(whole.run.operations))]
-    )

@@ -1,13 +1,14 @@
 """What no part of a run tells by itself: commits, how far groups have read, what each partition still holds; gathered in blocks of rows."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rundata.operations import blocks
+from rundata.operations import blocks, taken
 from rundata.rows import NEVER, NONE, Kind, Outcome
 from rundata.tables import RunData
 from scenarios.plan import NO_KEY
@@ -15,6 +16,65 @@ from scenarios.retries import all_topics, most_partitions
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """What is gathered in one reading of the operations, a block at a time: reading them takes longer than most questions about them."""
+
+    in_order: bool
+    """Whether they are in the order of their start."""
+    commits: NDArray[np.void]
+    transactional: NDArray[np.void]
+    highest_read: Ints
+    spans: Ints
+    """By block: the first and the last event of the plan, and whether rows of others are in it."""
+    lane: NDArray[Any]
+    """By row: the partition that a send or a delivery is about; NONE for all else."""
+
+    @classmethod
+    def of(cls, whole: "Whole") -> "Survey":
+        """Read the operations of a run."""
+        rows, first, events = whole.run.operations, whole.first_partition, len(whole.plan)
+        lane: NDArray[Any] = np.empty(len(rows), np.int16 if whole.partitions < 2**15 else np.int32)
+        highest = np.full((whole.groups, whole.partitions), NONE, np.int64)
+        commits, transactional, spans = [rows[:0]], [rows[:0]], list[tuple[int, int, int]]()
+        in_order, last_ns, at = True, -(2**63), 0
+        for block in blocks(rows):
+            started, event = (np.ascontiguousarray(block[name]) for name in ("started_ns", "event_id"))
+            kind, topic, partition = (np.ascontiguousarray(block[name]) for name in ("kind", "topic", "partition"))
+            in_order = in_order and bool(started[0] >= last_ns) and not np.any(started[1:] < started[:-1])
+            last_ns = int(started[-1])
+            spans.append(span_of(event, events))
+            placed = ((kind == Kind.send) | (kind == Kind.delivery)) & (partition >= 0) & (topic >= 0)
+            own = lane[at : at + len(block)] = np.where(placed, first[topic] + partition, NONE)
+            at += len(block)
+            known = (event >= 0) & (event < events)
+            read = placed & known & (kind == Kind.delivery) & (topic < len(whole.scenario.topics))
+            offset = block["offset"][read]
+            np.maximum.at(highest, (block["group"][read][offset >= 0], own[read][offset >= 0]), offset[offset >= 0])
+            of_commits = np.flatnonzero(kind == Kind.commit)
+            if len(of_commits):
+                some = taken(block, of_commits)
+                commits.append(some[(some["outcome"] == Outcome.ok) & (some["ended_ns"] != NEVER)])
+            of_transactions = np.flatnonzero(block["transaction_id"] != NONE)
+            if len(of_transactions):
+                transactional.append(taken(block, of_transactions))
+        return cls(
+            in_order,
+            np.concatenate(commits),
+            np.concatenate(transactional),
+            highest,
+            np.asarray(spans, np.int64).reshape(-1, 3),
+            lane,
+        )
+
+
+def span_of(event: Ints, events: int) -> tuple[int, int, int]:
+    """Return the first and the last event of the plan that rows are about, and whether some are about others."""
+    known = event[(event >= 0) & (event < events)]
+    strange = int(len(known) < len(event))
+    return (int(known.min()), int(known.max()), strange) if len(known) else (events, NONE, strange)
 
 
 class Whole:
@@ -40,13 +100,14 @@ class Whole:
     # ---- operations
 
     @cached_property
+    def survey(self) -> "Survey":
+        """What one reading of all operations tells."""
+        return Survey.of(self)
+
+    @cached_property
     def commits(self) -> dict[tuple[int, int], tuple[Ints, Ints]]:
         """By group and partition: when each commit ended, and its offset; in the order of time."""
-        parts = [
-            rows[(rows["kind"] == Kind.commit) & (rows["outcome"] == Outcome.ok) & (rows["ended_ns"] != NEVER)]
-            for rows in blocks(self.run.operations)
-        ]
-        rows = np.concatenate([self.run.operations[:0], *parts])
+        rows = self.survey.commits
         rows = rows[(rows["topic"] >= 0) & (rows["partition"] >= 0) & (rows["group"] >= 0)]
         partition = self.first_partition[rows["topic"]] + rows["partition"]
         group, ended, offset = rows["group"].astype(np.int64), rows["ended_ns"], rows["offset"]
@@ -58,23 +119,15 @@ class Whole:
         slices = zip(starts, np.append(starts, len(owner))[1:], strict=True)
         return {divmod(int(owner[a]), self.partitions): (ended[a:b], offset[a:b]) for a, b in slices}
 
-    @cached_property
+    @property
     def highest_read(self) -> Ints:
         """By group and partition: the highest offset that was delivered; NONE where nothing was."""
-        highest = np.full((self.groups, self.partitions), NONE, np.int64)
-        for block in blocks(self.run.operations):
-            event = block["event_id"]
-            read = (block["kind"] == Kind.delivery) & (event >= 0) & (event < len(self.plan)) & (block["offset"] >= 0)
-            rows = block[read & (block["topic"] < len(self.scenario.topics))]
-            partition = self.first_partition[rows["topic"]] + rows["partition"]
-            np.maximum.at(highest, (rows["group"], partition), rows["offset"])
-        return highest
+        return self.survey.highest_read
 
-    @cached_property
+    @property
     def transactional(self) -> NDArray[np.void]:
         """The operations that belong to a transaction."""
-        parts = [rows[rows["transaction_id"] != NONE] for rows in blocks(self.run.operations)]
-        return np.concatenate([self.run.operations[:0], *parts])
+        return self.survey.transactional
 
     # ---- the log
 
