@@ -1,7 +1,7 @@
 """Rows of `operations` put into their canonical order, with the number of each delivery filled in; and read in blocks."""
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,8 +52,16 @@ def blocks(rows: NDArray[np.void]) -> Iterator[NDArray[np.void]]:
 
 def taken(rows: NDArray[np.void], numbers: NDArray[np.intp]) -> NDArray[np.void]:
     """Return some rows, copied a whole row at a time and not field by field, as NumPy would."""
-    words = np.asarray(rows).view(np.int64).reshape(-1, rows.dtype.itemsize // 8)
-    return words[numbers].view(rows.dtype).reshape(-1)
+    return _words(rows)[numbers].view(rows.dtype).reshape(-1)
+
+
+def joined(parts: Sequence[NDArray[np.void]]) -> NDArray[np.void]:
+    """Return rows one after another, at least one part of them, copied as they lie in memory."""
+    return np.concatenate([_words(each) for each in parts]).view(parts[0].dtype).reshape(-1)
+
+
+def _words(rows: NDArray[np.void]) -> NDArray[np.int64]:
+    return np.asarray(rows).view(np.int64).reshape(-1, rows.dtype.itemsize // 8)
 
 
 def release(rows: NDArray[np.void]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rundata.books import Books, EarliestEffects
-from rundata.operations import BLOCK_ROWS, blocks, release, taken
+from rundata.operations import BLOCK_ROWS, blocks, joined, release, taken
 from rundata.rows import NONE, Kind
 from rundata.tables import Extent
 from rundata.whole import Whole, span_of
@@ -86,7 +86,7 @@ class _Spans:
                 mine &= np.isin(block["kind"], self._kinds)
             parts.append(np.asarray(block) if mine.all() else taken(block, np.flatnonzero(mine)))
         release(self._rows)
-        rows = np.concatenate(parts)
+        rows = joined(parts)
         rows["event_id"] -= np.where(rows["event_id"] >= 0, first, 0)
         return rows
 
