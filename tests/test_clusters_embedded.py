@@ -162,3 +162,18 @@ def test_what_it_cannot_do_is_said(embedded: EmbeddedKafka):
     ):
         with pytest.raises(ClusterError, match=message):
             wrong()
+
+
+def test_a_cluster_that_begins_anew_has_no_topics_and_serves_at_other_addresses():
+    """As for a second run on it: what the first one made cannot be removed."""
+    with start_embedded(ClusterSpec(nodes=2), progress=print) as cluster:
+        cluster.create_topic("old", 1, 1)
+        before = cluster.bootstrap
+        pid = cluster.keeper_pid
+
+        cluster.renew()
+
+        assert set(producer_of(cluster).list_topics(timeout=10).topics) == set()
+        assert (cluster.bootstrap != before, cluster.keeper_pid != pid) == (True, True)
+        cluster.create_topic("old", 3, 1)
+        assert len(producer_of(cluster).list_topics("old", timeout=10).topics["old"].partitions) == 3
