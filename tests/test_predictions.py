@@ -27,8 +27,8 @@ predictions = _module()
 
 @pytest.mark.parametrize("name", list(predictions.FORMULAS))
 def test_what_is_simulated_is_what_kafkas_rules_say(name: str) -> None:
-    """Fifteen plans of each scenario: 95 % of them within the formula's bounds."""
-    found = predictions.simulated(name, 15)
+    """Forty plans of each scenario: 95 % of them within the formula's bounds."""
+    found = predictions.simulated(name, 40)
 
     rows = [predictions.Row(name, formula, found[formula.indicator]) for formula in predictions.FORMULAS[name]]
     assert [row.cells() for row in rows if not predictions._holds(row)] == []

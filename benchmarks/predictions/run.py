@@ -135,7 +135,7 @@ FORMULAS: dict[str, tuple[Formula, ...]] = {
         Formula("gap[work]", "as long as the cut: nothing is visible", 49.9, 51.6),
     ),
     "22-leader-isolated-acks-1": (
-        Formula("lost", "lambda (60 s - F) = 100/s * (49.9 to 53 s): acknowledged in vain", 4750, 5550),
+        Formula("lost", "lambda (60 s - F) = 50/s * (49.9 to 53 s): acknowledged in vain", 2350, 2800),
         Formula("write_gap[orders]", "none: the old leader goes on answering", 0, 0.5),
     ),
     "23-leader-isolated-java": (
