@@ -347,7 +347,7 @@ class Group:
         beats = max(0, -((first_ns - clock.now) // interval_ns))
         yield clock.control(first_ns + beats * interval_ns, Control.rebalance, to.member.code)
         yield from self._until_heard(to)
-        if self.target_since[partition] == number and to.is_live:
+        if self.target_since[partition] == number and to.is_live and self.owner.get(partition) is not to:
             self.owner[partition] = to
             self._tell_assignment(to, [partition])
             to.member.owns(partition, self.position(partition))
