@@ -37,10 +37,9 @@ from loadgen.validity import clock_reasons, invalid_reasons, limits, timed_after
 from loadgen.warm_up import WarmUp, warm_up
 from loadgen.watchdog.client import Watchdog
 from rundata.dataset import RunWriter
-from rundata.expect import holds
-from rundata.indicators import measure_one
 from rundata.operations import arranged
 from rundata.rows import LOG_RECORD, NONE
+from rundata.so_far import holds_since
 from rundata.tables import Gauge, Incident, Phase, RunData
 from rundata.transactions import settled
 from scenarios.expectations import Expectation
@@ -313,16 +312,9 @@ class _Run:
         """Whether an expectation holds of what was intended since an instant."""
         assert self.clock is not None
         self.recorder.take()
+        operations = arranged(self.recorder.operations(self.crew.started_ns()))
         now_ns = self.clock.now_ns()
-        scenario = self.plan.scenario.model_copy(update={"warm_up": since_ns, "duration": now_ns})
-        run = RunData(
-            plan=replace(self.plan, scenario=scenario),
-            engine="driven",
-            operations=arranged(self.recorder.operations(self.crew.started_ns())),
-            log=np.zeros(0, LOG_RECORD),
-            end_ns=now_ns,
-        )
-        return holds(expectation, measure_one(run, expectation.indicator))
+        return holds_since(expectation, self.plan, operations, since_ns=since_ns, now_ns=now_ns, engine="driven")
 
     def _sleep_until(self, at_ns: int) -> None:
         assert self.clock is not None

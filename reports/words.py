@@ -242,9 +242,12 @@ def group_words(group: Group) -> str:
     said += f"; commits {commit.replace('_', ' ')}"
     if group.failures is not None:
         tries = group.failures.retry.attempts
-        then = {"dead_letter": f"to {group.failures.dead_letter}", "skip": "skipped", "stop": "the member stops"}[
-            group.failures.then
-        ]
+        then = {
+            "dead_letter": f"to {group.failures.dead_letter}",
+            "skip": "skipped",
+            "stop": "the member stops",
+            "crash": "the member dies of it and is started again",
+        }[group.failures.then]
         said += f"; a failed event is tried {'once' if tries == 1 else f'{tries} times'}, then {then}"
     return said + _settings(group.settings)
 

@@ -162,7 +162,12 @@ class Allowed:
     def _stops(self, name: str, group: Group) -> str:
         if group.failures is None:
             return f"{name} has no `failures`: it tries an event that can never work again and again, and its partition stands still"
-        return f"{name} stops at an event it cannot handle (then: stop)" if group.failures.then == "stop" else ""
+        words = {
+            "stop": "stops at an event it cannot handle",
+            "crash": "dies of an event it cannot handle, again and again",
+        }
+        then = group.failures.then
+        return f"{name} {words[then]} (then: {then})" if then in words else ""
 
     @cached_property
     def compacts(self) -> tuple[str, ...]:

@@ -36,10 +36,14 @@ def _why_repeated(books: Books, numbers: Ints) -> list[str]:
     again = pairs.count("effects")[numbers] + pairs.count("given_up")[numbers] > np.maximum(offsets, 1)
     of_log = by_code(allowed.repeats_sends, books.plan.producer[pairs.event[numbers]])
     of_group = by_code(allowed.repeats_effects, pairs.group[numbers])
-    remembers = [allowed.remembers[group] for group in pairs.group[numbers].tolist()]
+    repeats = (pairs.count("effects")[numbers] > 1).tolist()  # only effects are remembered, not what was given up
+    remembers = [
+        allowed.remembers[group] and several
+        for group, several in zip(pairs.group[numbers].tolist(), repeats, strict=True)
+    ]
     return [
-        "" if once else both(sent if copies > 1 else None, read if repeats else None)
-        for sent, read, copies, repeats, once in zip(of_log, of_group, offsets, again, remembers, strict=True)
+        "" if once else both(sent if copies > 1 else None, read if more else None)
+        for sent, read, copies, more, once in zip(of_log, of_group, offsets, again, remembers, strict=True)
     ]
 
 

@@ -209,6 +209,12 @@ def settings_of_emits(scenario: Scenario, group: str, emit: int) -> ProducerSett
     return _sending(sends)
 
 
+def sending_settings_of(settings: Mapping[str, Value]) -> ProducerSettings:
+    """Return how a librdkafka producer with some settings sends."""
+    sends = Producer.model_construct(topic="", arrivals=(), client="librdkafka", version=None, settings=settings)
+    return _sending(sends)
+
+
 def _sending(what: Producer) -> ProducerSettings:
     given = common_names(what.settings)
     all_settings = {**producer_defaults(what), **given}

@@ -13,9 +13,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from scenarios.actions import Deploy
+from scenarios.distributions import Distribution
 from scenarios.plan import HEADER_BYTES, LONGEST_WORK_NS, Plan
 from scenarios.schema import Emits, Scenario
-from scenarios.streams import hashed_uniforms
+from scenarios.streams import hashed_uniforms, stream, uniforms
 
 Ints = NDArray[np.int64]
 NO_CAUSE = -1
@@ -171,20 +173,43 @@ class Derived:
         emitted = self._uniforms("poison", ids) < self._of_emit(ids, lambda what: what.poison)
         return self._either(ids, self.plan.poison, emitted).astype(np.bool_)
 
-    def work_ns(self, group: str, ids: Ints) -> Ints:
-        """Return how long a handler of a group works on each per try."""
-        work = self.plan.scenario.groups[group].work
+    def work_ns(self, group: str, ids: Ints, version: Deploy | None = None) -> Ints:
+        """Return how long a handler of a group, or of a later version of it, works on each per try."""
+        own = version.work if version is not None else None
+        work = own or self.plan.scenario.groups[group].work
         drawn = np.rint(np.minimum(work.quantile(self._uniforms("work", ids, group)), LONGEST_WORK_NS))
-        return self._either(ids, self.plan.work_ns[group], drawn).astype(np.int64)
+        of_plan = self.plan.work_ns[group] if own is None else self._planned_work_ns(group, own)
+        return self._either(ids, of_plan, drawn).astype(np.int64)
 
-    def failing_tries(self, group: str, ids: Ints) -> Ints:
-        """Return how many tries of a group fail before one works, poison apart."""
+    def _planned_work_ns(self, group: str, work: Distribution) -> Ints:
+        """Return how long each planned event takes a version: drawn with the plan's own numbers, where it takes any time."""
+        plan = self.plan
+        draws = uniforms(stream(plan.seed, "group", group, "work", replication=plan.replication), self.planned)
+        drawn = np.rint(np.minimum(work.quantile(draws), LONGEST_WORK_NS)).astype(np.int64)
+        return np.where(plan.work_ns[group] > 0, drawn, 0)
+
+    def failing_tries(self, group: str, ids: Ints, version: Deploy | None = None) -> Ints:
+        """Return how many tries of a group, or of a later version of it, fail before one works, poison apart."""
         failures = self.plan.scenario.groups[group].failures
         transient = failures.transient if failures else None
         drawn = np.zeros(np.shape(ids), np.int64)
         if transient is not None:
             drawn[self._uniforms("transient", ids, group) < transient.chance] = transient.attempts
-        return self._either(ids, self.plan.failing_tries[group], drawn).astype(np.int64)
+        of_plan = self.plan.failing_tries[group].astype(np.int64)
+        if version is not None and version.decodes is not None:
+            of_plan = self._decoded(group, of_plan, version.decodes)
+        return self._either(ids, of_plan, drawn).astype(np.int64)
+
+    def _decoded(self, group: str, failing: Ints, decodes: int) -> Ints:
+        """Return how many tries of planned events fail where schema versions up to one can be decoded."""
+        plan = self.plan
+        failures = plan.scenario.groups[group].failures
+        transient = failures.transient if failures else None
+        usual = np.zeros(self.planned, np.int64)
+        if transient is not None:
+            draws = uniforms(stream(plan.seed, "group", group, "transient", replication=plan.replication), self.planned)
+            usual[draws < transient.chance] = transient.attempts
+        return np.where(plan.undecodable[group] & (plan.schema_version <= decodes), usual, failing)
 
     # ---- helpers
 

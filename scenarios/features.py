@@ -17,6 +17,7 @@ FIELDS: Mapping[str, str] = {
     "ordered_by partition": "workers that keep the order of each partition",
     "commit transaction": "effects, emitted events and offsets committed together",
     "retry topics": "retries by topic",
+    "then crash": "members that die of an event and come back",
     "dedupe": "a memory of event ids",
     "calls": "calls of dependencies",
     "breaker": "circuit breakers",
@@ -81,6 +82,8 @@ def _of_group(place: str, group: Group) -> Iterator[Feature]:
         yield Feature("commit transaction", f"{place}.commit", "transaction")
     if group.failures is not None and group.failures.retry.where == "topic":
         yield Feature("retry topics", f"{place}.failures.retry.where", "topic")
+    if group.failures is not None and group.failures.then == "crash":
+        yield Feature("then crash", f"{place}.failures.then", "crash")
     if isinstance(group.dedupe, Dedupe):
         yield Feature("dedupe", f"{place}.dedupe", "given")
     for index, call in enumerate(group.calls):

@@ -222,6 +222,9 @@ def _poison(scenario: Scenario) -> Iterator[Finding]:
         elif group.failures.then == "stop":
             message = "is stop, and some events are poison: each ends a member, until none is left; use dead_letter"
             yield Finding(("groups", name, "failures", "then"), message)
+        elif group.failures.then == "crash":
+            message = "is crash, and some events are poison: each kills its member again and again; use dead_letter"
+            yield Finding(("groups", name, "failures", "then"), message)
 
 
 def _failing_without_retry(scenario: Scenario) -> Iterator[Finding]:

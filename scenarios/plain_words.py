@@ -24,7 +24,7 @@ _WANTED = {
     "kind": "the broker's kind, such as kafka",
     "for": "how long it lasts, such as 20s",
     "rate": "a rate such as 600/s",
-    "then": "what to do after the last try: dead_letter, skip or stop",
+    "then": "what to do after the last try: dead_letter, skip, stop or crash",
     "target": "a share such as 99.9%",
     "indicator": "latency, chain_latency, ack_latency, delivery or availability",
     "fault": "the kind of fault, such as broker_crash",

@@ -375,13 +375,34 @@ class Retry(Frozen):
     """Whether the member waits with the event, or hands it to the topic `<topic>.retry.<k>` and goes on."""
 
 
+class Restart(Frozen):
+    """When a process that died of an event is started again, as an orchestrator does it: later each time, up to a most."""
+
+    after: PositiveDuration = SECOND
+    factor: Annotated[float, Field(ge=1, le=100)] = 2.0
+    most: PositiveDuration = 5 * quantities.MINUTE
+    """A process that has run for twice as long begins anew with `after`."""
+
+    @model_validator(mode="after")
+    def _grows(self) -> "Restart":
+        if self.after > self.most:
+            raise ValueError("has `after` above `most`, up to which it grows; exchange them")
+        return self
+
+    def wait_ns(self, crashes: int) -> int:
+        """Return how long the n-th crash in a row keeps a process away."""
+        return round(min(self.after * self.factor ** min(crashes - 1, 1000), self.most))
+
+
 class Failures(Frozen):
     """What a handler does about failures."""
 
     transient: Transient | None = None
     retry: Retry = Retry(attempts=1)
-    then: Literal["dead_letter", "skip", "stop"]
+    then: Literal["dead_letter", "skip", "stop", "crash"]
+    """What becomes of an event after its last try; `crash` ends the member's process, which is started again and given it again."""
     dead_letter: str | None = None
+    restart: Restart = Restart()
 
     @model_validator(mode="after")
     def _names_its_dead_letter_topic(self) -> "Failures":
@@ -391,6 +412,8 @@ class Failures(Frozen):
             raise ValueError(
                 f"has `then: {self.then}`, so `dead_letter: {self.dead_letter}` is never used; remove one of them"
             )
+        if self.then != "crash" and "restart" in self.model_fields_set:
+            raise ValueError(f"has `then: {self.then}`, so `restart` is never used; write `then: crash`, or remove it")
         return self
 
 

@@ -1,13 +1,14 @@
 """Builds the world of a run from its plan and random inputs, and lets its arrays grow when the kernel runs short."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rundata.tables import Names
+from rundata.tables import Names, most_members
 from scenarios.clients import ProducerSettings, consumer_settings, producer_settings
 from scenarios.derived import Derived
 from scenarios.disturbances import NOT_AGAIN
@@ -17,8 +18,11 @@ from scenarios.plan import ALWAYS_FAILS, CLIENT_CHOOSES, Plan, hand_overs
 from scenarios.retries import all_topics, retry_topic, retry_topics
 from scenarios.schema import CollectReads, Dedupe, EveryCommit, Failures
 from sim import world as at
+from sim.actions import Redriver
+from sim.dependencies import dependency_faults, dependency_rows, group_calls
 from sim.draws import Draws, Values
 from sim.emitters import Emitter, emitters
+from sim.versions import versions
 from sim.world import NEVER, NONE, Ints, World
 
 _FIRST_DRAWS = 1024
@@ -29,7 +33,7 @@ _MODES = {
     "auto": at.AUTO,
 }
 _ORDERS = {"none": at.BY_NOTHING, "key": at.BY_KEY, "partition": at.BY_PARTITION}
-_THEN = {"dead_letter": at.DEAD_LETTER, "skip": at.SKIP, "stop": at.STOP}
+_THEN = {"dead_letter": at.DEAD_LETTER, "skip": at.SKIP, "stop": at.STOP, "crash": at.CRASH}
 _ACKS = {"0": at.ACKS_0, "1": at.ACKS_1, "all": at.ACKS_ALL}
 
 
@@ -53,6 +57,7 @@ class Supply:
             "dead_letter": [[draws.dead_letter(code)] for code in codes],
             "emit_send": [[draws.send(emitter.code)] for emitter in emitters],
             "emit_sticky": [[draws.sticky(emitter.code, draws.partitions_of(emitter.topic))] for emitter in emitters],
+            "takes": [[draws.takes(name)] for name in draws.plan.scenario.dependencies],
         }
 
     def _per_broker(self, codes: Sequence[int], of: Callable[[int, int], Values]) -> list[list[Values]]:
@@ -79,8 +84,8 @@ class Builder:
         self.brokers = plan.scenario.brokers.nodes
         self.users = sum(topic.partitions for topic in all_topics(plan.scenario).values())
         self.processes = sum(producer.count for producer in plan.scenario.producers.values())
-        self.members = sum(group.members for group in plan.scenario.groups.values())
-        self.emitters, self.derived = emitters(plan.scenario), Derived(plan)
+        self.members = sum(most_members(plan.scenario, name) for name in plan.scenario.groups)
+        self.emitters, self.derived, self.versions = emitters(plan.scenario), Derived(plan), versions(plan.scenario)
         self.supply = Supply(draws, self.processes, self.members, self.brokers, self.emitters)
         first_of_topic = [places[f"{topic}/0"] for topic in self.names.topics]
         self.first_place = np.asarray(first_of_topic, np.int64)
@@ -119,6 +124,7 @@ class Builder:
         group, backoff = self._groups()
         largest = int(max([*group[:, at.MAX_POLL], *group[:, at.COLLECT_EVENTS]], default=1))
         scalars[at.MOST] = largest
+        scalars[at.FREE_CALL] = NONE
         part = np.zeros((parts, at.N_PART), np.int64)
         part[:, [at.LAST_REQ, at.PENDING]] = NONE
         senders = len(proc)
@@ -164,12 +170,13 @@ class Builder:
             latest=np.zeros((groups, self.users), np.int64),
             left=np.zeros((groups, self.users, capacity), np.int16),
             identity=identity,
+            relay=self._relays(),
             child_first=np.full((groups, count), NONE, np.int64),
             child_count=np.zeros((groups, count), np.int64),
             closed=np.zeros((groups, self.users, capacity), np.uint8),
             deliveries=np.zeros((groups, count), np.int64),
-            work=self._of_groups(plan.work_ns, np.dtype(np.int64)),
-            failing=self._failing(),
+            work=self._work_of(np.arange(count, dtype=np.int64)),
+            failing=self._failing_of(np.arange(count, dtype=np.int64)),
             backoff=backoff,
             dead_letter_part=self._dead_letter_parts_of(list(range(count))),
             retry_part=self._retry_parts(),
@@ -191,6 +198,13 @@ class Builder:
             item=np.zeros((4096, 2), np.int64),
             rows=np.zeros((4 * count * max(1, groups) + 4096, at.N_ROW), np.int64),
             **{name: self.supply.array(name, _FIRST_DRAWS) for name in _SUPPLIED},
+            group_call=group_calls(plan.scenario),
+            breaker=np.zeros((self.members, group_calls(plan.scenario).shape[1], at.N_BREAKER), np.int64),
+            dependency=dependency_rows(plan.scenario),
+            dependency_fails=np.array([what.fails for what in plan.scenario.dependencies.values()], np.float64),
+            calling=np.zeros((64, at.N_CALLING), np.int64),
+            dep_fault=dependency_faults(plan)[0],
+            dep_factor=dependency_faults(plan)[1],
             costs=np.array([profile.produce_us_per_kib, profile.produce_us_per_record]),
             times=np.array([round(profile.handle_us * 1000), round(profile.poll_us * 1000)], np.int64),
         )
@@ -259,10 +273,37 @@ class Builder:
         """Return the rows of the clients with which members send what they emit."""
         rows = np.zeros((len(self.emitters), at.N_PROC), np.int64)
         for row, emitter in zip(rows, self.emitters, strict=True):
-            self._set_client(row, emitter.settings, emitter.topic, self.plan.scenario.groups[emitter.group].client)
-            row[at.P_MEMBER], row[at.P_EMIT] = emitter.member - self.processes, emitter.emit
+            self._set_client(row, emitter.settings, emitter.topic, "java" if emitter.is_java else "librdkafka")
+            row[at.P_MEMBER] = emitter.entity - self.processes if emitter.kind == "member" else NONE
+            row[at.P_EMIT], row[[at.BOX_HEAD, at.BOX_TAIL, at.LOOKS_AT]] = emitter.number, NONE
+            if emitter.kind == "relay":
+                outbox = self.plan.scenario.groups[emitter.group].emits[emitter.number].outbox
+                assert outbox is not None
+                row[at.LOOKS_EVERY] = outbox.every
             row[at.FIRST_EVENT], row[at.P_OWNER] = len(self.plan), len(self.plan.scenario.producers)
         return rows
+
+    def _relays(self) -> Ints:
+        """Return the relay of each group's emits, NONE where members send by themselves."""
+        groups = self.plan.scenario.groups
+        found = np.full((len(groups), max((len(what.emits) for what in groups.values()), default=0)), NONE, np.int64)
+        for emitter in self.emitters:
+            if emitter.kind == "relay":
+                found[self.names.groups.index(emitter.group), emitter.number] = emitter.code
+        return found
+
+    def redrivers(self) -> dict[tuple[int, str], Redriver]:
+        """Return who sends dead letters again, by action of the scenario and topic."""
+        return {
+            (each.number, each.topic): Redriver(
+                each.code, self.draws.send(each.code), partial(self._redriven_to, each.topic)
+            )
+            for each in self.emitters
+            if each.kind == "redrive"
+        }
+
+    def _redriven_to(self, topic: str, event: int) -> int:
+        return self._partition_of_emitted(self.names.topics.index(topic), self.derived.key_text(event))
 
     def _log_capacity(self) -> int:
         """Return room for all events of the fullest partition, and some that come twice; the kernel asks for more."""
@@ -279,7 +320,8 @@ class Builder:
             settings, row = consumer_settings(scenario, name), group[code]
             row[at.MAX_POLL], row[at.COORDINATOR] = settings.max_poll_records, self.coordinators[code]
             row[at.POLL_INTERVAL] = settings.max_poll_interval_ns
-            row[at.EMITS], row[at.FROM_LATEST] = len(what.emits), settings.auto_offset_reset == "latest"
+            row[at.EMITS], row[at.CALLS] = len(what.emits), len(what.calls)
+            row[at.FROM_LATEST] = settings.auto_offset_reset == "latest"
             row[at.WORKERS], row[at.IN_HAND], row[at.ORDERED_BY] = what.workers, what.in_hand, _ORDERS[what.ordered_by]
             row[at.BY_TOPIC] = bool(retry_topics(scenario, name))
             if isinstance(what.dedupe, Dedupe):
@@ -315,16 +357,14 @@ class Builder:
                 reads[code, first : first + self.draws.partitions_of(topic)] = 1
         return reads
 
-    def _of_groups(self, columns: object, dtype: np.dtype[np.generic]) -> NDArray[np.int64]:
-        assert hasattr(columns, "__getitem__")
-        rows = [np.asarray(columns[name]) for name in self.names.groups]
-        return np.array(rows, dtype).reshape(len(rows), len(self.plan)).astype(np.int64)
-
-    def _failing(self) -> NDArray[np.int16]:
-        return self._failing_of(np.arange(len(self.plan), dtype=np.int64))
+    def _work_of(self, ids: Ints) -> Ints:
+        """Return how long each version works on events."""
+        rows = [self.derived.work_ns(name, ids, version) for name, version in self.versions]
+        return np.array(rows, np.int64).reshape(len(rows), len(ids))
 
     def _failing_of(self, ids: Ints) -> NDArray[np.int16]:
-        rows = [self.derived.failing_tries(name, ids) for name in self.names.groups]
+        """Return how many tries of events fail in each version."""
+        rows = [self.derived.failing_tries(name, ids, version) for name, version in self.versions]
         failing = np.array(rows, np.int16).reshape(len(rows), len(ids))
         failing[:, self.derived.poison(ids)] = ALWAYS_FAILS
         return failing
@@ -381,26 +421,32 @@ class Builder:
             if not isinstance(fault, kind):
                 continue
             plus = fault.plus if isinstance(fault, SlowWork) else 0
-            rows.append((self.names.groups.index(fault.group), planned.begin_ns, planned.end_ns, plus))
+            rows.append((self.names.groups.index(fault.group), planned.begin_ns, planned.end_ns, plus, NONE))
             values.append(fault.factor if isinstance(fault, SlowWork) else fault.share)
+        for code, (name, version) in enumerate(self.versions if kind is FailingWork else ()):
+            if version is not None and version.fails:
+                rows.append((self.names.groups.index(name), 0, NEVER, 0, code))
+                values.append(version.fails)
         return np.array(rows, np.int64).reshape(len(rows), at.N_SLOW), np.array(values, np.float64)
 
     def _member_rows(self) -> Ints:
         rows = np.zeros((self.members, at.N_MEMBER), np.int64)
-        groups = [code for code, what in enumerate(self.plan.scenario.groups.values()) for _ in range(what.members)]
-        rows[:, at.GROUP] = groups
+        scenario = self.plan.scenario
+        groups = [code for code, name in enumerate(scenario.groups) for _ in range(most_members(scenario, name))]
+        rows[:, at.GROUP] = rows[:, at.VERSION] = groups
         rows[:, at.CODE] = np.arange(self.members) + self.processes
         rows[:, [at.POLL_AT, at.LATE_AT, at.LATE_TIMER]] = NEVER
         rows[:, at.LAST_COMMIT] = NONE
         rows[:, at.FIRST_WORKER] = np.concatenate([[0], np.cumsum(self._workers)])[: self.members]
-        for emitter in reversed(self.emitters):
-            rows[emitter.member - self.processes, at.FIRST_EMITTER] = emitter.code
+        for emitter in (each for each in reversed(self.emitters) if each.kind == "member"):
+            rows[emitter.entity - self.processes, at.FIRST_EMITTER] = emitter.code
         return rows
 
     @property
     def _workers(self) -> Ints:
-        groups = self.plan.scenario.groups.values()
-        return np.array([what.workers for what in groups for _ in range(what.members)], np.int64)
+        scenario = self.plan.scenario
+        groups = scenario.groups.items()
+        return np.array([what.workers for name, what in groups for _ in range(most_members(scenario, name))], np.int64)
 
     def _worker_rows(self) -> Ints:
         rows = np.zeros((int(self._workers.sum()), at.N_WORKER), np.int64)
@@ -450,6 +496,10 @@ class Builder:
                 return world._replace(event=_doubled(world.event))
             case 17:
                 return self._supplied(world, "emit_sticky")
+            case 18:
+                return world._replace(calling=_doubled(world.calling))
+            case 19:
+                return self._supplied(world, "takes")
             case 30:
                 return self._supplied(world, "retry")
             case other:
@@ -480,7 +530,7 @@ class Builder:
             deliveries=_wider(world.deliveries, len(ids), 0),
             marked=_wider(world.marked, len(ids), NONE),
             own_marked=_wider(world.own_marked, len(ids) if self._has_own_memory else 0, NONE),
-            work=np.concatenate([world.work, [derived.work_ns(name, ids) for name in groups]], axis=1),
+            work=np.concatenate([world.work, self._work_of(ids)], axis=1),
             failing=np.concatenate([world.failing, self._failing_of(ids)], axis=1),
             dead_letter_part=np.concatenate([world.dead_letter_part, self._dead_letter_parts_of(ids.tolist())], axis=1),
         )
@@ -515,7 +565,7 @@ class Builder:
 
 _SUPPLIED = (
     "produce", "leader", "acknowledge", "retry", "fetch", "turnaround", "wake", "overshoot", "commit_time", "dead_letter",
-    "emit_send", "emit_sticky",
+    "emit_send", "emit_sticky", "takes",
 )  # fmt: skip
 
 

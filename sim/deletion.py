@@ -135,24 +135,9 @@ class Deletion:
             leader = int(self.system.world.part[partition.number, LEADER])
             is_meant = partition.name == str(fault.partition) or partition.topic == fault.topic
             if is_meant and partition.is_users and leader != NONE and leader not in self.system.down:
-                self._delete_below(partition, self._place(partition.number, fault), "deleted by hand")
+                self._delete_below(partition, self.system.offset_of(partition.number, fault.up_to), "deleted by hand")
                 firsts.append(f"{partition.name}: {int(self.system.world.part[partition.number, LOG_START])}")
         self.system.prove(index, "first offset now " + ", ".join(firsts) if firsts else "no effect: nobody led it")
-
-    def _place(self, number: int, fault: DeleteRecords) -> int:
-        """Return the first offset to keep."""
-        end = int(self.system.world.part[number, VISIBLE_END])
-        match fault.up_to.place:
-            case "offset":
-                return min(fault.up_to.value, end)
-            case "ago":
-                times = self.system.world.log[number, :end, L_TIME]
-                kept = np.flatnonzero(times >= self.system.clock.now - fault.up_to.value)
-                return int(kept[0]) if len(kept) else end
-            case "latest":
-                return end
-            case "earliest":
-                return 0
 
     def _delete_below(self, partition: "Replicas", offset: int, cause: str) -> None:
         world = self.system.at_now()

@@ -10,11 +10,12 @@ from rundata.tables import Names
 from scenarios import faults as fault_types
 from scenarios.clients import broker_setting, consumer_settings, producer_settings
 from scenarios.occurrences import PlannedFault
-from scenarios.plan import Plan
+from scenarios.plan import LONGEST_WORK_NS, Plan
 from scenarios.profiles import Measured, Profile
 from scenarios.quantities import MILLISECOND, SECOND
 from scenarios.retries import all_topics
 from scenarios.streams import hashed_uniforms, stream, uniforms
+from sim.dependencies import call_stream
 from sim.emitters import emitters
 from sim.observed import NOTHING_OBSERVED, Observed
 
@@ -32,6 +33,8 @@ VOTE_NS = (30 * MILLISECOND, 60 * MILLISECOND)
 """How long voters take to elect a controller (2.03 to 2.06 s were measured after a kill, 2 s of them the fetch timeout)."""
 RETRY_JITTER = (800_000, 1_200_000)
 """Both clients wait 80 to 120 % of a retry's nominal wait."""
+FIRST_ACTION, FIRST_CRASH, FIRST_SCALER = 2**20, 2**21, 2**22
+"""Numbers of actions begin here, behind those of faults; those of a member's own crashes; and those of autoscalers."""
 _LEAST_BLOCK = 64
 
 
@@ -233,6 +236,23 @@ class Draws:
         of = (np.asarray([each]) for each in (broker, kind, number))
         return float(hashed_uniforms(self._seed, self._chance, code, *of)[0])
 
+    # ---- dependencies ------------------------------------------------------------------------------------------------
+
+    def takes(self, dependency: str) -> Values:
+        """Begin of a call's service to its end, by the calls that the dependency has begun."""
+        takes = self.plan.scenario.dependencies[dependency].takes
+
+        def invert(u: Floats) -> Ints:
+            return np.rint(np.minimum(takes.quantile(u), LONGEST_WORK_NS)).astype(np.int64)
+
+        return Values(lambda: self._stream("dependency", dependency, "takes"), invert)
+
+    def call_fails(self, call: int, dependency: str, event: int, attempt: int) -> float:
+        """Return a number in (0, 1) for the n-th call of a group's tries; it fails when that is below the dependency's share."""
+        stream_of_call = call_stream(call, dependency)
+        words = (np.asarray([event]), np.asarray([attempt]), 1 + 2 * self._chance)
+        return float(hashed_uniforms(self._seed, stream_of_call, *words)[0])
+
     # ---- faults: instants from time 0 ------------------------------------------------------------------------------
 
     def fence_ns(self, fault: int) -> int:
@@ -364,7 +384,15 @@ class Draws:
         if given is not None:
             return given
         (age,) = self._phases("entity", name, f"session after fault {fault}", 1)
-        return self._planned(fault).begin_ns + session_ns - round(age * heartbeat_ns)
+        return self.begin_ns(fault) + session_ns - round(age * heartbeat_ns)
+
+    def begin_ns(self, number: int) -> int:
+        """Return when a fault or an action (from FIRST_ACTION on) begins; a member's own crash counts from time 0."""
+        if number >= FIRST_CRASH:
+            return 0
+        if number >= FIRST_ACTION:
+            return self.plan.actions[number - FIRST_ACTION].begin_ns
+        return self._planned(number).begin_ns
 
     def stale_until_ns(self, fault: int) -> int:
         """When a broker that hung, and was fenced meanwhile, learns after its return that it leads nothing any more."""

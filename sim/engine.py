@@ -3,22 +3,26 @@
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
-from functools import cache, cached_property
+from functools import cache
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rundata.rows import INSTANT, LOG_RECORD, MOST_ATTEMPTS, NEVER, OPERATION, Kind, Outcome, new_operations
+from rundata.so_far import holds_since
 from rundata.tables import Extent, FaultRecord, Phase, RunData
+from scenarios.expectations import Expectation
 from scenarios.plan import Plan
 from scenarios.profiles import Profile
 from sim import kernel
 from sim import world as at
+from sim.actions import Actions
 from sim.building import Builder
 from sim.clock import key_of
 from sim.compile_ahead import compile_ahead
 from sim.compiled import must_compile
+from sim.dependencies import proof_of
 from sim.draws import Draws
 from sim.observed import NOTHING_OBSERVED, Observed
 from sim.system import System
@@ -86,13 +90,18 @@ class _Run:
         self.builder = Builder(plan, draws, chance, self.system.places, coordinators)
         scenario = plan.scenario
         self.latest_ns = scenario.duration + scenario.drain
-        ends = [scenario.duration, *(planned.end_ns for planned in plan.faults)]
+        ends = [
+            scenario.duration,
+            *(fault.end_ns for fault in plan.faults),
+            *(action.end_ns for action in plan.actions),
+        ]
         self.earliest_ns = min(max(ends), self.latest_ns)
 
     def run(self, *, keep_operations: bool, keep_instants: bool) -> RunData:
         system = self.system
         system.world = self.builder.world()
         system.begin(system.world)
+        self.actions = Actions(system, self.builder.redrivers(), judge=self._holds_since, reserve=self._reserve)
         clock = system.clock
         clock.at(self.earliest_ns, at.END)
         clock.at(self.latest_ns, at.END)
@@ -151,6 +160,14 @@ class _Run:
             self.system.world.scalars[at.WANT] = 30
             self.system.world = self.builder.grown(self.system.world)
 
+    def _reserve(self, sendings: int) -> None:
+        """Have room for so many more sendings, each of them expected."""
+        world = self.system.world
+        for want, used, array in ((16, at.SENDINGS, "event"), (1, at.HEAP, "heap")):
+            while world.scalars[used] + sendings + len(world.heap) // 2 * (want == 1) > len(getattr(world, array)):
+                world.scalars[at.WANT] = want
+                self.system.world = world = self.builder.grown(world)
+
     def _turn_to(self, why: int) -> None:
         """Put the clock of control to the kernel's instant and let a member do its duty."""
         system = self.system
@@ -169,6 +186,8 @@ class _Run:
                 member.stop()
             case at.LATE:
                 member.evict()
+            case at.DIED:
+                member.group.dies(member)
         while clock.peek() == now and clock.next_key() < _CONTROL_KEY:
             clock.step()
 
@@ -206,6 +225,12 @@ class _Run:
                 open_pairs += end - closed
             assert open_pairs == 0 or self.now_ns >= self.latest_ns, f"{open_pairs} of {group.name} open before the end"
 
+    def _holds_since(self, expectation: Expectation, since_ns: int) -> bool:
+        """Whether an expectation holds of what was intended since an instant."""
+        now_ns = self.now_ns
+        operations = self._operations(now_ns)
+        return holds_since(expectation, self.plan, operations, since_ns=since_ns, now_ns=now_ns, engine="simulated")
+
     # ---- what comes out --------------------------------------------------------------------------------------------
 
     def _run_data(self, keep_operations: bool, keep_instants: bool) -> RunData:
@@ -224,6 +249,7 @@ class _Run:
             log=self._log(end_ns),
             extents=self._extents(end_ns),
             faults=tuple(self._faults(end_ns)),
+            actions=tuple(self.actions.records(end_ns)),
             incidents=tuple(self.system.incidents),
             phases=phases,
             end_ns=end_ns,
@@ -254,7 +280,7 @@ class _Run:
     def _sends(self, end_ns: int) -> NDArray[np.void]:
         world = self.system.world
         event = world.event[: int(world.scalars[at.SENDINGS])]
-        own = event[event[:, at.CALLED_NS] != NONE]
+        own = event[(event[:, at.CALLED_NS] != NONE) & (event[:, at.E_MEMBER] != at.REDRIVER)]
         rows = new_operations(len(own))
         part = np.where(own[:, at.SENT_PART] == NONE, own[:, at.PART], own[:, at.SENT_PART])
         topic, number = self._topic_and_number(part)
@@ -284,10 +310,9 @@ class _Run:
 
     def _tell_events(self, rows: NDArray[np.void], identities: NDArray[np.int64]) -> None:
         """Fill in what follows from the event of each row."""
-        for name, values in self._events.items():
+        for name, values in self._events().items():
             rows[name] = values[identities]
 
-    @cached_property
     def _events(self) -> dict[str, NDArray[np.int64]]:
         """Columns of operations by event: planned ones first, then those that could be emitted."""
         plan, world, derived = self.plan, self.system.world, self.builder.derived
@@ -372,6 +397,7 @@ class _Run:
         return tuple(found)
 
     def _faults(self, end_ns: int) -> Iterator[FaultRecord]:
+        proofs = {int(row[at.DF_FAULT]): proof_of(row) for row in self.system.world.dep_fault} | self.system.proofs
         for index, planned in enumerate(self.plan.faults):
             if planned.begin_ns > end_ns:
                 continue
@@ -383,7 +409,7 @@ class _Run:
                 planned_end_ns=planned.end_ns,
                 began_ns=planned.begin_ns,
                 ended_ns=min(planned.end_ns, end_ns),
-                proof=self.system.proofs.get(index, "in the plan of every event"),
+                proof=proofs.get(index, "in the plan of every event"),
             )
 
 

@@ -5,11 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import simpy
 
+from rundata.tables import most_members
 from scenarios.clients import assignor, consumer_settings, is_static
 from scenarios.faults import MemberCrash, MemberLeave, MemberPause, PollStall
 from scenarios.retries import retry_topics
+from scenarios.schema import Restart
 from sim.assignors import Assignment, Seat, range_assignment, round_robin_assignment, uniform_assignment
 from sim.clock import Control, Signal
+from sim.draws import FIRST_CRASH
 from sim.members import Member
 from sim.world import EPOCH, LEADER, LIFE, NONE, PAUSED_NS
 
@@ -32,6 +35,7 @@ class Group:
         self.is_cooperative = self.settings.protocol == "classic" and self.assignor == "cooperative-sticky"
         self.coordinator = system.coordinator_of(name)
         self.emits, self.workers, self.is_pool = len(what.emits), what.workers, what.workers > 1
+        self.restart = what.failures.restart if what.failures else Restart()
         self.topics = [
             [system.places[f"{topic}/{number}"] for number in range(system.draws.partitions_of(topic))]
             for topic in (*what.topics, *retry_topics(scenario, name))
@@ -43,8 +47,9 @@ class Group:
         processes = sum(producer.count for producer in scenario.producers.values())
         self.members = [
             Member(self, number, first - processes + number - 1, first + number - 1)
-            for number in range(1, what.members + 1)
+            for number in range(1, most_members(scenario, name) + 1)
         ]
+        self.first_members = self.members[: what.members]
         self.joined: list[Seat] = []
         """In the order of joining."""
         self.gathering = self.settling = self.again = False
@@ -56,13 +61,13 @@ class Group:
 
     def _begin(self) -> None:
         """Have everything assigned at time 0."""
-        for member in self.members:
+        for member in self.first_members:
             member.start(assigned=True)
         given = self.system.draws.observed.assignments.get(self.name)
         if given:
             self._take_over(given[0].owners)
         elif self.settings.protocol == "classic":
-            self.joined = [member.seat for member in self.members]
+            self.joined = [member.seat for member in self.first_members]
             self.target = self._classic_assignment(self.joined)
         else:
             for number in self.system.draws.join_order(self.code):
@@ -75,7 +80,7 @@ class Group:
 
     def _take_over(self, owners: Any) -> None:
         """Begin with an assignment that was observed."""
-        self.joined = [member.seat for member in self.members]
+        self.joined = [member.seat for member in self.first_members]
         self.target = {seat: [] for seat in self.joined}
         for (topic, number), name in sorted(owners.items()):
             member = next(member for member in self.members if member.name == name)
@@ -112,36 +117,71 @@ class Group:
             return
         system.proofs[index] = f"{member.name} was gone from {self.clock.now / 1e9:.3f} s on"
         if isinstance(fault, MemberCrash):
-            was_member = not member.evicted
-            member.crash()
-            if was_member:
-                self.clock.process(self._expire(member.seat, index, self.clock.now))
+            self._kill(member, index)
         else:
-            member.must_leave, member.leaves_by = True, index
-            member.has_duty()
+            self.ask_to_leave(member, index)
+        member.is_awaited = True
         yield self.clock.control(planned.end_ns, Control.end, index)
         while member.alive:
             yield self.changed.wait()
-        seat = member.seat
-        # The new protocol refuses an instance id that somebody seems to have still (UNRELEASED_INSTANCE_ID).
-        while (
-            self.is_static
-            and self.settings.protocol == "consumer"
-            and isinstance(fault, MemberCrash)
-            and seat in self.joined
-        ):
-            yield self.changed.wait()
+        if isinstance(fault, MemberCrash):
+            yield from self._until_released(member)
+        member.is_awaited = False
         if member.stopped:
             return
         system.incident("restart", member.name, cause=planned.label)
-        if self.is_static and seat in self.joined:
-            self._takes_back(seat)
+        self.bring_in(member, planned.label)
+
+    def _kill(self, member: Member, number: int) -> None:
+        """Let a member die; the coordinator learns of it when its session is over."""
+        was_member = not member.evicted
+        member.crash()
+        self.changed.give()
+        if was_member:
+            self.clock.process(self._expire(member.seat, number, self.clock.now))
+
+    def _until_released(self, member: Member) -> Process:
+        """Wait while the new protocol would refuse an instance id that somebody seems to have still (UNRELEASED_INSTANCE_ID)."""
+        while self.is_static and self.settings.protocol == "consumer" and member.seat in self.joined:
+            yield self.changed.wait()
+
+    def dies(self, member: Member) -> None:
+        """Let a member die of an event, and come back if nobody is about to end it."""
+        self.system.incident("crash", member.name, cause="then: crash")
+        ends = member.must_leave
+        member.note_crash(twice_ns=2 * self.restart.most)
+        self._kill(member, FIRST_CRASH + member.crashes)
+        if not ends:
+            member.is_awaited = True
+            self.clock.process(self._restarts(member))
+
+    def _restarts(self, member: Member) -> Process:
+        wait_ns = self.restart.wait_ns(member.crashes_in_a_row)
+        yield self.clock.control(self.clock.now + wait_ns, Control.end, FIRST_CRASH + member.code)
+        yield from self._until_released(member)
+        member.is_awaited = False
+        self.system.incident("restart", member.name, cause="then: crash")
+        self.bring_in(member, "crash")
+
+    def is_empty(self) -> bool:
+        """Whether nobody is a member, nor will leave or be given up yet."""
+        return not self.joined and not any(member.alive for member in self.members)
+
+    def ask_to_leave(self, member: Member, number: int) -> None:
+        """Have a member leave in good order, because of a fault or an action."""
+        member.must_leave, member.leaves_by = True, number
+        member.has_duty()
+
+    def bring_in(self, member: Member, cause: str) -> None:
+        """Start a member's process, which joins: as a new member, or where its place was kept."""
+        if self.is_static and member.seat in self.joined:
+            self._takes_back(member.seat)
             return
         by_heartbeat = self.settings.protocol == "consumer"
         member.start(assigned=by_heartbeat)
         if by_heartbeat:
             member.start_fetching()
-        self.joins(member.seat, planned.label)
+        self.joins(member.seat, cause)
 
     def hang_fault(self, index: int, fault: MemberPause | PollStall) -> Process:
         """Make a member hang: its process, heartbeats and all (pause), or its application only (stall)."""
@@ -205,7 +245,7 @@ class Group:
         absence, epoch = seat.absences, int(self.system.world.part[self.coordinator, EPOCH])
         settings, code = self.settings, seat.member.code
         over_ns = self.system.draws.session_expired_ns(code, index, settings.session_timeout_ns, settings.heartbeat_ns)
-        over_ns += left_ns - self.system.plan.faults[index].begin_ns
+        over_ns += left_ns - self.system.draws.begin_ns(index)
         yield self.clock.control(over_ns, Control.expiry, index)
         given = (index, seat.member.name) in self.system.draws.observed.session_expired_ns
         while not given:
@@ -220,7 +260,7 @@ class Group:
                 break
         if seat.absences != absence or seat not in self.joined or (hang and seat.hangs != hang):
             return
-        self.system.incident("session expired", seat.member.name, cause=self.system.plan.faults[index].label)
+        self.system.incident("session expired", seat.member.name, cause=self.system.label(index))
         if hang:
             seat.member.lose_seat()
         else:

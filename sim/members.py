@@ -72,7 +72,10 @@ class Member:
         self.alive = self.stopped = self.is_back = self.evicted = False
         self.must_leave = self.must_rejoin = self.wants_to_rejoin = False
         self.must_give_up: set[int] = set()
-        self.seat: Seat
+        self.seat = Seat(self, is_live=False)
+        self.is_awaited = False
+        """Whether it is gone, because of a fault or an event, and comes back by itself."""
+        self.crashes = self.crashes_in_a_row = self.started_ns = 0
         self.leaves_by = 0
         """The fault that makes it leave."""
 
@@ -84,11 +87,12 @@ class Member:
         row[LAST_COMMIT] = NONE
         row[PAUSED_NS] = row[STALLED_NS] = 0
         w.own_marked[self.index] = NONE
+        w.breaker[self.index] = 0
         w.mp[self.index] = 0
         self.must_leave = self.must_rejoin = self.is_back = self.evicted = False
         self.must_give_up = set()
         row[HAS_DUTY] = 0
-        self.alive = True
+        self.alive, self.started_ns = True, self.system.clock.now
         self._sit_down(seat)
         row[DUE] = self.system.clock.now + w.group[self.group.code, INTERVAL]
         if assigned:
@@ -171,12 +175,18 @@ class Member:
         w = self.system.at_now()
         if kernel.wait_for_emitted(w, self.index, TO_DUTY):
             return
-        if w.group[self.group.code, INTERVAL] > 0:
+        if w.group[self.group.code, INTERVAL] > 0 or self.group.is_pool:
             kernel.commit_what_is_done(w, self.index)
         if kernel.has_commit_under_way(w, self.index):
             kernel.wait_for_commit(w, self.index, TO_DUTY)
         else:
             self.settled()
+
+    def note_crash(self, *, twice_ns: int) -> None:
+        """Count a crash; one after a long time begins a new row."""
+        has_run_ns = self.system.clock.now - self.started_ns
+        self.crashes += 1
+        self.crashes_in_a_row = 1 if has_run_ns >= twice_ns else self.crashes_in_a_row + 1
 
     def stop(self) -> None:
         """Leave for good, by the policy for failures."""

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from scenarios import faults
-from scenarios.clients import consumer_settings, may_expire, producer_settings, release, topic_setting
+from scenarios.actions import Action, ResetOffsets
+from scenarios.clients import consumer_settings, is_static, may_expire, producer_settings, release, topic_setting
 from scenarios.distributions import Constant
 from scenarios.faults import Fault
 from scenarios.features import refused
@@ -46,6 +47,7 @@ CAN = frozenset(
         "poison",
         "surge",
         "emits",
+        "outbox",
         "workers",
         "ordered_by none",
         "ordered_by key",
@@ -53,6 +55,16 @@ CAN = frozenset(
         "schema_change",
         "retry topics",
         "dedupe",
+        "then crash",
+        "autoscaler",
+        "calls",
+        "breaker",
+        "dependency_down",
+        "dependency_slow",
+        "scale",
+        "reset_offsets",
+        "deploy",
+        "redrive",
     }
 )
 """What the simulator can do, by the names of `scenarios.features`."""
@@ -67,6 +79,7 @@ def cannot(scenario: Scenario) -> list[str]:
         *(problem for name in scenario.topics for problem in _topic(scenario, name)),
         *(problem for name in scenario.producers for problem in _producer(scenario, name)),
         *(problem for name in scenario.groups for problem in _group(scenario, name)),
+        *(problem for index, action in enumerate(scenario.actions) for problem in _action(scenario, index, action)),
         *(
             f"faults[{index}].{problem}"
             for index, fault in enumerate(scenario.faults)
@@ -132,7 +145,7 @@ def _group(scenario: Scenario, name: str) -> Iterator[str]:
                 "it is after_event, after_batch, auto or {every: 1s}"
             )
         if group.failures is not None and group.failures.then == "stop":
-            yield f"groups.{name}.failures.then is stop beside workers: {group.workers}, which the simulator does not model: it is dead_letter or skip"
+            yield f"groups.{name}.failures.then is stop beside workers: {group.workers}, which the simulator does not model: it is dead_letter, skip or crash"
     if group.failures is None and _takes_no_time(group) and _may_fail(scenario, name):
         yield (
             f"groups.{name}: without `failures` an event that cannot be processed is tried again without end, and work is 0 s, so the "
@@ -150,7 +163,19 @@ def _may_fail(scenario: Scenario, name: str) -> bool:
     poisoned = {fault.producer for fault in scenario.faults if isinstance(fault, broken)}
     failing = any(isinstance(fault, faults.FailingWork) and fault.group == name for fault in scenario.faults)
     read = {key: producer for key, producer in scenario.producers.items() if producer.topic in topics}
-    return failing or any(producer.poison > 0 or key in poisoned for key, producer in read.items())
+    return (
+        failing
+        or bool(scenario.groups[name].calls)
+        or any(producer.poison > 0 or key in poisoned for key, producer in read.items())
+    )
+
+
+def _action(scenario: Scenario, index: int, action: Action) -> Iterator[str]:
+    if isinstance(action, ResetOffsets) and is_static(scenario, action.group):
+        yield (
+            f"actions[{index}].group is {action.group}, whose members are static (group.instance.id) and keep their places for a session "
+            "after they left; offsets are set where a group is empty: remove group.instance.id"
+        )
 
 
 def _fault(scenario: Scenario, fault: Fault) -> Iterator[str]:

@@ -5,6 +5,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 
+import numpy as np
 import simpy
 
 from rundata.tables import Incident, Names
@@ -27,12 +28,13 @@ from scenarios.faults import (
 from scenarios.partitioners import coordinator_partition
 from scenarios.plan import Plan, replica_assignment
 from scenarios.quantities import SECOND, format_duration
-from scenarios.targets import BrokerTarget
+from scenarios.targets import BrokerTarget, LogPosition
 from sim import kernel
+from sim.autoscaling import Scaler
 from sim.clock import Clock, Control, Signal
 from sim.controller import Controller
 from sim.deletion import Deletion
-from sim.draws import Draws
+from sim.draws import FIRST_ACTION, FIRST_CRASH, FIRST_SCALER, Draws
 from sim.emitters import emitters
 from sim.failures import Failures
 from sim.groups import Group
@@ -40,13 +42,16 @@ from sim.links import Links
 from sim.world import (
     EPOCH,
     HALTED,
+    L_TIME,
     LEADER,
+    LOG_START,
     NONE,
     NOW,
     PRODUCERS,
     QT_BYTES_S,
     SILENT,
     TOO_FEW,
+    VISIBLE_END,
     World,
 )
 
@@ -89,8 +94,8 @@ class System:
 
     def __init__(self, plan: Plan, draws: Draws) -> None:
         self.plan, self.draws, self.clock, self.names = plan, draws, Clock(), Names.of(plan.scenario)
-        self.knowers = [*range(len(self.names.processes)), *(emitter.member for emitter in emitters(plan.scenario))]
-        """Whoever knows leaders, by code: processes, members, and members' emitting clients, which know when the member does."""
+        self.knowers = [*range(len(self.names.processes)), *(emitter.entity for emitter in emitters(plan.scenario))]
+        """Whoever knows leaders, by code: processes, members, members' emitting clients, which know when the member does, relays and redrives."""
         self.incidents: list[Incident] = []
         self.proofs: dict[int, str] = {}
         self.targets: dict[int, str] = {}
@@ -151,6 +156,9 @@ class System:
         self.controller = Controller(self)
         self.failures, self.links = Failures(self), Links(self)
         self.groups = {name: Group(self, name) for name in self.plan.scenario.groups}
+        for name, what in self.plan.scenario.groups.items():
+            if what.autoscaler is not None:
+                Scaler(self, self.groups[name], what.autoscaler)
         if broker_setting(self.plan.scenario, "auto.leader.rebalance.enable"):
             self.clock.process(self._check_leaders())
         Deletion(self).begin()
@@ -188,6 +196,8 @@ class System:
                     pass  # `sim.deletion` begins it
                 case SlowWork() | FailingWork():
                     self.targets[index] = planned.fault.group
+                case faults.DependencyDown() | faults.DependencySlow():
+                    self.targets[index] = planned.fault.dependency
                 case Poison() | Surge() | faults.SchemaChange():
                     self.targets[index] = planned.fault.producer
                 case (
@@ -195,8 +205,6 @@ class System:
                     | faults.RollingDeploy()
                     | faults.Reassign()
                     | faults.AddPartitions()
-                    | faults.DependencyDown()
-                    | faults.DependencySlow()
                     | faults.ClockSkew()
                     | faults.Hook()
                 ):
@@ -290,6 +298,26 @@ class System:
             self.incident("election", partition.name, f"leader {broker}", cause)
         for code, wait_ns in enumerate(takes_ns):
             self.clock.process(self.discover(code, number, int(part[EPOCH]), self.clock.now + wait_ns))
+
+    def offset_of(self, partition: int, place: LogPosition) -> int:
+        """Return the offset of a place in a partition, among what is visible."""
+        part = self.world.part[partition]
+        first, end = int(part[LOG_START]), int(part[VISIBLE_END])
+        match place.place:
+            case "earliest":
+                return first
+            case "latest":
+                return end
+            case "offset":
+                return min(max(place.value, first), end)
+            case "ago":
+                times = self.world.log[partition, first:end, L_TIME]
+                late = np.flatnonzero(times >= self.clock.now - place.value)
+                return first + int(late[0]) if len(late) else end
+
+    def topic_of(self, partition: int) -> str:
+        """Return the topic of a partition of the world."""
+        return self.partitions[partition].name.rpartition("/")[0]
 
     def incident(self, kind: str, where: str, detail: str = "", cause: str = "") -> None:
         """Record something that happens now."""
@@ -433,7 +461,13 @@ class System:
         return 0 <= code - int(self.world.scalars[PRODUCERS]) < len(self.world.member)
 
     def label(self, number: int) -> str:
-        """Return a fault's label by its number."""
+        """Return the label of a fault, of an action (from FIRST_ACTION on), or of a member's own crash."""
+        if number >= FIRST_SCALER:
+            return "autoscaler"
+        if number >= FIRST_CRASH:
+            return "crash"
+        if number >= FIRST_ACTION:
+            return self.plan.actions[number - FIRST_ACTION].label
         return self.plan.faults[number % len(self.plan.faults)].label
 
     def discover(self, code: int, number: int, epoch: int, at_ns: int) -> Process:

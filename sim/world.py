@@ -41,7 +41,11 @@ EVICTION = 6
     ON_FIRST,  # a: worker, b: member, c: life
     ON_DUE,  # a: member, b: partition, c: ownership
     ON_SOON,  # a: member, b: member, c: life (a commit)
-) = range(23)
+    ON_CALL,  # a: worker, b: member, c: life
+    ON_HEARD,  # a: worker, b: member, c: life
+    ON_GIVES_UP,  # a: worker, b: member, c: life
+    ON_DIES,  # a: worker, b: member, c: life
+) = range(27)
 # The same, of producers and brokers.
 (
     ON_EXPIRY,  # a: process
@@ -49,25 +53,37 @@ EVICTION = 6
     ON_REFRESHED,  # a: process
     ON_REFUSED,  # a: request
 ) = range(32, 36)
+# The same, of dependencies.
+(
+    ON_SERVED,  # a: call
+    ON_LOOK,  # a: dependency
+) = range(36, 38)
+# The same, of relays and redrives.
+(
+    ON_RELAY,  # a: process
+    ON_RELAYED,  # a: process, b: sending
+) = range(38, 40)
 
 # Why `advance` returned.
-REACHED, DUTY, SETTLED, STOPPED, SHORT, LATE = range(6)
+REACHED, DUTY, SETTLED, STOPPED, SHORT, LATE, DIED = range(7)
 
 # scalars
 (NOW, SEQ, HEAP, REQUESTS, ROWS, COMMITS, ITEMS, OPEN, WHY, WHO, CHANCE, SEED, MOST, WANT, SENDINGS,
- FIRST_EMITTING, PRODUCERS, HANGING, SLOWED, N_SCALARS) = range(20)  # fmt: skip
+ FIRST_EMITTING, PRODUCERS, HANGING, SLOWED, FREE_CALL, USED_CALLS, N_SCALARS) = range(22)  # fmt: skip
 
 # per producer process
 (LINGER, BATCH_BYTES, BATCH_EVENTS, IN_FLIGHT, ACKS, IDEMPOTENT, FIRST_PART, PARTS, FIRST_EVENT, LAST_EVENT, NEXT_EVENT,
  CHOSEN, CHOICES, UNTIL, DELIVERY_NS, REQUEST_NS, ACKS_NS, BACKOFF_NS, MOST_BACKOFF_NS, EXPIRES, RETRIES,
  JAVA, STICKY_BYTES, REQUEST_BYTES, BUFFER_EVENTS, BUFFER_BYTES, HELD_EVENTS, HELD_BYTES, MAX_BLOCK_NS, BLOCKED_UNTIL, EXPIRY_SET,
  LAST_NS, P_MEMBER, P_EMIT, LIVES, WOKEN, LARGEST,
- ASLEEP_UNTIL, BACK_NS, P_OWNER, N_PROC) = range(41)  # fmt: skip
+ ASLEEP_UNTIL, BACK_NS, P_OWNER, BOX_HEAD, BOX_TAIL, BOX_COUNT, LOOKS_EVERY, LOOKS_AT, RELAYED, N_PROC) = range(47)  # fmt: skip
 ACKS_0, ACKS_1, ACKS_ALL = range(3)
 
 # per sending of an event
 (HANDED, SIZE, PART, NEXT, OFFSET, SENT_ENDED, SENT_OFFSET, SENT_PART, GIVEN_UP, CALLED_NS, IDENTITY, INTENDED, E_MEMBER,
- E_LIFE, E_PART, E_OFFSET, E_OWNERSHIP, RANK, N_EVENT) = range(19)  # fmt: skip
+ E_LIFE, E_PART, E_OFFSET, E_OWNERSHIP, RANK, E_TIMES, E_ORIGIN, N_EVENT) = range(21)  # fmt: skip
+REDRIVER = -2
+"""In place of the member that sends."""
 EXPIRED, REFUSED, ABANDONED = 1, 2, 3
 
 # per event that there is or may come to be: planned ones first, each its own sending
@@ -110,16 +126,16 @@ QT_SUMS, N_QUOTA = QT_STARTS + QT_PLACES, QT_STARTS + 2 * QT_PLACES
 
 # per group
 (MODE, INTERVAL, COLLECT_EVENTS, COLLECT_TIMEOUT, MAX_POLL, ATTEMPTS, THEN, COORDINATOR, POLL_INTERVAL, EMITS,
- BY_TOPIC, DEDUPE_NS, DEDUPE_OWN, WORKERS, IN_HAND, ORDERED_BY, FROM_LATEST, N_GROUP) = range(18)  # fmt: skip
+ BY_TOPIC, DEDUPE_NS, DEDUPE_OWN, WORKERS, IN_HAND, ORDERED_BY, FROM_LATEST, CALLS, N_GROUP) = range(19)  # fmt: skip
 AFTER_BATCH, BEFORE_WORK, AFTER_EVENT, EVERY, AUTO = range(5)
-FOREVER, DEAD_LETTER, SKIP, STOP = range(4)
+FOREVER, DEAD_LETTER, SKIP, STOP, CRASH = range(5)
 BY_NOTHING, BY_KEY, BY_PARTITION = range(3)
 
 # per member
 (GROUP, CODE, STATE, LIFE, GENERATION, HAS_DUTY, CALLED, RETURNS, DUE, POLL_AT, POLLS, WAKES, TRIES, N_COMMITS, DEAD_LETTERS,
  LAST_COMMIT, GOES_ON, BATCH_LEFT, FIRST_WORKER, RING_HEAD, RING_COUNT, RING_EVENTS, RECORDED_NS, LATE_AT, LATE_TIMER,
  SEAT, FENCED, EMITTING, FIRST_EMITTER, PAUSED_NS, STALLED_NS, HELD, NO_ROOM, SERIAL,
- COMMIT_SOON, N_MEMBER) = range(36)  # fmt: skip
+ COMMIT_SOON, VERSION, N_MEMBER) = range(37)  # fmt: skip
 IDLE, POLLING, WORKING, COMMITTING, SETTLING, WAITING, FLUSHING = range(7)
 TO_FIRST_TRY, TO_NEXT_EVENT, TO_POLL, TO_DUTY = range(4)
 
@@ -129,7 +145,7 @@ H_FREE, H_COMING, H_WAITS, H_AT_WORK = range(4)
 
 # per worker of a member; what it works on is a place in the member's hands
 (WK_MEMBER, WK_HAND, WK_STATE, ATTEMPT, TRY_BEGAN, DL_BEGAN, DL_OFFSET, DL_PART, DL_LENGTH, DL_REQUEST, DL_DUE,
- WK_RECORDED_NS, N_WORKER) = range(13)  # fmt: skip
+ WK_RECORDED_NS, WK_CALL, WK_ASKED, WK_GIVES_UP, WK_ANSWER, N_WORKER) = range(17)  # fmt: skip
 AT_WORK, DL_UNKNOWN, DL_SENT = range(3)
 
 # per member and partition
@@ -153,10 +169,27 @@ AT_WORK, DL_UNKNOWN, DL_SENT = range(3)
  O_VALID, O_CAME_NS, O_OWNERSHIP, N_ROW) = range(17)  # fmt: skip
 
 # per record in a log
-(L_EVENT, L_TIME, L_EPOCH, L_REQUEST, L_SENDING, L_DUE, N_LOG) = range(7)
+# how often it was redriven, and the partition where it was first read, are NONE for what was never a dead letter or a copy
+(L_EVENT, L_TIME, L_EPOCH, L_REQUEST, L_SENDING, L_DUE, L_TIMES, L_ORIGIN, N_LOG) = range(9)
 
-# per slow_work or failing_work fault
-(S_GROUP, S_BEGIN, S_END, S_PLUS, N_SLOW) = range(5)
+# per slow_work or failing_work fault, or version whose tries fail
+(S_GROUP, S_BEGIN, S_END, S_PLUS, S_VERSION, N_SLOW) = range(6)
+
+# per call that a group's tries make, in their order
+(GC_DEPENDENCY, GC_TIMEOUT, GC_STREAM, GC_OPENS_AFTER, GC_STAYS_NS, GC_PROBES, GC_WAITS, N_GROUP_CALL) = range(8)
+
+# per member and call: its breaker
+(B_IS_OPEN, B_OPENED_NS, B_FAILURES, B_GOOD, N_BREAKER) = range(5)
+
+# per dependency
+(D_INTERVAL_NS, D_BURST, D_PLACES, D_REFUSES, D_FULL_NS, D_BUSY, D_HEAD, D_TAIL, D_WAITING, D_BEGUN, D_LOOK_AT,
+ N_DEPENDENCY) = range(12)  # fmt: skip
+
+# per call under way: in line, or being served
+(K_DEPENDENCY, K_WORKER, K_MEMBER, K_LIFE, K_FAILS, K_WITHDRAWN, K_NEXT, N_CALLING) = range(8)
+
+# per dependency_down or dependency_slow fault
+(DF_DEPENDENCY, DF_BEGIN, DF_END, DF_PLUS, DF_DOWN, DF_COUNT, DF_FAULT, N_DEP_FAULT) = range(8)
 
 
 class World(NamedTuple):
@@ -169,6 +202,8 @@ class World(NamedTuple):
     sticky: Ints
     event: Ints
     identity: Ints
+    relay: Ints
+    """By group and emit: the process that relays from the outbox; NONE where members send by themselves."""
     child_first: Ints
     """By group and event: the first event that an effect emits; NONE where that is not worked out yet."""
     child_count: Ints
@@ -198,7 +233,9 @@ class World(NamedTuple):
     deliveries: Ints
     """By group and event: how often it was delivered."""
     work: Ints
+    """By version and event: those with which groups begin come first, then those that are deployed."""
     failing: NDArray[np.int16]
+    """The same."""
     backoff: Ints
     dead_letter_part: NDArray[np.int32]
     retry_part: Ints
@@ -236,6 +273,15 @@ class World(NamedTuple):
     dead_letter: Ints
     emit_send: Ints
     emit_sticky: Ints
+    takes: Ints
+    """By dependency and the calls that it has begun: how long each takes."""
+    group_call: Ints
+    breaker: Ints
+    dependency: Ints
+    dependency_fails: NDArray[np.float64]
+    calling: Ints
+    dep_fault: Ints
+    dep_factor: NDArray[np.float64]
     # figures of the profile
     costs: NDArray[np.float64]
     """us per KiB and per record of a request."""

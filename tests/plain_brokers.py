@@ -116,6 +116,8 @@ class Partition:
         replicated_ns = now + (leader_ns + duration_ns) // 2 + follows_ns
         request.replicated_ns = max(replicated_ns, before.replicated_ns if before else 0)
         duration_ns += follows_ns
+        if before is not None and request.replicated_ns >= HANGS_NS:
+            request.hung_at = before.hung_at
         self.requests.append(request)
         for event, token, handed_ns in request.events:
             known = self.offset_of(token) if request.idempotent and self.model.rules.dedupe_of_resent else NONE

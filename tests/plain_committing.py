@@ -91,7 +91,7 @@ class Committing(MemberState):
 
     def _settle_commits(self) -> Process:
         yield from self._flush()
-        if self.group.interval_ns:
+        if self.group.interval_ns or self.group.is_pool:
             self._begin_commit(self._what_is_done())
         while self.last_commit is not None and not self.last_commit.processed:
             yield self.last_commit
@@ -102,9 +102,9 @@ class Committing(MemberState):
         self.model.fired["waits for emitted events"] += waits
         while self.emitting > 0 and self.model.rules.emitted_before_commit:
             yield self.flushed.wait()
-        if waits:
-            yield self.clock.at(self.clock.now, Phase.work, self.code)
-            yield from self._hang(Phase.work)
+            if self.emitting == 0:
+                yield self.clock.at(self.clock.now, Phase.work, self.code)
+                yield from self._hang(Phase.work)
 
     def heard_of(self, delivery: Delivery) -> None:
         """Learn that one of the events that a delivery emitted is there."""

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from plain_brokers import Partition, Request
 from plain_clock import Phase
 from plain_producers import Client, Process
+from rundata.rows import NEVER, NONE
 from scenarios.partitioners import librdkafka_partition
 from sim.emitters import Emitter
 
@@ -21,23 +22,22 @@ class Emitting(Client):
     """A member's client: what an effect emits is handed to it, batched and sent as by any producer."""
 
     def __init__(self, model: "Model", what: Emitter) -> None:
-        is_java = model.plan.scenario.groups[what.group].client == "java"
-        self._begin(model, what.code, [], what.settings, is_java, model.partitions[what.topic])
+        self._begin(model, what.code, [], what.settings, what.is_java, model.partitions[what.topic])
         self.what = what
         self.send = model.draws.send(what.code)
         self.choose = self._sticky()
         self.sent = 0
         self.last_ns = 0
+        self.box: list[tuple[int, int]] = []
+        self.looks = False
 
     def emit(self, child: int, member: "Member", delivery: "Delivery") -> None:
         """Send an emitted event, intended now."""
         model, now = self.model, self.clock_now
         sending = FIRST_SENDING + len(model.sendings)
         model.sendings.append((child, now))
-        self.last_ns = max(now + self.send[self.sent], self.last_ns)
-        self.sent += 1
         model.open.add(("send", sending))
-        model.clock.process(self._hand_over_later(sending, child, self.last_ns))
+        self._sends(sending, child, now)
         model.waiting_for[sending] = (member, member.life, delivery)
 
     @property
@@ -59,6 +59,42 @@ class Emitting(Client):
         self.model.handed[sending] = (self.clock_now, partition)
         self.queues[partition].append((sending, sending, self.clock_now))
         self.news.give()
+
+    def relay(self, child: int, member: "Member", every_ns: int) -> None:
+        """Store an emitted event, intended now, for the next look into the outbox."""
+        model, now = self.model, self.clock_now
+        sending = FIRST_SENDING + len(model.sendings)
+        model.sendings.append((child, now))
+        model.open.add(("send", sending))
+        model.sent_for[sending] = member.code
+        self.box.append((sending, child))
+        model.fired["stored in an outbox"] += 1
+        if not self.looks:
+            self.looks = True
+            model.clock.process(self._look(-(-now // every_ns) * every_ns if model.rules.outbox else now))
+
+    def _look(self, at_ns: int) -> Process:
+        yield self.model.clock.at(at_ns, Phase.hand_over, self.code)
+        self.looks = False
+        for sending, child in self.box:
+            self._sends(sending, child, self.clock_now)
+        self.box.clear()
+
+    def _sends(self, sending: int, child: int, due_ns: int) -> None:
+        self.last_ns = max(due_ns + self.send[self.sent], self.last_ns)
+        self.sent += 1
+        self.model.clock.process(self._hand_over_later(sending, child, self.last_ns))
+
+    def redrive(self, event: int, due_ns: int, headers: tuple[int, Partition]) -> int:
+        """Send a dead letter once more, which nobody records; return when it reaches the client."""
+        model = self.model
+        sending = FIRST_SENDING + len(model.sendings)
+        model.sendings.append((event, NEVER))
+        model.open.add(("send", sending))
+        model.sent_for[sending] = NONE
+        model.headers[sending] = headers
+        self._sends(sending, event, due_ns)
+        return self.last_ns
 
     def _partition_of(self, child: int, sending: int) -> Partition:
         key = self.model.derived.key_text(child)

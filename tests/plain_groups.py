@@ -9,11 +9,13 @@ from plain_brokers import OFFSETS_PARTITIONS
 from plain_clock import Control, Signal
 from plain_member_state import Seat
 from plain_members import Member
+from rundata.tables import most_members
 from scenarios.clients import assignor, consumer_settings, is_static
 from scenarios.faults import FailingWork, MemberCrash, MemberLeave, MemberPause, PollStall, SlowWork
 from scenarios.partitioners import coordinator_partition
 from scenarios.retries import retry_topics
 from scenarios.schema import CollectReads, Dedupe, EveryCommit
+from sim.draws import FIRST_CRASH
 
 if TYPE_CHECKING:
     from plain_brokers import Partition
@@ -81,7 +83,7 @@ class Group:
         self.commit_word = "every" if isinstance(what.commit, EveryCommit) else what.commit
         self.interval_ns = self._interval_ns()
         reads = what.reads
-        self.emit_count = len(what.emits)
+        self.emit_count, self.calls = len(what.emits), what.calls
         self.workers, self.in_hand, self.ordered_by = what.workers, what.in_hand, what.ordered_by
         self.is_pool = what.workers > 1
         self.finishes_later = bool(what.emits) or self.is_pool
@@ -103,7 +105,10 @@ class Group:
         self.ownerships = self.rebalances = 0
         self.changed = Signal(model.clock)
         first_code = model.names.processes.index(f"{name}/1")
-        self.all_members = [Member(self, number, first_code + number - 1) for number in range(1, what.members + 1)]
+        self.all_members = [
+            Member(self, number, first_code + number - 1) for number in range(1, most_members(scenario, name) + 1)
+        ]
+        self.first_members = self.all_members[: what.members]
         self.joined: list[Seat] = []
         """In the order of joining."""
         self.gathering = self.settling = self.again = False
@@ -128,10 +133,10 @@ class Group:
 
     def _begin(self) -> None:
         """Have everything assigned at time 0."""
-        for member in self.all_members:
+        for member in self.first_members:
             member.start(assigned=True)
         if self.protocol == "classic":
-            self.joined = [member.seat for member in self.all_members]
+            self.joined = [member.seat for member in self.first_members]
             self.target = self._classic_assignment(self.joined)
         else:
             for number in self.model.draws.join_order(self.code):
@@ -176,30 +181,66 @@ class Group:
             return
         self.model.fired[f"{fault.fault} {self.protocol}"] += 1
         if isinstance(fault, MemberCrash):
-            was_member = not member.evicted
-            member.crash()
-            if was_member:
-                self.clock.process(self._expire(member.seat, index, self.clock.now))
+            self._kill(member, index)
         else:
             member.must_leave, member.leaves_by = True, index
             member.duty.give()
+        member.is_awaited = True
         yield self.clock.control(planned.end_ns, Control.end, index)
         while member.alive:
             yield self.changed.wait()
-        seat = member.seat
-        while self.is_static and self.protocol == "consumer" and isinstance(fault, MemberCrash) and seat in self.joined:
-            self.model.fired["instance id not released"] += 1
-            yield self.changed.wait()
+        if isinstance(fault, MemberCrash):
+            yield from self._until_released(member)
+        member.is_awaited = False
         if not member.stopped:
             self.model.incident("restart", member.name)
-            if self.is_static and seat in self.joined and self.model.rules.static_members:
-                self.model.fired[f"static member back {self.protocol}"] += 1
-                self._takes_back(seat)
-                return
-            member.start(assigned=self.protocol == "consumer")
-            if self.protocol == "consumer":
-                member.start_fetching()
-            self.joins(member.seat)
+            self.bring_in(member)
+
+    def _kill(self, member: Member, number: int) -> None:
+        """Let a member die."""
+        was_member = not member.evicted
+        member.crash()
+        self.changed.give()
+        if was_member:
+            self.clock.process(self._expire(member.seat, number, self.clock.now))
+
+    def _until_released(self, member: Member) -> Process:
+        """Wait while an instance id is refused because somebody seems to have it still."""
+        while self.is_static and self.protocol == "consumer" and member.seat in self.joined:
+            self.model.fired["instance id not released"] += 1
+            yield self.changed.wait()
+
+    def dies(self, member: Member) -> Process:
+        """Let a member die of an event, and be started again, later each time."""
+        assert self.failures is not None
+        restart, ends = self.failures.restart, member.must_leave
+        ran_ns = self.clock.now - member.started_ns
+        member.crashes += 1
+        member.crashes_in_a_row = 1 if ran_ns >= 2 * restart.most else member.crashes_in_a_row + 1
+        self.model.fired["died again"] += member.crashes_in_a_row > 1
+        self.model.fired["died after a long time"] += member.crashes > member.crashes_in_a_row
+        self._kill(member, FIRST_CRASH + member.crashes)
+        if ends:
+            return
+        member.is_awaited = True
+        in_a_row = member.crashes_in_a_row if self.model.rules.restart_backoff else 1
+        wait_ns = min(restart.after * restart.factor ** (in_a_row - 1), restart.most)
+        yield self.clock.control(self.clock.now + round(wait_ns), Control.end, FIRST_CRASH + member.code)
+        yield from self._until_released(member)
+        member.is_awaited = False
+        self.model.incident("restart", member.name)
+        self.bring_in(member)
+
+    def bring_in(self, member: Member) -> None:
+        """Start a member's process, which joins: as a new member, or where its place was kept."""
+        if self.is_static and member.seat in self.joined and self.model.rules.static_members:
+            self.model.fired[f"static member back {self.protocol}"] += 1
+            self._takes_back(member.seat)
+            return
+        member.start(assigned=self.protocol == "consumer")
+        if self.protocol == "consumer":
+            member.start_fetching()
+        self.joins(member.seat)
 
     def hang_fault(self, index: int, fault: MemberPause | PollStall) -> Process:
         """Make a member hang: its process, heartbeats and all (pause), or its application only (stall)."""
@@ -257,7 +298,7 @@ class Group:
         settings, code = self.settings, seat.member.code
         session_ns = settings.session_timeout_ns if self.model.rules.session_wait else settings.heartbeat_ns
         over_ns = self.model.draws.session_expired_ns(code, index, session_ns, settings.heartbeat_ns)
-        over_ns += left_ns - self.model.plan.faults[index].begin_ns
+        over_ns += left_ns - self.model.draws.begin_ns(index)
         yield self.clock.control(over_ns, Control.expiry, index)
         while self.model.rules.coordinator_failover:
             if self.coordinator.leader is None:

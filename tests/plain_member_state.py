@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import simpy
 
+from plain_breaker import Breaker
 from plain_clock import Phase, Signal
 from rundata.rows import Kind
+from scenarios.actions import Deploy
 
 if TYPE_CHECKING:
     from plain_brokers import Partition
@@ -73,8 +75,12 @@ class MemberState:
         """Grows when the member dies, so that what it left behind knows."""
         self.generation = 0
         """Grows when its fetches are dropped."""
-        self.alive = False
-        self.stopped = False
+        self.alive = self.stopped = False
+        self.is_awaited = False
+        """Whether it is gone and comes back by itself."""
+        self.crashes = self.crashes_in_a_row = self.started_ns = 0
+        self.version: Deploy | None = None
+        self.seat = Seat(self, is_live=False)
         self.leaves_by = 0
         """The fault that makes it leave."""
         self.duty, self.arrived, self.assigned = Signal(self.clock), Signal(self.clock), Signal(self.clock)
@@ -111,6 +117,7 @@ class MemberState:
         """What no worker has begun yet."""
         self.jobs: dict[int, tuple[Delivery, simpy.Process]] = {}
         self.commit_soon = False
+        self.breakers = [Breaker(call.breaker) for call in self.group.calls]
         if self.model.rules.own_memory_is_lost or not hasattr(self, "marked"):
             self.marked: dict[int, int] = {}
             """By event: when it took effect, in the member's own memory."""

@@ -20,8 +20,8 @@ class Member(Fetching, Working):
     def start(self, *, assigned: bool, seat: Seat | None = None) -> None:
         """Begin to live, with an assignment or waiting for one."""
         self.forget()
-        self.alive = True
-        self.seat = seat or Seat(self)
+        self.alive, self.is_back = True, not assigned
+        self.seat, self.started_ns = seat or Seat(self), self.clock.now
         self.due_ns = self.clock.now + self.group.interval_ns
         self.process = self.clock.process(self._live(assigned))
 
@@ -182,7 +182,8 @@ class Member(Fetching, Working):
             if not able:
                 return
             self.waiting.remove(able[0])
-            process = self.clock.process(self._work_on(able[0], worker))
+            turn = self.clock.at(self.clock.now, Phase.work, self.code, worker)
+            process = self.clock.process(self._work_on(able[0], worker, turn))
             self.jobs[worker] = able[0], process
 
     def _lane(self, delivery: Delivery) -> Any:
@@ -192,9 +193,9 @@ class Member(Fetching, Working):
         key = self.model.derived.key_text(read.event) if self.group.ordered_by == "key" else None
         return id(delivery) if key is None else key
 
-    def _work_on(self, delivery: Delivery, worker: int) -> Process:
+    def _work_on(self, delivery: Delivery, worker: int, turn: simpy.Event) -> Process:
         try:
-            yield from self._handle(delivery, worker)
+            yield from self._handle(delivery, worker, turn)
             yield self.clock.at(self.clock.now, Phase.work, self.code, worker)
             yield from self._hang(Phase.work, worker)
             del self.jobs[worker]

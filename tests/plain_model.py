@@ -14,9 +14,12 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
+from plain_actions import Actions
+from plain_autoscaling import autoscale
 from plain_brokers import OFFSETS, OFFSETS_PARTITIONS, Partition, Request
 from plain_clock import Clock, Control, Phase, Signal
 from plain_deletion import Deletion
+from plain_dependencies import Service
 from plain_emits import FIRST_SENDING, Emitting
 from plain_failures import Controller, Failures
 from plain_groups import Group
@@ -25,7 +28,7 @@ from plain_member_state import Delivery
 from plain_members import Member
 from plain_producers import Client
 from plain_quotas import Quotas
-from rundata.rows import LOG_RECORD, NEVER, Kind, Outcome, new_operations
+from rundata.rows import LOG_RECORD, NEVER, NONE, Kind, Outcome, new_operations
 from rundata.tables import Extent, Incident, Names, RunData
 from scenarios.clients import broker_setting, topic_setting
 from scenarios.derived import Derived
@@ -124,6 +127,21 @@ class Rules:
     order_in_pool: bool = True
     room_in_hand: bool = True
     commit_below_the_unfinished: bool = True
+    dependency_down: bool = True
+    dependency_slow: bool = True
+    dependency_rate: bool = True
+    dependency_places: bool = True
+    call_timeout: bool = True
+    call_chance: bool = True
+    breaker: bool = True
+    versions: bool = True
+    offsets_set_back: bool = True
+    roll_back: bool = True
+    restart_backoff: bool = True
+    most_redrives: bool = True
+    cooldown: bool = True
+    start_up: bool = True
+    outbox: bool = True
 
 
 class Model:
@@ -178,15 +196,29 @@ class Model:
         self.failures, self.links = Failures(self), Links(self)
         self.quotas = Quotas(self)
         self.clients = self._clients()
+        self.services = {name: Service(self, name, n) for n, name in enumerate(plan.scenario.dependencies)}
         self.groups = {name: Group(self, name) for name in plan.scenario.groups}
         emitting = [Emitting(self, what) for what in emitters(plan.scenario)]
-        self.emitting = {(client.what.member, client.what.emit): client for client in emitting}
+        of_members = [client for client in emitting if client.what.kind == "member"]
+        self.emitting = {(client.what.entity, client.what.number): client for client in of_members}
+        relays = [client for client in emitting if client.what.kind == "relay"]
+        self.relays = {(client.what.group, client.what.number): client for client in relays}
+        redrives = [client for client in emitting if client.what.kind == "redrive"]
+        self.redrivers = {(client.what.number, client.what.topic): client for client in redrives}
+        self.sent_for: dict[int, int] = {}
+        """By sending of a relay: the member that stored it; of a redrive NONE, since it leaves no row."""
+        self.headers: dict[Hashable, tuple[int, Partition]] = {}
+        """By token of what is a dead letter or was one: how often it was redriven, and where it was first read."""
         self.clients += emitting
         if broker_setting(plan.scenario, "auto.leader.rebalance.enable") and rules.preferred_leader:
             self.clock.process(self._check_leaders())
         Deletion(self)
         for index, planned in enumerate(plan.faults):
             self._start_fault(index, planned.fault)
+        self.actions = Actions(self)
+        for name, what in plan.scenario.groups.items():
+            if what.autoscaler is not None:
+                self.clock.process(autoscale(self.groups[name], what.autoscaler))
         for event in range(len(plan)):
             self.open.add(("send", event))
 
@@ -231,7 +263,7 @@ class Model:
     def entity(self, code: int) -> int:
         """Return the process that a code belongs to."""
         client = next((client for client in self.emitting.values() if client.code == code), None)
-        return code if client is None else client.what.member
+        return code if client is None else client.what.entity
 
     def event_of(self, sending: int) -> int:
         """Return the event that is sent: a planned one is its own sending."""
@@ -353,12 +385,10 @@ class Model:
         planned, target = self.plan.faults[index], fault.producer
         yield self.clock.control(planned.begin_ns, Control.begin, index)
         for client in self.clients:
-            name, _, number = self.names.processes[self.entity(client.code)].rpartition("/")
-            if (
-                client.code < len(self.names.processes)
-                and name == target.producer
-                and target.process in (0, int(number))
-            ):
+            if client.code >= len(self.names.processes):
+                continue
+            name, _, number = self.names.processes[client.code].rpartition("/")
+            if name == target.producer and target.process in (0, int(number)):
                 self.fired[fault.kind] += 1
                 if isinstance(fault, ProducerCrash):
                     client.dies(planned.end_ns)
@@ -530,6 +560,8 @@ class Model:
             self.open.discard(("send", event))
             times = {"started_ns": self.called[event], "ended_ns": self.clock.now}
             event_id = self.event_of(event)
+            if (process := self.sent_for.get(event, process)) == NONE:
+                return
             self.row(Kind.send, self.entity(process), partition, event_id=event_id, offset=offset, attempt=1, **times)
 
     def is_open(self, event: int) -> bool:
@@ -568,7 +600,7 @@ class Model:
     def run(self) -> RunData:
         """Run until everything has ended, or until the drain is over."""
         clock, scenario = self.clock, self.plan.scenario
-        earliest_ns = max([scenario.duration, *(planned.end_ns for planned in self.plan.faults)])
+        earliest_ns = max([scenario.duration, *(p.end_ns for p in (*self.plan.faults, *self.plan.actions))])
         latest_ns = scenario.duration + scenario.drain
         earliest_ns = min(earliest_ns, latest_ns)
         clock.at(earliest_ns, Phase.end)
@@ -585,7 +617,7 @@ class Model:
         return self._run_data()
 
     def _run_data(self) -> RunData:
-        operations = self._operations()
+        operations = self.operations()
         order = np.lexsort([operations[name] for name in ("process", "event_id", "kind", "started_ns")])
         return RunData(
             plan=self.plan,
@@ -597,14 +629,18 @@ class Model:
             end_ns=self.clock.now,
         )
 
-    def _operations(self) -> NDArray[np.void]:
+    def operations(self) -> NDArray[np.void]:
+        """Return what is recorded by now."""
         unanswered = [
-            {"kind": Kind.send, "process": self.entity(client.code), "event_id": self.event_of(event), "attempt": 1}
+            {"kind": Kind.send, "process": self.entity(self.sent_for.get(event, client.code))}
+            | {"event_id": self.event_of(event), "attempt": 1}
             | {"topic": self.names.topics.index(client.partitions[0].topic), "partition": self._chosen_for(event)}
             | {"started_ns": self.called[event], "ended_ns": NEVER, "outcome": Outcome.unknown}
             for client in self.clients
             for event in client.events
-            if event in self.called and (event in self.unheard or self.is_open(event))
+            if event in self.called
+            and self.sent_for.get(event) != NONE
+            and (event in self.unheard or self.is_open(event))
         ]
         rows = self.rows + unanswered
         operations = new_operations(len(rows))

@@ -8,7 +8,7 @@ import numpy as np
 import simpy
 
 from plain_clock import Phase
-from plain_committing import Committing
+from plain_dependencies import Calling
 from plain_links import LETTER
 from plain_member_state import Delivery, Process, Read
 from rundata.rows import MOST_ATTEMPTS, Kind, Outcome
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from plain_brokers import Partition
 
 
-class Working(Committing):
+class Working(Calling):
     """Handles what was delivered."""
 
     def _deliver(self, read: Read) -> Delivery:
@@ -30,12 +30,13 @@ class Working(Committing):
         self._row(Kind.delivery, delivery, started_ns=self.clock.now, ended_ns=self.clock.now)
         return delivery
 
-    def _handle(self, delivery: Delivery, worker: int = 0) -> Process:
+    def _handle(self, delivery: Delivery, worker: int = 0, turn: simpy.Event | None = None) -> Process:
         """Try an event until it works or the policy gives it up."""
         clock, failures = self.clock, self.group.failures
         first = delivery.read.partition.copy + 1
         for attempt in count(first):
-            yield clock.at(clock.now, Phase.work, self.code, worker)
+            yield turn or clock.at(clock.now, Phase.work, self.code, worker)
+            turn = None
             yield from self._hang(Phase.work, worker)
             if attempt == first and self._knows(delivery.read.event):
                 self.model.fired[f"passed over, {self.group.dedupe.store if self.group.dedupe else ''} store"] += 1
@@ -46,8 +47,12 @@ class Working(Committing):
             yield clock.at(begin_ns + self._work_ns(delivery.read.event), Phase.end)
             yield from self._hang_at_end()
             ended_ns = max(clock.now + self.overshoot[self.tries], self.recorded_of[worker])
-            late_ns, self.tries, self.recorded_of[worker] = ended_ns - clock.now, self.tries + 1, ended_ns
-            if not self._fails(delivery, attempt, begin_ns):
+            self.tries, called = self.tries + 1, True
+            if self.group.calls:
+                called = yield from self._call_all(delivery.read.event, attempt, worker, ended_ns)
+                ended_ns = clock.now
+            late_ns, self.recorded_of[worker] = ended_ns - clock.now, ended_ns
+            if called and not self._fails(delivery, attempt, begin_ns):
                 self.emitting += self.group.finishes_later
                 self._note_try(delivery, attempt, begin_ns, late_ns, ok=True)
                 if not self.group.finishes_later:
@@ -87,6 +92,11 @@ class Working(Committing):
                 self._part_done(delivery)
             case "stop":
                 self.stopped = True
+            case "crash":
+                yield clock.at(ended_ns, Phase.end, self.code, worker)
+                yield from self._hang(Phase.end, worker)
+                clock.process(self.group.dies(self))
+                yield simpy.Event(clock)
 
     def _overshoot(self, late_ns: int) -> Process:
         """Be late for what follows: only as a mutation, since planned ends are cumulative."""
@@ -94,7 +104,10 @@ class Working(Committing):
             yield self.clock.at(self.clock.now + late_ns, Phase.end)
 
     def _work_ns(self, event: int) -> int:
-        work_ns, now = int(self.model.derived.work_ns(self.group.name, np.array([event]))[0]), self.clock.now
+        work_ns, now = (
+            int(self.model.derived.work_ns(self.group.name, np.array([event]), self.version)[0]),
+            self.clock.now,
+        )
         for planned, fault in self.group.slow_work:
             if planned.begin_ns <= now < planned.end_ns and self.model.rules.slow_work:
                 work_ns = round(work_ns * fault.factor) + fault.plus
@@ -105,7 +118,7 @@ class Working(Committing):
         model, event = self.model, delivery.read.event
         if (
             model.derived.poison(np.array([event]))[0]
-            or attempt <= model.derived.failing_tries(self.group.name, np.array([event]))[0]
+            or attempt <= model.derived.failing_tries(self.group.name, np.array([event]), self.version)[0]
         ):
             return True
         for planned, fault in self.group.failing_work:
@@ -114,7 +127,11 @@ class Working(Committing):
             if model.draws.failing_work(self.group.code, event, attempt, delivery.number) < fault.share:
                 model.fired["failing work"] += 1
                 return True
-        return False
+        if self.version is None or not self.version.fails:
+            return False
+        fails = model.draws.failing_work(self.group.code, event, attempt, delivery.number) < self.version.fails
+        model.fired["version fails"] += fails
+        return fails
 
     def _note_try(self, delivery: Delivery, attempt: int, begin_ns: int, late_ns: int, *, ok: bool, **due: int) -> None:
         times = {"started_ns": begin_ns, "ended_ns": self.clock.now + late_ns, **due}
@@ -153,9 +170,14 @@ class Working(Committing):
         children = self.model.derived.children(delivery.read.event, self.group.name)
         for child in children:
             place = self.model.derived.places[int(self.model.derived.place_of(np.array([child]))[0])]
+            self.model.fired["emitted"] += 1
+            if (relay := self.model.relays.get((self.group.name, place.emit))) is not None:
+                outbox = self.model.plan.scenario.groups[self.group.name].emits[place.emit].outbox
+                assert outbox is not None
+                relay.relay(child, self, outbox.every)
+                continue
             delivery.left += 1
             self.emitting += 1
-            self.model.fired["emitted"] += 1
             self.model.emitting[self.code, place.emit].emit(child, self, delivery)
         self.emitting -= 1
         self._part_done(delivery)
@@ -182,6 +204,8 @@ class Working(Committing):
         model, clock, event, started_ns = self.model, self.clock, delivery.read.event, self.clock.now
         length_ns, self.dead_letters = self.dead_letter_time[self.dead_letters], self.dead_letters + 1
         token = (self.code, self.dead_letters)
+        source = delivery.read.partition.log[delivery.read.offset]
+        model.headers[token] = model.headers.get(source.token, (0, delivery.read.partition))
         while True:
             yield from self._until_known(partition)
             yield clock.at(clock.now, Phase.service, self.code, worker)

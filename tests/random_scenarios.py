@@ -4,6 +4,9 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
+import random_actions as actions
+import random_crashes as crashes
+import random_dependencies as dependencies
 from scenarios.errors import ScenarioError
 from scenarios.files import load_text
 from scenarios.plan import Plan, make_plan
@@ -69,6 +72,12 @@ def _scenario(choose: random.Random, number: int) -> dict[str, Any]:
         "groups": groups,
     }
     faults = [_fault(choose, scenario, length_ms) for _ in range(choose.choice([0, 1, 2, 3, 5, 8, 10]))]
+    # What came later draws from a generator of its own, so that the scenarios of before stay as they are.
+    faults += dependencies.add(random.Random(f"{number}: dependencies"), scenario, length_ms)
+    _add_outboxes(random.Random(f"{number}: outboxes"), groups)
+    actions.add_autoscalers(random.Random(f"{number}: autoscalers"), groups)
+    crashes.add(random.Random(f"{number}: crashes"), scenario)
+    actions.add(random.Random(f"{number}: actions"), scenario, length_ms)
     return _with_faults(scenario, faults)
 
 
@@ -237,6 +246,12 @@ def _emits(choose: random.Random, topics: list[str]) -> dict[str, Any]:
     if settings["acks"] == "all":
         settings["enable.idempotence"] = choose.random() < 0.6
     return {**emits, "settings": settings}
+
+
+def _add_outboxes(choose: random.Random, groups: dict[str, Any]) -> None:
+    for emits in (emits for group in groups.values() for emits in group.get("emits", ())):
+        if choose.random() < 0.4:
+            emits["outbox"] = {"every": choose.choice(["10ms", "50ms", "70ms"])}
 
 
 def _failures(choose: random.Random, by_topic: bool) -> dict[str, Any] | None:

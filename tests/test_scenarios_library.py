@@ -14,12 +14,15 @@ from scenarios.quantities import MINUTE
 NAMES = shipped.scenario_names()
 SHOWN_MISTAKES = {
     "acks-one": ["producers.shop.settings.acks"],
+    "crash-loop": ["groups.fulfilment.failures.then"],
     "one-replica": ["topics.orders.replication"],
     "poison-blocks": ["groups.fulfilment.failures"],
     "reordering": ["producers.shop.settings['enable.idempotence']"],
     "reset-to-latest": ["topics.orders.settings['retention.ms']"],
     "short-retention": ["topics.orders.settings['retention.ms']"],
+    "reset-offsets": ["actions[0].action"],
     "schema-break": ["faults[0].version"],
+    "slow-dependency": ["groups.fulfilment.calls[0]"],
     "stale-leader": ["producers.shop.settings.acks"],
 }
 """What `check` says of scenarios that show what goes wrong without the mitigation."""
@@ -34,6 +37,11 @@ PAIRS = {
     "member-crash": "member-crash-dedupe",
     "duplicate-sends": "duplicate-sends-dedupe",
     "reordering": "stale-leader-acks-all",
+    "slow-dependency": "slow-dependency-breaker",
+    "crash-loop": "poison-dead-letters",
+    "no-outbox": "outbox",
+    "bad-deploy": "bad-deploy-canary",
+    "reset-offsets": "member-crash-dedupe",
 }
 """Scenarios without a mitigation, and those with it."""
 

@@ -315,6 +315,20 @@ WRONG: list[tuple[str, tuple[str, str], list[str]]] = [
         ],
     ),
     (
+        "a restart for nothing",
+        ("failures: {then: skip}", "failures: {then: skip, restart: {after: 1s}}"),
+        [
+            "small.yaml:40: groups.analytics.failures has `then: skip`, so `restart` is never used; write `then: crash`, or remove it"
+        ],
+    ),
+    (
+        "a restart that shrinks",
+        ("failures: {then: skip}", "failures: {then: crash, restart: {after: 9m}}"),
+        [
+            "small.yaml:40: groups.analytics.failures.restart has `after` above `most`, up to which it grows; exchange them"
+        ],
+    ),
+    (
         "a dead-letter topic for nothing",
         ("failures: {then: skip}", "failures: {then: skip, dead_letter: orders.dlq}"),
         [

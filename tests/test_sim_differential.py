@@ -52,7 +52,18 @@ OF_GROUPS = {
     "no room in hand": 10, "waits for its partition": 5, "waits for its key": 2,
     "finished behind another": 8,
 }  # fmt: skip
-FIRED_IN_AT_LEAST = OF_PRODUCERS_AND_BROKERS | OF_GROUPS
+OF_DEPENDENCIES = {
+    "dependency down": 5, "dependency slow": 10, "call in line": 12, "call waits for its token": 10, "call refused": 12,
+    "call failed": 25, "call given up": 12, "breaker opened": 15, "breaker open, fail": 6, "breaker open, wait": 6,
+}  # fmt: skip
+OF_PEOPLE = {
+    "action scale": 30, "action reset_offsets": 15, "action deploy": 20, "action redrive": 10, "scaled up": 25, "scaled down": 20,
+    "offset set back": 5, "offset passed": 5, "group not empty": 5, "canary passed": 12, "rolled back": 2, "version fails": 8,
+    "action meets a fault": 8, "redriven": 5, "redriven again": 1, "came back too often": 1, "then crash": 25, "died again": 20,
+    "autoscaled up": 5, "autoscaled down": 5, "autoscaler waits": 5,
+    "died after a long time": 10, "stored in an outbox": 25,
+}  # fmt: skip
+FIRED_IN_AT_LEAST = OF_PRODUCERS_AND_BROKERS | OF_GROUPS | OF_DEPENDENCIES | OF_PEOPLE
 """In how many of 300 scenarios each rule must have come into play."""
 
 EVERY_RULE = Rules()

@@ -61,6 +61,16 @@ def test_nothing_is_refused_of_a_scenario_that_can_be_simulated():
             "faults[0].direction is to; the simulator cuts both directions of links to clients and to the controller",
         ),
         ("fault: broker_crash, broker: leader of orders/0", "fault: disk_full, broker: controller", "faults[0].broker is controller, which is no broker here"),
+        (
+            "work: 1ms\n    failures: {then: skip}", "work: 1ms\n    settings: {group.instance.id: a}\n"
+            "actions: [{action: reset_offsets, group: analytics, to: earliest, at: 10s}]",
+            "actions[0].group is analytics, whose members are static (group.instance.id)",
+        ),
+        (
+            "work: 1ms\n    failures: {then: skip}", "work: 1ms\n"
+            "actions: [{action: replay, group: analytics, from: earliest, at: 10s}]",
+            "actions[0].action is replay, which the simulator cannot do yet; of actions it can do deploy, redrive, reset_offsets, scale",
+        ),
     ],
 )  # fmt: skip
 def test_what_is_not_modelled_is_refused_where_it_stands(old: str, new: str, said: str | None):

@@ -106,6 +106,13 @@ def test_a_fault_that_stays_is_refused() -> None:
         Timeline(scenario(faults=[stays]), 1, 0)
 
 
+def test_an_action_is_refused() -> None:
+    scale = {"action": "scale", "group": "work", "to": 9, "at": "10m"}
+
+    with pytest.raises(TimelineError, match=r"actions\[0\] \(scale\) changes what comes after it"):
+        Timeline(scenario(actions=[scale]), 1, 0)
+
+
 # ---- simulated -----------------------------------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ from sim.engine import simulate
 
 _DRAWN = (
     "produce", "leader", "acknowledge", "retry", "fetch", "turnaround", "wake", "overshoot", "commit_time", "dead_letter",
-    "emit_send", "emit_sticky",
+    "emit_send", "emit_sticky", "takes",
 )  # fmt: skip
 _full_world = Builder.world
 
@@ -43,6 +43,7 @@ def _tight_world(builder: Builder) -> at.World:
         commit=_first(world.commit, 0),
         item=_first(world.item, 0),
         rows=_first(world.rows, 0),
+        calling=_first(world.calling, 0),
         **{name: _first(getattr(world, name), getattr(world, name).ndim - 1) for name in _DRAWN},
     )
 

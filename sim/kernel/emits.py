@@ -14,16 +14,17 @@ def emit(w: World, m: int, row_number: int) -> None:
     g, v, p, offset = row[at.O_GROUP], row[at.O_EVENT], row[at.O_PART], row[at.O_OFFSET]
     first = w.child_first[g, v]
     for child in range(first, first + w.child_count[g, v]):
-        i = member[at.FIRST_EMITTER] + w.identity[child, at.V_EMIT]
+        i = w.relay[g, w.identity[child, at.V_EMIT]]
+        is_stored = i != at.NONE
+        if not is_stored:
+            i = member[at.FIRST_EMITTER] + w.identity[child, at.V_EMIT]
         proc = w.proc[i]
         e = s[at.SENDINGS]
         s[at.SENDINGS] = e + 1
         n = proc[at.NEXT_EVENT]
         proc[at.NEXT_EVENT] = n + 1
-        proc[at.LAST_NS] = max(s[at.NOW] + w.emit_send[i - s[at.FIRST_EMITTING], n], proc[at.LAST_NS])
         sending = w.event[e]
         sending[:] = at.NONE
-        sending[at.HANDED] = proc[at.LAST_NS]
         sending[at.INTENDED] = s[at.NOW]
         sending[at.SIZE] = w.identity[child, at.V_SIZE]
         sending[at.PART] = w.identity[child, at.V_PART]
@@ -31,6 +32,11 @@ def emit(w: World, m: int, row_number: int) -> None:
         sending[at.GIVEN_UP] = 0
         sending[at.IDENTITY] = child
         sending[at.E_MEMBER] = m
+        if is_stored:
+            store(w, i, e)
+            continue
+        proc[at.LAST_NS] = max(s[at.NOW] + w.emit_send[i - s[at.FIRST_EMITTING], n], proc[at.LAST_NS])
+        sending[at.HANDED] = proc[at.LAST_NS]
         sending[at.E_LIFE] = member[at.LIFE]
         sending[at.E_PART] = p
         sending[at.E_OFFSET] = offset
@@ -46,14 +52,52 @@ def emit(w: World, m: int, row_number: int) -> None:
 
 
 @compiled
+def store(w: World, i: int, e: int) -> None:
+    """Put an event into an outbox, at which its relay looks the next time that it is due."""
+    s, proc = w.scalars, w.proc[i]
+    s[at.OPEN] += 1
+    if proc[at.BOX_HEAD] == at.NONE:
+        proc[at.BOX_HEAD] = e
+    else:
+        w.event[proc[at.BOX_TAIL], at.NEXT] = e
+    proc[at.BOX_TAIL] = e
+    proc[at.BOX_COUNT] += 1
+    every, now = proc[at.LOOKS_EVERY], s[at.NOW]
+    if proc[at.LOOKS_AT] == at.NONE:
+        proc[at.LOOKS_AT] = (now + every - 1) // every * every
+        push(w, proc[at.LOOKS_AT], at.HAND_OVER, i, 0, at.ON_RELAY, i, 0, 0)
+
+
+@compiled
+def relay(w: World, i: int) -> None:
+    """Hand over what lies in an outbox."""
+    s, proc = w.scalars, w.proc[i]
+    proc[at.LOOKS_AT] = at.NONE
+    while proc[at.BOX_HEAD] != at.NONE:
+        e = proc[at.BOX_HEAD]
+        proc[at.BOX_HEAD] = w.event[e, at.NEXT]
+        proc[at.BOX_COUNT] -= 1
+        proc[at.LAST_NS] = max(s[at.NOW] + w.emit_send[i - s[at.FIRST_EMITTING], proc[at.RELAYED]], proc[at.LAST_NS])
+        proc[at.RELAYED] += 1
+        w.event[e, at.HANDED] = proc[at.LAST_NS]
+        push(w, proc[at.LAST_NS], at.HAND_OVER, i, 0, at.ON_RELAYED, i, e, 0)
+
+
+@compiled
+def relayed(w: World, i: int, e: int) -> None:
+    """Let an event reach the client of a relay or a redrive."""
+    proc = w.proc[i]
+    w.event[e, at.CALLED_NS] = w.scalars[at.NOW]
+    proc[at.HELD_EVENTS] += 1
+    proc[at.HELD_BYTES] += w.event[e, at.SIZE]
+    enqueue(w, i, e)
+
+
+@compiled
 def emitted(w: World, i: int, e: int, life: int) -> None:
     """Let an emitted event reach the member's client, unless that died."""
     if w.member[w.event[e, at.E_MEMBER], at.LIFE] == life:
-        proc = w.proc[i]
-        w.event[e, at.CALLED_NS] = w.scalars[at.NOW]
-        proc[at.HELD_EVENTS] += 1
-        proc[at.HELD_BYTES] += w.event[e, at.SIZE]
-        enqueue(w, i, e)
+        relayed(w, i, e)
     else:
         w.scalars[at.OPEN] -= 1
 
@@ -81,6 +125,7 @@ def abandon(w: World, i: int) -> None:
         )
         if (
             mine
+            and sending[at.E_LIFE] != at.NONE
             and sending[at.SENT_PART] != at.NONE
             and sending[at.SENT_ENDED] == at.NEVER
             and not sending[at.GIVEN_UP]

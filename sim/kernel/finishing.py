@@ -10,7 +10,7 @@ def heard_of(w: World, e: int) -> None:
     """Let a member know that an event that it emitted is there."""
     sending = w.event[e]
     m = sending[at.E_MEMBER]
-    if m == at.NONE or w.member[m, at.LIFE] != sending[at.E_LIFE]:
+    if m < 0 or w.member[m, at.LIFE] != sending[at.E_LIFE]:
         return
     w.member[m, at.EMITTING] -= 1
     part_done(w, m, sending[at.E_PART], sending[at.E_OFFSET], sending[at.E_OWNERSHIP])

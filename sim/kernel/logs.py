@@ -110,6 +110,7 @@ def append(w: World, r: int, leader_ns: int, duration: int, idempotent: bool) ->
             record[L_TIME] = w.worker[dead, DL_BEGAN] if dead != NONE else event[e, HANDED]
             record[L_EPOCH] = part[EPOCH]
             record[at.L_DUE] = w.worker[dead, at.DL_DUE] if dead != NONE else NONE
+            note_headers(w, record, dead, e)
             record[L_REQUEST] = r
             part[LOG_LEN] = offset + 1
             s[OPEN] += 1
@@ -125,6 +126,19 @@ def append(w: World, r: int, leader_ns: int, duration: int, idempotent: bool) ->
     else:
         request[R_DUE] = s[NOW] + duration
         push(w, request[R_DUE], END, 0, 0, ON_VISIBLE, r, request[R_VERSION], 0)
+
+
+@compiled
+def note_headers(w: World, record: at.Ints, dead: int, e: int) -> None:
+    """Write what a dead letter or a copy takes along: how often its event was redriven, and where it was first read."""
+    if dead == NONE:
+        record[at.L_TIMES] = w.event[e, at.E_TIMES]
+        record[at.L_ORIGIN] = w.event[e, at.E_ORIGIN]
+        return
+    held = w.hand[w.worker[dead, at.WK_MEMBER], w.worker[dead, at.WK_HAND]]
+    source = w.log[held[at.H_PART], held[at.H_OFFSET]]
+    record[at.L_TIMES] = source[at.L_TIMES]
+    record[at.L_ORIGIN] = held[at.H_PART] if source[at.L_ORIGIN] == NONE else source[at.L_ORIGIN]
 
 
 @entry

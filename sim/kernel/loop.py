@@ -4,7 +4,8 @@ from sim import world as at
 from sim.compiled import compiled, entry
 from sim.kernel.commits import commit_soon, commit_timed
 from sim.kernel.connections import all_appended, refuse, serve, time_out
-from sim.kernel.emits import emitted
+from sim.kernel.dependencies import calls_go_on, look, served
+from sim.kernel.emits import emitted, relay, relayed
 from sim.kernel.fetches import arrived, due, fetched, turned
 from sim.kernel.polls import late, poll
 from sim.kernel.producers import all_answered, expire, hand_over, is_put_off, make_batches, refreshed
@@ -133,17 +134,20 @@ def short_of(w: World) -> int:
             return 13
         if w.scalars[ROWS] + min(w.scalars[MOST], w.member[a, RING_EVENTS]) + 64 > w.rows.shape[0]:
             return 3
-    elif what == ON_TRIED and (
-        w.member[b, TRIES] >= w.overshoot.shape[1] or w.member[b, DEAD_LETTERS] >= w.dead_letter.shape[1]
-    ):
-        return 11
+    elif what in (at.ON_CALL, at.ON_LOOK):
+        return short_of_calls(w, what, a)
+    elif what in (ON_TRIED, at.ON_HEARD, at.ON_GIVES_UP):
+        if w.member[b, TRIES] >= w.overshoot.shape[1] or w.member[b, DEAD_LETTERS] >= w.dead_letter.shape[1]:
+            return 11
     elif what == ON_TIMEOUT and w.proc[a, RETRIES] + w.proc[a, PARTS] >= w.retry.shape[1]:
         return 30
     elif what == ON_RECORDED:
         wanted = short_of_emits(w, a, b)
         if wanted:
             return wanted
-    elif what == at.ON_EMITTED:
+    elif what == at.ON_RELAY:
+        return 1 if w.scalars[HEAP] + w.proc[a, at.BOX_COUNT] + 64 > w.heap.shape[0] else 0
+    elif what in (at.ON_EMITTED, at.ON_RELAYED):
         return 17 if w.proc[a, at.CHOICES] >= w.emit_sticky.shape[1] else 0
     elif what == ON_REFUSED:
         i = w.request[a, R_SENDER]
@@ -168,6 +172,25 @@ def queued(w: World, i: int, p: int) -> int:
 
 
 @compiled
+def short_of_calls(w: World, what: int, a: int) -> int:
+    """Return what a call, or a dependency's look at its line, would exhaust, or 0."""
+    s, d = w.scalars, a
+    if what == at.ON_CALL:
+        m = w.worker[a, at.WK_MEMBER]
+        d = w.group_call[w.member[m, at.GROUP], w.worker[a, at.WK_CALL], at.GC_DEPENDENCY]
+        if s[at.FREE_CALL] == NONE and s[at.USED_CALLS] >= w.calling.shape[0]:
+            return 18
+        if w.member[m, DEAD_LETTERS] >= w.dead_letter.shape[1]:
+            return 11
+        if w.member[m, N_COMMITS] + 2 >= w.commit_time.shape[1]:
+            return 12
+    waiting = w.dependency[d, at.D_WAITING] + 1
+    if s[HEAP] + waiting + 64 > w.heap.shape[0]:
+        return 1
+    return 19 if w.dependency[d, at.D_BEGUN] + waiting > w.takes.shape[1] else 0
+
+
+@compiled
 def short_of_emits(w: World, row_number: int, m: int) -> int:
     """Return what a recorded effect that emits would exhaust, or 0."""
     s, row = w.scalars, w.rows[row_number]
@@ -182,7 +205,9 @@ def short_of_emits(w: World, row_number: int, m: int) -> int:
     if s[HEAP] + count + 64 > w.heap.shape[0]:
         return 1
     for child in range(w.child_first[g, v], w.child_first[g, v] + count):
-        i = w.member[m, at.FIRST_EMITTER] + w.identity[child, at.V_EMIT]
+        i = w.relay[g, w.identity[child, at.V_EMIT]]
+        if i == NONE:
+            i = w.member[m, at.FIRST_EMITTER] + w.identity[child, at.V_EMIT]
         if w.proc[i, at.NEXT_EVENT] + count > w.emit_send.shape[1]:
             return 14
     return 0
@@ -191,7 +216,15 @@ def short_of_emits(w: World, row_number: int, m: int) -> int:
 @compiled
 def hangs(w: World, key: int, what: int, a: int, b: int, c: int) -> bool:
     """Whether something must wait because a member's process or application hangs; it is put off, and keeps its turn."""
-    of_application = ON_POLL <= what <= ON_HANDLED or what in (at.ON_FLUSHED, at.ON_FIRST, at.ON_SOON)
+    of_application = ON_POLL <= what <= ON_HANDLED or what in (
+        at.ON_FLUSHED,
+        at.ON_FIRST,
+        at.ON_SOON,
+        at.ON_CALL,
+        at.ON_HEARD,
+        at.ON_GIVES_UP,
+        at.ON_DIES,
+    )
     of_client = ON_ARRIVAL <= what <= ON_TURNED or what in (ON_DEAD_LETTER, ON_LATE, at.ON_DUE)
     if not of_application and not of_client:
         return False
@@ -258,6 +291,14 @@ def step(w: World) -> None:
         refreshed(w, a)
     elif what == ON_REFUSED:
         refuse(w, a, False)
+    elif what == at.ON_SERVED:
+        served(w, a)
+    elif what == at.ON_LOOK:
+        look(w, a)
+    elif what == at.ON_RELAY:
+        relay(w, a)
+    elif what == at.ON_RELAYED:
+        relayed(w, a, b)
     elif w.member[b, LIFE] == c:
         if what == ON_BEGIN:
             begin_batch(w, a)
@@ -273,6 +314,11 @@ def step(w: World) -> None:
             commit_soon(w, a)
         elif what == at.ON_FLUSHED:
             flushed(w, a)
+        elif what in (at.ON_CALL, at.ON_HEARD, at.ON_GIVES_UP):
+            calls_go_on(w, what, a)
+        elif what == at.ON_DIES:
+            s[WHY] = at.DIED
+            s[at.WHO] = b
         else:
             send_dead_letter(w, a)
 

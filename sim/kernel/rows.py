@@ -68,13 +68,15 @@ def close(w: World, g: int, p: int, offset: int) -> None:
 
 
 @compiled
-def fails(w: World, g: int, e: int, attempt: int, number: int, began: int) -> bool:
-    """Whether a try fails: poison and transient failures by the plan, failing_work by chance."""
-    planned = w.failing[g, e]
+def fails(w: World, m: int, e: int, attempt: int, number: int, began: int) -> bool:
+    """Whether a try fails: poison and transient failures by the plan, failing_work and versions that do not always work by chance."""
+    g, version = w.member[m, GROUP], w.member[m, at.VERSION]
+    planned = w.failing[version, e]
     if planned == _ALWAYS_FAILS or attempt <= planned:
         return True
     for f in range(w.fail.shape[0]):
-        hit = w.fail[f, S_GROUP] == g and w.fail[f, S_BEGIN] <= began < w.fail[f, S_END]
+        concerned = w.fail[f, S_GROUP] == g and (w.fail[f, at.S_VERSION] == NONE or w.fail[f, at.S_VERSION] == version)
+        hit = concerned and w.fail[f, S_BEGIN] <= began < w.fail[f, S_END]
         if (
             hit
             and hashed(w.scalars[SEED], w.scalars[CHANCE], g, w.identity[e, at.V_ID], attempt, number) < w.fail_share[f]

@@ -144,7 +144,7 @@ def begin_try(w: World, k: int) -> None:
     worker[TRY_BEGAN] = now
     held = w.hand[m, worker[WK_HAND]]
     e = w.log[held[H_PART], held[H_OFFSET], L_EVENT]
-    work = w.work[g, e]
+    work = w.work[w.member[m, at.VERSION], e]
     for f in range(w.slow.shape[0]):
         if w.slow[f, S_GROUP] == g and w.slow[f, S_BEGIN] <= now < w.slow[f, S_END]:
             work = np.int64(np.rint(work * w.slow_factor[f])) + w.slow[f, S_PLUS]
@@ -153,7 +153,22 @@ def begin_try(w: World, k: int) -> None:
 
 @compiled
 def tried(w: World, k: int) -> None:
-    """End a try: the event is handled, tried again later, or given up."""
+    """End the work of a try: its calls follow, or it is over."""
+    worker = w.worker[k]
+    m = worker[WK_MEMBER]
+    member = w.member[m]
+    ended = max(w.scalars[NOW] + w.overshoot[m, member[TRIES]], worker[at.WK_RECORDED_NS])
+    member[TRIES] += 1
+    if w.group[member[GROUP], at.CALLS]:
+        worker[at.WK_CALL] = 0
+        push(w, ended, WORK, member[CODE], k - member[FIRST_WORKER], at.ON_CALL, k, m, member[LIFE])
+    else:
+        try_over(w, k, ended, True)
+
+
+@compiled
+def try_over(w: World, k: int, ended: int, called: bool) -> None:
+    """End a try: the event is handled, tried again later, or given up; `called` says whether all calls went well."""
     s, worker = w.scalars, w.worker[k]
     m = worker[WK_MEMBER]
     member, held = w.member[m], w.hand[m, worker[WK_HAND]]
@@ -162,12 +177,10 @@ def tried(w: World, k: int) -> None:
     p, offset, number = held[H_PART], held[H_OFFSET], held[H_NUMBER]
     e = w.log[p, offset, L_EVENT]
     attempt = worker[ATTEMPT]
-    ended = max(now + w.overshoot[m, member[TRIES]], worker[at.WK_RECORDED_NS])
     worker[at.WK_RECORDED_NS] = ended
     if group[at.WORKERS] == 1:
         member[at.RECORDED_NS] = ended
-    member[TRIES] += 1
-    failed = fails(w, g, e, attempt, number, worker[TRY_BEGAN])
+    failed = not called or fails(w, m, e, attempt, number, worker[TRY_BEGAN])
     last = group[ATTEMPTS] > 0 and attempt >= group[ATTEMPTS]
     row = w.rows[new_row(w, m, KIND_TRY, e, p, offset)]
     row[O_NUMBER] = number
@@ -203,6 +216,8 @@ def tried(w: World, k: int) -> None:
         row[O_POLL] = held[at.H_POLL]
         close(w, g, p, offset)
         event_done(w, k)
+    elif group[THEN] == at.CRASH:
+        push(w, ended, END, member[CODE], k - member[FIRST_WORKER], at.ON_DIES, k, m, member[LIFE])
     else:
         s[WHY] = STOPPED
         s[WHO] = m

@@ -199,6 +199,11 @@ def cannot_be_parted(scenario: Scenario, faults: Sequence[PlannedFault]) -> str 
     for name, producer in scenario.producers.items():
         if producer.recorded is not None:
             return f"producers.{name}.arrivals are a recording, of which every part is different"
+    for name, group in scenario.groups.items():
+        if group.autoscaler is not None:
+            return f"groups.{name}.autoscaler remembers for its cooldown what lag was"
+    for index, action in enumerate(scenario.actions):
+        return f"actions[{index}] ({action.label}) changes what comes after it, so nothing after it is like what came before"
     for fault in faults:
         if fault.stays and "for_ns" in type(fault.fault).model_fields:
             return (
