@@ -1,5 +1,6 @@
 """The Java processes without brokers: their clock, rows, columns and draws against the driver's own, how they are made, what is refused."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -12,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from eventdrill.workflows.calibrate import shipped_base
+from eventdrill.workflows.doubts import doubt
 from loadgen.children import ChildError
 from loadgen.clients import Clients
 from loadgen.clusters.archive import class_path
@@ -19,7 +22,9 @@ from loadgen.clusters.jars import prepare_jars
 from loadgen.clusters.java import Java, find_java
 from loadgen.clusters.model import ClusterError
 from loadgen.java import build
-from loadgen.java.jvms import Jvms, Pause, read_pauses
+from loadgen.java.jvms import Jvms, Pause, noise, read_pauses
+from loadgen.java.security import java_security
+from loadgen.member_calls import Breaker
 from loadgen.outcomes import outcome_of
 from loadgen.records import encode
 from loadgen.refuse import cannot, fleet_cannot
@@ -148,6 +153,35 @@ def test_the_same_tries_fail_as_in_the_simulator(ask: Ask):
 def test_values_hold_the_same_bytes(ask: Ask):
     assert bytes.fromhex(ask("value", owner=77, bytes=44)) == encode(77, 5, 3, 1234, b"abcdeabcdeab")
     assert bytes.fromhex(ask("value", owner=77 - 2**63, bytes=32)) == encode(77, 5, 3, 1234, b"", poison=True)
+
+
+@pytest.mark.parametrize("probes", [1, 2])
+def test_breakers_open_and_close_as_the_other_clients_do(ask: Ask, probes: int):
+    """One call a second for 400 s, two in five failing, unless the breaker keeps it."""
+    ends = (np.random.default_rng(5).random(400) > 0.4).tolist()
+    breaker = Breaker(opens_after=3, stays_open_ns=ns(2.5), probes=probes, waits=True)
+    wanted = []
+    for second, ok in enumerate(ends, 1):
+        if breaker.opens_at(ns(second)) is None:
+            breaker.ended(ok, ns(second))
+        wanted.append(breaker.opens_at(ns(second)))
+
+    assert ask("breaker", opens_after=3, stays_open_ns=ns(2.5), probes=probes, ends=ends) == wanted
+    assert 20 < sum(each is not None for each in wanted) < 380
+
+
+def test_the_java_client_takes_the_security_settings_that_it_is_told(ask: Ask, tmp_path: Path):
+    """It checks login modules and certificates when it is opened; a store that is no PEM file is noticed."""
+    given = {"security.protocol": "SASL_SSL", "sasl.username": "me", "sasl.password": 'a"b\\c;'}
+    for mechanism in ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"):
+        assert ask("secured", settings=java_security({**given, "sasl.mechanism": mechanism})) is None
+    (tmp_path / "ca.pem").write_text("no certificate")
+
+    wrong = ask(
+        "secured",
+        settings=java_security({**given, "sasl.mechanism": "PLAIN", "ssl.ca.location": str(tmp_path / "ca.pem")}),
+    )
+    assert "No matching CERTIFICATE entries" in wrong
 
 
 def test_lateness_is_counted_in_the_same_steps(ask: Ask):
@@ -407,6 +441,18 @@ def test_pauses_and_compiling_become_gauges_by_the_second():
         Gauge(ns(0.5), "jit_share", "shop/1", 0.3),
         Gauge(ns(1.5), "jit_share", "shop/1", 0.25),
     ]
+
+
+def test_jvms_that_pause_or_compile_too_much_speak_against_a_run():
+    """Of ten seconds after the warm-up of one: pauses of 0.2 s are 2 %; compiling is judged by its average, pauses of the warm-up by nobody."""
+    calm = [Gauge(ns(at), "jit_share", "shop/1", 0.02) for at in range(2, 11)]
+    pauses = [Gauge(ns(at), "jvm_paused_share", "work/1", 0.05) for at in (0.5, 3, 4, 5)]
+    busy = [Gauge(ns(at), "jit_share", "shop/2", 0.3) for at in range(2, 11)]
+
+    assert noise([*calm, *pauses[:2]], ns(1), ns(11)) is None
+    assert noise([*calm, *pauses], ns(1), ns(11)) == "the JVM of work/1 stood still for 1.5% of the run"
+    assert noise(busy, ns(1), ns(11)) == "the JVM of shop/2 spent 30% of a core on compiling"
+    assert doubt(dataclasses.replace(Build().run(engine="driven"), gauges=tuple(busy), end_ns=ns(11)), shipped_base())
 
 
 PLAN = Build({"producers": {"shop": {"client": "java"}}}).run().plan

@@ -3,6 +3,7 @@
 import numpy as np
 
 from loadgen import gauges
+from loadgen.java import jvms
 from rundata.tables import RunData
 from scenarios.profiles import Profile
 
@@ -22,8 +23,12 @@ def doubts_of(run: RunData) -> tuple[str, ...]:
 
 
 def doubt(run: RunData, profile: Profile) -> str | None:
-    """Return what speaks against judging the model by a run, in words: a slower host, a busy neighbour, a doubtful profile."""
-    reasons = [_pace(run, profile), gauges.disturbed(run.gauges)]
+    """Return what speaks against judging the model by a run, in words: a slower host, a busy neighbour, noisy JVMs, a doubtful profile."""
+    reasons = [
+        _pace(run, profile),
+        gauges.disturbed(run.gauges),
+        jvms.noise(run.gauges, run.plan.scenario.warm_up, run.end_ns),
+    ]
     if doubtful := profile.measured_on.get("doubtful"):
         reasons.append(f"when the profile was measured, {doubtful}")
     return "; ".join(filter(None, reasons)) or None

@@ -13,6 +13,10 @@ from scenarios.quantities import MILLISECOND, SECOND
 
 _SAFEPOINT = re.compile(r'^\[(\d+)ns\].* Safepoint "(\w+)".* Total: +(\d+) ns')
 _CLOCK_WITHIN_S = 60
+_PAUSED_SHARE = 0.01
+"""From so much on, pauses of a client's JVM reach a latency's p99."""
+_COMPILING_SHARE = 0.1
+"""Of a core, on average: what the compiler takes from brokers and members beside it; warm JVMs take 0.01."""
 
 
 @dataclass(frozen=True)
@@ -86,3 +90,23 @@ def _compiling(name: str, samples: list[tuple[int, int]], start_ns: int, end_ns:
         if 0 <= at_ns - start_ns <= end_ns and at_ns > before_ns:
             share = max(0, at_ms - before_ms) * MILLISECOND / (at_ns - before_ns)
             yield Gauge(at_ns - start_ns, "jit_share", name, share)
+
+
+def noise(gauges: Iterable[Gauge], warm_up_ns: int, end_ns: int) -> str | None:
+    """Return how much of a run the clients' JVMs stood still or compiled, in words; None where it hardly shows in any figure."""
+    by_process: dict[tuple[str, str], list[float]] = {}
+    for each in gauges:
+        if each.name in ("jvm_paused_share", "jit_share") and warm_up_ns < each.time_ns <= end_ns:
+            by_process.setdefault((each.name, each.where), []).append(each.value)
+    seconds = max(1.0, (end_ns - warm_up_ns) / SECOND)
+    # Seconds without a pause have no gauge of pauses; the compiler's has one each second.
+    paused = {who: sum(own) / seconds for (name, who), own in by_process.items() if name == "jvm_paused_share"}
+    compiling = {who: sum(own) / len(own) for (name, who), own in by_process.items() if name == "jit_share"}
+    said = []
+    if paused and max(paused.values()) > _PAUSED_SHARE:
+        who = max(paused, key=lambda each: paused[each])
+        said.append(f"the JVM of {who} stood still for {paused[who]:.1%} of the run")
+    if compiling and max(compiling.values()) > _COMPILING_SHARE:
+        who = max(compiling, key=lambda each: compiling[each])
+        said.append(f"the JVM of {who} spent {compiling[who]:.0%} of a core on compiling")
+    return "; ".join(said) or None

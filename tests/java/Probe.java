@@ -3,18 +3,21 @@ package eventdrill;
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.apache.kafka.clients.consumer.CommitFailedException;
 import org.apache.kafka.clients.producer.BufferExhaustedException;
+import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.common.KafkaException;
 import org.apache.kafka.common.errors.NotEnoughReplicasAfterAppendException;
 import org.apache.kafka.common.errors.NotEnoughReplicasException;
 import org.apache.kafka.common.errors.NetworkException;
 import org.apache.kafka.common.errors.RecordTooLargeException;
 import org.apache.kafka.common.errors.TimeoutException;
+import org.apache.kafka.common.serialization.ByteArraySerializer;
 
 /** Answers the tests' questions about the parts of the Java processes, a request and an answer a line. */
 final class Probe {
@@ -53,8 +56,41 @@ final class Probe {
                 }
                 yield hex;
             }
+            case "breaker" -> breaker(request);
+            case "secured" -> secured(request);
             default -> throw new IllegalArgumentException(request.text("ask"));
         };
+    }
+
+    /** Let calls end well or not, one a second; return until when the breaker is open after each. */
+    private static Object breaker(Spec request) {
+        Breaker breaker = new Breaker(request.number("opens_after"), request.number("stays_open_ns"), request.number("probes"), true);
+        List<Object> found = new ArrayList<>();
+        long now = 0;
+        for (Object each : request.list("ends")) {
+            now += 1_000_000_000L;
+            if (breaker.opensAt(now) == Row.NEVER) {
+                breaker.ended((Boolean) each, now);
+            }
+            found.add(breaker.opensAt(now) == Row.NEVER ? null : breaker.opensAt(now));
+        }
+        return found;
+    }
+
+    /** Open a client with security settings, which checks them all and connects nowhere; return its error, or null. */
+    private static Object secured(Spec request) {
+        Map<String, Object> settings = request.settings("settings");
+        settings.put("bootstrap.servers", "127.0.0.1:1");
+        try {
+            new KafkaProducer<>(settings, new ByteArraySerializer(), new ByteArraySerializer()).close(Duration.ZERO);
+            return null;
+        } catch (KafkaException error) {
+            Throwable cause = error;
+            while (cause.getCause() != null) {
+                cause = cause.getCause();
+            }
+            return cause.toString();
+        }
     }
 
     private static Object column(Column column) {

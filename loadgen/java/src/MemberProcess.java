@@ -20,11 +20,13 @@ import org.apache.kafka.common.serialization.ByteArrayDeserializer;
  * One member of a group: polls, works, commits and gives up as the scenario says. SIGTERM makes it finish its event, commit by its mode
  * and leave; SIGKILL is a crash.
  */
-final class MemberProcess implements ConsumerRebalanceListener {
+final class MemberProcess implements ConsumerRebalanceListener, Requests.Member {
     /** Longest wait of one poll, so that requests of the driver are heard. */
     private static final long IDLE_WAIT_NS = 100_000_000;
     private static final Duration CLOSE_WITHIN = Duration.ofSeconds(15);
     private static final long FINISH_WITHIN_MS = 10_000;
+    /** What is there is returned within a fraction of this. */
+    private static final long LONG_POLL_NS = 1_000_000;
     /** With events in several workers' hands the member looks so often for what they have finished. */
     private static final long LOOK_EVERY_NS = 2_000_000;
 
@@ -47,13 +49,11 @@ final class MemberProcess implements ConsumerRebalanceListener {
     /** Several workers, null where the polling thread works itself; those are its own hands. */
     private final Pool pool;
     private final Hands hands = new Hands();
+    private final Requests requests;
     private final TreeSet<TopicPartition> owned = new TreeSet<>(MemberProcess::byName);
     private long poll;
     private long startNs;
     private long deliveredAt;
-    /** What the thread had spent at time 0. */
-    private double beganCpuS;
-    private WarmReader warmReader;
 
     private MemberProcess(Child child) throws IOException {
         this.child = child;
@@ -77,9 +77,7 @@ final class MemberProcess implements ConsumerRebalanceListener {
         this.held = new Held(consumer);
         int workers = spec.integer("workers");
         this.pool = workers > 1 ? new Pool(child, handler, workers, spec.text("ordered_by")) : null;
-        if (spec.has("start_ns")) {
-            start(spec.number("start_ns"));
-        }
+        this.requests = new Requests(child, handler, this);
         consumer.subscribe(spec.texts("topics"), this);
     }
 
@@ -116,18 +114,19 @@ final class MemberProcess implements ConsumerRebalanceListener {
         child.say("ready", "at", System.nanoTime());
         boolean stopped = member.run();
         member.leave();
-        child.say(
-                "bye", "at", System.nanoTime(), "stopped", stopped, "late_p50_ns", member.handler.late.quantile(0.5),
-                "late_p99_ns", member.handler.late.quantile(0.99), "cpu_s", Child.processCpuS(), "thread_cpu_s", Child.threadCpuS(),
-                "run_cpu_s", Child.threadCpuS() - member.beganCpuS);
-        Runtime.getRuntime().halt(0); // all is said, and the clients' threads hold nothing any more
+        member.requests.goodbye(stopped);
     }
 
-    private void start(long at) {
+    @Override
+    public void start(long at) {
         startNs = at;
-        handler.startNs = at;
         commits.begin(at, System.nanoTime());
-        beganCpuS = Child.threadCpuS();
+    }
+
+    @Override
+    public void windUp() {
+        noteMoved();
+        commits.handingOver();
     }
 
     // ---- assignments -----------------------------------------------------------------------------------------------
@@ -172,7 +171,7 @@ final class MemberProcess implements ConsumerRebalanceListener {
     /** Poll and work until asked to leave; return whether the policy has ended the member. */
     private boolean run() throws IOException {
         while (!child.leaving) {
-            listen();
+            requests.listen();
             handler.stall(hands, System.nanoTime());
             Handler.End end = pool == null ? work() : feed();
             if (end == Handler.End.STOPPED) {
@@ -180,32 +179,6 @@ final class MemberProcess implements ConsumerRebalanceListener {
             }
         }
         return false;
-    }
-
-    private void listen() {
-        for (Spec request = child.hear(); request != null; request = child.hear()) {
-            switch (request.text("do")) {
-                case "warm" -> warmReader = new WarmReader(spec);
-                case "halt" -> endWarmUp();
-                case "start" -> {
-                    endWarmUp();
-                    start(request.number("at_ns"));
-                }
-                case "wind up" -> {
-                    noteMoved();
-                    commits.handingOver();
-                    child.say("wound up");
-                }
-                default -> throw new IllegalArgumentException("a member knows no request " + request.text("do"));
-            }
-        }
-    }
-
-    private void endWarmUp() {
-        if (warmReader != null) {
-            warmReader.end();
-            warmReader = null;
-        }
     }
 
     private long now() {
@@ -235,7 +208,7 @@ final class MemberProcess implements ConsumerRebalanceListener {
     /** Record that a poll handed over some events of this run. */
     private void delivered(List<Event> events) {
         if (startNs == 0) {
-            listen(); // events come after time 0, and it was told before: a long poll has not heard it yet
+            requests.listen(); // events come after time 0, and it was told before: a long poll has not heard it yet
         }
         poll++;
         for (Event event : events) {
@@ -272,29 +245,32 @@ final class MemberProcess implements ConsumerRebalanceListener {
 
     /** Take what is there; an idle member waits for a first record, and then takes what has come with it. */
     private List<Event> poll() {
+        long began = System.nanoTime();
         List<ConsumerRecord<byte[], byte[]>> records = intake.take(most, 0);
         boolean idle = records.isEmpty();
         if (idle) {
             commits.atBoundary();
             records = intake.take(most, idleWaitNs());
         }
-        return handedOver(records, idle);
+        return handedOver(records, began, idle);
     }
 
     /** Wait until so many records are there or the timeout is over. */
     private List<Event> collect() {
         long began = System.nanoTime();
-        List<ConsumerRecord<byte[], byte[]>> records = intake.collect(most, collectNs);
-        // It waited, unless the records were there at once.
-        return handedOver(records, System.nanoTime() - began > 1_000_000);
+        return handedOver(intake.collect(most, collectNs), began, false);
     }
 
-    private List<Event> handedOver(List<ConsumerRecord<byte[], byte[]>> records, boolean idle) {
-        commits.atBoundary();
+    /**
+     * Take over what a poll returned. In one that took its time the client has committed, joined its group anew or read a long answer:
+     * as after waiting for records, that is no lateness of the handler, which begins anew.
+     */
+    private List<Event> handedOver(List<ConsumerRecord<byte[], byte[]>> records, long began, boolean idle) {
         deliveredAt = System.nanoTime();
-        if (idle) {
+        if (idle || deliveredAt - began > LONG_POLL_NS) {
             hands.busyUntil = deliveredAt;
         }
+        commits.atBoundary();
         return eventsOf(records);
     }
 
@@ -395,7 +371,7 @@ final class MemberProcess implements ConsumerRebalanceListener {
     /** Commit what is finished, by the mode, and leave the group. */
     @SuppressWarnings("deprecation") // what replaces it is newer than the oldest client that can be named
     private void leave() {
-        endWarmUp();
+        requests.endWarmUp();
         if (transactions != null) {
             transactions.abort();
         }

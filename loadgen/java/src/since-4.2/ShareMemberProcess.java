@@ -18,7 +18,7 @@ import org.apache.kafka.common.serialization.ByteArrayDeserializer;
  * One member of a share group: takes records of whatever partition, works on them, and acknowledges each one, after the event or with
  * its batch. SIGTERM makes it finish its event and give the rest back; SIGKILL is a crash.
  */
-final class ShareMemberProcess {
+final class ShareMemberProcess implements Requests.Member {
     private static final Duration IDLE_WAIT = Duration.ofMillis(100);
     private static final Duration CLOSE_WITHIN = Duration.ofSeconds(15);
     private static final long ASK_EVERY_MS = 300;
@@ -35,10 +35,9 @@ final class ShareMemberProcess {
     /** Several workers, null where the polling thread works itself; those are its own hands. */
     private final Pool pool;
     private final Hands hands = new Hands();
+    private final Requests requests;
     private long poll;
     private long startNs;
-    private double beganCpuS;
-    private WarmReader warmReader;
 
     private ShareMemberProcess(Child child) throws IOException {
         this.child = child;
@@ -55,9 +54,7 @@ final class ShareMemberProcess {
         this.handler = new Handler(child, rows, lookup, Letters.of(spec, rows, clients), Emitter.of(spec, rows, lookup, clients));
         int workers = spec.integer("workers");
         this.pool = workers > 1 ? new Pool(child, handler, workers, "none") : null;
-        if (spec.has("start_ns")) {
-            start(spec.number("start_ns"));
-        }
+        this.requests = new Requests(child, handler, this);
         consumer.subscribe(spec.texts("topics"));
         child.daemon("assignment", this::tellAssignment);
     }
@@ -67,19 +64,19 @@ final class ShareMemberProcess {
         ShareMemberProcess member = new ShareMemberProcess(child);
         child.say("ready", "at", System.nanoTime());
         boolean stopped = member.run();
-        member.endWarmUp();
+        member.requests.endWarmUp();
         member.consumer.close(CLOSE_WITHIN); // gives back what is not acknowledged
-        child.say(
-                "bye", "at", System.nanoTime(), "stopped", stopped, "late_p50_ns", member.handler.late.quantile(0.5),
-                "late_p99_ns", member.handler.late.quantile(0.99), "cpu_s", Child.processCpuS(), "thread_cpu_s", Child.threadCpuS(),
-                "run_cpu_s", Child.threadCpuS() - member.beganCpuS);
-        Runtime.getRuntime().halt(0); // all is said, and the clients' threads hold nothing any more
+        member.requests.goodbye(stopped);
     }
 
-    private void start(long at) {
+    @Override
+    public void start(long at) {
         startNs = at;
-        handler.startNs = at;
-        beganCpuS = Child.threadCpuS();
+    }
+
+    @Override
+    public void windUp() {
+        // nothing is left open between two batches
     }
 
     /** Tell once which partitions the coordinator lets this member read: its client does not say. */
@@ -114,7 +111,7 @@ final class ShareMemberProcess {
 
     private boolean run() throws IOException {
         while (!child.leaving) {
-            listen();
+            requests.listen();
             handler.stall(hands, System.nanoTime());
             List<ConsumerRecord<byte[], byte[]>> records = new ArrayList<>();
             consumer.poll(IDLE_WAIT).forEach(records::add);
@@ -123,28 +120,6 @@ final class ShareMemberProcess {
             }
         }
         return false;
-    }
-
-    private void listen() {
-        for (Spec request = child.hear(); request != null; request = child.hear()) {
-            switch (request.text("do")) {
-                case "warm" -> warmReader = new WarmReader(spec);
-                case "halt" -> endWarmUp();
-                case "start" -> {
-                    endWarmUp();
-                    start(request.number("at_ns"));
-                }
-                case "wind up" -> child.say("wound up"); // nothing is left open between two batches
-                default -> throw new IllegalArgumentException("a member knows no request " + request.text("do"));
-            }
-        }
-    }
-
-    private void endWarmUp() {
-        if (warmReader != null) {
-            warmReader.end();
-            warmReader = null;
-        }
     }
 
     /** Work on what a poll handed over, and acknowledge it; what is left unfinished goes back to the group. */
