@@ -38,7 +38,7 @@ def test_what_the_clients_do_is_said_beside_what_the_files_say():
         f"send() blocks, for 60{NARROW}s at most",
     ]
     assert "shop: linger" not in clients  # 5 ms with both
-    assert found["keys"].endswith("lie in another partition in driven 2 than in driven 1.")
+    assert found["moved"].endswith("lie in another partition in driven 2 than in driven 1.")
 
 
 def test_figures_come_with_those_that_are_expected_first():
@@ -48,13 +48,14 @@ def test_figures_come_with_those_that_are_expected_first():
 
     assert found is not None
     assert found["clients"] == []
-    assert found["keys"] == ""
+    assert found["moved"] == ""
     names = [row["name"] for row in found["figures"]]
     assert names[0] == "latency[fulfilment].p50"
     assert len(names) > 3
     sizes = [row["size"] for row in found["figures"][1:]]
     assert sizes == sorted(sizes, reverse=True)
     assert min(sizes) > 0.09
+    assert len({tuple(row["cells"]) for row in found["figures"]}) == len(names)  # no figure under two names
 
 
 def test_runs_of_one_scenario_have_no_such_section():
@@ -67,4 +68,5 @@ def test_the_page_shows_the_section():
 
     assert Parsed(page).problems == []
     assert "What differs between the runs" in page
+    assert "lie in another partition in driven 2 than in driven 1" in page
     assert f"send() blocks, for 60{NARROW}s at most" in page

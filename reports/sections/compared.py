@@ -28,7 +28,7 @@ def compared(contents: Contents) -> dict[str, Any] | None:
     return {
         "file": _rows(_written(scenario) for scenario in scenarios),
         "clients": _rows(_behaviour(scenario) for scenario in scenarios),
-        "keys": _keys_sentence(contents.columns),
+        "moved": _moved_sentence(contents.columns),
         "figures": _figures(contents.columns),
     }
 
@@ -112,7 +112,7 @@ def _reads(name: str, settings: ConsumerSettings) -> dict[str, str]:
     }
 
 
-def _keys_sentence(columns: tuple[Column, ...]) -> str:
+def _moved_sentence(columns: tuple[Column, ...]) -> str:
     """Return how many events go to another partition than in the first run, where the runs have the same events."""
     first, last = columns[0].run.data.plan, columns[-1].run.data.plan
     if len(first) != len(last) or not (first.key == last.key).all():
@@ -139,8 +139,10 @@ def _figures(columns: tuple[Column, ...]) -> list[dict[str, Any]]:
             rows.append(_figure(name, [each for each in known if each is not None]))
     asked = [str(parse_expectation(each.text).indicator) for each in columns[0].run.expectations]
     differing = [row for row in rows if row["size"] > math.log(_LEAST_RATIO)]
-    differing.sort(key=lambda row: (row["name"] not in asked, -row["size"], row["name"]))
-    return differing[:_MOST_FIGURES]
+    differing.sort(key=lambda row: (row["name"] not in asked, -row["size"], len(row["name"]), row["name"]))
+    # Of what is the same figure under several names (of all groups, of the only one), the first stands for all.
+    distinct = {tuple(row["cells"]): row for row in reversed(differing)}
+    return [row for row in differing if distinct[tuple(row["cells"])] is row][:_MOST_FIGURES]
 
 
 def _figure(name: str, known: list[Estimate]) -> dict[str, Any]:
