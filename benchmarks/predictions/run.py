@@ -160,6 +160,10 @@ FORMULAS: dict[str, tuple[Formula, ...]] = {
             1250,
         ),
     ),
+    "27-leader-killed-acks-1-java": (
+        Formula("lost", "at most the replication lag, some 0.1 s of 400/s", 0, 40),
+        Formula("write_gap[orders]", f"{_FENCE}, leader found after U(0.1, 1.2)", 7.1, 11.3),
+    ),
 }
 
 
