@@ -247,6 +247,7 @@ def group_words(group: Group) -> str:
             "skip": "skipped",
             "stop": "the member stops",
             "crash": "the member dies of it and is started again",
+            "release": "given back",
         }[group.failures.then]
         said += f"; a failed event is tried {'once' if tries == 1 else f'{tries} times'}, then {then}"
     return said + _settings(group.settings)

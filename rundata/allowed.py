@@ -102,10 +102,22 @@ class Allowed:
     def redelivers(self) -> tuple[str, ...]:
         """Why each group may be given the same offset again."""
         return tuple(
-            f"{name} reads again what it had not committed ({commit_words(group)}) when a member ends or partitions move"
+            f"{name} is a share group: what is released, or not acknowledged in time, is delivered again"
+            if group.share_group
+            else f"{name} reads again what it had not committed ({commit_words(group)}) when a member ends or partitions move"
             if interrupted
             else ""
             for (name, group), interrupted in zip(self._scenario.groups.items(), self.interrupted, strict=True)
+        )
+
+    @cached_property
+    def reads_back(self) -> tuple[str, ...]:
+        """Why each group's members may go back to an earlier offset by themselves."""
+        return tuple(
+            f"{name} reads a batch again whose transaction was aborted (commit: transaction)"
+            if group.commit == "transaction"
+            else ""
+            for name, group in self._scenario.groups.items()
         )
 
     @cached_property
@@ -148,6 +160,8 @@ class Allowed:
         return tuple(
             forward[name]
             if name in forward
+            else f"{name} is a share group: events are given up that were delivered too often (group.share.delivery.count.limit)"
+            if group.share_group
             else f"{name} {words[group.commit]} (commit: {group.commit})"
             if isinstance(group.commit, str) and group.commit in words
             else ""

@@ -186,9 +186,13 @@ def _moved(books: Books, group: Ints, from_ns: Ints, to_ns: Ints) -> Bools:
 
 def nonmonotonic_polls(books: Books) -> CheckResult:
     """Find deliveries at an offset not above the one before, without a rebalance to excuse it."""
-    found_steps = steps(books)
+    found_steps, allowed = steps(books), Allowed(books)
     found = np.flatnonzero(found_steps.offset <= found_steps.before)
-    return judged(found, lambda p: [""] * len(p), lambda number: _step_text(books, found_steps, number))
+    return judged(
+        found,
+        lambda p: by_code(allowed.reads_back, found_steps.group[p]),
+        lambda number: _step_text(books, found_steps, number),
+    )
 
 
 def skipped_polls(books: Books) -> CheckResult:

@@ -44,6 +44,7 @@ def _contradictions(place: Path, group: Group) -> Iterator[Finding]:
         )
     if group.share_group:
         yield from _share_group(place, group)
+    yield from _release(place, group)
     retry = group.failures.retry if group.failures else None
     if retry is not None and retry.where == "topic" and retry.attempts == 1:
         message = "is 'topic', and there is one try only, so nothing is ever tried again; raise `attempts`"
@@ -52,6 +53,13 @@ def _contradictions(place: Path, group: Group) -> Iterator[Finding]:
     if scaler is not None and not scaler.min <= group.members <= scaler.max:
         message = f"is {group.members}, and the autoscaler keeps {scaler.min} to {scaler.max}; begin with one of these"
         yield Finding((*place, "members"), message, ((*place, "autoscaler"),))
+
+
+def _release(place: Path, group: Group) -> Iterator[Finding]:
+    """Only what a share group has acquired can be given back."""
+    if group.failures is not None and group.failures.then == "release" and not group.share_group:
+        message = "is 'release', which gives an event back to a share group; write `share_group: true`, or dead_letter, skip or stop"
+        yield Finding((*place, "failures", "then"), message, ((*place, "share_group"),))
 
 
 def _share_group(place: Path, group: Group) -> Iterator[Finding]:

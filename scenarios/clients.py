@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from scenarios.quantities import MILLISECOND
-from scenarios.schema import Group, Producer, Scenario, Setting, Settings
+from scenarios.schema import CollectReads, Group, Producer, Scenario, Setting, Settings
 
 NO_LIMIT = 2**31 - 1
 """Stands for a limit that the client does not have."""
@@ -69,6 +69,12 @@ class ConsumerSettings:
     isolation: Literal["read_committed", "read_uncommitted"]
     fetch_wait_ns: int
     fetch_min_bytes: int
+    fetch_bytes: int
+    """What one answer holds at most."""
+    fetch_partition_bytes: int
+    """What one answer holds of a partition at most."""
+    fetches_ahead: Literal["any", "other partitions", "other brokers", "nothing", "when called"]
+    """What a member fetches while it has records that the application did not take yet."""
     request_timeout_ns: int
     """From a fetch until the client gives up on the silent connection; librdkafka adds the fetch's own wait."""
     native: Mapping[str, Value]
@@ -82,6 +88,7 @@ _SAME_AS: Mapping[str, str] = {
     "message.timeout.ms": "delivery.timeout.ms",
     "max.in.flight": "max.in.flight.requests.per.connection",
     "compression.codec": "compression.type",
+    "fetch.message.max.bytes": "max.partition.fetch.bytes",
 }
 _PRODUCER_DEFAULTS: Mapping[str, Mapping[str, Value]] = {
     "java": {
@@ -129,6 +136,8 @@ _BOTH_CONSUMERS: Mapping[str, Value] = {
     "auto.offset.reset": "latest",
     "fetch.max.wait.ms": 500,
     "fetch.min.bytes": 1,
+    "fetch.max.bytes": 52_428_800,
+    "max.partition.fetch.bytes": 1_048_576,
 }
 BROKER_DEFAULTS: Mapping[str, Value] = {
     "auto.leader.rebalance.enable": True,
@@ -141,6 +150,11 @@ BROKER_DEFAULTS: Mapping[str, Value] = {
     "group.initial.rebalance.delay.ms": 3_000,
     "group.max.session.timeout.ms": 1_800_000,
     "group.min.session.timeout.ms": 6_000,
+    "group.share.delivery.count.limit": 5,
+    "group.share.heartbeat.interval.ms": 5_000,
+    "group.share.partition.max.record.locks": 2_000,
+    "group.share.record.lock.duration.ms": 30_000,
+    "group.share.session.timeout.ms": 45_000,
     "leader.imbalance.check.interval.seconds": 300,
     "log.cleanup.policy": "delete",
     "log.retention.bytes": -1,
@@ -156,6 +170,7 @@ BROKER_DEFAULTS: Mapping[str, Value] = {
     "replica.fetch.backoff.ms": 1_000,
     "replica.fetch.wait.max.ms": 500,
     "replica.lag.time.max.ms": 30_000,
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": 10_000,
     "unclean.leader.election.enable": False,
 }
 """Kafka's defaults of the broker settings that EventDrill looks at."""
@@ -203,8 +218,11 @@ def producer_settings(scenario: Scenario, producer: str) -> ProducerSettings:
 def settings_of_emits(scenario: Scenario, group: str, emit: int) -> ProducerSettings:
     """Return how the members of a group send what they emit: with the group's own client."""
     what, emits = scenario.groups[group], scenario.groups[group].emits[emit]
+    settings = dict(emits.settings)
+    if what.commit == "transaction":  # a transactional client is idempotent, and takes no other answer
+        settings |= {"enable.idempotence": True, "acks": "all"}
     sends = Producer.model_construct(
-        topic=emits.topic, arrivals=(), client=what.client, version=what.version, settings=emits.settings
+        topic=emits.topic, arrivals=(), client=what.client, version=what.version, settings=settings
     )
     return _sending(sends)
 
@@ -213,6 +231,12 @@ def sending_settings_of(settings: Mapping[str, Value]) -> ProducerSettings:
     """Return how a librdkafka producer with some settings sends."""
     sends = Producer.model_construct(topic="", arrivals=(), client="librdkafka", version=None, settings=settings)
     return _sending(sends)
+
+
+def transaction_timeout_ns(scenario: Scenario, group: str) -> int:
+    """Return how long a member's transaction may be open until its coordinator aborts it: both clients' `transaction.timeout.ms`."""
+    settings = {name: value for emits in scenario.groups[group].emits for name, value in emits.settings.items()}
+    return milliseconds_ns(settings.get("transaction.timeout.ms", 60_000))
 
 
 def _sending(what: Producer) -> ProducerSettings:
@@ -260,11 +284,14 @@ def consumer_settings(scenario: Scenario, group: str) -> ConsumerSettings:
     what = scenario.groups[group]
     settings = {**consumer_defaults(what), **common_names(what.settings)}
     protocol: Literal["classic", "consumer"] = (
-        "consumer" if str(settings["group.protocol"]).lower() == "consumer" else "classic"
+        "consumer" if what.share_group or str(settings["group.protocol"]).lower() == "consumer" else "classic"
     )
-    if protocol == "consumer":  # the coordinator says, not the client
-        session: Value = broker_setting(scenario, "group.consumer.session.timeout.ms")
-        heartbeat: Value = broker_setting(scenario, "group.consumer.heartbeat.interval.ms")
+    if what.share_group:
+        session: Value = broker_setting(scenario, "group.share.session.timeout.ms")
+        heartbeat: Value = broker_setting(scenario, "group.share.heartbeat.interval.ms")
+    elif protocol == "consumer":  # the coordinator says, not the client
+        session = broker_setting(scenario, "group.consumer.session.timeout.ms")
+        heartbeat = broker_setting(scenario, "group.consumer.heartbeat.interval.ms")
     else:
         session, heartbeat = settings["session.timeout.ms"], settings["heartbeat.interval.ms"]
     wait = settings.get("fetch.wait.max.ms", settings["fetch.max.wait.ms"])
@@ -281,9 +308,16 @@ def consumer_settings(scenario: Scenario, group: str) -> ConsumerSettings:
         auto_commit=auto_commit,
         auto_commit_interval_ns=milliseconds_ns(settings["auto.commit.interval.ms"]),
         auto_offset_reset=_OFFSET_RESETS.get(str(settings["auto.offset.reset"]).lower(), "latest"),
-        isolation="read_committed" if settings["isolation.level"] == "read_committed" else "read_uncommitted",
+        isolation=(
+            "read_committed"
+            if settings["isolation.level"] == "read_committed" and not what.share_group
+            else "read_uncommitted"
+        ),
         fetch_wait_ns=milliseconds_ns(wait),
         fetch_min_bytes=as_int(settings["fetch.min.bytes"]),
+        fetch_bytes=as_int(settings["fetch.max.bytes"]),
+        fetch_partition_bytes=as_int(settings["max.partition.fetch.bytes"]),
+        fetches_ahead=_fetches_ahead(what),
         request_timeout_ns=(
             milliseconds_ns(settings["socket.timeout.ms"]) + milliseconds_ns(wait)
             if what.client == "librdkafka"
@@ -291,6 +325,16 @@ def consumer_settings(scenario: Scenario, group: str) -> ConsumerSettings:
         ),
         native={**native, "enable.auto.commit": auto_commit},
     )
+
+
+def _fetches_ahead(group: Group) -> Literal["any", "other partitions", "other brokers", "nothing", "when called"]:
+    if group.share_group:
+        return "nothing"
+    if group.client == "java" and isinstance(group.reads, CollectReads):
+        return "when called"  # it polls until it has collected enough, so that nothing waits in the client
+    if group.client == "librdkafka":
+        return "any"
+    return "other partitions" if release(group.version or JAVA_VERSION) < (4, 0) else "other brokers"
 
 
 Assignor = Literal["range", "roundrobin", "sticky", "cooperative-sticky"]

@@ -24,6 +24,7 @@ FIELDS: Mapping[str, str] = {
     "emits": "emitted events",
     "outbox": "an outbox",
     "share_group": "share groups",
+    "then release": "failed events that go back to the share group",
     "external group": "a group that is the user's own program",
     "autoscaler": "members by lag",
 }
@@ -96,6 +97,8 @@ def _of_group(place: str, group: Group) -> Iterator[Feature]:
             yield Feature("outbox", f"{place}.emits[{index}].outbox", "given")
     if group.share_group:
         yield Feature("share_group", f"{place}.share_group", "true")
+    if group.failures is not None and group.failures.then == "release":
+        yield Feature("then release", f"{place}.failures.then", "release")
     if group.external:
         yield Feature("external group", f"{place}.external", "true")
     if group.autoscaler is not None:

@@ -27,6 +27,8 @@ MODELLED: Mapping[str, frozenset[str]] = {
             "broker.heartbeat.interval.ms",
             "broker.session.timeout.ms",
             "controller.quorum.fetch.timeout.ms",
+            "group.initial.rebalance.delay.ms",
+            "transaction.abort.timed.out.transaction.cleanup.interval.ms",
             "group.consumer.heartbeat.interval.ms",
             # The least and the most of groups' timers only say what a client or the brokers may have, and that is checked.
             "group.consumer.max.heartbeat.interval.ms",
@@ -84,7 +86,14 @@ MODELLED: Mapping[str, frozenset[str]] = {
             "auto.commit.interval.ms",
             "socket.timeout.ms",
             "fetch.wait.max.ms",
+            "fetch.max.wait.ms",
+            "fetch.min.bytes",
+            "fetch.max.bytes",
+            "fetch.message.max.bytes",
+            "max.partition.fetch.bytes",
+            "request.timeout.ms",
             "enable.auto.commit",
+            "isolation.level",
             "auto.offset.reset",
         }
     ),

@@ -30,6 +30,11 @@ def librdkafka_partition(key: bytes, partitions: int) -> int:
     return zlib.crc32(key) % partitions
 
 
+def partition_of(client: str, key: bytes, partitions: int) -> int:
+    """Return the partition that a client's own partitioner chooses: `java` or `librdkafka`."""
+    return java_partition(key, partitions) if client == "java" else librdkafka_partition(key, partitions)
+
+
 def coordinator_partition(group: str, partitions: int) -> int:
     """Return the partition of `__consumer_offsets` that a group's coordinator leads: |hashCode(group)| % partitions."""
     code = 0

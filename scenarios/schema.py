@@ -399,8 +399,9 @@ class Failures(Frozen):
 
     transient: Transient | None = None
     retry: Retry = Retry(attempts=1)
-    then: Literal["dead_letter", "skip", "stop", "crash"]
-    """What becomes of an event after its last try; `crash` ends the member's process, which is started again and given it again."""
+    then: Literal["dead_letter", "skip", "stop", "crash", "release"]
+    """What becomes of an event after its last try; `crash` ends the member's process, which is started again and given it again; `release` gives
+    the event back, for any member of a share group."""
     dead_letter: str | None = None
     restart: Restart = Restart()
 

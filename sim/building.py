@@ -1,6 +1,5 @@
 """Builds the world of a run from its plan and random inputs, and lets its arrays grow when the kernel runs short."""
 
-from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -9,19 +8,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rundata.tables import Names, most_members
-from scenarios.clients import ProducerSettings, consumer_settings, producer_settings
+from scenarios.clients import (
+    ProducerSettings,
+    broker_setting,
+    consumer_settings,
+    producer_settings,
+    transaction_timeout_ns,
+)
 from scenarios.derived import Derived
 from scenarios.disturbances import NOT_AGAIN
 from scenarios.faults import FailingWork, SlowWork
-from scenarios.partitioners import librdkafka_partition
+from scenarios.partitioners import partition_of
 from scenarios.plan import ALWAYS_FAILS, CLIENT_CHOOSES, Plan, hand_overs
+from scenarios.quantities import MILLISECOND
 from scenarios.retries import all_topics, retry_topic, retry_topics
-from scenarios.schema import CollectReads, Dedupe, EveryCommit, Failures
+from scenarios.schema import CollectReads, Dedupe, EveryCommit, Failures, Group
 from sim import world as at
 from sim.actions import Redriver
 from sim.dependencies import dependency_faults, dependency_rows, group_calls
-from sim.draws import Draws, Values
-from sim.emitters import Emitter, emitters
+from sim.draws import Draws
+from sim.emitters import emitters
+from sim.supply import Supply
 from sim.versions import versions
 from sim.world import NEVER, NONE, Ints, World
 
@@ -31,48 +38,18 @@ _MODES = {
     "before_work": at.BEFORE_WORK,
     "after_event": at.AFTER_EVENT,
     "auto": at.AUTO,
+    "transaction": at.TRANSACTION,
 }
 _ORDERS = {"none": at.BY_NOTHING, "key": at.BY_KEY, "partition": at.BY_PARTITION}
-_THEN = {"dead_letter": at.DEAD_LETTER, "skip": at.SKIP, "stop": at.STOP, "crash": at.CRASH}
+_THEN = {"dead_letter": at.DEAD_LETTER, "skip": at.SKIP, "stop": at.STOP, "crash": at.CRASH, "release": at.RELEASE}
+_AHEAD = {
+    "any": at.ANY,
+    "other partitions": at.OTHER_PARTITIONS,
+    "other brokers": at.OTHER_BROKERS,
+    "nothing": at.NOTHING_AHEAD,
+    "when called": at.WHEN_CALLED,
+}
 _ACKS = {"0": at.ACKS_0, "1": at.ACKS_1, "all": at.ACKS_ALL}
-
-
-class Supply:
-    """The random inputs as the kernel takes them: arrays that are drawn further when they run out."""
-
-    def __init__(self, draws: Draws, processes: int, members: int, brokers: int, emitters: tuple[Emitter, ...]) -> None:
-        codes = range(processes, processes + members)
-        senders = [*range(processes), *([*codes, *(emitter.code for emitter in emitters)] if emitters else [])]
-        self._draws, self._brokers = draws, range(1, brokers + 1)
-        self._sources: dict[str, list[list[Values]]] = {
-            "produce": self._per_broker(senders, draws.produce),
-            "leader": self._per_broker(senders, draws.leader),
-            "acknowledge": self._per_broker(senders, draws.acknowledge),
-            "retry": [[draws.retry(code)] for code in senders],
-            "fetch": self._per_broker(codes, draws.fetch),
-            "turnaround": self._per_broker(codes, draws.turnaround),
-            "wake": [[draws.wake(code)] for code in codes],
-            "overshoot": [[draws.overshoot(code)] for code in codes],
-            "commit_time": [[draws.commit(code)] for code in codes],
-            "dead_letter": [[draws.dead_letter(code)] for code in codes],
-            "emit_send": [[draws.send(emitter.code)] for emitter in emitters],
-            "emit_sticky": [[draws.sticky(emitter.code, draws.partitions_of(emitter.topic))] for emitter in emitters],
-            "takes": [[draws.takes(name)] for name in draws.plan.scenario.dependencies],
-        }
-
-    def _per_broker(self, codes: Sequence[int], of: Callable[[int, int], Values]) -> list[list[Values]]:
-        return [[of(code, broker) for broker in self._brokers] for code in codes]
-
-    def array(self, name: str, count: int) -> Ints:
-        """Return the first `count` values of each entity (and broker: index 0 is no broker)."""
-        sources = self._sources[name]
-        if name in ("produce", "leader", "acknowledge", "fetch", "turnaround"):
-            filled = np.zeros((len(sources), len(self._brokers) + 1, count), np.int64)
-            for entity, of_brokers in enumerate(sources):
-                for broker, values in enumerate(of_brokers, 1):
-                    filled[entity, broker] = values.first(count)
-            return filled
-        return np.array([values.first(count) for (values,) in sources], np.int64).reshape(len(sources), count)
 
 
 class Builder:
@@ -122,6 +99,7 @@ class Builder:
             self.processes + self.members,
         )
         group, backoff = self._groups()
+        scalars[at.LARGEST_BYTES] = int(plan.size_bytes.max(initial=1))
         largest = int(max([*group[:, at.MAX_POLL], *group[:, at.COLLECT_EVENTS]], default=1))
         scalars[at.MOST] = largest
         scalars[at.FREE_CALL] = NONE
@@ -195,7 +173,10 @@ class Builder:
             hand=np.zeros((self.members, min(_FIRST_DRAWS, int(scalars[at.MOST])), at.N_HAND), np.int64),
             worker=self._worker_rows(),
             commit=np.zeros((1024, at.N_COMMIT), np.int64),
-            item=np.zeros((4096, 2), np.int64),
+            item=np.zeros((4096, 4), np.int64),
+            share=np.zeros((self._sharing, self.users, capacity), np.int32),
+            acquisition=np.zeros((1024, at.N_ACQUISITION), np.int64),
+            txn=np.zeros((1024, at.N_TXN), np.int64),
             rows=np.zeros((4 * count * max(1, groups) + 4096, at.N_ROW), np.int64),
             **{name: self.supply.array(name, _FIRST_DRAWS) for name in _SUPPLIED},
             group_call=group_calls(plan.scenario),
@@ -303,7 +284,7 @@ class Builder:
         }
 
     def _redriven_to(self, topic: str, event: int) -> int:
-        return self._partition_of_emitted(self.names.topics.index(topic), self.derived.key_text(event))
+        return self._partition_of_emitted(self.names.topics.index(topic), "librdkafka", self.derived.key_text(event))
 
     def _log_capacity(self) -> int:
         """Return room for all events of the fullest partition, and some that come twice; the kernel asks for more."""
@@ -320,6 +301,11 @@ class Builder:
             settings, row = consumer_settings(scenario, name), group[code]
             row[at.MAX_POLL], row[at.COORDINATOR] = settings.max_poll_records, self.coordinators[code]
             row[at.POLL_INTERVAL] = settings.max_poll_interval_ns
+            row[at.AHEAD], row[at.AT_CALLS] = _AHEAD[settings.fetches_ahead], _commits_at_calls(what)
+            row[at.LEAST_BYTES], row[at.FETCH_WAIT] = settings.fetch_min_bytes, settings.fetch_wait_ns
+            row[at.PART_BYTES], row[at.ANSWER_BYTES] = settings.fetch_partition_bytes, settings.fetch_bytes
+            row[at.READ_COMMITTED] = settings.isolation == "read_committed"
+            row[at.TXN_TIMEOUT] = transaction_timeout_ns(scenario, name)
             row[at.EMITS], row[at.CALLS] = len(what.emits), len(what.calls)
             row[at.FROM_LATEST] = settings.auto_offset_reset == "latest"
             row[at.WORKERS], row[at.IN_HAND], row[at.ORDERED_BY] = what.workers, what.in_hand, _ORDERS[what.ordered_by]
@@ -337,9 +323,26 @@ class Builder:
                 row[at.COLLECT_EVENTS] = what.reads.collect.events
                 row[at.COLLECT_TIMEOUT] = what.reads.collect.timeout
             backoffs.append(self._backoffs(what.failures, row))
+            if what.share_group:
+                self._set_shares(row, what)
         longest = max((len(each) for each in backoffs), default=1)
         backoff = np.array([each + each[-1:] * (longest - len(each)) for each in backoffs], np.int64)
         return group, backoff.reshape(len(backoffs), longest)
+
+    def _set_shares(self, row: Ints, group: Group) -> None:
+        """Set how a share group acquires records."""
+        lock_ms, limit, most = (
+            int(broker_setting(self.plan.scenario, f"group.share.{name}"))
+            for name in ("record.lock.duration.ms", "delivery.count.limit", "partition.max.record.locks")
+        )
+        row[at.LOCK_NS], row[at.DELIVERY_LIMIT], row[at.MOST_LOCKS] = lock_ms * MILLISECOND, limit, most
+        row[at.LEAST_BYTES] = 1
+
+    @property
+    def _sharing(self) -> int:
+        """How many groups need to know of each record who has it: all, where one is a share group."""
+        groups = self.plan.scenario.groups.values()
+        return len(groups) if any(group.share_group for group in groups) else 0
 
     def _backoffs(self, failures: Failures | None, row: Ints) -> list[int]:
         if failures is None:
@@ -383,7 +386,7 @@ class Builder:
                 continue
             keys = [(event, self.derived.key_text(event)) for event in ids]
             found[code] = [
-                first + (event % partitions if key is None else librdkafka_partition(key.encode(), partitions))
+                first + (event % partitions if key is None else partition_of(what.client, key.encode(), partitions))
                 for event, key in keys
             ]
         return found
@@ -436,7 +439,7 @@ class Builder:
         rows[:, at.GROUP] = rows[:, at.VERSION] = groups
         rows[:, at.CODE] = np.arange(self.members) + self.processes
         rows[:, [at.POLL_AT, at.LATE_AT, at.LATE_TIMER]] = NEVER
-        rows[:, at.LAST_COMMIT] = NONE
+        rows[:, [at.LAST_COMMIT, at.TXN]] = NONE
         rows[:, at.FIRST_WORKER] = np.concatenate([[0], np.cumsum(self._workers)])[: self.members]
         for emitter in (each for each in reversed(self.emitters) if each.kind == "member"):
             rows[emitter.entity - self.processes, at.FIRST_EMITTER] = emitter.code
@@ -474,7 +477,10 @@ class Builder:
                 return self._supplied(world, "produce", "leader", "acknowledge")
             case 7:
                 return world._replace(
-                    log=_doubled(world.log, 1), closed=_doubled(world.closed, 2), left=_doubled(world.left, 2)
+                    log=_doubled(world.log, 1),
+                    closed=_doubled(world.closed, 2),
+                    left=_doubled(world.left, 2),
+                    share=_doubled(world.share, 2),
                 )
             case 8:
                 return self._supplied(world, "fetch", "turnaround")
@@ -500,6 +506,10 @@ class Builder:
                 return world._replace(calling=_doubled(world.calling))
             case 19:
                 return self._supplied(world, "takes")
+            case 20:
+                return world._replace(txn=_doubled(world.txn))
+            case 21:
+                return world._replace(acquisition=_doubled(world.acquisition))
             case 30:
                 return self._supplied(world, "retry")
             case other:
@@ -518,8 +528,10 @@ class Builder:
             total += len(own)
             children.append(own)
         ids = np.concatenate(children)
+        sizes = derived.size_bytes(ids)
+        world.scalars[at.LARGEST_BYTES] = max(int(world.scalars[at.LARGEST_BYTES]), int(sizes.max(initial=1)))
         more = np.zeros((len(ids), at.N_IDENTITY), np.int64)
-        more[:, at.V_ID], more[:, at.V_SIZE] = ids, derived.size_bytes(ids)
+        more[:, at.V_ID], more[:, at.V_SIZE] = ids, sizes
         more[:, at.V_KEY] = self._keys_of(ids)
         more[:, at.V_EMIT] = np.array([place.emit for place in derived.places], np.int64)[derived.place_of(ids)]
         more[:, at.V_PART] = self._partitions_of_emitted(ids)
@@ -545,18 +557,25 @@ class Builder:
     def _partitions_of_emitted(self, ids: Ints) -> Ints:
         """Return where each event goes by its key, or NONE where its client chooses."""
         topics, roots = self.derived.topic_of(ids).astype(np.int64), self.derived.root_of(ids)
-        keys = self.derived.key_of(ids)
-        ways = np.stack([topics, self.plan.producer[roots].astype(np.int64), keys], axis=1)
+        keys, places = self.derived.key_of(ids), self.derived.places
+        clients = [self.plan.scenario.groups[place.group].client for place in places]
+        is_java = np.array([client == "java" for client in clients], np.int64)[self.derived.place_of(ids)]
+        ways = np.stack([topics, self.plan.producer[roots].astype(np.int64), keys, is_java], axis=1)
         _, one, inverse = np.unique(ways, axis=0, return_index=True, return_inverse=True)
-        found = [self._partition_of_emitted(int(topics[i]), self.plan.key_text(int(roots[i]))) for i in one.tolist()]
+        found = [
+            self._partition_of_emitted(
+                int(topics[i]), "java" if is_java[i] else "librdkafka", self.plan.key_text(int(roots[i]))
+            )
+            for i in one.tolist()
+        ]
         return np.array(found, np.int64)[inverse.reshape(-1)]
 
-    def _partition_of_emitted(self, code: int, key: str | None) -> int:
+    def _partition_of_emitted(self, code: int, client: str, key: str | None) -> int:
         topic = self.plan.topics[code]
         partitions, first = self.draws.partitions_of(topic), self.places[f"{topic}/0"]
         if key is None:
             return first if partitions == 1 else NONE
-        return first + librdkafka_partition(key.encode(), partitions)
+        return first + partition_of(client, key.encode(), partitions)
 
     def _supplied(self, world: World, *names: str) -> World:
         more: dict[str, Any] = {name: self.supply.array(name, 2 * getattr(world, name).shape[-1]) for name in names}
@@ -567,6 +586,11 @@ _SUPPLIED = (
     "produce", "leader", "acknowledge", "retry", "fetch", "turnaround", "wake", "overshoot", "commit_time", "dead_letter",
     "emit_send", "emit_sticky", "takes",
 )  # fmt: skip
+
+
+def _commits_at_calls(group: Group) -> bool:
+    """Whether only calls commit (Java's auto commit); otherwise the client, or the handler between two events, does it, too."""
+    return group.client == "java" and group.commit == "auto"
 
 
 def kernel_push(world: World, time_ns: int, process: int, number: int) -> None:

@@ -20,6 +20,7 @@ class Control(IntEnum):
     eviction = 6
     leader_check = 7
     retention = 8
+    transactions = 9
 
 
 def key_of(phase: int, tie: int = 0, second: int = 0) -> int:

@@ -42,6 +42,12 @@ def compiled(function: Function) -> Function:
     return made
 
 
+def rare(function: Function) -> Function:
+    """Compile a function for compiled ones that call it seldom: it stays one, where inlining it everywhere would cost a first compile much."""
+    made: Function = numba.njit(**{**_OPTIONS, "no_cpython_wrapper": True})(function)
+    return made
+
+
 def entry(function: Function) -> Function:
     """Compile a function that Python calls, too."""
     made: Function = numba.njit(**_OPTIONS)(function)

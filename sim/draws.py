@@ -11,7 +11,7 @@ from scenarios import faults as fault_types
 from scenarios.clients import broker_setting, consumer_settings, producer_settings
 from scenarios.occurrences import PlannedFault
 from scenarios.plan import LONGEST_WORK_NS, Plan
-from scenarios.profiles import Measured, Profile
+from scenarios.profiles import KNOTS, NOTHING, Measured, Profile
 from scenarios.quantities import MILLISECOND, SECOND
 from scenarios.retries import all_topics
 from scenarios.streams import hashed_uniforms, stream, uniforms
@@ -31,6 +31,8 @@ STOP_DISCOVERY_NS = (100 * MILLISECOND, 600 * MILLISECOND)
 """After an orderly stop a client finds the new leader in a time between these."""
 VOTE_NS = (30 * MILLISECOND, 60 * MILLISECOND)
 """How long voters take to elect a controller (2.03 to 2.06 s were measured after a kill, 2 s of them the fetch timeout)."""
+JAVA_DISCOVERY_NS = (100 * MILLISECOND, 1_200 * MILLISECOND)
+"""A Java member finds a new leader in a time between these (seven failovers on Kafka 4.2); `member_discovery` is librdkafka's."""
 RETRY_JITTER = (800_000, 1_200_000)
 """Both clients wait 80 to 120 % of a retry's nominal wait."""
 FIRST_ACTION, FIRST_CRASH, FIRST_SCALER = 2**20, 2**21, 2**22
@@ -288,8 +290,8 @@ class Draws:
             return max(given.get(partition, min(given.values())), self.elected_ns(fault))
         if isinstance(self._planned(fault).fault, fault_types.BrokerStop):
             return self.elected_ns(fault) + self._refused_ns(name, f"discovery after fault {fault}")
-        if name.rsplit("/", 1)[0] in self.plan.scenario.groups:
-            takes_ns = self._row(name, f"discovery after fault {fault}", self.profile.member_discovery)[0]
+        if self._is_member(name):
+            takes_ns = self._row(name, f"discovery after fault {fault}", self._found_by_member(name))[0]
         else:
             takes_ns = self._row(f"fault {fault}", "producers' discovery", self.profile.discovery)[0]
         return self.elected_ns(fault) + takes_ns
@@ -326,6 +328,17 @@ class Draws:
         timeout_ns = int(broker_setting(self.plan.scenario, "controller.quorum.fetch.timeout.ms")) * MILLISECOND
         return timeout_ns + timeout_ns // 2
 
+    def _is_member(self, name: str) -> bool:
+        return name.rsplit("/", 1)[0] in self.plan.scenario.groups
+
+    def _found_by_member(self, name: str) -> Measured:
+        """Return how long a member looks for a new leader: as measured with librdkafka, or Java's."""
+        is_java = self.plan.scenario.groups[name.rsplit("/", 1)[0]].client == "java"
+        if self.profile.member_discovery == NOTHING or not is_java:
+            return self.profile.member_discovery
+        low, high = (limit / 1_000 for limit in JAVA_DISCOVERY_NS)
+        return Measured(quantiles_us=tuple(low + (high - low) * knot for knot in KNOTS))
+
     def leader_check_ns(self) -> int:
         """When the controller first looks whether every partition is led by its preferred replica."""
         interval_ns = int(broker_setting(self.plan.scenario, "leader.imbalance.check.interval.seconds")) * SECOND
@@ -336,6 +349,13 @@ class Draws:
         """When a broker first looks for segments that nobody keeps any more."""
         interval_ns = int(broker_setting(self.plan.scenario, "log.retention.check.interval.ms")) * MILLISECOND
         (phase,) = self._phases("broker", str(broker), "retention look", 1)
+        return interval_ns - round(phase * interval_ns)
+
+    def transaction_scan_ns(self) -> int:
+        """When the coordinators of transactions first look for those that are open for too long; they all look at one instant."""
+        name = "transaction.abort.timed.out.transaction.cleanup.interval.ms"
+        interval_ns = int(broker_setting(self.plan.scenario, name)) * MILLISECOND
+        (phase,) = self._phases("transactions", "", "scan", 1)
         return interval_ns - round(phase * interval_ns)
 
     def moved_ns(self, entity: int, check: int) -> int:
@@ -420,7 +440,7 @@ class Draws:
         settings = consumer_settings(self.plan.scenario, name.rsplit("/", 1)[0])
         (age,) = self._phases("entity", name, f"age of its fetch at fault {fault}", 1)
         timeout_ns = settings.request_timeout_ns - round(age * settings.fetch_wait_ns)
-        found_ns = self._row(name, f"discovery after silence {fault}", self.profile.member_discovery)[0]
+        found_ns = self._row(name, f"discovery after silence {fault}", self._found_by_member(name))[0]
         return self._planned(fault).begin_ns + timeout_ns + found_ns
 
     # ---- how they are drawn ----------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rundata.rows import INSTANT, LOG_RECORD, MOST_ATTEMPTS, NEVER, OPERATION, Kind, Outcome, new_operations
 from rundata.so_far import holds_since
 from rundata.tables import Extent, FaultRecord, Phase, RunData
+from rundata.transactions import settled
 from scenarios.expectations import Expectation
 from scenarios.plan import Plan
 from scenarios.profiles import Profile
@@ -241,12 +242,14 @@ class _Run:
             Phase("measure", scenario.warm_up, scenario.duration),
             Phase("drain", scenario.duration, end_ns),
         )
+        log = self._log(end_ns)
+        operations = self._operations(end_ns) if keep_operations else new_operations(0)
         return RunData(
             plan=plan,
             engine="simulated",
-            operations=self._operations(end_ns) if keep_operations else new_operations(0),
+            operations=settled(operations, log) if self.system.world.scalars[at.TXNS] else operations,
             instants=self._instants() if keep_instants else np.zeros(0, INSTANT),
-            log=self._log(end_ns),
+            log=log,
             extents=self._extents(end_ns),
             faults=tuple(self._faults(end_ns)),
             actions=tuple(self.actions.records(end_ns)),
@@ -297,6 +300,8 @@ class _Run:
         ok = answered & (own[:, at.GIVEN_UP] == 0)
         refused = own[:, at.GIVEN_UP] == at.REFUSED
         rows["outcome"] = np.select([ok, refused], [Outcome.ok, Outcome.failed], Outcome.unknown)
+        inside = own[:, at.E_TXN] != NONE
+        rows["transaction_id"][inside] = world.txn[own[inside, at.E_TXN], at.TX_ID]
         return rows
 
     def _senders(self, sendings: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -344,6 +349,7 @@ class _Run:
         rows["topic"], rows["partition"], rows["offset"] = topic, number, found[:, at.O_OFFSET]
         rows["started_ns"], rows["ended_ns"] = found[:, at.O_STARTED], found[:, at.O_ENDED]
         rows["attempt"], rows["poll_id"] = np.minimum(found[:, at.O_ATTEMPT], MOST_ATTEMPTS), found[:, at.O_POLL]
+        rows["transaction_id"] = found[:, at.O_TXN]
         rows["retry_due_ns"], rows["outcome"] = found[:, at.O_RETRY], found[:, at.O_OUTCOME]
         known = event != NONE
         rows["delivery_number"][known] = found[known, at.O_NUMBER]
@@ -385,6 +391,8 @@ class _Run:
         )
         rows["time_ns"], rows["leader_epoch"] = records[there, at.L_TIME], records[there, at.L_EPOCH]
         rows["topic"], rows["partition"] = topic[0], number[0]
+        own = records[there, at.L_TXN]
+        rows["aborted"] = (own != NONE) & (world.txn[own, at.TX_STATE] != at.TX_COMMITTED)
         return rows
 
     def _extents(self, end_ns: int) -> tuple[Extent, ...]:

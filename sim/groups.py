@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 import simpy
 
 from rundata.tables import most_members
-from scenarios.clients import assignor, consumer_settings, is_static
+from scenarios.clients import assignor, broker_setting, consumer_settings, is_static
 from scenarios.faults import MemberCrash, MemberLeave, MemberPause, PollStall
+from scenarios.quantities import MILLISECOND
 from scenarios.retries import retry_topics
 from scenarios.schema import Restart
 from sim.assignors import Assignment, Seat, range_assignment, round_robin_assignment, uniform_assignment
@@ -34,6 +35,7 @@ class Group:
         self.assignor, self.is_static = assignor(scenario, name), is_static(scenario, name)
         self.is_cooperative = self.settings.protocol == "classic" and self.assignor == "cooperative-sticky"
         self.coordinator = system.coordinator_of(name)
+        self.is_share = what.share_group
         self.emits, self.workers, self.is_pool = len(what.emits), what.workers, what.workers > 1
         self.restart = what.failures.restart if what.failures else Restart()
         self.topics = [
@@ -53,6 +55,8 @@ class Group:
         self.joined: list[Seat] = []
         """In the order of joining."""
         self.gathering = self.settling = self.again = False
+        self.initial_delay_ns = int(broker_setting(scenario, "group.initial.rebalance.delay.ms")) * MILLISECOND
+        self.waits_until_ns = 0
         self.target: Assignment = {}
         self.target_since: dict[int, int] = {}
         """The number of the rebalance that gave the partition to whom it is meant for."""
@@ -267,7 +271,9 @@ class Group:
             self.remove(seat)
 
     def joins(self, seat: Seat, cause: str) -> None:
-        """Take a new member."""
+        """Take a new member; one that finds an empty group waits for others, too (classic)."""
+        if not self.joined:
+            self.waits_until_ns = self.clock.now + self.initial_delay_ns
         self.joined.append(seat)
         self._rebalance(cause)
 
@@ -319,6 +325,8 @@ class Group:
         for seat in self.joined:
             if seat.is_live and not seat.member.is_back:
                 self.clock.process(self._tell(seat, self._learn(seat, number)))
+        if self.waits_until_ns > self.clock.now:
+            yield self.clock.control(self.waits_until_ns, Control.rebalance, self.code)
         while not all(seat.is_live and seat.member.is_back for seat in self.joined):
             yield self.changed.wait()
         self.gathering, self.settling = False, True

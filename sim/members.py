@@ -32,17 +32,21 @@ from sim.world import (
     HELD_TO,
     IDLE,
     INTERVAL,
+    IS_PARKED,
     LAST_COMMIT,
     LATE_AT,
     LIFE,
     NEVER,
     NO_ROOM,
     NONE,
+    ON_ITS_WAY,
     OWNED,
     PARKED,
+    PARKED_NS,
     PAUSED_NS,
     POLLING,
     POSITION,
+    QUEUED,
     RG_FROM,
     RG_PART,
     RG_TO,
@@ -85,6 +89,7 @@ class Member:
         row = w.member[self.index]
         row[RING_HEAD] = row[RING_COUNT] = row[RING_EVENTS] = row[BATCH_LEFT] = 0
         row[LAST_COMMIT] = NONE
+        kernel.abort_transaction(w, self.index)
         row[PAUSED_NS] = row[STALLED_NS] = 0
         w.own_marked[self.index] = NONE
         w.breaker[self.index] = 0
@@ -110,13 +115,15 @@ class Member:
         mp[OWNED] = w.latest[self.group.code, partition] = self.group.ownerships
         for progress in (POSITION, GIVEN, FINISHED, ASKED, HELD_FROM, HELD_TO):
             mp[progress] = from_offset
+        mp[QUEUED] = 0
         kernel.wake_fetch(w, self.index, partition)
 
     def start_fetching(self) -> None:
         """Park a fetch at every broker."""
         w = self.system.at_now()
         w.member[self.index, GENERATION] += 1
-        w.mb[self.index, :, PARKED] = 1
+        w.mb[self.index, :, PARKED] = IS_PARKED
+        w.mb[self.index, :, PARKED_NS] = self.system.clock.now
         w.answer[self.index, :, :, A_TO] = w.answer[self.index, :, :, A_FROM]
         kernel.wake_fetches(w, self.index)
 
@@ -135,6 +142,15 @@ class Member:
         self.is_back = False
         for partition in partitions:
             self.owns(partition, self.group.position(partition))
+
+    def reads(self, partitions: list[int]) -> None:
+        """Read these partitions, beside others, and no more those that one had (share group)."""
+        w = self.system.at_now()
+        for partition in self.group.partitions:
+            if partition not in partitions:
+                w.mp[self.index, partition, OWNED] = 0
+            elif not w.mp[self.index, partition, OWNED]:
+                self.owns(partition, self.group.position(partition))
 
     def gets(self, partitions: list[int]) -> None:
         """Take an assignment and read from what is committed on."""
@@ -155,8 +171,10 @@ class Member:
             self._drop_waiting(w, lambda _: True)
         else:
             w.worker[row[FIRST_WORKER], WK_STATE] = AT_WORK
-        w.mb[self.index, :, PARKED] = 0
-        w.mp[self.index, :, OWNED] = 0
+        if self.group.is_share:
+            kernel.release_all(w, self.index)
+        w.mb[self.index, :, PARKED] = ON_ITS_WAY
+        w.mp[self.index, :, [OWNED, QUEUED]] = 0
 
     # ---- duties ----------------------------------------------------------------------------------------------------
 
@@ -216,7 +234,7 @@ class Member:
     def _give_up(self) -> None:
         w = self.system.at_now()
         for partition in sorted(self.must_give_up):
-            w.mp[self.index, partition, OWNED] = 0
+            w.mp[self.index, partition, [OWNED, QUEUED]] = 0
             self.group.gave_up(partition)
         given_up, self.must_give_up = self.must_give_up, set()
         row, ring = w.member[self.index], w.ring[self.index]
@@ -259,7 +277,7 @@ class Member:
         row[FENCED] = row[HAS_DUTY] = 1
         row[SEAT] += 1
         row[GENERATION] += 1
-        w.mb[self.index, :, PARKED] = 0
+        w.mb[self.index, :, PARKED] = ON_ITS_WAY
         self.evicted, self.seat.is_live, self.is_back = True, False, False
 
     def evict(self) -> None:
@@ -311,6 +329,7 @@ class Member:
 
     def _leave(self) -> None:
         self._drop()
+        kernel.abort_transaction(self.system.at_now(), self.index)
         self.system.world.member[self.index, STATE] = IDLE
         if self.group.is_pool:
             self._empty_hands(self.system.world)

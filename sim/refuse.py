@@ -65,6 +65,9 @@ CAN = frozenset(
         "reset_offsets",
         "deploy",
         "redrive",
+        "commit transaction",
+        "share_group",
+        "then release",
     }
 )
 """What the simulator can do, by the names of `scenarios.features`."""
@@ -73,7 +76,6 @@ CAN = frozenset(
 def cannot(scenario: Scenario) -> list[str]:
     """Return what of a scenario the simulator does not model: the place, the value, and what it can do instead."""
     return [
-        *_clients(scenario),
         *refused(scenario, "the simulator", CAN),
         *_brokers(scenario),
         *(problem for name in scenario.topics for problem in _topic(scenario, name)),
@@ -86,12 +88,6 @@ def cannot(scenario: Scenario) -> list[str]:
             for problem in _fault(scenario, fault)
         ),
     ]
-
-
-def _clients(scenario: Scenario) -> Iterator[str]:
-    for name, group in scenario.groups.items():
-        if group.client == "java":
-            yield f"groups.{name}.client is java; the simulator models librdkafka so far, and does not put one client in the other's place"
 
 
 def _brokers(scenario: Scenario) -> Iterator[str]:
@@ -136,12 +132,21 @@ def _group(scenario: Scenario, name: str) -> Iterator[str]:
             f"groups.{name}.settings: auto.offset.reset is none where records may be deleted, which ends a member that read too late; the simulator "
             "does not model that: make it earliest or latest"
         )
+    if group.client == "java" and isinstance(group.reads, CollectReads) and group.commit == "auto":
+        yield (
+            f"groups.{name}.commit is auto beside client: java and reads: collect, which the simulator does not model: "
+            "it is after_event, after_batch, before_work or {every: 1s}"
+        )
+    if group.share_group:
+        yield from _share_group(f"groups.{name}", group)
+        if deletes:
+            yield f"groups.{name}.share_group is true where records may be deleted, which the simulator does not model: keep them longer"
     if group.workers > 1:
         if isinstance(group.reads, CollectReads):
             yield f"groups.{name}.reads collects beside workers: {group.workers}; the simulator's workers are fed by polls: leave it at poll"
-        if group.commit == "before_work":
+        if group.commit in ("before_work", "transaction"):
             yield (
-                f"groups.{name}.commit is before_work beside workers: {group.workers}, which the simulator does not model: "
+                f"groups.{name}.commit is {group.commit} beside workers: {group.workers}, which the simulator does not model: "
                 "it is after_event, after_batch, auto or {every: 1s}"
             )
         if group.failures is not None and group.failures.then == "stop":
@@ -151,6 +156,18 @@ def _group(scenario: Scenario, name: str) -> Iterator[str]:
             f"groups.{name}: without `failures` an event that cannot be processed is tried again without end, and work is 0 s, so the "
             "simulated clock would stand still: add `failures: {then: skip}`, or work that takes time"
         )
+
+
+def _share_group(place: str, group: Group) -> Iterator[str]:
+    """Yield what the simulator does not combine with share groups."""
+    if group.workers > 1:
+        yield f"{place}.workers is {group.workers} beside share_group, which the simulator does not model: write more members"
+    if isinstance(group.reads, CollectReads):
+        yield f"{place}.reads is collect beside share_group, whose client polls: leave `reads` out"
+    if group.failures is not None and group.failures.retry.where == "topic":
+        yield f"{place}.failures.retry.where is topic beside share_group, which the simulator does not model: it is in_place"
+    if "group.instance.id" in group.settings:
+        yield f"{place}.settings['group.instance.id'] keeps a place over a restart, which share groups do not know: leave it out"
 
 
 def _takes_no_time(group: Group) -> bool:
@@ -171,6 +188,8 @@ def _may_fail(scenario: Scenario, name: str) -> bool:
 
 
 def _action(scenario: Scenario, index: int, action: Action) -> Iterator[str]:
+    if isinstance(action, ResetOffsets) and scenario.groups[action.group].share_group:
+        yield f"actions[{index}].group is {action.group}, a share group, which has no offsets to set: leave the action out"
     if isinstance(action, ResetOffsets) and is_static(scenario, action.group):
         yield (
             f"actions[{index}].group is {action.group}, whose members are static (group.instance.id) and keep their places for a session "

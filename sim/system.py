@@ -27,7 +27,7 @@ from scenarios.faults import (
 )
 from scenarios.partitioners import coordinator_partition
 from scenarios.plan import Plan, replica_assignment
-from scenarios.quantities import SECOND, format_duration
+from scenarios.quantities import MILLISECOND, SECOND, format_duration
 from scenarios.targets import BrokerTarget, LogPosition
 from sim import kernel
 from sim.autoscaling import Scaler
@@ -39,6 +39,7 @@ from sim.emitters import emitters
 from sim.failures import Failures
 from sim.groups import Group
 from sim.links import Links
+from sim.share_groups import ShareGroup
 from sim.world import (
     EPOCH,
     HALTED,
@@ -155,13 +156,18 @@ class System:
             self._note_in_sync(partition)
         self.controller = Controller(self)
         self.failures, self.links = Failures(self), Links(self)
-        self.groups = {name: Group(self, name) for name in self.plan.scenario.groups}
+        self.groups = {
+            name: (ShareGroup if group.share_group else Group)(self, name)
+            for name, group in self.plan.scenario.groups.items()
+        }
         for name, what in self.plan.scenario.groups.items():
             if what.autoscaler is not None:
                 Scaler(self, self.groups[name], what.autoscaler)
         if broker_setting(self.plan.scenario, "auto.leader.rebalance.enable"):
             self.clock.process(self._check_leaders())
         Deletion(self).begin()
+        if any(group.commit == "transaction" for group in self.plan.scenario.groups.values()):
+            self.clock.process(self._abort_late_transactions())
         for index, planned in enumerate(self.plan.faults):
             match planned.fault:
                 case BrokerCrash() | BrokerStop() | BrokerPause() | HostCrash() | DiskFull() | DiskStall():
@@ -223,6 +229,15 @@ class System:
                 if self._may_lead(partition, preferred):
                     takes_ns = [self.draws.moved_ns(entity, check) for entity in self.knowers]
                     self._move(partition, preferred, "preferred replica", takes_ns)
+
+    def _abort_late_transactions(self) -> Process:
+        """Abort transactions that are open for too long, whenever their coordinators look."""
+        name = "transaction.abort.timed.out.transaction.cleanup.interval.ms"
+        interval_ns = int(broker_setting(self.plan.scenario, name)) * MILLISECOND
+        for look in itertools.count():
+            at_ns = self.draws.transaction_scan_ns() + look * interval_ns
+            yield self.clock.control(at_ns, Control.transactions)
+            kernel.abort_late_transactions(self.at_now())
 
     def _leader_move(self, index: int, fault: faults.LeaderMove) -> Process:
         """Move a partition's leadership to a replica in sync, and back."""

@@ -45,7 +45,8 @@ EVICTION = 6
     ON_HEARD,  # a: worker, b: member, c: life
     ON_GIVES_UP,  # a: worker, b: member, c: life
     ON_DIES,  # a: worker, b: member, c: life
-) = range(27)
+    ON_LOCK,  # a: acquisition
+) = range(28)
 # The same, of producers and brokers.
 (
     ON_EXPIRY,  # a: process
@@ -69,7 +70,8 @@ REACHED, DUTY, SETTLED, STOPPED, SHORT, LATE, DIED = range(7)
 
 # scalars
 (NOW, SEQ, HEAP, REQUESTS, ROWS, COMMITS, ITEMS, OPEN, WHY, WHO, CHANCE, SEED, MOST, WANT, SENDINGS,
- FIRST_EMITTING, PRODUCERS, HANGING, SLOWED, FREE_CALL, USED_CALLS, N_SCALARS) = range(22)  # fmt: skip
+ FIRST_EMITTING, PRODUCERS, HANGING, SLOWED, FREE_CALL, USED_CALLS, LARGEST_BYTES, TXNS, ACQUISITIONS,
+ N_SCALARS) = range(25)  # fmt: skip
 
 # per producer process
 (LINGER, BATCH_BYTES, BATCH_EVENTS, IN_FLIGHT, ACKS, IDEMPOTENT, FIRST_PART, PARTS, FIRST_EVENT, LAST_EVENT, NEXT_EVENT,
@@ -81,7 +83,7 @@ ACKS_0, ACKS_1, ACKS_ALL = range(3)
 
 # per sending of an event
 (HANDED, SIZE, PART, NEXT, OFFSET, SENT_ENDED, SENT_OFFSET, SENT_PART, GIVEN_UP, CALLED_NS, IDENTITY, INTENDED, E_MEMBER,
- E_LIFE, E_PART, E_OFFSET, E_OWNERSHIP, RANK, E_TIMES, E_ORIGIN, N_EVENT) = range(21)  # fmt: skip
+ E_LIFE, E_PART, E_OFFSET, E_OWNERSHIP, RANK, E_TIMES, E_ORIGIN, E_TXN, N_EVENT) = range(22)  # fmt: skip
 REDRIVER = -2
 """In place of the member that sends."""
 EXPIRED, REFUSED, ABANDONED = 1, 2, 3
@@ -102,8 +104,8 @@ EXPIRED, REFUSED, ABANDONED = 1, 2, 3
  R_LIFE, R_STALE, R_DONE, R_HELD_BACK, R_CAME_NS, N_REQ) = range(33)  # fmt: skip
 
 # per partition (those of the offsets topic come last)
-(LEADER, HALTED, EPOCH, VISIBLE_END, LAST_REQ, PENDING, LOG_LEN, HUNG_AT, STALE_END, TOO_FEW, LOG_START,
- N_PART) = range(12)  # fmt: skip
+(LEADER, HALTED, EPOCH, VISIBLE_END, LAST_REQ, PENDING, LOG_LEN, HUNG_AT, STALE_END, TOO_FEW, LOG_START, STABLE_END,
+ N_PART) = range(13)  # fmt: skip
 
 # per broker: whether it hangs, and until when it takes itself for the leader of what it led
 (SILENT, STALE_UNTIL, CUT_OFF, N_BROKER) = range(4)
@@ -126,21 +128,25 @@ QT_SUMS, N_QUOTA = QT_STARTS + QT_PLACES, QT_STARTS + 2 * QT_PLACES
 
 # per group
 (MODE, INTERVAL, COLLECT_EVENTS, COLLECT_TIMEOUT, MAX_POLL, ATTEMPTS, THEN, COORDINATOR, POLL_INTERVAL, EMITS,
- BY_TOPIC, DEDUPE_NS, DEDUPE_OWN, WORKERS, IN_HAND, ORDERED_BY, FROM_LATEST, CALLS, N_GROUP) = range(19)  # fmt: skip
-AFTER_BATCH, BEFORE_WORK, AFTER_EVENT, EVERY, AUTO = range(5)
-FOREVER, DEAD_LETTER, SKIP, STOP, CRASH = range(5)
+ BY_TOPIC, DEDUPE_NS, DEDUPE_OWN, WORKERS, IN_HAND, ORDERED_BY, FROM_LATEST, CALLS, AHEAD, AT_CALLS, LEAST_BYTES, FETCH_WAIT,
+ PART_BYTES, ANSWER_BYTES, READ_COMMITTED, TXN_TIMEOUT, LOCK_NS, DELIVERY_LIMIT, MOST_LOCKS, N_GROUP) = range(30)  # fmt: skip
+AFTER_BATCH, BEFORE_WORK, AFTER_EVENT, EVERY, AUTO, TRANSACTION = range(6)
+FOREVER, DEAD_LETTER, SKIP, STOP, CRASH, RELEASE = range(6)
 BY_NOTHING, BY_KEY, BY_PARTITION = range(3)
+ANY, OTHER_PARTITIONS, OTHER_BROKERS, NOTHING_AHEAD, WHEN_CALLED = range(5)
+"""What a member fetches while it has records that the application did not take yet: librdkafka, Java until 3.9 and since 4.0, share groups,
+and Java members that collect."""
 
 # per member
 (GROUP, CODE, STATE, LIFE, GENERATION, HAS_DUTY, CALLED, RETURNS, DUE, POLL_AT, POLLS, WAKES, TRIES, N_COMMITS, DEAD_LETTERS,
  LAST_COMMIT, GOES_ON, BATCH_LEFT, FIRST_WORKER, RING_HEAD, RING_COUNT, RING_EVENTS, RECORDED_NS, LATE_AT, LATE_TIMER,
  SEAT, FENCED, EMITTING, FIRST_EMITTER, PAUSED_NS, STALLED_NS, HELD, NO_ROOM, SERIAL,
- COMMIT_SOON, VERSION, N_MEMBER) = range(37)  # fmt: skip
+ COMMIT_SOON, VERSION, TXN, N_TXNS, N_MEMBER) = range(39)  # fmt: skip
 IDLE, POLLING, WORKING, COMMITTING, SETTLING, WAITING, FLUSHING = range(7)
 TO_FIRST_TRY, TO_NEXT_EVENT, TO_POLL, TO_DUTY = range(4)
 
 # per event in a member's hands: those of a batch, in order
-(H_PART, H_OFFSET, H_NUMBER, H_POLL, H_STATE, H_SERIAL, H_OWNERSHIP, N_HAND) = range(8)
+(H_PART, H_OFFSET, H_NUMBER, H_POLL, H_STATE, H_SERIAL, H_ACQUISITION, H_RELEASED, H_OWNERSHIP, N_HAND) = range(10)
 H_FREE, H_COMING, H_WAITS, H_AT_WORK = range(4)
 
 # per worker of a member; what it works on is a place in the member's hands
@@ -149,28 +155,39 @@ H_FREE, H_COMING, H_WAITS, H_AT_WORK = range(4)
 AT_WORK, DL_UNKNOWN, DL_SENT = range(3)
 
 # per member and partition
-(OWNED, POSITION, GIVEN, FINISHED, ASKED, HELD_FROM, HELD_TO, WAKING, N_MP) = range(9)
+(OWNED, POSITION, GIVEN, FINISHED, ASKED, HELD_FROM, HELD_TO, WAKING, QUEUED, N_MP) = range(10)
 
 # per member and broker
-(PARKED, FETCHED, N_MB) = range(3)
+(PARKED, FETCHED, PARKED_NS, N_MB) = range(4)
+ON_ITS_WAY, IS_PARKED, TO_SEND = range(3)
+"""A fetch is sent again by the client, or (Java) by the application's next call."""
 
 # an answer on its way: per member, broker, partition
-(A_FROM, A_TO, A_OWNERSHIP, N_ANSWER) = range(4)
+(A_FROM, A_TO, A_OWNERSHIP, A_ACQUISITION, N_ANSWER) = range(5)
 
 # a stretch of records in a member's queue
-(RG_PART, RG_FROM, RG_TO, RG_CAME_NS, N_RANGE) = range(5)
+(RG_PART, RG_FROM, RG_TO, RG_CAME_NS, RG_ACQUISITION, N_RANGE) = range(6)
 
 # per commit
 (CM_MEMBER, CM_LIFE, CM_BEGUN, CM_LENGTH, CM_ITEM, CM_ITEMS, CM_BEFORE, CM_AFTER, CM_VERSION, CM_TIMED, CM_DONE, CM_SEAT,
- N_COMMIT) = range(13)  # fmt: skip
+ CM_TXN, N_COMMIT) = range(14)  # fmt: skip
 
 # per row of operations
 (O_KIND, O_PROCESS, O_GROUP, O_EVENT, O_PART, O_OFFSET, O_STARTED, O_ENDED, O_ATTEMPT, O_POLL, O_NUMBER, O_RETRY, O_OUTCOME,
- O_VALID, O_CAME_NS, O_OWNERSHIP, N_ROW) = range(17)  # fmt: skip
+ O_VALID, O_CAME_NS, O_TXN, O_OWNERSHIP, N_ROW) = range(18)  # fmt: skip
 
 # per record in a log
 # how often it was redriven, and the partition where it was first read, are NONE for what was never a dead letter or a copy
-(L_EVENT, L_TIME, L_EPOCH, L_REQUEST, L_SENDING, L_DUE, L_TIMES, L_ORIGIN, N_LOG) = range(9)
+(L_EVENT, L_TIME, L_EPOCH, L_REQUEST, L_SENDING, L_DUE, L_TIMES, L_ORIGIN, L_TXN, N_LOG) = range(10)
+
+# per transaction
+(TX_STATE, TX_BEGUN, TX_ID, N_TXN) = range(4)
+TX_OPEN, TX_COMMITTED, TX_ABORTED = range(3)
+
+# per acquisition: a run of records that a member of a share group has for a while
+(AQ_MEMBER, AQ_PART, AQ_FROM, AQ_TO, N_ACQUISITION) = range(5)
+# by group, partition and offset: what a share group has of a record; from SH_FIRST on it is the number of an acquisition
+SH_AVAILABLE, SH_DONE, SH_FIRST = range(3)
 
 # per slow_work or failing_work fault, or version whose tries fail
 (S_GROUP, S_BEGIN, S_END, S_PLUS, S_VERSION, N_SLOW) = range(6)
@@ -259,6 +276,9 @@ class World(NamedTuple):
     worker: Ints
     commit: Ints
     item: Ints
+    txn: Ints
+    share: NDArray[np.int32]
+    acquisition: Ints
     rows: Ints
     # random inputs: by process and broker, member and broker, or member; then by number
     produce: Ints

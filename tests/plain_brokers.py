@@ -12,6 +12,7 @@ from scenarios.clients import release
 
 if TYPE_CHECKING:
     from plain_model import Model
+    from plain_transactions import Transaction
 
 Process = Generator[simpy.Event, Any, None]
 OFFSETS, OFFSETS_PARTITIONS = "__consumer_offsets", 5
@@ -32,6 +33,7 @@ class Record:
     request: "Request"
     due_ns: int
     """In a retry topic: when the next try is due."""
+    transaction: "Transaction | None"
 
 
 @dataclass(eq=False)
@@ -85,6 +87,8 @@ class Partition:
         self.log: list[Record] = []
         self.requests: list[Request] = []
         self.visible_end = 0
+        self.stable_end = 0
+        """Up to where readers of committed records may read."""
         self.stale_end = 0
         self.eligible: set[int] = set()
         """Who left the in-sync set while it was too small."""
@@ -122,10 +126,15 @@ class Partition:
         for event, token, handed_ns in request.events:
             known = self.offset_of(token) if request.idempotent and self.model.rules.dedupe_of_resent else NONE
             self.model.fired["resent and known"] += known != NONE
-            if known == NONE:
+            if known == NONE and not self.model.transactions.may_write(token):
+                self.model.fired["came after its transaction"] += 1
+            elif known == NONE:
                 known = len(self.log)
+                transaction = self.model.transactions.of.get(token)
                 self.log.append(
-                    Record(self.model.event_of(event), token, handed_ns, self.epoch, request, request.due_ns)
+                    Record(
+                        self.model.event_of(event), token, handed_ns, self.epoch, request, request.due_ns, transaction
+                    )
                 )
                 self.model.open.add(("record", self, known))
             request.offsets[token] = known
@@ -153,9 +162,19 @@ class Partition:
         for offset in range(self.visible_end, end):
             self.model.became_visible(self, offset)
         self.visible_end = max(self.visible_end, end)
+        self.move_stable_end()
         request.seen_by = self.leader
         request.visible.succeed()
         self.model.news.give()
+
+    def move_stable_end(self) -> None:
+        """Let readers of committed records read up to the first one of an open transaction."""
+        while self.stable_end < self.visible_end:
+            transaction = self.log[self.stable_end].transaction
+            if transaction is not None and transaction.is_open and self.model.rules.stable_end:
+                self.model.fired["held back by an open transaction"] += 1
+                return
+            self.stable_end += 1
 
     def offset_of(self, token: Hashable) -> int:
         """Return where the log has what a sender sent, or NONE."""

@@ -33,6 +33,7 @@ class Control(IntEnum):
     eviction = 6
     leader_check = 7
     retention = 8
+    transactions = 9
 
 
 class Clock(simpy.Environment):

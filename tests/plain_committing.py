@@ -1,14 +1,14 @@
 """Commits of a member in the plain model: what is finished, when it is committed, and when that counts."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import simpy
 
 from plain_clock import Phase
 from plain_links import COMMIT
 from plain_member_state import Delivery, MemberState, Process
-from rundata.rows import Kind
+from rundata.rows import NONE, Kind, Outcome
 
 if TYPE_CHECKING:
     from plain_brokers import Partition
@@ -30,8 +30,20 @@ class Committing(MemberState):
             self._begin_commit(self._what_is_done())
             self.due_ns = self.clock.now + self.group.interval_ns
 
-    def _commit_in_a_moment(self) -> Process:
-        yield self.clock.at(self.clock.now, Phase.work, self.code)
+    @property
+    def commits_at_calls(self) -> bool:
+        """Whether only calls commit (Java's auto commit)."""
+        return self.group.is_java and self.group.commit == "auto" and self.model.rules.auto_commits_at_calls
+
+    def _commit_in_between(self) -> None:
+        """Commit where that is due and the client does so without being called (not Java's auto commit)."""
+        if self.commits_at_calls:
+            self.model.fired["auto commit waits for the call"] += self.clock.now >= self.due_ns
+        else:
+            self._commit_if_due()
+
+    def _commit_in_a_moment(self, moment: simpy.Event) -> Process:
+        yield moment
         yield from self._hang(Phase.work)
         self.commit_soon = False
         self._begin_commit(self.finished)
@@ -40,14 +52,26 @@ class Committing(MemberState):
         return self.handed_over if self.group.commit == "auto" else self.finished
 
     def _begin_commit(self, offsets: Mapping["Partition", int]) -> None:
-        new = {p: offset for p, offset in offsets.items() if p in self.owned and offset != self.asked[p]}
-        if new and self.evicted and self.model.rules.fence_of_the_evicted:
+        if self.transaction is not None:  # all of its batch, also where somebody else has the partition meanwhile
+            offsets = self.handed_over
+        new: Any = {p: offset for p, offset in offsets.items() if p in self.owned and offset != self.asked[p]}
+        if self.group.is_share:
+            new, self.answers = self.answers, []
+        transaction = self.transaction
+        is_fenced = self.evicted and self.model.rules.fence_of_the_evicted
+        if transaction is not None and (is_fenced or not transaction.is_open):
+            self._refused(new, self.clock.now)
+        elif new and is_fenced:
             self.model.fired["commit refused"] += 1
-        elif new:
-            self.asked.update(new)
+        elif new or transaction is not None:
+            if not self.group.is_share:
+                self.asked.update(new)
             n, self.commits = self.commits, self.commits + 1
+            length_ns = self.commit_time[n]
+            if transaction is not None:  # its offsets, then its end
+                length_ns, self.commits = length_ns + self.commit_time[n + 1], self.commits + 1
             left_ns = 0 if self.group.is_pool else self.recorded_of[0] - self.clock.now
-            length_ns = max(self.commit_time[n], left_ns)
+            length_ns = max(length_ns, left_ns)
             self.last_commit = self.clock.process(self._committing(new, length_ns, self.last_commit))
             self.model.fired[f"commit {self.group.commit_word}"] += 1
 
@@ -72,14 +96,39 @@ class Committing(MemberState):
         model.open.discard(mark)
         is_member = seat in self.group.joined or not self.model.rules.fence_of_the_evicted
         self.model.fired["commit fenced"] += self.life == life and not is_member
-        if self.life == life and is_member:
+        transaction = self.transaction
+        if self.life == life and transaction is not None and not (is_member and transaction.is_open):
+            self._refused(offsets, begun_ns)
+        elif self.life == life and is_member and self.group.is_share:
+            self.group.take(self, offsets, begun_ns)
+        elif self.life == life and is_member:
             self._committed(offsets, begun_ns)
+            self.transaction = None
+            self.model.transactions.end(transaction, "committed")
 
     def _committed(self, offsets: Mapping["Partition", int], begun_ns: int) -> None:
         for partition, offset in sorted(offsets.items(), key=lambda item: self.group.place(item[0])):
-            times = {"started_ns": begun_ns, "ended_ns": self.clock.now}
-            self.model.row(Kind.commit, self.code, partition, group=self.group.code, offset=offset, **times)
+            self._commit_row(partition, offset, begun_ns, Outcome.ok)
             self.group.commit_offset(partition, offset)
+
+    def _commit_row(self, partition: "Partition", offset: int, begun_ns: int, outcome: Outcome) -> None:
+        fields = {"group": self.group.code, "offset": offset, "started_ns": begun_ns, "ended_ns": self.clock.now}
+        fields["transaction_id"] = NONE if self.transaction is None else self.transaction.number
+        self.model.row(Kind.commit, self.code, partition, outcome=outcome, **fields)
+
+    def _refused(self, offsets: Mapping["Partition", int], begun_ns: int) -> None:
+        """Hear that a transaction's commit failed: abort it, and read its batch again where one is still a member."""
+        self.model.fired["transaction refused"] += 1
+        for partition, offset in offsets.items():
+            self._commit_row(partition, offset, begun_ns, Outcome.failed)
+        self._abort()
+        if not self.evicted:
+            self.model.fired["batch read again"] += 1
+            self.read_again()
+
+    def _abort(self) -> None:
+        transaction, self.transaction = self.transaction, None
+        self.model.transactions.end(transaction, "aborted")
 
     def commit_at_the_end(self) -> None:
         """Leave in good order when the run is over."""
@@ -102,7 +151,7 @@ class Committing(MemberState):
         self.model.fired["waits for emitted events"] += waits
         while self.emitting > 0 and self.model.rules.emitted_before_commit:
             yield self.flushed.wait()
-            if self.emitting == 0:
+            if not self.emitting:  # unless something else of this instant has to be waited for
                 yield self.clock.at(self.clock.now, Phase.work, self.code)
                 yield from self._hang(Phase.work)
 
@@ -116,7 +165,7 @@ class Committing(MemberState):
         """Note a part of a delivery as done; offsets are finished as far as nothing before them is left."""
         delivery.left -= 1
         read = delivery.read
-        if delivery.left or self.owned.get(read.partition) != read.ownership:
+        if self.group.is_share or delivery.left or self.owned.get(read.partition) != read.ownership:
             return
         there = self.unfinished[read.partition]
         there.pop(read.offset, None)
@@ -132,4 +181,5 @@ class Committing(MemberState):
             and not self.commit_soon
         ):
             self.commit_soon = True
-            self.clock.process(self._while_alive(self._commit_in_a_moment()))
+            moment = self.clock.at(self.clock.now, Phase.work, self.code)
+            self.clock.process(self._while_alive(self._commit_in_a_moment(moment)))

@@ -6,7 +6,7 @@ from plain_brokers import Partition, Request
 from plain_clock import Phase
 from plain_producers import Client, Process
 from rundata.rows import NEVER, NONE
-from scenarios.partitioners import librdkafka_partition
+from scenarios.partitioners import partition_of
 from sim.emitters import Emitter
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ class Emitting(Client):
         self.what = what
         self.send = model.draws.send(what.code)
         self.choose = self._sticky()
+        self.forget_own_choice = (
+            self.forget_choice
+        )  # the process that hands planned events over has a choice of its own
         self.sent = 0
         self.last_ns = 0
         self.box: list[tuple[int, int]] = []
@@ -37,6 +40,8 @@ class Emitting(Client):
         sending = FIRST_SENDING + len(model.sendings)
         model.sendings.append((child, now))
         model.open.add(("send", sending))
+        if member.transaction is not None:
+            model.transactions.of[sending] = member.transaction
         self._sends(sending, child, now)
         model.waiting_for[sending] = (member, member.life, delivery)
 
@@ -99,7 +104,9 @@ class Emitting(Client):
     def _partition_of(self, child: int, sending: int) -> Partition:
         key = self.model.derived.key_text(child)
         if key is not None:
-            return self.partitions[librdkafka_partition(key.encode(), len(self.partitions))]
+            return self.partitions[
+                partition_of("java" if self.is_java else "librdkafka", key.encode(), len(self.partitions))
+            ]
         return self.partitions[self.choose(self._size(sending)) if len(self.partitions) > 1 else 0]
 
     def answered(self, request: Request) -> None:
@@ -113,6 +120,7 @@ class Emitting(Client):
     def crash(self) -> None:
         """Die with the member: what was not sent is gone, and nobody hears what becomes of the rest."""
         self.forgets()
+        self.forget_own_choice()
         for sending in self.events:
             if ("send", sending) in self.model.open:
                 self.model.fired["emitted and lost"] += 1

@@ -10,9 +10,10 @@ from plain_clock import Control, Signal
 from plain_member_state import Seat
 from plain_members import Member
 from rundata.tables import most_members
-from scenarios.clients import assignor, consumer_settings, is_static
+from scenarios.clients import assignor, broker_setting, consumer_settings, is_static
 from scenarios.faults import FailingWork, MemberCrash, MemberLeave, MemberPause, PollStall, SlowWork
 from scenarios.partitioners import coordinator_partition
+from scenarios.quantities import MILLISECOND
 from scenarios.retries import retry_topics
 from scenarios.schema import CollectReads, Dedupe, EveryCommit
 from sim.draws import FIRST_CRASH
@@ -71,6 +72,8 @@ def uniform_assignment(seats: list[Seat], before: Assignment, partitions: list["
 class Group:
     """A group: who is a member, who has which partition, what is committed."""
 
+    is_share = False
+
     def __init__(self, model: "Model", name: str) -> None:
         scenario = model.plan.scenario
         self.model, self.name, self.clock = model, name, model.clock
@@ -83,6 +86,9 @@ class Group:
         self.commit_word = "every" if isinstance(what.commit, EveryCommit) else what.commit
         self.interval_ns = self._interval_ns()
         reads = what.reads
+        self.reads_committed = self.settings.isolation == "read_committed"
+        self.is_java = what.client == "java"
+        self.client = what.client
         self.emit_count, self.calls = len(what.emits), what.calls
         self.workers, self.in_hand, self.ordered_by = what.workers, what.in_hand, what.ordered_by
         self.is_pool = what.workers > 1
@@ -112,6 +118,8 @@ class Group:
         self.joined: list[Seat] = []
         """In the order of joining."""
         self.gathering = self.settling = self.again = False
+        self.initial_delay_ns = int(broker_setting(scenario, "group.initial.rebalance.delay.ms")) * MILLISECOND
+        self.waits_until_ns = 0
         self.target: Assignment = {}
         self.target_since: dict[Partition, int] = {}
         """The number of the rebalance that gave the partition to whom it is meant for."""
@@ -165,6 +173,16 @@ class Group:
         for below in range(self.committed.get(partition, 0), offset):
             self.model.open.discard((self, partition, below))
         self.committed[partition] = offset
+
+    def may_read_to(self, partition: "Partition") -> int:
+        """Return up to which offset the group may read a partition."""
+        return partition.stable_end if self.reads_committed else partition.visible_end
+
+    def passes_over(self, partition: "Partition", offset: int) -> bool:
+        """Whether the group does not see a record because its transaction was aborted."""
+        transaction = partition.log[offset].transaction
+        is_aborted = transaction is not None and transaction.state == "aborted"
+        return is_aborted and self.reads_committed and self.model.rules.aborted_unseen
 
     def position(self, partition: "Partition") -> int:
         """Return where a new owner begins to read."""
@@ -320,7 +338,9 @@ class Group:
             self.remove(seat)
 
     def joins(self, seat: Seat) -> None:
-        """Take a new member."""
+        """Take a new member; one that finds an empty group waits for others, too (classic)."""
+        if not self.joined and self.model.rules.initial_delay:
+            self.waits_until_ns = self.clock.now + self.initial_delay_ns
         self.joined.append(seat)
         self._rebalance()
 
@@ -365,6 +385,9 @@ class Group:
         for seat in self.joined:
             if seat.is_live and not seat.member.is_back:
                 self.clock.process(self._tell(seat, self._learn(seat, number)))
+        if self.waits_until_ns > self.clock.now:
+            self.model.fired["waits for others to join"] += 1
+            yield self.clock.control(self.waits_until_ns, Control.rebalance, self.code)
         while not all(seat.is_live and seat.member.is_back for seat in self.joined):
             yield self.changed.wait()
         self.gathering, self.settling = False, True

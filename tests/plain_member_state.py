@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from plain_brokers import Partition
     from plain_groups import Group
     from plain_members import Member
+    from plain_transactions import Transaction
 
 Process = Generator[simpy.Event, Any, None]
 
@@ -42,6 +43,8 @@ class Read:
     ownership: int
     """Counts how often the partition was given to someone, so that what came for an owner of before is told apart."""
     due_ns: int = 0
+    acquisition: Any = None
+    """In a share group: by which it is the member's."""
 
 
 @dataclass
@@ -52,6 +55,8 @@ class Delivery:
     poll: int
     number: int
     """Counts the deliveries of the event to the group."""
+    released: bool = False
+    """In a share group: its handler failed, and somebody may have it again."""
     left: int = 1
     """Its own end, and what it emitted and is not answered."""
 
@@ -75,6 +80,8 @@ class MemberState:
         """Grows when the member dies, so that what it left behind knows."""
         self.generation = 0
         """Grows when its fetches are dropped."""
+        self.transaction: Transaction | None = None
+        self.transactions = 0
         self.alive = self.stopped = False
         self.is_awaited = False
         """Whether it is gone and comes back by itself."""
@@ -85,6 +92,8 @@ class MemberState:
         """The fault that makes it leave."""
         self.duty, self.arrived, self.assigned = Signal(self.clock), Signal(self.clock), Signal(self.clock)
         self.flushed, self.freed = Signal(self.clock), Signal(self.clock)
+        self.to_send: dict[int, int] = {}
+        """Brokers to which the next call sends a fetch (Java), and the generation of the last one there."""
         self.coming = 0
         """Records on their way from a call to the pool."""
         self.owned: dict[Partition, int] = {}
@@ -94,7 +103,12 @@ class MemberState:
     def forget(self) -> None:
         """Have nothing in hand, as a process that has just started."""
         self.queue: deque[Read] = deque()
+        self.to_send = {}
+        self.answers: list[Delivery] = []
+        """What was done since the last acknowledgement (share group)."""
         self.positions: dict[Partition, int] = {}
+        self.come: dict[Partition, int] = {}
+        """Up to where records have come into the queue, or were passed over."""
         self.handed_over: dict[Partition, int] = {}
         self.finished: dict[Partition, int] = {}
         self.asked: dict[Partition, int] = {}
@@ -151,4 +165,8 @@ class MemberState:
         self.model.row(kind, self.code, sent_to or read.partition, **{**where, **fields})
 
     def _ended(self, delivery: Delivery) -> None:
-        self.model.open.discard((self.group, delivery.read.partition, delivery.read.offset))
+        """Note the end of a record; one that takes part in a transaction ends when that is committed."""
+        if self.group.is_share:
+            return
+        if self.group.commit != "transaction" or not self.model.rules.effects_with_the_commit:
+            self.model.open.discard((self.group, delivery.read.partition, delivery.read.offset))

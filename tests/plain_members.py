@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import simpy
 
 from plain_clock import Control, Phase
-from plain_fetching import Fetching
 from plain_member_state import Delivery, Process, Read, Seat
 from plain_working import Working
 
@@ -14,12 +13,15 @@ if TYPE_CHECKING:
     from plain_brokers import Partition
 
 
-class Member(Fetching, Working):
+class Member(Working):
     """A member of a group: fetches from every broker, polls, works, commits; may crash, leave and come back."""
 
     def start(self, *, assigned: bool, seat: Seat | None = None) -> None:
         """Begin to live, with an assignment or waiting for one."""
         self.forget()
+        if self.transaction is not None and self.model.rules.successor_aborts:
+            self.model.fired["aborted by its successor"] += self.transaction.is_open
+            self._abort()
         self.alive, self.is_back = True, not assigned
         self.seat, self.started_ns = seat or Seat(self), self.clock.now
         self.due_ns = self.clock.now + self.group.interval_ns
@@ -54,6 +56,9 @@ class Member(Fetching, Working):
                 returns_ns = clock.now + self.wake[self.wakes]
                 self.wakes += 1
             batch = self._take(called_ns, returns_ns)
+            collects = self.group.settings.fetches_ahead == "when called"
+            if (not self.queue or collects) and not batch:
+                self.send_fetches()
             if batch:
                 yield from self._work_off(batch)
                 if not self.alive:
@@ -89,14 +94,17 @@ class Member(Fetching, Working):
 
     def _work_off(self, batch: list[Read]) -> Process:
         clock, commit = self.clock, self.group.commit
-        deliveries = [self._deliver(read) for read in batch]
+        deliveries = self._deliver_all(batch)
         self.polls += 1
         self._must_call_again()
         yield clock.at(clock.now + round(self.model.profile.poll_us * 1000), Phase.end)
         if commit == "before_work":
             yield from self._commit(self.handed_over)
+        if commit == "transaction":
+            self.transaction = self.model.transactions.begin(self)
         for delivery in deliveries:
             yield from self._handle(delivery)
+            self.answers.append(delivery)
             if self.stopped:
                 self.must_leave = True
                 yield from self._leave()
@@ -106,10 +114,18 @@ class Member(Fetching, Working):
             if commit == "after_event":
                 yield from self._flush()
                 yield from self._commit(self.finished)
-            self._commit_if_due()
-        if commit == "after_batch":
+            self._commit_in_between()
+        if commit in ("after_batch", "transaction"):
             yield from self._flush()
             yield from self._commit(self.finished)
+
+    def _deliver_all(self, batch: list[Read]) -> list[Delivery]:
+        """Hand records over; the call that does it sends the next fetches (Java)."""
+        deliveries = [self._deliver(read) for read in batch]
+        if self.group.is_java and not self.group.is_share:
+            self.send_fetches()
+            self.model.news.give()
+        return deliveries
 
     # ---- several workers ------------------------------------------------------------------------------------------------
 
@@ -138,7 +154,9 @@ class Member(Fetching, Working):
                         return
                     returns_ns = clock.now
                     continue
-            self._commit_if_due()
+            may_commit = self._room > 0 or not self.commits_at_calls
+            if may_commit:
+                self._commit_if_due()
             waits = [self.arrived.wait(), self.duty.wait(), self.freed.wait()]
             if self._room > 0:
                 if returns_ns is None and self.queue:
@@ -150,18 +168,20 @@ class Member(Fetching, Working):
                         returns_ns = clock.now
                         continue
                     returns_ns = None
+                if not self.queue:
+                    self.send_fetches()
                 if returns_ns is not None:
                     waits.append(clock.at(returns_ns, Phase.poll, self.code))
             else:
                 self.model.fired["no room in hand"] += had_room
                 had_room = False
-            if self.group.interval_ns:
+            if self.group.interval_ns and may_commit:
                 waits.append(clock.at(self.due_ns, Phase.poll, self.code))
             yield simpy.AnyOf(clock, waits)
 
     def _take_on(self, batch: list[Read]) -> Process:
         clock = self.clock
-        deliveries = [self._deliver(read) for read in batch]
+        deliveries = self._deliver_all(batch)
         self.coming = len(deliveries)
         self.polls += 1
         if self._room <= 0:
@@ -287,6 +307,8 @@ class Member(Fetching, Working):
         self.queue.clear()
         self.owned = {}
         self._drop_waiting()
+        if self.group.is_share:
+            self.group.release_all(self)
         self.model.news.give()
 
     def _join_again(self) -> Process:
@@ -327,6 +349,14 @@ class Member(Fetching, Working):
         for partition in partitions:
             self.owns(partition, self.group.position(partition))
 
+    def reads(self, partitions: list["Partition"]) -> None:
+        """Read these partitions, beside others, and no more those that one had (share group)."""
+        for partition in self.group.partitions:
+            if partition not in partitions:
+                self.owned.pop(partition, None)
+            elif partition not in self.owned:
+                self.owns(partition, self.group.position(partition))
+
     def gets(self, partitions: list["Partition"]) -> None:
         """Take an assignment and read from what is committed on."""
         self.is_back = False
@@ -338,6 +368,7 @@ class Member(Fetching, Working):
     def _leave(self) -> Process:
         yield from self._settle_commits()
         self.drop()
+        self._abort()
         self.alive = self.is_back = self.seat.is_live = False
         self.late_ns = None
         if self.group.is_pool:
@@ -359,5 +390,7 @@ class Member(Fetching, Working):
         for emit in range(self.group.emit_count):
             self.model.emitting[self.code, emit].crash()
         self._abandon()
+        if self.group.is_share:
+            self.group.release_all(self)
         self.process.interrupt()
         self.model.news.give()

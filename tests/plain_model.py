@@ -1,6 +1,6 @@
 """The executable specification: the rules of docs/model.md as a plain SimPy program, message by message, without haste.
 
-Every station is a short SimPy process, in `plain_producers`, `plain_brokers`, `plain_members` and `plain_groups`; here is what holds them
+Every station is a short SimPy process, in `plain_producers`, `plain_brokers`, `plain_members`, `plain_groups` and beside them; here is what holds them
 together: the controller that elects leaders, the run's end, and what is recorded.
 """
 
@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import simpy
-from numpy.typing import NDArray
 
 from plain_actions import Actions
 from plain_autoscaling import autoscale
@@ -28,8 +27,10 @@ from plain_member_state import Delivery
 from plain_members import Member
 from plain_producers import Client
 from plain_quotas import Quotas
-from rundata.rows import LOG_RECORD, NEVER, NONE, Kind, Outcome, new_operations
-from rundata.tables import Extent, Incident, Names, RunData
+from plain_recording import Recording
+from plain_shares import ShareGroup
+from plain_transactions import Transactions
+from rundata.tables import Incident, Names, RunData
 from scenarios.clients import broker_setting, topic_setting
 from scenarios.derived import Derived
 from scenarios.faults import (
@@ -126,6 +127,20 @@ class Rules:
     session_of_the_hung: bool = True
     order_in_pool: bool = True
     room_in_hand: bool = True
+    fetches_by_calls: bool = True
+    no_fetch_beside_records: bool = True
+    auto_commits_at_calls: bool = True
+    fetch_limits: bool = True
+    fetch_min_bytes: bool = True
+    initial_delay: bool = True
+    stable_end: bool = True
+    aborted_unseen: bool = True
+    transaction_timeout: bool = True
+    successor_aborts: bool = True
+    effects_with_the_commit: bool = True
+    lock_ends: bool = True
+    delivery_limit: bool = True
+    release_of_the_dead: bool = True
     commit_below_the_unfinished: bool = True
     dependency_down: bool = True
     dependency_slow: bool = True
@@ -144,7 +159,7 @@ class Rules:
     outbox: bool = True
 
 
-class Model:
+class Model(Recording):
     """All stations of one run, the controller that elects leaders, and what is recorded."""
 
     def __init__(self, plan: Plan, profile: Profile, draws: Draws, rules: Rules) -> None:
@@ -197,7 +212,11 @@ class Model:
         self.quotas = Quotas(self)
         self.clients = self._clients()
         self.services = {name: Service(self, name, n) for n, name in enumerate(plan.scenario.dependencies)}
-        self.groups = {name: Group(self, name) for name in plan.scenario.groups}
+        self.transactions = Transactions(self)
+        self.groups = {
+            name: (ShareGroup if group.share_group else Group)(self, name)
+            for name, group in plan.scenario.groups.items()
+        }
         emitting = [Emitting(self, what) for what in emitters(plan.scenario)]
         of_members = [client for client in emitting if client.what.kind == "member"]
         self.emitting = {(client.what.entity, client.what.number): client for client in of_members}
@@ -377,6 +396,7 @@ class Model:
         for code in self.knowers:
             if self.is_member(code):
                 self.known[code, partition] = None
+        self._release(partition)
 
     # ---- links that are cut --------------------------------------------------------------------------------------
 
@@ -524,6 +544,13 @@ class Model:
     def forget(self, partition: Partition) -> None:
         for code in self.knowers:
             self.known[code, partition] = None
+        self._release(partition)
+
+    def _release(self, partition: Partition) -> None:
+        """Let share groups forget who has what of a partition that changes its leader."""
+        for group in self.groups.values():
+            if isinstance(group, ShareGroup):
+                group.release_partition(partition)
 
     def is_back(self, broker: int, index: int) -> None:
         self.unavailable.discard(broker)
@@ -540,60 +567,6 @@ class Model:
                 partition.eligible -= set(partition.replicas if not partition.has_too_few else partition.in_sync)
             partition.replicas_changed()
         self.news.give()
-
-    # ---- what is recorded ----------------------------------------------------------------------------------------
-
-    def incident(self, kind: str, where: str, detail: str = "") -> None:
-        """Record something that happened."""
-        if not self.over:
-            self.incidents.append(Incident(self.clock.now, kind, where, detail))
-
-    def row(self, kind: Kind, process: int, partition: Partition, **fields: int) -> None:
-        """Record an operation."""
-        if not self.over:
-            where = {"topic": self.names.topics.index(partition.topic), "partition": partition.number}
-            self.rows.append({"kind": kind, "process": process, **where, **fields})
-
-    def acknowledged(self, process: int, event: int, partition: Partition, offset: int) -> None:
-        """Record an answered send."""
-        if self.is_open(event):
-            self.open.discard(("send", event))
-            times = {"started_ns": self.called[event], "ended_ns": self.clock.now}
-            event_id = self.event_of(event)
-            if (process := self.sent_for.get(event, process)) == NONE:
-                return
-            self.row(Kind.send, self.entity(process), partition, event_id=event_id, offset=offset, attempt=1, **times)
-
-    def is_open(self, event: int) -> bool:
-        """Whether a send has neither been answered nor given up."""
-        return ("send", event) in self.open
-
-    def given_up(self, process: int, event: int, partition: Partition) -> None:
-        """Record a send whose time is over."""
-        self.open.discard(("send", event))
-        times = {"started_ns": self.called[event], "ended_ns": self.clock.now}
-        event_id = self.event_of(event)
-        self.row(Kind.send, process, partition, event_id=event_id, attempt=1, outcome=Outcome.unknown, **times)
-
-    def refused(self, process: int, event: int, topic: str, number: int) -> None:
-        """Record a send that the client did not take; without a key it has no partition."""
-        self.open.discard(("send", event))
-        if not self.over:
-            times = {"started_ns": self.called[event], "ended_ns": self.clock.now}
-            where = {"topic": self.names.topics.index(topic), "partition": number}
-            self.rows.append(
-                {"kind": Kind.send, "process": process, "event_id": self.event_of(event), "attempt": 1}
-                | {"outcome": Outcome.failed}
-                | where
-                | times
-            )
-
-    def became_visible(self, partition: Partition, offset: int) -> None:
-        """Let the end wait for the groups to end a record, instead of for the record."""
-        self.open.discard(("record", partition, offset))
-        for group in self.groups.values():
-            if partition in group.partitions:
-                self.open.add((group, partition, offset))
 
     # ---- the run --------------------------------------------------------------------------------------------------
 
@@ -615,61 +588,6 @@ class Model:
                 member.commit_at_the_end()
         self.over = True
         return self._run_data()
-
-    def _run_data(self) -> RunData:
-        operations = self.operations()
-        order = np.lexsort([operations[name] for name in ("process", "event_id", "kind", "started_ns")])
-        return RunData(
-            plan=self.plan,
-            engine="simulated",
-            operations=operations[order],
-            log=self._log(),
-            extents=self._extents(),
-            incidents=tuple(self.incidents),
-            end_ns=self.clock.now,
-        )
-
-    def operations(self) -> NDArray[np.void]:
-        """Return what is recorded by now."""
-        unanswered = [
-            {"kind": Kind.send, "process": self.entity(self.sent_for.get(event, client.code))}
-            | {"event_id": self.event_of(event), "attempt": 1}
-            | {"topic": self.names.topics.index(client.partitions[0].topic), "partition": self._chosen_for(event)}
-            | {"started_ns": self.called[event], "ended_ns": NEVER, "outcome": Outcome.unknown}
-            for client in self.clients
-            for event in client.events
-            if event in self.called
-            and self.sent_for.get(event) != NONE
-            and (event in self.unheard or self.is_open(event))
-        ]
-        rows = self.rows + unanswered
-        operations = new_operations(len(rows))
-        for operation, row in zip(operations, rows, strict=True):
-            for name, value in row.items():
-                operation[name] = value
-        return operations
-
-    def _chosen_for(self, event: int) -> int:
-        return self.handed[event][1].number if event in self.handed else int(self.plan.partition[self.event_of(event)])
-
-    def _extents(self) -> tuple[Extent, ...]:
-        found = []
-        for partition in [partition for several in self.partitions.values() for partition in several]:
-            appended = [record for record in partition.log if record.request.appended_ns <= self.clock.now]
-            found.append(
-                Extent(partition.topic, partition.number, partition.start, max(partition.start, len(appended)))
-            )
-        return tuple(found)
-
-    def _log(self) -> NDArray[np.void]:
-        rows = [
-            (offset, record.event, record.handed_ns, partition.number, record.leader_epoch, code, 0, b"")
-            for code, topic in enumerate(self.names.topics)
-            for partition in self.partitions[topic]
-            for offset, record in enumerate(partition.log)
-            if offset >= partition.start and record.request.appended_ns <= self.clock.now
-        ]
-        return np.array(rows, LOG_RECORD)
 
 
 def simulate_plainly(

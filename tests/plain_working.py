@@ -9,21 +9,24 @@ import simpy
 
 from plain_clock import Phase
 from plain_dependencies import Calling
+from plain_fetching import Fetching
 from plain_links import LETTER
 from plain_member_state import Delivery, Process, Read
-from rundata.rows import MOST_ATTEMPTS, Kind, Outcome
-from scenarios.partitioners import librdkafka_partition
+from rundata.rows import MOST_ATTEMPTS, NONE, Kind, Outcome
+from scenarios.partitioners import partition_of
 
 if TYPE_CHECKING:
     from plain_brokers import Partition
 
 
-class Working(Calling):
+class Working(Fetching, Calling):
     """Handles what was delivered."""
 
     def _deliver(self, read: Read) -> Delivery:
         self.group.deliveries[read.event] = number = self.group.deliveries.get(read.event, 0) + 1
         self.handed_over[read.partition] = read.offset + 1
+        if not self.group.is_share:
+            self._skip_unseen(read.partition)
         delivery = Delivery(read, self.polls, number)
         self.unfinished[read.partition][read.offset] = delivery
         self.model.fired["delivered again"] += number > 1
@@ -90,6 +93,9 @@ class Working(Calling):
                 self._row(Kind.skip, delivery, started_ns=clock.now, ended_ns=clock.now)
                 self._ended(delivery)
                 self._part_done(delivery)
+            case "release":
+                delivery.released = True
+                self._part_done(delivery)
             case "stop":
                 self.stopped = True
             case "crash":
@@ -135,6 +141,7 @@ class Working(Calling):
 
     def _note_try(self, delivery: Delivery, attempt: int, begin_ns: int, late_ns: int, *, ok: bool, **due: int) -> None:
         times = {"started_ns": begin_ns, "ended_ns": self.clock.now + late_ns, **due}
+        times["transaction_id"] = NONE if self.transaction is None else self.transaction.number
         outcome = Outcome.ok if ok else Outcome.failed
         self.clock.process(
             self._recorded(delivery, self.life, attempt=min(attempt, MOST_ATTEMPTS), outcome=outcome, **times)
@@ -189,10 +196,13 @@ class Working(Calling):
         model, clock, event = self.model, self.clock, delivery.read.event
         partitions = model.partitions[self.group.failures.dead_letter]
         key = model.derived.key_text(event)
-        number = event % len(partitions) if key is None else librdkafka_partition(key.encode(), len(partitions))
+        number = (
+            event % len(partitions) if key is None else partition_of(self.group.client, key.encode(), len(partitions))
+        )
         partition, started_ns = partitions[number], clock.now
         offset = yield from self._send(delivery, worker, partition, 0)
-        times = {"started_ns": started_ns, "ended_ns": clock.now, "offset": offset}
+        outcome = Outcome.failed if offset == NONE else Outcome.ok
+        times = {"started_ns": started_ns, "ended_ns": clock.now, "offset": offset, "outcome": outcome}
         self._row(Kind.dead_letter, delivery, partition, **times)
         self._ended(delivery)
         self._part_done(delivery)
@@ -206,6 +216,8 @@ class Working(Calling):
         token = (self.code, self.dead_letters)
         source = delivery.read.partition.log[delivery.read.offset]
         model.headers[token] = model.headers.get(source.token, (0, delivery.read.partition))
+        if self.transaction is not None:
+            model.transactions.of[token] = self.transaction
         while True:
             yield from self._until_known(partition)
             yield clock.at(clock.now, Phase.service, self.code, worker)

@@ -12,6 +12,7 @@ from scenarios.files import load_text
 from scenarios.plan import Plan, make_plan
 from scenarios.profiles import IDEAL, KNOTS, NOTHING, Measured, Profile
 from scenarios.yaml_text import write_yaml
+from sim.refuse import cannot
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,15 @@ class Case:
 def random_case(number: int) -> Case:
     """Return the scenario, plan and profile of a number."""
     choose = random.Random(number)
-    text = write_yaml(_scenario(choose, number))
+    scenario = _scenario(choose, number)
+    text = write_yaml(scenario)
+    if cannot(load_text(text).scenario):  # share groups where records are deleted
+        for group in scenario["groups"].values():
+            if group.pop("share_group", False):
+                group["settings"]["group.protocol"] = "consumer"
+            if group.get("failures", {}).get("then") == "release":
+                group["failures"]["then"] = "skip"
+        text = write_yaml(scenario)
     plan = make_plan(load_text(text, f"random {number}").scenario)
     return Case(number, text, plan, _profile(choose))
 
@@ -111,7 +120,16 @@ def _broker_settings(choose: random.Random) -> dict[str, Any]:
         "log.retention.check.interval.ms": choose.choice([50, 200, 300_000]),
         "broker.session.timeout.ms": session,
         "broker.heartbeat.interval.ms": session // choose.choice([2, 4]),
+        "group.initial.rebalance.delay.ms": choose.choice([0, 30, 200]),
         "group.min.session.timeout.ms": 1,
+        "group.share.min.session.timeout.ms": 1,
+        "group.share.session.timeout.ms": choose.choice([100, 300]),
+        "group.share.min.heartbeat.interval.ms": 1,
+        "group.share.heartbeat.interval.ms": choose.choice([20, 50]),
+        "group.share.record.lock.duration.ms": choose.choice([1000, 1500]),
+        "group.share.delivery.count.limit": choose.choice([2, 3, 5]),
+        "group.share.partition.max.record.locks": choose.choice([100, 2000]),
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms": choose.choice([30, 100, 10_000]),
         "group.consumer.min.session.timeout.ms": 1,
         "group.consumer.session.timeout.ms": choose.choice([100, 300]),
         "group.consumer.min.heartbeat.interval.ms": 1,
@@ -206,34 +224,88 @@ def _group(choose: random.Random, name: str, topics: list[str]) -> dict[str, Any
     work = choose.choice(["0ms", "1ms", "5ms", "5ms", {"exponential": "3ms"}, {"uniform": ["1ms", "20ms"]}])
     commit = choose.choice(
         ["auto", "after_event", "after_batch", "before_work", {"every": choose.choice(["20ms", "100ms"])}]
+        + ["transaction"] * 2
     )
     if commit == "auto":
         settings["auto.commit.interval.ms"] = choose.choice([20, 100])
-    failures = _failures(choose, name == "g" and choose.random() < 0.6)
+    client = _client(choose, settings)
+    is_share = choose.random() < 0.2
+    failures = _failures(choose, name == "g" and choose.random() < 0.6 and not is_share)
     if failures is None and work in ("0ms", {"exponential": "3ms"}):
         work = {"uniform": ["1ms", "20ms"]}  # endless tries that take next to no time would never end
     collect = {"collect": {"events": choose.choice([2, 5, 20]), "timeout": choose.choice(["10ms", "50ms"])}}
     group = {
+        **client,
         "topics": choose.choice([topics[:1], topics[:-1], topics[:-1] if "dead" in str(failures) else topics]),
         "members": choose.choice([1, 2, 2, 3]),
         "settings": settings,
-        "reads": choose.choice(["poll", "poll", collect]),
+        "reads": "poll" if is_share or (client and commit == "auto") else choose.choice(["poll", "poll", collect]),
         "work": work,
         "commit": commit,
     }
-    simple = group["reads"] == "poll" and commit != "before_work" and (failures or {}).get("then") != "stop"
-    if simple and choose.random() < 0.5:
+    simple = (
+        group["reads"] == "poll"
+        and commit not in ("before_work", "transaction")
+        and (failures or {}).get("then") != "stop"
+    )
+    if simple and choose.random() < 0.5 and not is_share:
         workers = choose.choice([2, 3, 5])
         group |= {"workers": workers, "in_hand": choose.choice([workers, 2 * workers, 50])}
         group["ordered_by"] = choose.choice(["none", "key", "partition"])
     if choose.random() < 0.35:
         group["dedupe"] = {"window": choose.choice(["50ms", "10s"]), "store": choose.choice(["shared", "member"])}
     if "out" in topics and choose.random() < 0.6:
-        group["emits"] = [_emits(choose, topics) for _ in range(choose.choice([1, 1, 2]))]
-    return {**group, "failures": failures} if failures else group
+        group["emits"] = [_emits(choose, topics, commit) for _ in range(choose.choice([1, 1, 2]))]
+    if failures:
+        group["failures"] = failures
+    return _shared(choose, group) if is_share else group
 
 
-def _emits(choose: random.Random, topics: list[str]) -> dict[str, Any]:
+def _shared(choose: random.Random, group: dict[str, Any]) -> dict[str, Any]:
+    """Return a group as a share group."""
+    settings = {
+        name: value for name, value in group["settings"].items() if name in ("max.poll.records", "max.poll.interval.ms")
+    }
+    commit = choose.choice(["after_event", "after_batch"])
+    if "failures" in group and choose.random() < 0.6:
+        group["failures"] = {**group["failures"], "then": "release"}
+        group["failures"].pop("dead_letter", None)
+    for emits in group.get("emits", ()):
+        emits["settings"].pop("transaction.timeout.ms", None)
+    return {
+        **group,
+        "share_group": True,
+        "commit": commit,
+        "settings": settings,
+        "members": choose.choice([1, 2, 3, 4]),
+    }
+
+
+def _client(choose: random.Random, settings: dict[str, Any]) -> dict[str, Any]:
+    """Let a group have the Java client, old or new, and fetches that wait for more or hold little."""
+    if choose.random() < 0.35:
+        settings["max.partition.fetch.bytes"] = choose.choice([150, 400, 1000])
+        if choose.random() < 0.5:
+            settings["fetch.max.bytes"] = choose.choice([250, 500, 1000])
+    if choose.random() < 0.3:
+        settings |= {
+            "fetch.min.bytes": choose.choice([150, 400, 5000]),
+            "fetch.max.wait.ms": choose.choice([10, 30, 50]),
+        }
+    if choose.random() < 0.3:
+        settings["isolation.level"] = choose.choice(["read_committed", "read_uncommitted"])
+    if choose.random() < 0.4:
+        return {"client": "java", **({"version": "3.9"} if choose.random() < 0.4 else {})}
+    if "fetch.max.bytes" in settings:
+        settings["message.max.bytes"] = 1000  # librdkafka wants no less than its largest message
+    if "fetch.max.wait.ms" in settings:
+        settings["fetch.wait.max.ms"] = settings.pop("fetch.max.wait.ms")
+    if "max.partition.fetch.bytes" in settings:
+        settings["fetch.message.max.bytes"] = settings.pop("max.partition.fetch.bytes")
+    return {}
+
+
+def _emits(choose: random.Random, topics: list[str], commit: Any) -> dict[str, Any]:
     emits: dict[str, Any] = {
         "topic": choose.choice(["out", "out", "a"]),
         "per_event": choose.choice([1, 1, 2]),
@@ -245,6 +317,8 @@ def _emits(choose: random.Random, topics: list[str]) -> dict[str, Any]:
     settings: dict[str, Any] = {"acks": choose.choice(["all", "all", "1", "0"]), "linger.ms": choose.choice([0, 5, 20])}
     if settings["acks"] == "all":
         settings["enable.idempotence"] = choose.random() < 0.6
+    if commit == "transaction":
+        settings = {"linger.ms": settings["linger.ms"], "transaction.timeout.ms": choose.choice([50, 200, 60_000])}
     return {**emits, "settings": settings}
 
 

@@ -11,9 +11,9 @@ from rundata.tables import RunData
 
 _COMPARED = (
     "started_ns", "ended_ns", "kind", "process", "event_id", "group", "topic", "partition", "offset", "attempt",
-    "poll_id", "retry_due_ns", "outcome",
+    "poll_id", "retry_due_ns", "outcome", "transaction_id",
 )  # fmt: skip
-_LOGGED = ("topic", "partition", "offset", "event_id", "time_ns", "leader_epoch")
+_LOGGED = ("topic", "partition", "offset", "event_id", "time_ns", "leader_epoch", "aborted")
 _INCIDENTS = (
     "fence",
     "election",

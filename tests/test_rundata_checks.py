@@ -390,6 +390,16 @@ def rebalanced(build: Build) -> None:
     build.deliver(1, 6.0)
 
 
+def test_an_aborted_transaction_may_be_read_again() -> None:
+    """The same, where members read a batch again whose transaction was aborted."""
+    build = flowing({"groups": {"work": {"commit": "transaction"}}})
+    build.deliver(1, 6.0)
+    result = judged(build, "nonmonotonic_polls")
+
+    assert (result.valid, result.count) == (True, 1)
+    assert "transaction was aborted" in result.allowed
+
+
 @pytest.mark.parametrize("excuse", [new_epoch, other_member, rebalanced])
 def test_a_rebalance_excuses_going_back(excuse: Change) -> None:
     build = flowing()

@@ -25,7 +25,6 @@ from sim import building
 from sim import world as at
 from sim.engine import simulate
 from sim.observed import NOTHING_OBSERVED, Observed
-from sim.refuse import cannot
 from sim.world import World
 from tight_arrays import simulate_in_tight_arrays
 
@@ -208,14 +207,6 @@ def test_a_stopped_broker_loses_and_doubles_nothing():
     assert len(ms(data, Kind.send, outcome=Outcome.ok)) == 200
     assert len(ms(data, Kind.try_, outcome=Outcome.ok)) == 200
     assert measure_one(data, "lost").value == 0
-
-
-def test_a_java_member_is_refused_where_it_stands():
-    """Of members only: the Java producer is modelled."""
-    java = by_hand(producers__p__client="java", groups__g__client="java")
-
-    assert cannot(by_hand()) == []
-    assert [line.split(";")[0] for line in cannot(java)] == ["groups.g.client is java"]
 
 
 # ---- chains --------------------------------------------------------------------------------------------------------

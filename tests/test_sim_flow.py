@@ -140,6 +140,7 @@ def small(**changes: Any) -> Scenario:
         ({"producers__p__settings": {"acks": 0, "enable.idempotence": False}}, False),
         ({"producers__p__poison": "1%", "groups__g__failures": {"then": "skip"}}, False),
         ({"groups__g__workers": 2}, False),
+        ({"groups__g__settings": {"fetch.min.bytes": 1000}}, False),
         ({"groups__g__reads": {"collect": {"events": 10, "timeout": "1s"}}}, False),
         ({"groups__g__dedupe": {"window": "1s"}}, False),
         ({"groups__g__failures": {"transient": {"chance": "1%"}, "then": "skip"}}, False),
@@ -156,8 +157,19 @@ def test_what_can_fail_is_left_to_the_kernel(changes: dict[str, Any], does: bool
         {"producers__p__settings": {"message.timeout.ms": 60, "linger.ms": 50}},
         {"groups__g__work": "301s", "drain": "10h", "producers__p__arrivals": {"rate": "1/s", "spacing": "even"}},
         {"groups__g__work": "500ms", "drain": "1s"},
+        {
+            "producers__p__size": "600kB",
+            "producers__p__arrivals": {"rate": "10/s", "spacing": {"bursts": 5}},
+            "producers__p__settings": {"batch.size": 9_000_000, "message.max.bytes": 9_000_000},
+        },
     ],
-    ids=["a full buffer", "a delivery that is given up", "a member that calls too late", "a backlog at the end"],
+    ids=[
+        "a full buffer",
+        "a delivery that is given up",
+        "a member that calls too late",
+        "a backlog at the end",
+        "an answer that may be full",
+    ],
 )
 def test_what_takes_more_than_arrays_is_noticed(changes: dict[str, Any]) -> None:
     scenario = small(**changes)

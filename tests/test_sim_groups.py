@@ -200,3 +200,24 @@ def test_no_more_than_in_hand_is_taken(run: Run) -> None:
     delivered, ended = sorted(ms(data, Kind.delivery)), ends_ms(data)
 
     assert sum(time < ended[0] - 0.01 for time in delivered) == 3
+
+
+@in_both_models
+@pytest.mark.parametrize(("delay_ms", "back_ms"), [(3000, 3600.0), (0, 600.0)])
+def test_a_classic_group_that_was_empty_waits_for_others_to_join(run: Run, delay_ms: int, back_ms: float) -> None:
+    """The only member leaves at 300 ms and is back at 600 ms: it has its partition again 3 s later, by default."""
+    leave = {"fault": "member_leave", "member": "g/1", "at": "300ms", "for": "300ms"}
+    data = run(faults=[leave], brokers__settings={"group.initial.rebalance.delay.ms": delay_ms})
+
+    told_ms = [i.time_ns / MILLISECOND for i in data.incidents if i.kind == "assignment"]
+    assert told_ms[-1] == back_ms
+    assert min(at for at in ms(data, Kind.delivery) if at > 300) == back_ms
+
+
+@in_both_models
+def test_the_new_protocol_waits_for_nobody(run: Run) -> None:
+    """The same with `group.protocol: consumer`."""
+    leave = {"fault": "member_leave", "member": "g/1", "at": "300ms", "for": "300ms"}
+    data = run(faults=[leave], groups__g__settings={"group.protocol": "consumer"})
+
+    assert [i.time_ns / MILLISECOND for i in data.incidents if i.kind == "assignment"][-1] == 600.0

@@ -156,6 +156,7 @@ def test_a_backlog_drains_at_the_rate_that_is_left() -> None:
         make_plan(
             by_hand(
                 producers__p={"topic": "a", "share": "arrivals", "arrivals": {"rate": "100/s", "spacing": "even"}},
+                brokers__settings={"group.initial.rebalance.delay.ms": 0},
                 groups__g={"topics": ["a"], "work": "4ms", "commit": "after_event"},
                 faults=[{"fault": "member_leave", "member": "g/1", "at": "5s", "for": "5s"}],
                 duration="20s",

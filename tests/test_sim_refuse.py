@@ -24,7 +24,11 @@ def test_nothing_is_refused_of_a_scenario_that_can_be_simulated():
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("    members: 3\n", "    members: 3\n    client: java\n", "groups.fulfilment.client is java; the simulator models librdkafka"),
+        ("    members: 3\n", "    members: 3\n    client: java\n", None),
+        (
+            "    commit: {every: 1s}\n", "    client: java\n    commit: auto\n    reads: {collect: {events: 5, timeout: 1s}}\n",
+            "groups.fulfilment.commit is auto beside client: java and reads: collect, which the simulator does not model",
+        ),
         ("nodes: 3}", "nodes: 3, version: '3.6'}", "brokers.version is 3.6; the simulator models 3.7 and later"),
         ("{partitions: 1, replication: 3}", "{settings: {cleanup.policy: compact}}", "topics.orders.dlq: cleanup.policy is compact"),
         ("min.insync.replicas: 2}", "unclean.leader.election.enable: true}", "topics.orders: unclean.leader.election.enable is true"),
@@ -71,6 +75,10 @@ def test_nothing_is_refused_of_a_scenario_that_can_be_simulated():
             "actions: [{action: replay, group: analytics, from: earliest, at: 10s}]",
             "actions[0].action is replay, which the simulator cannot do yet; of actions it can do deploy, redrive, reset_offsets, scale",
         ),
+        (
+            "work: 1ms\n    failures: {then: skip}", "work: 1ms\n    workers: 4\n    commit: transaction",
+            "groups.analytics.commit is transaction beside workers: 4, which the simulator does not model",
+        ),
     ],
 )  # fmt: skip
 def test_what_is_not_modelled_is_refused_where_it_stands(old: str, new: str, said: str | None):
@@ -82,17 +90,20 @@ def test_what_is_not_modelled_is_refused_where_it_stands(old: str, new: str, sai
 
 
 def test_all_of_a_scenarios_problems_are_told_at_once():
-    """A client, the version and a fault: three lines."""
+    """The version, a group and a fault: three lines."""
     refused = cannot(
         small(
             ("nodes: 3}", "nodes: 3, version: '3.6'}"),
-            ("    members: 3\n", "    members: 3\n    client: java\n"),
+            (
+                "    commit: {every: 1s}\n",
+                "    client: java\n    commit: auto\n    reads: {collect: {events: 5, timeout: 1s}}\n",
+            ),
             ("fault: broker_crash, broker: leader of orders/0", "fault: disk_full, broker: controller"),
         )
     )
 
     assert [line.split(" is ")[0] for line in refused] == [
-        "groups.fulfilment.client",
         "brokers.version",
+        "groups.fulfilment.commit",
         "faults[0].broker",
     ]

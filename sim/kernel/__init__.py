@@ -21,10 +21,14 @@ from sim.kernel.logs import cut_back, cut_to_visible, delete_below, set_halted
 from sim.kernel.loop import advance
 from sim.kernel.polls import watch
 from sim.kernel.producers import die, fall_asleep
+from sim.kernel.shares import release_all
+from sim.kernel.transactions import abort_late_transactions, abort_transaction
 from sim.kernel.visibility import forget_leader, learned
 
 __all__ = [
     "abandon",
+    "abort_late_transactions",
+    "abort_transaction",
     "advance",
     "break_connections",
     "commit_what_is_done",
@@ -43,6 +47,7 @@ __all__ = [
     "poll_at",
     "reconnect",
     "refuse_stale",
+    "release_all",
     "set_halted",
     "set_silent",
     "take_out",

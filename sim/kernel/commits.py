@@ -5,6 +5,9 @@ from sim.compiled import compiled, entry
 from sim.kernel.fetches import enter_poll_loop
 from sim.kernel.links import there_and_back
 from sim.kernel.rows import KIND_COMMIT, close, new_row
+from sim.kernel.shares import note_answers, take_answers
+from sim.kernel.stable import is_open, shares
+from sim.kernel.transactions import end_transaction, refuse_transaction, transaction_id
 from sim.world import (
     ASKED,
     AUTO,
@@ -73,6 +76,13 @@ def commit_if_due(w: World, m: int) -> None:
         member[DUE] = now + interval
 
 
+@compiled
+def commit_in_between(w: World, m: int) -> None:
+    """Commit what is done if the interval is over and the client commits without being called (not Java's auto commit)."""
+    if not w.group[w.member[m, GROUP], at.AT_CALLS]:
+        commit_if_due(w, m)
+
+
 @entry
 def commit_what_is_done(w: World, m: int) -> None:
     """Begin the commit of a group that commits at an interval."""
@@ -83,17 +93,25 @@ def commit_what_is_done(w: World, m: int) -> None:
 def begin_commit(w: World, m: int, progress: int) -> None:
     """Begin a commit of all partitions with something new, if there are any."""
     s, member = w.scalars, w.member[m]
-    if member[FENCED]:
+    x = member[at.TXN]
+    if member[FENCED] and x == NONE:
         return
+    if x != NONE:  # all of its batch, also where somebody else has the partition meanwhile
+        progress = GIVEN
     first = s[ITEMS]
+    if shares(w, member[GROUP]):
+        note_answers(w, m)
     for p in range(w.mp.shape[1]):
         mp = w.mp[m, p]
-        if mp[OWNED] and mp[progress] != mp[ASKED]:
+        if mp[OWNED] and mp[progress] != mp[ASKED] and not shares(w, member[GROUP]):
             mp[ASKED] = mp[progress]
             w.item[s[ITEMS], 0] = p
             w.item[s[ITEMS], 1] = mp[progress]
             s[ITEMS] += 1
-    if s[ITEMS] == first:
+    if x != NONE and (member[FENCED] or not is_open(w, x)):
+        refuse_transaction(w, m, first, s[ITEMS] - first, s[NOW])
+        return
+    if s[ITEMS] == first and x == NONE:
         return
     c = s[COMMITS]
     s[COMMITS] = c + 1
@@ -103,7 +121,12 @@ def begin_commit(w: World, m: int, progress: int) -> None:
     commit[CM_LIFE] = member[LIFE]
     commit[CM_SEAT] = member[SEAT]
     commit[CM_BEGUN] = s[NOW]
-    commit[CM_LENGTH] = max(w.commit_time[m, member[N_COMMITS]], member[at.RECORDED_NS] - s[NOW])
+    length = w.commit_time[m, member[N_COMMITS]]
+    if x != NONE:  # its offsets, then its end
+        member[N_COMMITS] += 1
+        length += w.commit_time[m, member[N_COMMITS]]
+    commit[at.CM_TXN] = x
+    commit[CM_LENGTH] = max(length, member[at.RECORDED_NS] - s[NOW])
     commit[CM_ITEM] = first
     commit[CM_ITEMS] = s[ITEMS] - first
     commit[CM_BEFORE] = member[LAST_COMMIT]
@@ -207,9 +230,15 @@ def end_commit(w: World, c: int) -> None:
     m = commit[CM_MEMBER]
     member = w.member[m]
     if member[LIFE] == commit[CM_LIFE]:
-        if member[SEAT] == commit[CM_SEAT]:
+        counts, x = member[SEAT] == commit[CM_SEAT], commit[at.CM_TXN]
+        if x != NONE and not (counts and is_open(w, x)):
+            refuse_transaction(w, m, commit[CM_ITEM], commit[CM_ITEMS], commit[CM_BEGUN])
+        elif counts and shares(w, member[GROUP]):
+            take_answers(w, m, commit[CM_ITEM], commit[CM_ITEMS], commit[CM_BEGUN])
+        elif counts:
             for n in range(commit[CM_ITEM], commit[CM_ITEM] + commit[CM_ITEMS]):
                 note_commit(w, m, w.item[n, 0], w.item[n, 1], commit[CM_BEGUN])
+            end_transaction(w, m, at.TX_COMMITTED)
         if member[LAST_COMMIT] == c and (member[STATE] == COMMITTING or member[STATE] == SETTLING):
             go_on(w, m)
 
@@ -221,6 +250,7 @@ def note_commit(w: World, m: int, p: int, offset: int, begun: int) -> None:
     row = w.rows[new_row(w, m, KIND_COMMIT, NONE, p, offset)]
     row[O_STARTED] = begun
     row[O_ENDED] = w.scalars[NOW]
+    row[at.O_TXN] = transaction_id(w, m)
     for below in range(w.committed[g, p], offset):
         close(w, g, p, below)
     w.committed[g, p] = offset

@@ -12,7 +12,7 @@ def emit(w: World, m: int, row_number: int) -> None:
     """Send what follows from an effect that is recorded now."""
     s, row, member = w.scalars, w.rows[row_number], w.member[m]
     g, v, p, offset = row[at.O_GROUP], row[at.O_EVENT], row[at.O_PART], row[at.O_OFFSET]
-    first = w.child_first[g, v]
+    first, ownership = w.child_first[g, v], row[at.O_OWNERSHIP]
     for child in range(first, first + w.child_count[g, v]):
         i = w.relay[g, w.identity[child, at.V_EMIT]]
         is_stored = i != at.NONE
@@ -37,17 +37,18 @@ def emit(w: World, m: int, row_number: int) -> None:
             continue
         proc[at.LAST_NS] = max(s[at.NOW] + w.emit_send[i - s[at.FIRST_EMITTING], n], proc[at.LAST_NS])
         sending[at.HANDED] = proc[at.LAST_NS]
+        sending[at.E_TXN] = member[at.TXN]
         sending[at.E_LIFE] = member[at.LIFE]
         sending[at.E_PART] = p
         sending[at.E_OFFSET] = offset
-        sending[at.E_OWNERSHIP] = row[at.O_OWNERSHIP]
+        sending[at.E_OWNERSHIP] = ownership
         s[at.OPEN] += 1
         member[at.EMITTING] += 1
-        if counts(w, m, p, row[at.O_OWNERSHIP]):
+        if counts(w, m, p, ownership):
             w.left[g, p, offset] += 1
         push(w, proc[at.LAST_NS], at.HAND_OVER, i, 0, at.ON_EMITTED, i, e, member[at.LIFE])
     member[at.EMITTING] -= 1
-    part_done(w, m, p, offset, row[at.O_OWNERSHIP])
+    part_done(w, m, p, offset, ownership)
     flushed_if_all(w, m)
 
 

@@ -1,9 +1,10 @@
 """Members' fetches, from parked to the member's queue, and when a member looks at it."""
 
 from sim import world as at
-from sim.compiled import compiled, entry
+from sim.compiled import compiled, entry, rare
 from sim.kernel.links import crosses
 from sim.kernel.rows import close
+from sim.kernel.stable import end_for, first_available, is_passed_over, shares
 from sim.world import (
     A_FROM,
     A_OWNERSHIP,
@@ -37,7 +38,6 @@ from sim.world import (
     RING_EVENTS,
     RING_HEAD,
     STATE,
-    VISIBLE_END,
     World,
     push,
 )
@@ -66,12 +66,28 @@ def enter_poll_loop(w: World, m: int) -> None:
 @entry
 def wake_fetch(w: World, m: int, p: int) -> None:
     """Answer a member's parked fetch if the partition has something for it."""
-    if p >= w.mp.shape[1] or w.mp[m, p, OWNED] == 0 or w.mp[m, p, POSITION] >= w.part[p, VISIBLE_END]:
+    if p >= w.mp.shape[1] or w.mp[m, p, OWNED] == 0 or not has_more(w, m, p):
         return
     b, code = w.part[p, LEADER], w.member[m, CODE]
-    if b == NONE or not w.knows[code, p] or not w.mb[m, b, PARKED]:
+    if b == NONE or not w.knows[code, p] or w.mb[m, b, PARKED] != at.IS_PARKED or must_be_taken_first(w, m, p):
         return
     push(w, w.scalars[NOW], FETCH, code, b, ON_FETCH, m, b, 0)
+
+
+@compiled
+def has_more(w: World, m: int, p: int) -> bool:
+    """Whether there is something of a partition for a member."""
+    g = w.member[m, at.GROUP]
+    if shares(w, g):
+        return first_available(w, g, p) != NONE
+    return w.mp[m, p, POSITION] < end_for(w, g, p)
+
+
+@compiled
+def must_be_taken_first(w: World, m: int, p: int) -> bool:
+    """Whether a partition is in no fetch because something of it was fetched and not handed over (Java)."""
+    ahead = w.group[w.member[m, at.GROUP], at.AHEAD]
+    return ahead in (at.OTHER_PARTITIONS, at.OTHER_BROKERS) and w.mp[m, p, at.GIVEN] != w.mp[m, p, POSITION]
 
 
 @entry
@@ -84,31 +100,42 @@ def wake_fetches(w: World, m: int) -> None:
 @compiled
 def fetched(w: World, m: int, b: int) -> None:
     """Answer a fetch with all that is visible."""
-    s, member = w.scalars, w.member[m]
-    if not w.mb[m, b, PARKED]:
+    member = w.member[m]
+    if w.mb[m, b, PARKED] != at.IS_PARKED:
         return
-    any_record = False
+    reset_positions(w, m, b)
+    if not has_enough(w, m, b):
+        return
+    if shares(w, member[at.GROUP]):
+        acquired(w, m, b)
+        return
+    any_record, left, is_small = False, w.group[member[at.GROUP], at.ANSWER_BYTES], is_small_answer(w, m, b)
     for p in range(w.mp.shape[1]):
         answer, mp = w.answer[m, b, p], w.mp[m, p]
         answer[A_TO] = answer[A_FROM]
-        if not mp[OWNED] or w.part[p, LEADER] != b or not w.knows[member[CODE], p]:
-            continue
-        if mp[POSITION] < w.part[p, at.LOG_START]:
-            reset_position(w, m, p)
-        if mp[POSITION] < w.part[p, VISIBLE_END]:
+        if is_in_fetch(w, m, b, p):
             answer[A_FROM] = mp[POSITION]
-            answer[A_TO] = w.part[p, VISIBLE_END]
             answer[A_OWNERSHIP] = mp[OWNED]
+            if is_small:
+                answer[A_TO] = end_for(w, member[at.GROUP], p)
+            else:
+                left = fill(w, m, b, p, left, not any_record)
             mp[POSITION] = answer[A_TO]
             any_record = True
     if not any_record:
         return
-    n = w.mb[m, b, FETCHED]
+    send_answer(w, m, b)
+
+
+@compiled
+def send_answer(w: World, m: int, b: int) -> None:
+    """Let an answer be on its way."""
+    member, n = w.member[m], w.mb[m, b, FETCHED]
     w.mb[m, b, FETCHED] = n + 1
-    w.mb[m, b, PARKED] = 0
+    w.mb[m, b, PARKED] = at.ON_ITS_WAY
     size = answer_bytes(w, m, b) if w.link[b, at.FROM_BROKER, at.LK_BYTES_S] else 0
-    crossing_ns = crosses(w, b, at.FROM_BROKER, size, member[CODE], at.LINK_FETCHED, n)
-    push(w, s[NOW] + w.fetch[m, b, n] + crossing_ns, ARRIVAL, member[CODE], b, ON_ARRIVAL, m, b, member[GENERATION])
+    due = w.scalars[NOW] + w.fetch[m, b, n] + crosses(w, b, at.FROM_BROKER, size, member[CODE], at.LINK_FETCHED, n)
+    push(w, due, ARRIVAL, member[CODE], b, ON_ARRIVAL, m, b, member[GENERATION])
 
 
 @compiled
@@ -117,24 +144,172 @@ def answer_bytes(w: World, m: int, b: int) -> int:
     size = 0
     for p in range(w.mp.shape[1]):
         for offset in range(w.answer[m, b, p, A_FROM], w.answer[m, b, p, A_TO]):
-            size += w.identity[w.log[p, offset, at.L_EVENT], at.V_SIZE]
+            size += size_of(w, p, offset)
     return size
+
+
+@compiled
+def turn(w: World, m: int, b: int) -> None:
+    """Send the next fetch to a broker."""
+    n, code = w.mb[m, b, FETCHED] - 1, w.member[m, CODE]
+    due = w.scalars[NOW] + w.turnaround[m, b, n] + crosses(w, b, at.TO_BROKER, 0, code, at.LINK_FETCH, n)
+    push(w, due, END, 0, 0, at.ON_TURNED, m, b, w.member[m, GENERATION])
+
+
+@rare
+def acquired(w: World, m: int, b: int) -> None:
+    """Answer a share group's fetch with records that are acquired by it: a run of each partition, in all no more than a poll takes."""
+    left = w.group[w.member[m, at.GROUP], at.MAX_POLL]
+    most = left
+    for p in range(w.mp.shape[1]):
+        answer = w.answer[m, b, p]
+        answer[A_TO] = answer[A_FROM]
+        if left > 0 and is_in_fetch(w, m, b, p):
+            left -= acquire(w, m, b, p, left)
+    if left < most:
+        send_answer(w, m, b)
+
+
+@compiled
+def acquire(w: World, m: int, b: int, p: int, most: int) -> int:
+    """Let a fetch acquire a run of a partition's records, at most so many; return how many."""
+    s, g = w.scalars, w.member[m, at.GROUP]
+    begin = first_available(w, g, p)
+    if begin == NONE:
+        return 0
+    q = s[at.ACQUISITIONS]
+    s[at.ACQUISITIONS] = q + 1
+    end, limit = begin, min(w.part[p, at.VISIBLE_END], w.committed[g, p] + w.group[g, at.MOST_LOCKS])
+    while end < limit and end - begin < most and w.share[g, p, end] == at.SH_AVAILABLE:
+        w.share[g, p, end] = at.SH_FIRST + q
+        w.left[g, p, end] += 1
+        end += 1
+    acquisition = w.acquisition[q]
+    acquisition[at.AQ_MEMBER] = m
+    acquisition[at.AQ_PART] = p
+    acquisition[at.AQ_FROM] = begin
+    acquisition[at.AQ_TO] = end
+    answer = w.answer[m, b, p]
+    answer[at.A_FROM] = begin
+    answer[at.A_TO] = end
+    answer[at.A_ACQUISITION] = q
+    push(w, s[at.NOW] + w.group[g, at.LOCK_NS], at.END, 0, 0, at.ON_LOCK, q, 0, 0)
+    return end - begin
+
+
+@compiled
+def is_in_fetch(w: World, m: int, b: int, p: int) -> bool:
+    """Whether a broker has something of a partition for the member's fetch."""
+    mp = w.mp[m, p]
+    if not mp[OWNED] or w.part[p, LEADER] != b or not w.knows[w.member[m, CODE], p]:
+        return False
+    return has_more(w, m, p) and not must_be_taken_first(w, m, p)
+
+
+@compiled
+def size_of(w: World, p: int, offset: int) -> int:
+    """Return the size of a record's value."""
+    return w.identity[w.log[p, offset, at.L_EVENT], at.V_SIZE]
+
+
+@compiled
+def is_small_answer(w: World, m: int, b: int) -> bool:
+    """Whether all that is visible certainly fits into one answer, even if every record were as large as the largest."""
+    group, total = w.group[w.member[m, at.GROUP]], 0
+    for p in range(w.mp.shape[1]):
+        if is_in_fetch(w, m, b, p):
+            size = (end_for(w, w.member[m, at.GROUP], p) - w.mp[m, p, POSITION]) * w.scalars[at.LARGEST_BYTES]
+            if size > group[at.PART_BYTES]:
+                return False
+            total += size
+    return total <= group[at.ANSWER_BYTES]
+
+
+@rare
+def fill(w: World, m: int, b: int, p: int, left: int, is_first: bool) -> int:
+    """Fill an answer with what fits of a partition, its first record always if `is_first`; return what room is left."""
+    answer = w.answer[m, b, p]
+    begin, end = answer[A_FROM], end_for(w, w.member[m, at.GROUP], p)
+    most = min(left, w.group[w.member[m, at.GROUP], at.PART_BYTES])
+    offset, size = begin, 0
+    while offset < end and (size + size_of(w, p, offset) <= most or (is_first and offset == begin)):
+        size += size_of(w, p, offset)
+        offset += 1
+    answer[A_TO] = offset
+    return left - size
+
+
+@rare
+def has_enough(w: World, m: int, b: int) -> bool:
+    """Whether a parked fetch is answered now: with `fetch.min.bytes`, or with less when its wait is over; else look again then."""
+    group, mb = w.group[w.member[m, at.GROUP]], w.mb[m, b]
+    if group[at.LEAST_BYTES] <= 1 or group[at.FETCH_WAIT] == 0:
+        return True
+    found, any_record = 0, False
+    for p in range(w.mp.shape[1]):
+        if is_in_fetch(w, m, b, p):
+            any_record = True
+            for offset in range(w.mp[m, p, POSITION], end_for(w, w.member[m, at.GROUP], p)):
+                found += size_of(w, p, offset)
+                if found >= group[at.LEAST_BYTES]:
+                    return True
+    waited = w.scalars[NOW] - mb[at.PARKED_NS]
+    if waited > 0 and waited % group[at.FETCH_WAIT] == 0:
+        return True
+    if any_record:
+        due = w.scalars[NOW] + group[at.FETCH_WAIT] - waited % group[at.FETCH_WAIT]
+        push(w, due, FETCH, w.member[m, CODE], b, ON_FETCH, m, b, 0)
+    return False
+
+
+@rare
+def send_fetches(w: World, m: int) -> None:
+    """Send the fetches that wait for the application's call (Java), save to brokers of whose partitions records still wait here."""
+    member = w.member[m]
+    ahead = w.group[member[at.GROUP], at.AHEAD]
+    if ahead == at.ANY:
+        return
+    for b in range(1, w.mb.shape[1]):
+        if w.mb[m, b, PARKED] == at.TO_SEND and not (ahead == at.OTHER_BROKERS and has_records_of(w, m, b)):
+            w.mb[m, b, PARKED] = at.ON_ITS_WAY
+            turn(w, m, b)
+
+
+@compiled
+def has_records_of(w: World, m: int, b: int) -> bool:
+    """Whether records wait in the member of a partition that a broker leads."""
+    waiting = 0
+    for p in range(w.mp.shape[1]):
+        if w.part[p, LEADER] == b and w.knows[w.member[m, CODE], p]:
+            waiting += w.mp[m, p, at.QUEUED]
+    return waiting > 0
 
 
 @compiled
 def reset_position(w: World, m: int, p: int) -> None:
     """Let a member of which the record to read next is deleted go on where auto.offset.reset says; what it leaves out is over."""
     g, mp = w.member[m, at.GROUP], w.mp[m, p]
-    to = w.part[p, VISIBLE_END] if w.group[g, at.FROM_LATEST] else w.part[p, at.LOG_START]
-    first = mp[POSITION]
-    if w.tried_before[p]:
-        first = min(first, mp[at.HELD_FROM])
-        mp[at.HELD_FROM] = to
-        mp[at.HELD_TO] = to
+    to = w.part[p, at.LOG_START]
+    if w.group[g, at.FROM_LATEST]:
+        to = max(to, end_for(w, g, p))
+    first = min(mp[POSITION], mp[at.HELD_FROM]) if w.tried_before[p] else mp[POSITION]
+    mp[at.HELD_FROM] = to
+    mp[at.HELD_TO] = to
     for offset in range(first, to):
         w.left[g, p, offset] = 0
         close(w, g, p, offset)
     mp[POSITION] = to
+    if w.group[g, at.AHEAD] != at.ANY:
+        skip_unseen(w, m, p)
+
+
+@rare
+def reset_positions(w: World, m: int, b: int) -> None:
+    """Let the positions of a fetch that are out of range be put where something is."""
+    for p in range(w.mp.shape[1]):
+        is_low = w.mp[m, p, OWNED] != 0 and w.mp[m, p, POSITION] < w.part[p, at.LOG_START]
+        if is_low and w.part[p, LEADER] == b and w.knows[w.member[m, CODE], p] and not must_be_taken_first(w, m, p):
+            reset_position(w, m, p)
 
 
 @compiled
@@ -145,21 +320,47 @@ def arrived(w: World, m: int, b: int, generation: int) -> None:
         return
     for p in range(w.mp.shape[1]):
         answer = w.answer[m, b, p]
-        if answer[A_TO] > answer[A_FROM] and w.mp[m, p, OWNED] == answer[A_OWNERSHIP]:
+        if answer[A_TO] > answer[A_FROM] and shares(w, member[at.GROUP]):
+            queue_up(w, m, p, answer[A_FROM], answer[A_TO], answer[at.A_ACQUISITION])
+        elif answer[A_TO] > answer[A_FROM] and w.mp[m, p, OWNED] == answer[A_OWNERSHIP]:
             if w.tried_before[p]:
                 w.mp[m, p, at.HELD_TO] = answer[A_TO]
                 release_copies(w, m, p)
             else:
-                queue_up(w, m, p, answer[A_FROM], answer[A_TO])
+                w.mp[m, p, at.HELD_FROM] = answer[A_TO]
+                w.mp[m, p, at.HELD_TO] = answer[A_TO]
+                queue_all(w, m, p, answer[A_FROM], answer[A_TO])
     if member[STATE] == POLLING:
         poll_at(w, m, s[NOW])
-    n = w.mb[m, b, FETCHED] - 1
-    crossing_ns = crosses(w, b, at.TO_BROKER, 0, member[CODE], at.LINK_FETCH, n)
-    push(w, s[NOW] + w.turnaround[m, b, n] + crossing_ns, END, 0, 0, at.ON_TURNED, m, b, generation)
+    if w.group[member[at.GROUP], at.AHEAD] != at.ANY:
+        w.mb[m, b, PARKED] = at.TO_SEND
+        return
+    turn(w, m, b)
+
+
+@rare
+def queue_all(w: World, m: int, p: int, begin: int, end: int) -> None:
+    """Put records into the member's queue, those apart that it does not see since their transaction was aborted."""
+    g, first = w.member[m, at.GROUP], begin
+    for offset in range(begin, end if w.scalars[at.TXNS] else begin):
+        if is_passed_over(w, g, p, offset):
+            if offset > first:
+                queue_up(w, m, p, first, offset, NONE)
+            first = offset + 1
+    if end > first:
+        queue_up(w, m, p, first, end, NONE)
+    skip_unseen(w, m, p)
 
 
 @compiled
-def queue_up(w: World, m: int, p: int, begin: int, end: int) -> None:
+def skip_unseen(w: World, m: int, p: int) -> None:
+    """Let the position stand behind what has come, where nothing of it is left to hand over."""
+    if w.mp[m, p, at.QUEUED] == 0:
+        w.mp[m, p, at.GIVEN] = w.mp[m, p, at.HELD_FROM]
+
+
+@compiled
+def queue_up(w: World, m: int, p: int, begin: int, end: int, acquisition: int) -> None:
     """Put a stretch of records into the member's queue."""
     member = w.member[m]
     stretch = w.ring[m, (member[RING_HEAD] + member[RING_COUNT]) % w.ring.shape[1]]
@@ -167,8 +368,10 @@ def queue_up(w: World, m: int, p: int, begin: int, end: int) -> None:
     stretch[RG_FROM] = begin
     stretch[RG_TO] = end
     stretch[RG_CAME_NS] = w.scalars[NOW]
+    stretch[at.RG_ACQUISITION] = acquisition
     member[RING_COUNT] += 1
     member[RING_EVENTS] += end - begin
+    w.mp[m, p, at.QUEUED] += end - begin
 
 
 @compiled
@@ -176,10 +379,12 @@ def release_copies(w: World, m: int, p: int) -> None:
     """Let the copies of a retry topic that are due come into the queue, and look again when the next one is."""
     s, mp = w.scalars, w.mp[m, p]
     begin = mp[at.HELD_FROM]
-    while mp[at.HELD_FROM] < mp[at.HELD_TO] and w.log[p, mp[at.HELD_FROM], at.L_DUE] <= s[NOW]:
+    while mp[at.HELD_FROM] < mp[at.HELD_TO] and (
+        w.log[p, mp[at.HELD_FROM], at.L_DUE] <= s[NOW] or is_passed_over(w, w.member[m, at.GROUP], p, mp[at.HELD_FROM])
+    ):
         mp[at.HELD_FROM] += 1
     if mp[at.HELD_FROM] > begin:
-        queue_up(w, m, p, begin, mp[at.HELD_FROM])
+        queue_all(w, m, p, begin, mp[at.HELD_FROM])
     if mp[at.HELD_FROM] < mp[at.HELD_TO] and mp[at.WAKING] != mp[OWNED]:
         mp[at.WAKING] = mp[OWNED]
         due_ns = w.log[p, mp[at.HELD_FROM], at.L_DUE]
@@ -201,5 +406,28 @@ def due(w: World, m: int, p: int, ownership: int) -> None:
 def turned(w: World, m: int, b: int, generation: int) -> None:
     """Park the next fetch."""
     if w.member[m, GENERATION] == generation:
-        w.mb[m, b, PARKED] = 1
+        w.mb[m, b, PARKED] = at.IS_PARKED
+        w.mb[m, b, at.PARKED_NS] = w.scalars[NOW]
         wake_fetches(w, m)
+
+
+@rare
+def read_again(w: World, m: int) -> None:
+    """Read everything from what is committed on, after a transaction that was aborted."""
+    member = w.member[m]
+    member[GENERATION] += 1
+    member[RING_COUNT] = 0
+    member[RING_EVENTS] = 0
+    for p in range(w.mp.shape[1]):
+        mp, offset = w.mp[m, p], w.committed[member[at.GROUP], p]
+        mp[POSITION] = offset
+        mp[at.GIVEN] = offset
+        mp[at.FINISHED] = offset
+        mp[at.ASKED] = offset
+        mp[at.HELD_FROM] = offset
+        mp[at.HELD_TO] = offset
+        mp[at.QUEUED] = 0
+    for b in range(w.mb.shape[1]):
+        w.mb[m, b, PARKED] = at.IS_PARKED
+        w.mb[m, b, at.PARKED_NS] = w.scalars[NOW]
+    wake_fetches(w, m)

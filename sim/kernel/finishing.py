@@ -2,6 +2,7 @@
 
 from sim import world as at
 from sim.compiled import compiled
+from sim.kernel.stable import shares
 from sim.world import World, push
 
 
@@ -19,9 +20,9 @@ def heard_of(w: World, e: int) -> None:
 
 @compiled
 def counts(w: World, m: int, p: int, ownership: int) -> bool:
-    """Whether a partition is still the member's as it was given to it; where somebody has it anew, that one counts anew."""
-    owned = w.mp[m, p, at.OWNED]
-    return owned != 0 and owned == ownership and owned == w.latest[w.member[m, at.GROUP], p]
+    """Whether what was delivered under an ownership of a partition counts: nobody, the member included, has been given it anew."""
+    g = w.member[m, at.GROUP]
+    return not shares(w, g) and w.mp[m, p, at.OWNED] == ownership and ownership == w.latest[g, p]
 
 
 @compiled

@@ -4,6 +4,7 @@ from sim import world as at
 from sim.compiled import compiled, entry
 from sim.kernel.links import followers_take
 from sim.kernel.rows import close
+from sim.kernel.stable import is_open
 from sim.world import (
     DL_BEGAN,
     DL_OFFSET,
@@ -102,7 +103,8 @@ def append(w: World, r: int, leader_ns: int, duration: int, idempotent: bool) ->
             known = w.worker[dead, DL_OFFSET]
         elif idempotent:
             known = event[e, OFFSET]
-        if known == NONE:
+        x = w.member[w.worker[dead, at.WK_MEMBER], at.TXN] if dead != NONE else event[e, at.E_TXN]
+        if known == NONE and (x == NONE or is_open(w, x)):
             offset = part[LOG_LEN]
             record = w.log[p, offset]
             record[L_EVENT] = e if dead != NONE else event[e, at.IDENTITY]
@@ -112,6 +114,7 @@ def append(w: World, r: int, leader_ns: int, duration: int, idempotent: bool) ->
             record[at.L_DUE] = w.worker[dead, at.DL_DUE] if dead != NONE else NONE
             note_headers(w, record, dead, e)
             record[L_REQUEST] = r
+            record[at.L_TXN] = x
             part[LOG_LEN] = offset + 1
             s[OPEN] += 1
             if dead != NONE:

@@ -9,6 +9,7 @@ from sim.kernel.emits import emitted, relay, relayed
 from sim.kernel.fetches import arrived, due, fetched, turned
 from sim.kernel.polls import late, poll
 from sim.kernel.producers import all_answered, expire, hand_over, is_put_off, make_batches, refreshed
+from sim.kernel.shares import lock_over
 from sim.kernel.visibility import timed
 from sim.kernel.work import begin_batch, begin_event, begin_try, flushed, handled, recorded, send_dead_letter, tried
 from sim.world import (
@@ -88,7 +89,7 @@ def is_short(w: World) -> bool:
         s[WANT] = 3
     elif s[COMMITS] + 8 > w.commit.shape[0]:
         s[WANT] = 4
-    elif s[ITEMS] + 8 * parts + 8 > w.item.shape[0]:
+    elif s[ITEMS] + 8 * parts + s[MOST] + 8 > w.item.shape[0]:
         s[WANT] = 5
     else:
         s[WANT] = short_of(w)
@@ -119,11 +120,19 @@ def short_of(w: World) -> int:
     elif what == ON_FETCH:
         if w.mb[a, b, FETCHED] >= w.fetch.shape[2]:
             return 8
+        if w.scalars[at.ACQUISITIONS] + w.mp.shape[1] >= w.acquisition.shape[0]:
+            return 21
     elif what == at.ON_DUE:
-        return 9 if w.member[a, RING_COUNT] + 1 >= w.ring.shape[1] else 0
+        stretches = w.mp[a, b, at.HELD_TO] - w.mp[a, b, at.HELD_FROM] if w.scalars[at.TXNS] else 1
+        return 9 if w.member[a, RING_COUNT] + stretches >= w.ring.shape[1] else 0
     elif what == ON_ARRIVAL:
-        if w.member[a, RING_COUNT] + w.mp.shape[1] >= w.ring.shape[1]:
+        stretches = w.mp.shape[1]
+        for p in range(w.mp.shape[1] if w.scalars[at.TXNS] else 0):
+            stretches += w.answer[a, b, p, at.A_TO] - w.answer[a, b, p, at.A_FROM]
+        if w.member[a, RING_COUNT] + stretches >= w.ring.shape[1]:
             return 9
+    elif what == ON_BEGIN and w.scalars[at.TXNS] + 1 >= w.txn.shape[0]:
+        return 20
     elif what == ON_POLL:
         if w.member[a, WAKES] >= w.wake.shape[1]:
             return 10
@@ -153,9 +162,9 @@ def short_of(w: World) -> int:
         i = w.request[a, R_SENDER]
         if w.proc[i, RETRIES] + w.proc[i, PARTS] >= w.retry.shape[1]:
             return 30
-    if ON_POLL <= what < ON_EXPIRY and what != ON_COMMITTED:
+    if ON_POLL <= what < ON_EXPIRY and what not in (ON_COMMITTED, at.ON_LOCK):
         m = a if what == ON_POLL else b
-        if w.member[m, N_COMMITS] + 2 >= w.commit_time.shape[1]:
+        if w.member[m, N_COMMITS] + 4 >= w.commit_time.shape[1]:
             return 12
     return 0
 
@@ -281,6 +290,8 @@ def step(w: World) -> None:
         late(w, a)
     elif what == at.ON_EMITTED:
         emitted(w, a, b, c)
+    elif what == at.ON_LOCK:
+        lock_over(w, a)
     elif what == at.ON_DUE:
         due(w, a, b, c)
     elif what == ON_EXPIRY:

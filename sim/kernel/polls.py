@@ -2,10 +2,11 @@
 
 from sim import world as at
 from sim.compiled import compiled, entry
-from sim.kernel.commits import commit_if_due
-from sim.kernel.fetches import poll_at
+from sim.kernel.commits import commit_if_due, commit_in_between
+from sim.kernel.fetches import poll_at, send_fetches, skip_unseen, wake_fetches
 from sim.kernel.pool import dispatch, free_slot
 from sim.kernel.rows import KIND_DELIVERY, new_row
+from sim.kernel.stable import shares
 from sim.world import (
     BATCH_LEFT,
     CALLED,
@@ -32,6 +33,7 @@ from sim.world import (
     LIFE,
     MAX_POLL,
     NEVER,
+    NONE,
     NOW,
     O_CAME_NS,
     O_ENDED,
@@ -77,8 +79,8 @@ def poll(w: World, m: int) -> None:
         dispatch(w, m)
         if member[at.HELD] >= group[at.IN_HAND]:
             member[at.NO_ROOM] = 1
-            commit_if_due(w, m)
-            if group[INTERVAL] > 0:
+            commit_in_between(w, m)
+            if group[INTERVAL] > 0 and not group[at.AT_CALLS]:
                 poll_at(w, m, member[DUE])
             return
         if member[at.NO_ROOM]:
@@ -106,7 +108,12 @@ def poll(w: World, m: int) -> None:
     count = min(most, member[RING_EVENTS]) if takes else 0
     if count > 0:
         deliver(w, m, count)
+        if group[at.AHEAD] in (at.OTHER_PARTITIONS, at.OTHER_BROKERS, at.WHEN_CALLED):
+            send_fetches(w, m)
+            wake_fetches(w, m)
         return
+    if member[RING_EVENTS] == 0 or group[at.AHEAD] == at.WHEN_CALLED:
+        send_fetches(w, m)
     following = NEVER
     if collects:
         while member[CALLED] + group[COLLECT_TIMEOUT] <= now:
@@ -177,7 +184,11 @@ def deliver(w: World, m: int, count: int) -> None:
             held[H_OFFSET] = offset
             held[at.H_OWNERSHIP] = w.mp[m, p, at.OWNED]
             held[H_NUMBER] = w.deliveries[g, e]
-            w.left[g, p, offset] = 1
+            held[at.H_ACQUISITION] = stretch[at.RG_ACQUISITION]
+            held[at.H_RELEASED] = 0
+            held[at.H_OWNERSHIP] = w.mp[m, p, at.OWNED]
+            if stretch[at.RG_ACQUISITION] == NONE:
+                w.left[g, p, offset] = 1
             taken += 1
             if is_pool:
                 held[at.H_STATE] = at.H_COMING
@@ -189,11 +200,15 @@ def deliver(w: World, m: int, count: int) -> None:
             row[O_ENDED] = now
             row[O_POLL] = member[POLLS]
             row[O_CAME_NS] = stretch[RG_CAME_NS]
-        w.mp[m, p, GIVEN] = end
+        if stretch[at.RG_ACQUISITION] == NONE:
+            w.mp[m, p, GIVEN] = end
+        w.mp[m, p, at.QUEUED] -= end - stretch[RG_FROM]
         stretch[RG_FROM] = end
         if end == stretch[RG_TO]:
             member[RING_HEAD] = (member[RING_HEAD] + 1) % w.ring.shape[1]
             member[RING_COUNT] -= 1
+        if not shares(w, g):
+            skip_unseen(w, m, p)
     member[POLLS] += 1
     if is_pool:
         member[at.HELD] += count

@@ -55,6 +55,7 @@ def new_row(w: World, m: int, kind: int, e: int, p: int, offset: int) -> int:
     row[O_RETRY] = UNTIMED
     row[O_OUTCOME] = 0
     row[O_VALID] = 1
+    row[at.O_TXN] = NONE
     return number
 
 
@@ -65,6 +66,13 @@ def close(w: World, g: int, p: int, offset: int) -> None:
     if not w.closed[g, p, offset]:
         w.closed[g, p, offset] = 1
         s[OPEN] -= 1
+
+
+@compiled
+def done_with(w: World, g: int, p: int, offset: int) -> None:
+    """A group is done with a record; in a transaction, and in a share group, it counts when that is committed."""
+    if w.group[g, at.MODE] != at.TRANSACTION and w.group[g, at.LOCK_NS] == 0:
+        close(w, g, p, offset)
 
 
 @compiled

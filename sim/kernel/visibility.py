@@ -5,6 +5,9 @@ from sim.compiled import compiled, entry
 from sim.kernel.commits import commit_takes
 from sim.kernel.connections import all_visible
 from sim.kernel.fetches import wake_fetch
+from sim.kernel.shares import release_partition
+from sim.kernel.stable import move_stable_end
+from sim.kernel.transactions import pass_over
 from sim.kernel.work import dead_letter_arrived
 from sim.world import (
     BATCH,
@@ -80,6 +83,9 @@ def make_visible(w: World, r: int) -> None:
             if w.reads[g, p]:
                 s[OPEN] += end - begin
         w.part[p, VISIBLE_END] = end
+        for offset in range(begin, end if s[at.TXNS] else begin):
+            pass_over(w, p, offset)
+        move_stable_end(w, p)
     dead = request[R_DEAD]
     if dead != NONE:
         if w.worker[dead, WK_STATE] == DL_SENT and w.worker[dead, DL_REQUEST] == r:
@@ -92,6 +98,7 @@ def make_visible(w: World, r: int) -> None:
 def forget_leader(w: World, p: int) -> None:
     """Let nobody know a partition's leader any more; what depended on it starts again later."""
     w.knows[:, p] = 0
+    release_partition(w, p)
     for k in range(w.worker.shape[0]):
         worker = w.worker[k]
         if worker[WK_STATE] == DL_SENT and worker[DL_PART] == p:

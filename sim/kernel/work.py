@@ -4,14 +4,15 @@ import numpy as np
 
 from sim import world as at
 from sim.compiled import compiled
-from sim.kernel.commits import begin_commit, commit_if_due, wait_for_commit
+from sim.kernel.commits import begin_commit, commit_in_between, wait_for_commit
 from sim.kernel.emits import emit, wait_for_emitted
 from sim.kernel.fetches import enter_poll_loop
 from sim.kernel.finishing import part_done
 from sim.kernel.links import there_and_back
 from sim.kernel.logs import append, new_request
 from sim.kernel.pool import free_worker, takes_on
-from sim.kernel.rows import KIND_DEAD_LETTER, KIND_SKIP, KIND_TRY, close, fails, new_row
+from sim.kernel.rows import KIND_DEAD_LETTER, KIND_SKIP, KIND_TRY, done_with, fails, new_row
+from sim.kernel.transactions import begin_transaction, transaction_id
 from sim.world import (
     AFTER_BATCH,
     AFTER_EVENT,
@@ -98,6 +99,8 @@ def begin_batch(w: World, m: int) -> None:
         begin_commit(w, m, GIVEN)
         wait_for_commit(w, m, TO_FIRST_TRY)
         return
+    if w.group[member[GROUP], MODE] == at.TRANSACTION:
+        begin_transaction(w, m)
     begin_event(w, member[FIRST_WORKER])
 
 
@@ -108,7 +111,7 @@ def begin_event(w: World, k: int) -> None:
     m = worker[WK_MEMBER]
     g, held = w.member[m, GROUP], w.hand[m, worker[WK_HAND]]
     if knows(w, m, w.log[held[H_PART], held[H_OFFSET], L_EVENT]):
-        close(w, g, held[H_PART], held[H_OFFSET])
+        done_with(w, g, held[H_PART], held[H_OFFSET])
         event_done(w, k)
         return
     worker[ATTEMPT] = w.tried_before[held[H_PART]] + 1
@@ -191,6 +194,8 @@ def try_over(w: World, k: int, ended: int, called: bool) -> None:
     row[O_OUTCOME] = 1 if failed else 0
     row[at.O_OWNERSHIP] = held[at.H_OWNERSHIP]
     row[O_VALID] = 0
+    row[at.O_TXN] = transaction_id(w, m)
+    row[at.O_OWNERSHIP] = held[at.H_OWNERSHIP]
     backoff = w.backoff[g, min(attempt - 1, w.backoff.shape[1] - 1)]
     if failed and not last:
         row[O_RETRY] = now + backoff
@@ -214,7 +219,10 @@ def try_over(w: World, k: int, ended: int, called: bool) -> None:
         row[O_STARTED] = now
         row[O_ENDED] = now
         row[O_POLL] = held[at.H_POLL]
-        close(w, g, p, offset)
+        done_with(w, g, p, offset)
+        event_done(w, k)
+    elif group[THEN] == at.RELEASE:
+        held[at.H_RELEASED] = 1
         event_done(w, k)
     elif group[THEN] == at.CRASH:
         push(w, ended, END, member[CODE], k - member[FIRST_WORKER], at.ON_DIES, k, m, member[LIFE])
@@ -248,7 +256,7 @@ def recorded(w: World, row_number: int, m: int, life: int) -> None:
     row = w.rows[row_number]
     row[O_VALID] = 1
     if row[O_OUTCOME] == 0:
-        close(w, row[O_GROUP], row[O_PART], row[O_OFFSET])
+        done_with(w, row[O_GROUP], row[O_PART], row[O_OFFSET])
         mark(w, m, row[at.O_EVENT])
         if w.group[row[O_GROUP], at.EMITS] or w.group[row[O_GROUP], at.WORKERS] > 1:
             emit(w, m, row_number)
@@ -285,8 +293,9 @@ def dead_letter_arrived(w: World, k: int) -> None:
         row[O_STARTED] = worker[DL_BEGAN]
         row[O_ENDED] = w.scalars[NOW]
         row[O_POLL] = held[at.H_POLL]
+        row[O_OUTCOME] = 1 if worker[DL_OFFSET] == NONE else 0
     worker[WK_STATE] = AT_WORK
-    close(w, member[GROUP], p, offset)
+    done_with(w, member[GROUP], p, offset)
     event_done(w, k)
 
 
@@ -321,7 +330,7 @@ def handled(w: World, k: int) -> None:
             begin_commit(w, m, FINISHED)
             wait_for_commit(w, m, TO_NEXT_EVENT)
         return
-    commit_if_due(w, m)
+    commit_in_between(w, m)
     next_event(w, m)
 
 
@@ -346,7 +355,7 @@ def next_event(w: World, m: int) -> None:
     if member[BATCH_LEFT] > 0:
         member[STATE] = WORKING
         begin_event(w, member[FIRST_WORKER])
-    elif w.group[member[GROUP], MODE] == AFTER_BATCH:
+    elif w.group[member[GROUP], MODE] in (AFTER_BATCH, at.TRANSACTION):
         if not wait_for_emitted(w, m, TO_POLL):
             begin_commit(w, m, FINISHED)
             wait_for_commit(w, m, TO_POLL)

@@ -45,9 +45,16 @@ def _flows(group: Group) -> bool:
         and group.workers == 1
         and group.commit != "transaction"
         and group.dedupe == "none"
+        and not any(name in _OF_FETCHES for name in group.settings)
         and not (group.emits or group.calls or group.share_group or group.external or group.autoscaler)
         and (failures is None or (failures.transient is None and failures.retry.where == "in_place"))
     )
+
+
+_OF_FETCHES = frozenset(
+    {"fetch.min.bytes", "fetch.max.bytes", "fetch.message.max.bytes", "max.partition.fetch.bytes", "isolation.level"}
+)
+"""Settings by which an answer holds something else than all that is visible."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,6 +238,7 @@ class _Flowing:
         counts = [np.flatnonzero(each) for each in owned]
         own_first = np.concatenate([[0], np.cumsum([len(each) for each in counts])]).astype(np.int64)
         scalars = np.zeros(kernel.N_READING, np.int64)
+        scalars[kernel.C_LARGEST_BYTES] = int(self.plan.size_bytes.max(initial=1))
         codes = range(self.builder.processes + int(members[0]), self.builder.processes + int(members[-1]) + 1)
         in_lane = int((lane[:, :, kernel.G_END] - lane[:, :, kernel.G_NEXT]).max(initial=0)) + 1
         of_member = int((lane[:, -1, kernel.G_END] - lane[:, 0, kernel.G_NEXT]).max(initial=0)) + 1

@@ -24,7 +24,7 @@ from sim.world import NEVER, NONE, Ints
 # of all
 (S_HEAP, S_REQUESTS, S_PROBLEM, N_SCALARS) = range(4)
 # Why the rules of quiet stretches do not suffice.
-BUFFER_FULL, TIMED_OUT, LATE_CALL = range(1, 4)
+BUFFER_FULL, TIMED_OUT, LATE_CALL, FULL_ANSWER = range(1, 5)
 
 
 class Sending(NamedTuple):
@@ -289,7 +289,7 @@ def answer(w: Sending, now: int, r: int) -> None:
 # per member
 (M_RETURNS, M_DUE, M_WAKES, M_TRIES, M_COMMITS, M_RECORDED_NS, M_COMMITTED_NS, M_DONE, M_CAME, N_READER) = range(10)
 # of a group
-(C_ROWS, C_PROBLEM, N_READING) = range(3)
+(C_ROWS, C_PROBLEM, C_LARGEST_BYTES, N_READING) = range(4)
 # per commit and partition
 (K_ENDED_NS, K_PART, K_OFFSET, K_BEGUN_NS, N_COMMIT_ROW) = range(5)
 
@@ -382,6 +382,8 @@ def fetch_next(w: Reading, m: int, b: int) -> None:
     last = first + 1
     while last < f[G_END] and seen[last] <= answered_ns:
         last += 1
+    if (last - first) * w.s[C_LARGEST_BYTES] > w.group[at.PART_BYTES]:
+        w.s[C_PROBLEM] = FULL_ANSWER
     n = f[G_FETCHED]
     f[G_FETCHED] = n + 1
     f[G_NEXT] = last

@@ -1,0 +1,52 @@
+"""What transactions let readers of committed records see: all up to the first record of an open one (last stable offset), aborted ones apart."""
+
+from sim import world as at
+from sim.compiled import compiled
+from sim.world import NONE, World
+
+
+@compiled
+def is_open(w: World, x: int) -> bool:
+    """Whether a transaction has neither been committed nor aborted."""
+    return x != NONE and w.txn[x, at.TX_STATE] == at.TX_OPEN
+
+
+@compiled
+def end_for(w: World, g: int, p: int) -> int:
+    """Return up to which offset a group may read a partition."""
+    return w.part[p, at.STABLE_END] if w.group[g, at.READ_COMMITTED] else w.part[p, at.VISIBLE_END]
+
+
+@compiled
+def is_passed_over(w: World, g: int, p: int, offset: int) -> bool:
+    """Whether a group does not see a record because its transaction was aborted."""
+    x = w.log[p, offset, at.L_TXN]
+    return x != NONE and w.group[g, at.READ_COMMITTED] == 1 and w.txn[x, at.TX_STATE] == at.TX_ABORTED
+
+
+@compiled
+def shares(w: World, g: int) -> bool:
+    """Whether a group is a share group."""
+    return w.group[g, at.LOCK_NS] > 0
+
+
+@compiled
+def first_available(w: World, g: int, p: int) -> int:
+    """Return the first record that a share group can acquire, or NONE; it looks no further than its locks reach."""
+    for offset in range(
+        w.committed[g, p], min(w.part[p, at.VISIBLE_END], w.committed[g, p] + w.group[g, at.MOST_LOCKS])
+    ):
+        if w.share[g, p, offset] == at.SH_AVAILABLE:
+            return offset
+    return NONE
+
+
+@compiled
+def move_stable_end(w: World, p: int) -> None:
+    """Let readers of committed records see as much of a partition as they may."""
+    part = w.part[p]
+    if w.scalars[at.TXNS] == 0:
+        part[at.STABLE_END] = part[at.VISIBLE_END]
+        return
+    while part[at.STABLE_END] < part[at.VISIBLE_END] and not is_open(w, w.log[p, part[at.STABLE_END], at.L_TXN]):
+        part[at.STABLE_END] += 1

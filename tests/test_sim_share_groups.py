@@ -1,0 +1,101 @@
+"""Share groups in both models: who gets what, what comes again, and what is given up. Cases worked out by hand."""
+
+from typing import Any
+
+import pytest
+
+from both_models import Run, in_both_models
+from by_hand import constant, ms
+from rundata.checks import check
+from rundata.indicators import measure_one
+from rundata.rows import Kind
+from rundata.tables import RunData
+from scenarios.profiles import Profile
+
+
+def sharing(events: int, members: int, **changes: Any) -> dict[str, Any]:
+    """Return a burst of events at 5 ms for a share group, 10 ms of work each, five a call."""
+    parts = [{"for": "1ms", "rate": f"{events}000/s", "spacing": "even"}, {"for": "999ms", "rate": "0/s"}]
+    group = {"topics": ["a"], "share_group": True, "ordered_by": "none", "members": members, "work": "10ms"}
+    group["settings"] = {"max.poll.records": 5}
+    return {
+        "producers__p": {"topic": "a", "share": "arrivals", "arrivals": parts},
+        "groups": {"g": {**group, **changes.pop("group", {})}},
+        **changes,
+    }
+
+
+def deliveries(run: RunData) -> list[tuple[float, str, int]]:
+    """Return when which member got which event."""
+    rows = run.operations[run.operations["kind"] == Kind.delivery]
+    found = [(row["started_ns"] / 1e6, run.names.processes[row["process"]], int(row["event_id"])) for row in rows]
+    return sorted(found)
+
+
+@in_both_models
+def test_members_beyond_the_partitions_get_their_part(run: Run) -> None:
+    """Ten events of one partition: each of two members acquires five at 5.05 ms."""
+    data = run(**sharing(10, 2))
+
+    assert deliveries(data) == [(5.05, "g/1", n) for n in range(5)] + [(5.05, "g/2", n) for n in range(5, 10)]
+    assert max(ms(data, Kind.try_)) == 55.05
+
+
+@in_both_models
+def test_what_a_killed_member_had_is_delivered_again_at_once(run: Run) -> None:
+    """Member 1 is killed at 30 ms with two of its five events done and none acknowledged: member 2 has all five when it is free."""
+    crash = {"fault": "member_crash", "member": "g/1", "at": "30ms", "for": "900ms"}
+    data = run(**sharing(10, 2, faults=[crash]))
+
+    assert deliveries(data)[10:] == [(55.05, "g/2", n) for n in range(5)]
+    assert measure_one(data, "duplicate_effects").value == 2
+    assert measure_one(data, "pending").value == 0
+
+
+@in_both_models
+def test_what_a_hanging_member_has_is_delivered_again_when_its_locks_end(run: Run) -> None:
+    """It hangs from 30 ms to 40 s, its five locks end at 30.00505 s. Twice done: two events before that, and one as it goes on."""
+    pause = {"fault": "member_pause", "member": "g/1", "at": "30ms", "for": "40s"}
+    data = run(**sharing(10, 2, faults=[pause], drain="60s"))
+
+    assert deliveries(data)[10:] == [(30_005.05, "g/2", n) for n in range(5)]
+    assert measure_one(data, "duplicate_effects").value == 3
+    assert measure_one(data, "passed").value == 0
+
+
+@in_both_models
+@pytest.mark.parametrize("limit", [2, 5])
+def test_a_released_event_is_given_up_after_its_last_delivery(run: Run, limit: int) -> None:
+    """An event that never works and is given back: as many deliveries as the limit, one after another, then it has passed."""
+    poison = {"fault": "poison", "producer": "p", "events": 1, "at": "0ms", "for": "1ms"}
+    settings = {"group.share.delivery.count.limit": limit}
+    release = {"failures": {"then": "release"}}
+    data = run(**sharing(1, 1, faults=[poison], brokers__settings=settings, group=release))
+
+    assert ms(data, Kind.delivery) == [pytest.approx(5.5 + 10 * n) for n in range(limit)]
+    assert measure_one(data, "passed").value == 1
+    assert ms(data, Kind.commit) == [pytest.approx(5.5 + 10 * limit)]
+
+
+@in_both_models
+def test_acknowledgements_take_time_and_no_fetch_goes_ahead_of_them(run: Run) -> None:
+    """Six events, five a call, a commit of 4 ms: the sixth is acquired after the five were acknowledged at 59.08 ms."""
+    profile = Profile(profile="commits take time", commit=constant(4), phases="aligned")
+    data = run(profile, **sharing(6, 1))
+
+    assert [round(at, 2) for at in ms(data, Kind.delivery)] == [5.08] * 5 + [59.08]
+    assert [round(at, 2) for at in ms(data, Kind.commit)] == [59.08, 73.08]
+
+
+@in_both_models
+def test_a_share_group_keeps_its_books(run: Run) -> None:
+    """A member dies, another one hangs, and events fail: everything ends once, and checks find no more than they may."""
+    faults = [
+        {"fault": "member_crash", "member": "g/1", "at": "30ms", "for": "300ms"},
+        {"fault": "member_pause", "member": "g/2", "at": "20ms", "for": "200ms"},
+        {"fault": "poison", "producer": "p", "events": 2, "at": "0ms", "for": "1ms"},
+    ]
+    data = run(**sharing(40, 3, faults=faults, drain="60s", group={"failures": {"then": "release"}}))
+
+    assert [name for name, result in check(data).items() if not result.valid] == []
+    assert measure_one(data, "passed").value == 2

@@ -1,0 +1,101 @@
+"""`commit: transaction` in both models: what readers of committed records see, and when. Cases worked out by hand."""
+
+from typing import Any
+
+import pytest
+
+from both_models import Run, in_both_models
+from by_hand import constant, ms
+from rundata.checks import check
+from rundata.indicators import measure_one
+from rundata.rows import Kind, Outcome
+from rundata.tables import RunData
+from scenarios.profiles import Profile
+
+COMMITS = Profile(profile="commits take time", commit=constant(5), phases="aligned")
+
+
+def chain(events: int, **changes: Any) -> dict[str, Any]:
+    """Return a burst of events at 5 ms, each worked on for 10 ms and answered by one in `out`, which two groups read."""
+    parts = [{"for": "1ms", "rate": f"{events}000/s", "spacing": "even"}, {"for": "999ms", "rate": "0/s"}]
+    emits = {"topic": "out", "settings": {"linger.ms": 0, **changes.pop("emits", {})}}
+    reader = {"topics": ["out"], "work": "0ms"}
+    return {
+        "topics__out": {"partitions": 1, "replication": 3},
+        "producers__p": {"topic": "a", "share": "arrivals", "arrivals": parts},
+        "groups": {
+            "g": {"topics": ["a"], "work": "10ms", "commit": "transaction", "emits": emits, **changes.pop("group", {})},
+            "committed": {**reader, "settings": {"isolation.level": "read_committed"}},
+            "all": {**reader, "settings": {"isolation.level": "read_uncommitted"}},
+        },
+        **changes,
+    }
+
+
+def seen_ms(run: RunData, group: int) -> list[float]:
+    """Return when a group got what is in `out`."""
+    return ms(run, Kind.delivery, group=group)
+
+
+@in_both_models
+def test_readers_of_committed_records_wait_for_the_commit_and_others_do_not(run: Run) -> None:
+    """Two events, done at 15.25 and 25.25 ms; then the offsets take 5 ms and the end of the transaction as long."""
+    data = run(COMMITS, **chain(2))
+
+    assert seen_ms(data, 2) == [15.25, 25.25]
+    assert seen_ms(data, 1) == [35.25, 35.25]
+    assert ms(data, Kind.commit, group=0) == [35.25]
+    tries = data.operations[data.operations["kind"] == Kind.try_]
+    assert len({int(row["transaction_id"]) for row in tries if row["group"] == 0}) == 1
+
+
+@in_both_models
+def test_what_a_dead_member_had_not_committed_is_aborted_by_its_successor(run: Run) -> None:
+    """Ten events; it dies at 40 ms after three, is back at 90 ms, and has its partition again when its session is over.
+
+    The three are seen by those who read everything only; all ten take effect once.
+    """
+    crash = {"fault": "member_crash", "member": "g/1", "at": "40ms", "for": "50ms"}
+    data = run(**chain(10, faults=[crash], drain="60s"))
+
+    out = data.log[data.log["topic"] == data.names.topics.index("out")]
+    assert out["aborted"].tolist() == [1] * 3 + [0] * 10
+    assert len(seen_ms(data, 2)) == 13
+    assert seen_ms(data, 1) == [45_140.0] * 10
+    assert measure_one(data, "duplicate_effects[g]").value == 0
+    undone = data.operations[(data.operations["kind"] == Kind.try_) & (data.operations["outcome"] == Outcome.unknown)]
+    assert len(undone) == 3
+    checks = check(data)
+    assert (checks["transaction_atomicity"].valid, checks["conservation"].valid) == (True, True)
+    assert checks["aborted_reads"].count == 3
+
+
+@in_both_models
+@pytest.mark.parametrize(("timeout_ms", "seen_at_ms"), [(60_000, 70_000.0), (7_000, 10_000.0)])
+def test_a_member_that_hangs_in_a_transaction_blinds_readers_until_its_coordinator_aborts_it(
+    run: Run, timeout_ms: int, seen_at_ms: float
+) -> None:
+    """It hangs from 20 ms to 100 s with one event sent, another producer writes behind it at 5 s.
+
+    The transaction began at 5.17 ms; the coordinator looks every 10 s. Who reads everything sees the other event at once.
+    """
+    pause = {"fault": "member_pause", "member": "g/1", "at": "20ms", "for": "100s"}
+    late = {"topic": "out", "share": "arrivals"}
+    late["arrivals"] = [{"for": "4s", "rate": "0/s"}, {"for": "2s", "rate": "0.5/s", "spacing": "even"}]
+    changes = chain(3, faults=[pause], duration="6s", drain="120s", emits={"transaction.timeout.ms": timeout_ms})
+    changes["producers__p"]["arrivals"][1]["for"] = "5999ms"
+    data = run(**changes, producers__q=late)
+
+    assert [at for at in seen_ms(data, 2) if at < 90_000] == [pytest.approx(15.17, abs=0.01), 5005.0]
+    assert seen_ms(data, 1)[0] == seen_at_ms
+
+
+@in_both_models
+def test_a_transaction_of_somebody_who_is_no_member_any_more_fails(run: Run) -> None:
+    """Two events of 20 s with 30 s to call again: evicted in its batch, whose commit fails; it joins again and does both once more."""
+    settings = {"max.poll.interval.ms": 30_000, "session.timeout.ms": 10_000}
+    data = run(**chain(2, group={"settings": settings, "work": "20s"}, drain="60s"))
+
+    assert ms(data, Kind.commit, "ended_ns", group=0, outcome=int(Outcome.failed)) == [40_005.25]
+    assert seen_ms(data, 1) == []
+    assert measure_one(data, "duplicate_effects[g]").value == 0
