@@ -94,10 +94,12 @@ def test_a_share_groups_members_commit_no_offsets(run: RunData):
 
 
 def test_workers_of_a_share_groups_member_work_side_by_side(run: RunData):
-    """100 events a second of 10 ms need a whole pair of hands: with four of them nobody waits long."""
-    effects = rows_of(run, Kind.try_, outcome=Outcome.ok, group=group_code(run, "pool"))
+    """One member, four pairs of hands: a try often begins before the one before it has ended."""
+    tries = rows_of(run, Kind.try_, group=group_code(run, "pool"))
+    began, ended = np.sort(tries["started_ns"]), np.sort(tries["ended_ns"])
+    under_way = np.arange(1, len(began) + 1) - np.searchsorted(ended, began, side="right")
 
-    assert np.median(effects["ended_ns"] - effects["intended_ns"]) / 1e6 < 120
+    assert under_way.max() > 1
 
 
 def test_a_collecting_member_takes_so_many_or_waits_for_its_timeout(run: RunData):
