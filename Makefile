@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint bench live predictions agreement soak docs clean
+.PHONY: help setup demo test lint bench live differential predictions agreement soak docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -43,7 +43,10 @@ live: $(VENV)/.dev  ## all tests that start real brokers, those that take minute
 bench: $(VENV)/.dev  ## measure; the figures are kept in benchmarks/RESULTS.md
 	@for file in benchmarks/bench_*.py; do $(BIN)/python "$$file"; done
 
-predictions: $(VENV)/.dev  ## what Kafka's rules say, simulated and on a real Kafka: docs/agreement.md, some 20 minutes
+differential: $(VENV)/.dev  ## 600 random scenarios against the plain model, and each rule left out in turn; an hour
+	EVENTDRILL_DIFFERENTIAL=600 $(BIN)/python -m pytest -n 2 tests/test_sim_differential.py
+
+predictions: $(VENV)/.dev  ## what Kafka's rules say, simulated and on a real Kafka: docs/agreement.md, some 50 minutes
 	@$(BIN)/python benchmarks/predictions/run.py
 
 agreement: $(VENV)/.dev  ## forty steady states, each predicted and then measured: docs/agreement.md, some 30 minutes

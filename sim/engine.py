@@ -69,7 +69,7 @@ _telling: list[Callable[[str], None]] = [_to_standard_error]
 @cache
 def _tell_of_compiling() -> None:
     if must_compile():
-        _telling[0]("compiling the simulator, once on this machine: about a minute")
+        _telling[0]("compiling the simulator, once on this machine: some two minutes")
         compile_ahead()
 
 

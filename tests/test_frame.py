@@ -102,6 +102,7 @@ def test_the_makefile_has_what_the_readme_names() -> None:
         "lint",
         "bench",
         "live",
+        "differential",
         "predictions",
         "agreement",
         "soak",

@@ -39,7 +39,13 @@ def test_every_feature_of_the_whole_format_has_a_name_that_engines_know_it_by() 
     names = {feature.name for feature in features(load_text(WHOLE).scenario)}
 
     assert names <= FEATURES
-    assert FEATURES - names == {"recorded arrivals", "ordered_by none", "ordered_by partition"}
+    assert FEATURES - names == {
+        "recorded arrivals",
+        "ordered_by none",
+        "ordered_by partition",
+        "then crash",
+        "then release",
+    }
 
 
 def test_fields_have_the_values_that_the_file_gives_them() -> None:
