@@ -10,14 +10,19 @@ from scenarios.plan import Plan, make_plan
 from scenarios.profiles import Profile
 from scenarios.yaml_text import write_yaml
 
-_LEFT_OUT = ("workers", "in_hand", "ordered_by", "dedupe", "emits")
+_LEFT_OUT = ("workers", "in_hand", "ordered_by", "dedupe", "emits", "calls", "autoscaler", "share_group", "client")
+_OF_FETCHES = (
+    "fetch.min.bytes", "fetch.max.wait.ms", "fetch.wait.max.ms", "fetch.max.bytes", "fetch.message.max.bytes",
+    "max.partition.fetch.bytes", "isolation.level",
+)  # fmt: skip
 
 
 def quiet_case(number: int) -> tuple[Plan, Profile] | None:
     """Return the plan and profile of a number; None where what is left is no scenario."""
     choose = random.Random(number)
     raw = _scenario(choose, number)
-    raw.pop("faults", None)
+    for name in ("faults", "actions", "dependencies"):
+        raw.pop(name, None)
     for producer in raw["producers"].values():
         producer.pop("client", None)
         producer.pop("poison", None)
@@ -37,9 +42,15 @@ def quiet_case(number: int) -> tuple[Plan, Profile] | None:
 def _quieten(group: dict[str, Any]) -> None:
     for name in _LEFT_OUT:
         group.pop(name, None)
+    for name in _OF_FETCHES:
+        group.get("settings", {}).pop(name, None)
+    if group.get("commit") == "transaction":
+        group["commit"] = "after_batch"
     if not isinstance(group.get("reads", "poll"), str):
         group.pop("reads")
     failures = group.get("failures")
-    if failures:
+    if failures and failures.get("then") in ("crash", "release"):
+        group.pop("failures")
+    elif failures:
         failures.pop("transient", None)
         failures.get("retry", {}).pop("where", None)
