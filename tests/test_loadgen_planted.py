@@ -82,9 +82,12 @@ def test_events_that_a_killed_member_had_committed_unheard_are_found_as_passed_o
 
     So nobody records that commit: the member heard of no answer, and the next one has nothing to commit. Only the coordinator tells.
     """
-    run = drive_embedded(load(PASSED), tmp_path / "run")
-    done = np.unique(rows_of(run, Kind.try_, outcome=Outcome.ok)["event_id"])
-    missing = len(run.plan) - len(done)
+    for go in range(4):  # the client decides when it commits, and may have done so before the batch
+        run = drive_embedded(load(PASSED), tmp_path / f"run-{go}")
+        done = np.unique(rows_of(run, Kind.try_, outcome=Outcome.ok)["event_id"])
+        missing = len(run.plan) - len(done)
+        if missing > 20:
+            break
     found = check(run)["passed"]
     measured = measure(run)
 
