@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from confluent_kafka import Consumer, TopicPartition
 from numpy.typing import NDArray
 
 from eventdrill.workflows import places
@@ -104,6 +105,15 @@ def drive_on(
 def drive_embedded(loaded: LoadedScenario, folder: Path, **options: Any) -> RunData:
     with start(loaded) as cluster:
         return drive_on(cluster, loaded, folder, **options)
+
+
+def values_of_orders(cluster: Cluster) -> list[bytes]:
+    """Return what lies in the two partitions of topic orders."""
+    reader = Consumer({"bootstrap.servers": cluster.bootstrap, "group.id": "r", "auto.offset.reset": "earliest"})
+    reader.assign([TopicPartition("orders", number, 0) for number in (0, 1)])
+    values = [each.value() or b"" for each in reader.consume(1000, 3)]
+    reader.close()
+    return values
 
 
 def rows_of(run: RunData, kind: Kind, **where: int) -> NDArray[np.void]:

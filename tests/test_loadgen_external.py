@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from confluent_kafka import Consumer, TopicPartition
 from fastavro import parse_schema, schemaless_reader
 
-from live_runs import drive_on, group_code, load, rows_of, start
+from live_runs import drive_on, group_code, load, rows_of, start, values_of_orders
 from loadgen.payloads import PayloadError, made_up, values_of
 from loadgen.records import ids_in_headers
 from loadgen.refuse import cannot
@@ -82,10 +81,7 @@ def external(
             assert program.stdout.readline() == b"up\n"
             run = drive_on(cluster, loaded, folder / "run")
             program.kill()
-        reader = Consumer({"bootstrap.servers": cluster.bootstrap, "group.id": "r", "auto.offset.reset": "earliest"})
-        reader.assign([TopicPartition("orders", number, 0) for number in (0, 1)])
-        values = [each.value() or b"" for each in reader.consume(1000, 3)]
-        reader.close()
+        values = values_of_orders(cluster)
     yield run, values
 
 

@@ -305,7 +305,7 @@ def test_only_busy_processes_take_the_compiler_that_goes_on_for_minutes(tmp_path
     """Two processes share the rate; 10,000/s of one are busy."""
     arrivals = {"rate": rate if rate[0] != "[" else ["100/s", "50000/s"]}
     scenario = scenario_with({"producers": {"shop": {"client": "java", "arrivals": arrivals}}})
-    clients = Clients(scenario, SimpleNamespace(bootstrap="127.0.0.1:1"), tmp_path)  # type: ignore[arg-type]
+    clients = Clients(scenario, SimpleNamespace(bootstrap="127.0.0.1:1"), tmp_path)  # type: ignore[arg-type]  # its address is all that is asked for
     clients.prepare(print)
 
     command = clients.command("shop/1", "shop-1")

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from confluent_kafka import Consumer, TopicPartition
 from typer.testing import CliRunner
 
 from eventdrill.command_line import app
-from live_runs import drive_on, group_code, load, rows_of, spec_of
+from live_runs import drive_on, group_code, load, rows_of, spec_of, values_of_orders
 from loadgen.clusters.local import start_local
 from loadgen.java import build
 from rundata.checks import check
@@ -62,10 +61,7 @@ def test_ids_travel_through_a_java_program_that_knows_nothing_of_them(tmp_path: 
             assert program.stdout.readline() == b"up\n"
             run = drive_on(cluster, loaded, tmp_path / "run")
             program.kill()
-        reader = Consumer({"bootstrap.servers": cluster.bootstrap, "group.id": "r", "auto.offset.reset": "earliest"})
-        reader.assign([TopicPartition("orders", number, 0) for number in (0, 1)])
-        values = [each.value() or b"" for each in reader.consume(1000, 3)]
-        reader.close()
+        values = values_of_orders(cluster)
 
     assert run.about["state"] == "complete"
     effects = rows_of(run, Kind.try_, outcome=Outcome.ok, group=group_code(run, "app"))
