@@ -24,6 +24,17 @@ _VERDICTS = {
     "cannot tell": Badge("cannot tell", "?", "unsure"),
 }
 
+_TOLD = {
+    "confirmed": "Some loads lie in both intervals: the model's answer is confirmed.",
+    "contradicted": "No load lies in both intervals: the model's answer is contradicted. Look at what stood in the way, below.",
+    "cannot tell": "Above what held no look was certain, so that this neither confirms nor contradicts the model.",
+}
+_ANSWER_TOLD = {
+    "confirmed": "The least that the search found holds on the running brokers, and what it calls too little does not.",
+    "contradicted": "The running brokers contradict the least that the search found.",
+    "cannot tell": "Whether the least that the search found is right could not be told on the running brokers.",
+}
+
 
 def capacity_document(scenario: Scenario, plan: Mapping[str, Any]) -> Document:
     """Return the page of the document that `capacity --json` prints."""
@@ -162,7 +173,7 @@ def _live(plan: Mapping[str, Any]) -> tuple[str | Table, ...]:
     until = f"and not at {_rate(high * plan['rate'])}" if high else "and no limit was found"
     model_low, model_high = live["model"]["interval"]
     ends = f"{_rate(model_low * plan['rate'])} to {_rate(model_high * plan['rate']) if model_high else 'more'}"
-    verdict = "Both agree." if live["confirmed"] else "They do not agree: look at what stood in the way, below."
+    verdict = _TOLD[live["verdict"]]
     said = (
         f"On the running brokers every objective held at {_rate(low * plan['rate'])}, {until}. Of the same short runs, steady and without faults, the "
         f"model says {ends}. {verdict}"
@@ -184,10 +195,7 @@ def _answer_live(answer: Mapping[str, Any] | None) -> tuple[str | Table, ...]:
         )
         for each in answer["looked"]
     )
-    said = "The least that the search found holds on the running brokers, and one less does not." if answer["confirmed"] else (
-        "The least that the search found was not confirmed on the running brokers."
-    )  # fmt: skip
-    return (said, Table(("Driven live with", "Every objective"), rows))
+    return (_ANSWER_TOLD[answer["verdict"]], Table(("Driven live with", "Every objective"), rows))
 
 
 def _outages(plan: Mapping[str, Any]) -> Table:

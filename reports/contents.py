@@ -7,6 +7,7 @@ from typing import Literal
 
 from reports.agreement import Verdict, overall
 from reports.capacity import Capacity
+from reports.prevention import Prevented
 from reports.record import Coverage
 from reports.slo import ObjectiveReport, assess
 from reports.traces import Band, Trace, trace
@@ -52,6 +53,8 @@ class Contents:
     given_notices: tuple[str, ...] = ()
     record: tuple[Coverage, ...] = ()
     """How the intervals of earlier predictions did."""
+    prevented: tuple[Prevented, ...] = ()
+    """What measures bought that were simulated."""
 
     @property
     def kind(self) -> Literal["verification", "prediction", "run", "comparison"]:
@@ -158,6 +161,7 @@ def contents(
     prediction_sha256: str | None = None,
     notices: Sequence[str] = (),
     record: Sequence[Coverage] = (),
+    prevented: Sequence[Prevented] = (),
 ) -> Contents:
     """Return a page's contents; with verdicts, or before any live run, the first simulated run is the prediction."""
     if not runs:
@@ -171,6 +175,7 @@ def contents(
         prediction_sha256=prediction_sha256,
         given_notices=tuple(notices),
         record=tuple(record),
+        prevented=tuple(prevented),
     )
 
 

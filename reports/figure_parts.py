@@ -64,7 +64,7 @@ def time_words(ns: float) -> str:
     return value_text(ns / SECOND, "s")
 
 
-def joined(words: Sequence[str] | Mapping[str, object]) -> str:
+def joined(words: Sequence[str] | Mapping[str, object], last: str = "and") -> str:
     """Join words as a sentence does."""
     listed = list(words)
-    return listed[0] if len(listed) == 1 else ", ".join(listed[:-1]) + " and " + listed[-1]
+    return listed[0] if len(listed) == 1 else f"{', '.join(listed[:-1])} {last} {listed[-1]}"

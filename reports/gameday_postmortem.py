@@ -7,7 +7,9 @@ from reports.document import Block, Cell, Document, Listing, Section, Small, Tab
 from reports.gameday import Floats
 from reports.gameday_live_page import lag_figure
 from reports.gameday_page import predicted_interval
+from reports.prevention import measures, words_of
 from reports.remedies import REMEDIES
+from reports.runbooks import runbook_link
 from reports.sections.badges import Badge
 from reports.words import DASH, count_text, percent, value_text
 from scenarios.schema import Scenario
@@ -77,7 +79,7 @@ def postmortem_document(
             Section("detection", "Who noticed, and when", (_detected(score), *_alerts(score)), "Detection"),
             Section("response", "What people did", _response(score), "Response"),
             Section("cost", "What it cost in error budget", _cost(score), "Cost"),
-            Section("prevention", "What would have prevented it", _prevention(score), "Prevention"),
+            Section("prevention", "What would have prevented it", _prevention(scenario, score), "Prevention"),
             Section("timeline", "What happened, and when", (_timeline(score),), "Timeline"),
             Section("notes", "What people wrote down", _notes(notes), "Notes"),
             Section("actions", "What follows", (Listing(_actions(score)),), "Actions"),
@@ -215,7 +217,7 @@ def _alerts(score: Mapping[str, Any]) -> tuple[Block, ...]:
             DASH if a["message_at"] is None else _at(a["message_at"]),
             "still" if a["ended_at"] is None else _at(a["ended_at"]),
             ", ".join(a["about"]) or "nothing that was wrong",
-            a["runbook"] or DASH,
+            Cell(a["runbook"] or DASH, link=runbook_link(a["runbook"])),
         )
         for a in score["alerts"]
     )
@@ -274,17 +276,20 @@ def _spent_by(objective: Mapping[str, Any]) -> str:
     )
 
 
-def _prevention(score: Mapping[str, Any]) -> tuple[Block, ...]:
+def _prevention(scenario: Scenario, score: Mapping[str, Any]) -> tuple[Block, ...]:
     kinds = dict.fromkeys(d["kind"] for d in score["detection"])
     if not kinds:
         return ("No fault began.",)
+    planned = {fault.kind: words_of(measures(scenario, fault)) for fault in scenario.faults}
+    # A surprise of a rehearsal is none of the scenario's faults.
     rows = tuple(
-        (kind.replace("_", " "), Cell("; ".join(REMEDIES[kind].prevents)), REMEDIES[kind].sign) for kind in kinds
+        (kind.replace("_", " "), planned.get(kind) or "; ".join(REMEDIES[kind].prevents), REMEDIES[kind].sign)
+        for kind in kinds
     )
     return (
         Table(("Fault", "What keeps its damage small", "What shows it"), rows),
         Small(
-            "What a change buys is measured, not believed: `eventdrill simulate` with `--set`, then `eventdrill slo` on both runs."
+            "What a measure that is missing would have bought: `eventdrill report RUN --for executives --what-if`, which simulates each with the same events."
         ),
     )
 

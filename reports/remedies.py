@@ -1,4 +1,4 @@
-"""What people can do about each fault: undo it, soften it beforehand, and notice it. Every kind of fault has an entry; a test holds that."""
+"""What people can do about each fault: undo it, soften it beforehand, and notice it. Every kind of fault and harmful action is here; a test holds that."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -228,6 +228,19 @@ REMEDIES: dict[str, Remedy] = {
         f"take the quota away; {_HEALED}",
         ("quotas set from measured peaks, with room", "an alert on throttle times"),
         "throttle times of clients, buffers that fill",
+    ),
+    "deploy": Remedy(
+        "deploy the version before again, one member at a time; redrive what lies in the dead-letter topic",
+        ("a canary that is watched and rolled back by itself", "tests with recorded events before the deploy"),
+        "failed tries by version, rebalances, lag during the deploy",
+    ),
+    "reset_offsets": Remedy(
+        "set the offsets to where they were; what was done meanwhile is to be found and reversed",
+        (
+            "a memory of event ids with a dedupe window longer than the way back",
+            "a dry run that shows the offsets before they are set",
+        ),
+        "offsets that go back, deliveries of known ids",
     ),
     "hook": Remedy(
         "what the hook's own `undo` does; EventDrill calls it at the fault's end and on a stop",

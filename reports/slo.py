@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from reports.disturbers import disturbers
 from reports.slo_events import Floats, JudgedEvents, judged_events, limit_ns
 from rundata.backlog import BEFORE_NS, HELD_NS, STEP_NS, backlog, grid
 from rundata.books import Books
@@ -229,19 +230,24 @@ def _spent_by(run: RunData, objective: Objective, events: JudgedEvents, budget: 
     incident of the ten seconds before.
     """
     incidents = costly_incidents(run)
-    owners = [*fault_labels(run.faults), *dict.fromkeys(_incident_label(one) for one in incidents), GIVEN_UP, NO_FAULT]
+    owners = [
+        *fault_labels(disturbers(run)),
+        *dict.fromkeys(_incident_label(one) for one in incidents),
+        GIVEN_UP,
+        NO_FAULT,
+    ]
     given = events.given_up
     owner = np.where(given, len(owners) - 2, len(owners) - 1)
     late = events.intended_ns + int(min(limit_ns(objective), SECOND))  # already under way when the fault began
     for incident in incidents:
         touched = (late >= incident.time_ns) & (events.intended_ns < incident.time_ns + TOUCHED_NS) & ~given
         owner[touched] = owners.index(_incident_label(incident))
-    for number, (fault, drained) in enumerate(zip(run.faults, drained_ns(run, objective.of), strict=True)):
+    for number, (fault, drained) in enumerate(zip(disturbers(run), drained_ns(run, objective.of), strict=True)):
         during = (late >= fault.began_ns) & (events.intended_ns < drained)
         owner[during & (~given | (fault.kind in _MAKES_EVENTS_FAIL))] = number
     counts = (np.bincount(owner, weights=events.bad_share, minlength=len(owners)) * events.unit).tolist()
     spent = [Spent(name, count, _share(count, budget)) for name, count in zip(owners, counts, strict=True)]
-    always = {*fault_labels(run.faults), GIVEN_UP, NO_FAULT}
+    always = {*fault_labels(disturbers(run)), GIVEN_UP, NO_FAULT}
     return tuple(one for one in spent if one.bad or one.fault in always)
 
 
@@ -255,7 +261,7 @@ def _incident_label(incident: Incident) -> str:
     return f"{incident.kind} of {incident.where.partition('/')[0]}"
 
 
-_MAKES_EVENTS_FAIL = ("poison", "failing_work")
+_MAKES_EVENTS_FAIL = ("poison", "failing_work", "schema_change", "dependency_down", "dependency_slow", "deploy")
 
 
 def _share(bad: float, budget: float) -> float:
@@ -272,12 +278,13 @@ def fault_labels(faults: Sequence[FaultRecord]) -> list[str]:
 
 
 def drained_ns(run: RunData, of: str | None) -> list[int]:
-    """Return by fault the first time after its end from which lag stays at or below its base for a second."""
+    """Return by fault, or harmful action, the first time after its end from which lag stays at or below its base for a second."""
     books = Books.of(run)
     groups = [of] if of in run.plan.scenario.groups else list(run.plan.scenario.groups)
     scopes = [resolve(books, IndicatorName("lag", group)) for group in groups]
     return [
-        max((_back_at_base(books, scope, fault) for scope in scopes), default=fault.ended_ns) for fault in run.faults
+        max((_back_at_base(books, scope, fault) for scope in scopes), default=fault.ended_ns)
+        for fault in disturbers(run)
     ]
 
 

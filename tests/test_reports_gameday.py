@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from reports.disturbers import HARMFUL_ACTIONS
 from reports.gameday import (
     MOST_FALSE_STOPS,
     Course,
@@ -135,5 +136,5 @@ def test_a_limit_that_the_prediction_often_meets_is_left_out_and_named() -> None
 
 def test_every_kind_of_fault_has_its_way_back_and_what_prevents_it() -> None:
     kinds = {kind.model_fields["fault"].annotation.__args__[0] for kind in FAULTS}  # type: ignore[union-attr]  # each declares its literal
-    assert kinds == set(REMEDIES)
+    assert kinds | set(HARMFUL_ACTIONS) == set(REMEDIES)
     assert all(each.prevents and each.rollback and each.sign for each in REMEDIES.values())

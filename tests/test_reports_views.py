@@ -29,7 +29,7 @@ from reports.drawing import Canvas, count_axis, draw
 from reports.junit import junit_text
 from reports.views.debugging import debugging_document
 from reports.views.executives import executive_document
-from reports.views.flows import delivery_over_time, flows
+from reports.views.flows import Fate, amounts, delivery_over_time, flows, sent
 from reports.views.on_call import on_call_document, under_replicated
 from rundata.books import Books, End
 from rundata.dataset import RunWriter
@@ -94,11 +94,29 @@ def test_flows_add_up_and_are_worth_what_their_events_are() -> None:
     slow = effects & (pairs.group == 0) & (pairs.effect_ns - pairs.intended_ns > 500_000_000)
 
     assert [flow.name for flow in found] == ["shop → orders → fulfilment", "shop → orders → analytics"]
-    assert sum(flow.in_time + flow.late + flow.given_up + flow.missing for flow in found) == int(pairs.measured.sum())
-    assert found[0].late == int(slow.sum()) > 0
-    assert (found[1].late, found[1].limit_ns) == (0, float("inf"))
-    assert str(found[0].amount(found[0].late)) == f"{found[0].late * 12}.0 EUR"
-    assert f"{found[0].late * 12:,.2f} EUR" in markdown(document("executives"))
+    late = found[0].count[Fate.late]
+    assert sum(flow.events for flow in found) == int(pairs.measured.sum())
+    assert late == int(slow.sum()) > 0
+    assert (found[1].count[Fate.late], found[1].limit_ns) == (0, float("inf"))
+    assert str(found[0].amount(late)) == f"{late * 12}.0 EUR"
+    assert f"{late * 12:,.2f} EUR" in markdown(document("executives"))
+
+
+def test_an_event_that_two_groups_fail_is_worth_what_it_is_worth_once() -> None:
+    """Within 1 ms nothing is in time, so each event is late in both groups: 12 EUR an event, not 24."""
+    objectives = {
+        group: {"indicator": "latency", "of": group, "below": "1ms", "target": "99%"}
+        for group in ("fulfilment", "analytics")
+    }
+    shop = leader_crash().producers["shop"].model_dump(by_alias=True, exclude_unset=True) | {"worth": "12 EUR"}
+    run = made_up_run(leader_crash(producers={"shop": shop}, objectives=objectives))
+    [found] = sent(run)
+    pairs = Books.of(run).pairs
+    events = len(np.unique(pairs.event[pairs.measured]))
+
+    assert 2 * events == int(pairs.measured.sum()) == sum(flow.events for flow in flows(run))
+    assert sum(found.count) == events == found.count[Fate.late] + found.count[Fate.given_up]
+    assert amounts([found], Fate.late, Fate.given_up) == {"EUR": 12.0 * events}
 
 
 def test_delivery_over_time_counts_what_came_in_time() -> None:
@@ -110,7 +128,7 @@ def test_delivery_over_time_counts_what_came_in_time() -> None:
     count = np.histogram(pairs.intended_ns[mine], np.linspace(scenario.warm_up, scenario.duration, len(begins) + 1))[0]
 
     assert 12 <= len(begins) <= 60
-    assert float((share * count).sum()) == pytest.approx(flows(made())[0].in_time)
+    assert float((share * count).sum()) == pytest.approx(flows(made())[0].count[Fate.in_time])
 
 
 def test_the_executive_page_answers_what_a_stranger_asks() -> None:

@@ -5,6 +5,7 @@ from functools import cache
 import pytest
 
 import eventdrill as ed
+from reports.slo import assess
 from rundata.run import Run
 from scenarios import shipped
 from scenarios.files import load_scenario
@@ -68,6 +69,17 @@ def test_a_shipped_scenario_says_what_it_is_for_and_is_short(name: str) -> None:
     assert scenario.covers
     assert scenario.expect
     assert scenario.duration + scenario.drain <= 2 * MINUTE
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shipped_scenario_says_what_it_promises_and_whose_it_is(name: str) -> None:
+    """Each objective can be judged, so that pages have a budget and alert rules have something to guard."""
+    run = simulated(name)
+    reports = assess(run.data)
+
+    assert load_scenario(name).scenario.owner
+    assert reports
+    assert [f"{each.name}: {each.reason}" for each in reports.values() if each.spent is None] == []
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -9,11 +9,12 @@ from typer.testing import CliRunner
 
 from eventdrill.command_line import app
 from eventdrill.errors import WrongInputError
+from eventdrill.verbs.capacity import live_lines
 from eventdrill.workflows import capacity_live
 from eventdrill.workflows.capacity import Demand, bottleneck, conditioned, prepare
 from eventdrill.workflows.capacity_live import LiveLook
 from eventdrill.workflows.telling import SILENT
-from reports.capacity_search import Bears
+from reports.capacity_search import Bears, Least
 from scenarios.files import load_text
 from scenarios.quantities import SECOND
 
@@ -161,36 +162,79 @@ def test_bisection_brackets_the_load_that_breaks_it_within_a_tenth() -> None:
     assert (looks[1].reason, len(found.looked)) == ("missed fast", 4)
 
 
+def test_a_look_that_says_nothing_is_no_end_of_the_interval() -> None:
+    """Above 1.2 the driver is too slow: what the brokers bear there nobody knows, and the search goes on below."""
+
+    def look(factor: float) -> LiveLook:
+        return LiveLook(factor, 0.01, "the driver was late" if factor > 1.2 else "", says_nothing=factor > 1.2)
+
+    found, looks = capacity_live.bisect_live(look, 1.0, SILENT)
+
+    assert [(round(each.factor, 3), each.verdict) for each in looks] == [
+        (1.0, "holds"), (1.25, "cannot tell"), (1.118, "holds"), (1.182, "holds"),
+    ]  # fmt: skip
+    assert found.interval == (pytest.approx(1.182, abs=1e-3), math.inf)
+
+
 @pytest.mark.parametrize(
-    ("live", "model", "same"),
-    [((1.3, 1.4), (1.35, 1.45), True), ((1.3, 1.34), (1.35, 1.45), False), ((0.0, 1.0), (0.9, 1.1), False), ((2.0, math.inf), (1.0, 2.1), True)],
-)  # fmt: skip
-def test_a_load_is_confirmed_where_both_intervals_meet(
-    live: tuple[float, float], model: tuple[float, float], same: bool
+    ("live", "model", "told"),
+    [
+        ((1.3, 1.4), (1.35, 1.45), "confirmed"),
+        ((1.3, 1.34), (1.35, 1.45), "contradicted"),  # it breaks below what the model is sure of
+        ((1.5, 1.6), (1.35, 1.45), "contradicted"),  # it holds above what the model is sure breaks it
+        ((1.2, math.inf), (1.35, 1.45), "cannot tell"),  # it holds, and what lies above is not known
+        ((2.2, math.inf), (1.0, 2.1), "contradicted"),
+        ((0.0, 1.0), (0.9, 1.1), "cannot tell"),  # nothing held, and the model does not exclude that
+        ((0.0, 0.8), (0.9, 1.1), "contradicted"),
+    ],
+)
+def test_a_load_is_confirmed_where_both_intervals_meet_and_both_ends_are_known(
+    live: tuple[float, float], model: tuple[float, float], told: str
 ) -> None:
-    """Where nothing was borne live, nothing is confirmed."""
     found = capacity_live.Confirmed(Bears(live[0], live, ()), Bears(model[0], model, ()), ())
-    assert (found.confirmed, found.to_json(100.0)["confirmed"]) == (same, same)
+    assert (found.load, found.to_json(100.0)["verdict"]) == (told, told)
 
 
-def test_an_answer_is_confirmed_where_it_holds_and_one_less_does_not() -> None:
-    def tried(*reasons: str) -> bool:
-        looks = tuple((3 - n, LiveLook(1.0, 0.0, reason)) for n, reason in enumerate(reasons))
-        bears = Bears(1.0, (1.0, 1.1), ())
-        document = capacity_live.Confirmed(bears, bears, (), "groups.fulfilment.members", looks).to_json(100.0)
-        return bool(document["answer"]["confirmed"])
-
-    assert tried("", "missed fast") is True
-    assert tried("", "") is False
-    assert tried("missed fast", "missed fast") is False
+def test_an_answer_is_confirmed_where_it_holds_and_what_is_too_little_does_not() -> None:
+    good, bad = LiveLook(1.0, 0.0, ""), LiveLook(1.0, 0.0, "missed fast")
     noisy = LiveLook(1.0, 0.0, "the driver was late", says_nothing=True)
+
+    def told(*looks: LiveLook) -> str:
+        bears = Bears(1.0, (1.0, 1.1), ())
+        tried = tuple((3 - n, look) for n, look in enumerate(looks))
+        found = capacity_live.Confirmed(bears, bears, (), "groups.fulfilment.members", tried).to_json(100.0)["answer"]
+        assert [each["verdict"] for each in found["looked"]] == [look.verdict for look in looks]
+        return str(found["verdict"])
+
+    assert told(good) == "confirmed"
+    assert told(good, bad) == "confirmed"
+    assert told(good, good) == "contradicted"
+    assert told(bad, bad) == "contradicted"
+    assert told(noisy, good) == "contradicted"
+    assert told(good, noisy) == "cannot tell"
+    assert told(noisy, bad) == "cannot tell"
+
+
+@pytest.mark.parametrize(
+    ("value", "interval", "tried"),
+    [(3, (3, 3), [3, 2]), (4, (3, 4), [4, 2]), (1, (1, 1), [1]), (None, (7, None), [])],
+)
+def test_live_runs_try_what_the_model_is_sure_of(
+    value: int | None, interval: tuple[int, int | None], tried: list[int]
+) -> None:
+    """Of three members it may be that they are enough, so that nothing that three do live could contradict it."""
+    assert capacity_live.values_to_try(Least(value, interval, 8, ())) == tried
+
+
+def test_the_command_line_says_what_running_brokers_told() -> None:
     bears = Bears(1.0, (1.0, 1.1), ())
-    said = capacity_live.Confirmed(bears, bears, (), "x", ((3, LiveLook(1.0, 0.0, "")), (2, noisy))).to_json(1.0)[
-        "answer"
+    tried = ((3, LiveLook(1.0, 0.0, "")), (2, LiveLook(1.0, 0.0, "missed fast")))
+    document = capacity_live.Confirmed(bears, bears, (), "groups.fulfilment.members", tried).to_json(200.0)
+
+    assert live_lines(document) == [
+        "on the running brokers 200/s held (1 to 1.1 times the load); the model of the same short runs says 1 to 1.1: confirmed",
+        "groups.fulfilment.members on the running brokers: 3 holds, 2 fails (missed fast): confirmed",
     ]
-    assert (said["confirmed"], said["looked"][1]["verdict"]) == (False, "cannot tell"), (
-        "a host that is too busy proves nothing"
-    )
 
 
 def test_the_model_of_the_short_runs_breaks_where_arithmetic_says() -> None:

@@ -164,21 +164,21 @@ def prices_in(path: Path) -> "Prices":
         raise WrongInputError(f"--prices {path}: {error}") from None
 
 
-def _live_lines(live: dict[str, Any]) -> list[str]:
+def live_lines(live: dict[str, Any]) -> list[str]:
+    """Return what running brokers said, a line for the load and one for the least."""
     model, answer = live["model"], live["answer"]
     said = [
         f"on the running brokers {live['rate']:.4g}/s held ({live['interval'][0]:.3g} to {_or_more(live['interval'][1])} times the load); the model of "
-        f"the same short runs says {model['interval'][0]:.3g} to {_or_more(model['interval'][1])}: "
-        + ("confirmed" if live["confirmed"] else "NOT CONFIRMED")
+        f"the same short runs says {model['interval'][0]:.3g} to {_or_more(model['interval'][1])}: " + live["verdict"]
     ]
     if answer is not None:
-        words = "confirmed" if answer["confirmed"] else "NOT CONFIRMED"
-        tried = ", ".join(
-            f"{each['value']} {'holds' if each['holds'] else 'does not: ' + each['reason']}"
-            for each in answer["looked"]
-        )
-        said.append(f"{answer['field']} on the running brokers: {tried}: {words}")
+        tried = ", ".join(_tried_live(each) for each in answer["looked"])
+        said.append(f"{answer['field']} on the running brokers: {tried}: {answer['verdict']}")
     return said
+
+
+def _tried_live(look: dict[str, Any]) -> str:
+    return f"{look['value']} {look['verdict']}" + (f" ({look['reason']})" if look["reason"] else "")
 
 
 def _or_more(value: float | None) -> str:
@@ -209,7 +209,7 @@ def _tables(document: dict[str, Any]) -> list[Any]:
     ]
     if document["live"] is not None:
         live = document["live"]
-        parts += _live_lines(live)
+        parts += live_lines(live)
     if document["runs_out_after_days"] is not None:
         parts.append(f"at this growth that is reached in {document['runs_out_after_days']:.0f} days")
     if document["cost"]:

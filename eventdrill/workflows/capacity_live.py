@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -19,12 +19,13 @@ from scenarios.schema import Arrivals, Scenario
 if TYPE_CHECKING:
     from eventdrill.workflows.capacity import Plan, Search
     from loadgen.clusters.model import Cluster
-    from reports.capacity_search import Bears, Verdict
+    from reports.capacity_search import Bears, Least, Verdict
     from rundata.run import Run
 
 LOOK_NS, WARM_UP_NS, DRAIN_NS = 12 * SECOND, 3 * SECOND, 10 * SECOND
 MOST_LOOKS = 7
 _STEP = 1.25
+Told = Literal["confirmed", "contradicted", "cannot tell"]
 _GROWS = 0.1
 """Lag that grows by more than this share of a second's arrivals each second is no steady state."""
 
@@ -56,25 +57,35 @@ class Confirmed:
     field: str = ""
     """Of the answer that was tried; empty where there was none."""
     tried: tuple[tuple[int, LiveLook], ...] = ()
-    """The answer, which should hold, and one less, which should not."""
+    """The answer, which should hold, and the greatest value that the model is sure is too little, which should not."""
 
     @property
-    def confirmed(self) -> bool:
-        """Whether both intervals have a load in common."""
+    def load(self) -> Told:
+        """What became of the load that breaks it: contradicted where no load lies in both intervals, open while the live one has no upper end."""
         (low, high), (model_low, model_high) = self.live.interval, self.model.interval
-        return low > 0 and low <= model_high and model_low <= high
+        if low > model_high or high < model_low:
+            return "contradicted"
+        return "confirmed" if low > 0 and math.isfinite(high) else "cannot tell"
+
+    @property
+    def answer(self) -> Told:
+        """What became of the least that the search found."""
+        found = [look.verdict for _, look in self.tried]
+        wanted = ("holds", "fails")[: len(found)]
+        if any(each not in (want, "cannot tell") for each, want in zip(found, wanted, strict=True)):
+            return "contradicted"
+        return "confirmed" if found and tuple(found) == wanted else "cannot tell"
 
     def to_json(self, rate_hz: float) -> dict[str, Any]:
         """Return what `capacity --json` prints under `live`."""
         answer = None
         if self.tried:
-            verdicts = [look.verdict for _, look in self.tried]
             answer = {
                 "field": self.field,
                 "looked": [
                     {"value": value, "verdict": look.verdict, "reason": look.reason} for value, look in self.tried
                 ],
-                "confirmed": verdicts in (["holds"], ["holds", "fails"]),
+                "verdict": self.answer,
             }
         return {
             "factor": self.live.factor,
@@ -90,7 +101,7 @@ class Confirmed:
                 for e in sorted(self.looks, key=lambda e: e.factor)
             ],
             "model": {"factor": self.model.factor, "interval": _ends(self.model)},
-            "confirmed": self.confirmed,
+            "verdict": self.load,
             "answer": answer,
         }
 
@@ -153,7 +164,7 @@ def check(scenario: Scenario, on: Place) -> None:
 
 
 def confirm(search: "Search", plan: "Plan", on: Place, folder: Path, telling: Telling) -> Confirmed:
-    """Drive the answer for the load, and one less of it; then find the greatest load; and ask the model about the same short runs."""
+    """Drive the answer for the load, and what surely is too little; then find the greatest load; and ask the model about the same short runs."""
     scenario = search.loaded.scenario
     telling.say("simulating the short runs that will be driven")
     model = bears_modelled(search)
@@ -162,13 +173,21 @@ def confirm(search: "Search", plan: "Plan", on: Place, folder: Path, telling: Te
     tried: list[tuple[int, LiveLook]] = []
     with start_cluster(on, spec, telling.say) as cluster:
         look = _Looks(cluster, folder, telling)
-        if answer is not None and answer.found is not None and answer.found.value and answer.field.endswith(".members"):
-            for value in range(answer.found.value, max(answer.found.value - 2, 0), -1):
+        if answer is not None and answer.found is not None and answer.field.endswith(".members"):
+            for value in values_to_try(answer.found):
                 found = look.as_searched(search.at(answer.field, value, "load"))
                 telling.say(f"live with {answer.field} = {value}: {found.reason or 'every objective holds'}")
                 tried.append((value, found))
         live, looks = bisect_live(lambda factor: look(scenario, factor), model.factor or 1.0, telling)
     return Confirmed(live, model, tuple(looks), answer.field if tried and answer is not None else "", tuple(tried))
+
+
+def values_to_try(found: "Least") -> list[int]:
+    """Return the least that surely is enough, and the greatest that surely is not; of what lies between the model cannot tell either."""
+    least, possible = found.value, found.interval[0]
+    if least is None:
+        return []
+    return [least, *([possible - 1] if possible > 1 else [])]
 
 
 def bears_modelled(search: "Search") -> "Bears":
@@ -188,7 +207,10 @@ def bears_modelled(search: "Search") -> "Bears":
 def bisect_live(
     look: Callable[[float], LiveLook], first: float, telling: Telling
 ) -> tuple["Bears", Sequence[LiveLook]]:
-    """Return the greatest load that is borne, from a first guess, in at most seven looks."""
+    """Return the greatest load that is borne, from a first guess, in at most seven looks.
+
+    A look that says nothing sends the search down and is no end of the interval: what lies above the greatest that held nobody knows then.
+    """
     from reports.capacity_search import Bears, Looked
 
     looks: list[LiveLook] = []
@@ -204,7 +226,8 @@ def bisect_live(
         (Looked(each.factor, (each.margin,), each.verdict) for each in looks),
         key=lambda e: e.value,
     )
-    return Bears(low, (low, high), tuple(seen)), looks
+    fails = min((each.factor for each in looks if each.verdict == "fails"), default=math.inf)
+    return Bears(low, (low, fails), tuple(seen)), looks
 
 
 class _Looks:

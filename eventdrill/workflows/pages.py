@@ -10,11 +10,12 @@ if TYPE_CHECKING:
     from reports.contents import Contents
     from reports.document import Document
     from reports.drawing import Drawing
+    from reports.prevention import Prevented
     from rundata.run import Run
 
 
-def run_page(path: Path, runs: "Sequence[Run]", readers: str) -> "list[Drawing]":
-    """Write the page of runs for its readers, and return the figures in it."""
+def run_page(path: Path, runs: "Sequence[Run]", readers: str, prevented: "Sequence[Prevented]" = ()) -> "list[Drawing]":
+    """Write the page of runs for its readers, and return the figures in it; `prevented` are measures that were simulated."""
     from reports.contents import contents
 
     if readers == "engineers":
@@ -24,7 +25,7 @@ def run_page(path: Path, runs: "Sequence[Run]", readers: str) -> "list[Drawing]"
         return drawings_of(contents(runs))
     from reports.document import drawings_in, write_document
 
-    document = _document(contents(runs), readers)
+    document = _document(contents(runs, prevented=prevented), readers)
     write_document(path, document)
     return drawings_in(document)
 

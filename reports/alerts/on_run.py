@@ -12,6 +12,7 @@ from reports.alerts.series import AlertError
 from reports.alerts.states import Span
 from reports.alerts.truth import Trouble, troubles
 from reports.alerts.unreachable import looks_back_ms
+from reports.disturbers import disturbers
 from rundata.rows import NEVER
 from rundata.tables import RunData
 
@@ -81,7 +82,9 @@ def alerted(run: RunData, file: RuleFile | None = None) -> Alerted:
     try:
         rules = file if file is not None else default_rules(run.plan.scenario)
         # Without a fault something else may have gone wrong later; what was at first is calm in any run worth its name.
-        calm_ns = min((f.began_ns for f in run.faults if f.began_ns != NEVER), default=run.plan.scenario.duration // 4)
+        calm_ns = min(
+            (f.began_ns for f in disturbers(run) if f.began_ns != NEVER), default=run.plan.scenario.duration // 4
+        )
         history_ms = max((looks_back_ms(rule) for rule in rules.rules), default=0)
         store = with_calm_before(metrics(run, "kafka_exporter", every_ms=EVERY_MS), calm_ns // 1_000_000, history_ms)
         case = Case(run.plan.scenario.scenario, store, troubles(run), run.end_ns // 1_000_000)

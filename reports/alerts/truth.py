@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from reports.alerts.series import AlertError
+from reports.disturbers import disturbers
 from reports.slo import assess, drained_ns, fault_labels
 from rundata.rows import NEVER
 from rundata.tables import RunData
@@ -50,7 +51,7 @@ def troubles(run: RunData, page_from: float = PAGE_FROM) -> tuple[Trouble, ...]:
     reports = assess(run).values()
     ends = drained_ns(run, None)
     found = []
-    for label, fault, drained in zip(fault_labels(run.faults), run.faults, ends, strict=True):
+    for label, fault, drained in zip(fault_labels(disturbers(run)), disturbers(run), ends, strict=True):
         if fault.began_ns == NEVER:
             continue
         costs = tuple((report.name, one.share) for report in reports for one in report.spent_by if one.fault == label)

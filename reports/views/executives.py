@@ -15,8 +15,8 @@ from reports.figure_parts import fault_keys, joined, lines_of
 from reports.figures import throughput
 from reports.latency_figures import latency_over_time, shows_seconds
 from reports.sections.costs import budget_text, lasts_text
-from reports.views.faults import Broke, bought, bought_blocks, broke, broke_table
-from reports.views.flows import Flow, amounts, delivery_over_time, flows, sums
+from reports.views.faults import Broke, bought, bought_blocks, broke, broke_table, prevention_blocks
+from reports.views.flows import Fate, Flow, Sent, amounts, delivery_over_time, flows, sent, sums
 from reports.words import DASH, count_text, percent, value_text
 from scenarios.quantities import SECOND
 
@@ -26,22 +26,22 @@ _QUANTILES = ("p50", "p95", "p99")
 def executive_document(contents: Contents) -> Document:
     """Return the page about the main run; with several runs also what each other one buys."""
     main, scenario = contents.main, contents.scenario
-    found, rows = flows(main.run.data), broke(main, alerted(main.run.data))
-    when = f"{count_text(sum(flow.events for flow in found))} events, {value_text(scenario.measured_ns / SECOND, 's')} of load measured"
+    found, told, rows = flows(main.run.data), sent(main.run.data), broke(main, alerted(main.run.data))
+    when = f"{count_text(sum(sum(each.count) for each in told))} events, {value_text(scenario.measured_ns / SECOND, 's')} of load measured"
     return Document(
         kicker=f"For those who decide · {main.label}",
         headline=scenario.scenario,
         subtitle=f"{when}" + (f" · owner {scenario.owner}" if scenario.owner else ""),
         lead=scenario.about.strip(),
         notices=tuple(contents.notices),
-        tiles=(_delivered_tile(contents, found), _money_tile(found), _wait_tile(contents), _budget_tile(contents), _broke_tile(rows)),
+        tiles=(_delivered_tile(contents, told), _money_tile(told), _wait_tile(contents), _budget_tile(contents), _broke_tile(rows)),
         sections=(
             Section("delivery", "Was it delivered in time?", _delivery(contents, found), "Delivered"),
-            Section("flows", "Which business was hurt, and whose is it?", _flow_blocks(found), "Flows"),
+            Section("flows", "Which business was hurt, and whose is it?", (*_harm(contents), *_flow_blocks(found)), "Flows"),
             Section("waits", "How long did users wait?", _waits(contents), "Waits"),
             Section("broke", "What broke, and who noticed?", broke_table(rows), "What broke"),
             Section("cost", "What did it cost in error budget?", _budgets(contents), "Budget"),
-            Section("prevention", "What would have prevented it?", bought_blocks(bought(contents)), "Prevention"),
+            Section("prevention", "What would have prevented it?", _prevention(contents, rows), "Prevention"),
             Section("volume", "How much went through?", _volume(contents), "Volume"),
         ),
     )  # fmt: skip
@@ -50,32 +50,24 @@ def executive_document(contents: Contents) -> Document:
 # ---- tiles ---------------------------------------------------------------------------------------------------------
 
 
-def _delivered_tile(contents: Contents, found: Sequence[Flow]) -> Tile:
-    events, good = sum(flow.events for flow in found), sum(flow.in_time for flow in found)
+def _delivered_tile(contents: Contents, told: Sequence[Sent]) -> Tile:
+    events, good = sum(sum(each.count) for each in told), sum(each.count[Fate.in_time] for each in told)
     judged = [r for r in contents.main.objectives.values() if r.met is not None]
     if not events:
         return Tile("Was it delivered in time?", DASH, "no group reads anything", "delivery", "unsure")
-    detail = f"{count_text(events - good)} of {count_text(events)} were late, given up or missing"
+    detail = f"{count_text(events - good)} of {count_text(events)} events were late, given up or missing, in some group"
     state = "unsure" if not judged else "good" if all(r.met for r in judged) else "bad"
     return Tile("Was it delivered in time?", percent(good / events), detail, "delivery", state)
 
 
-def _money_tile(found: Sequence[Flow]) -> Tile:
-    late, gone = amounts(list(found), "late"), amounts(list(found), "missing")
-    given = amounts(list(found), "given_up")
-    if not any(flow.worth for flow in found):
-        return Tile(
-            "What was it worth?", DASH, "no producer says what an event is worth (`worth: 12 EUR`)", "flows", "unsure"
-        )
-    never = {each: gone.get(each, 0.0) + given.get(each, 0.0) for each in {*gone, *given}}
-    lost = sums(never) or "nothing"
-    return Tile(
-        "What business did not happen?",
-        lost,
-        f"and {sums(late) or 'nothing'} came late",
-        "flows",
-        "bad" if sums(never) else "good",
-    )
+def _money_tile(told: Sequence[Sent]) -> Tile:
+    if not any(each.worth for each in told):
+        said = "no producer says what an event is worth (`worth: 12 EUR`)"
+        return Tile("What was it worth?", DASH, said, "flows", "unsure")
+    never = sums(amounts(told, Fate.given_up, Fate.missing))
+    late = sums(amounts(told, Fate.late)) or "nothing"
+    state = "bad" if never else "good"
+    return Tile("What business did not happen?", never or "nothing", f"and {late} came late", "flows", state)
 
 
 def _wait_tile(contents: Contents) -> Tile:
@@ -165,10 +157,34 @@ def _delivery_caption(series: "dict[str, tuple[np.ndarray, np.ndarray]]") -> str
     return f"At its worst, {when} into the run, {percent(round(low, 4))} of the events of {worst} took effect in time."
 
 
+_HARMS = {
+    "lost": "acknowledged and lost",
+    "refused": "never accepted",
+    "expired": "deleted before they were read",
+    "passed": "passed over without being handled",
+    "duplicate_effects": "done twice",
+    "inversions": "done out of order",
+}
+
+
+def _harm(contents: Contents) -> tuple[str, ...]:
+    """Return in a sentence what was worse than late."""
+    found = {name: contents.main.run.estimates.get(name) for name in _HARMS}
+    told = {name: each.value for name, each in found.items() if each is not None and each.value is not None}
+    bad = [f"{count_text(round(value))} {_HARMS[name]}" for name, value in told.items() if value]
+    said = [f"Worse than late: {joined(bad)}."] if bad else []
+    if told and not bad:
+        said.append(f"No event was {joined([_HARMS[name] for name in told], 'or')}.")
+    unknown = [_HARMS[name] for name, each in found.items() if each is not None and each.value is None]
+    if unknown:
+        said.append(f"It cannot be told how many were {joined(unknown, 'or')}.")
+    return (" ".join(said),) if said else ()
+
+
 def _flow_blocks(found: Sequence[Flow]) -> tuple[Block, ...]:
     if not found:
         return ("No group reads anything.",)
-    rows = tuple(
+    rows: tuple[tuple[Cell | str, ...], ...] = tuple(
         (
             Cell(
                 flow.name,
@@ -177,9 +193,10 @@ def _flow_blocks(found: Sequence[Flow]) -> tuple[Block, ...]:
             ),
             count_text(flow.events),
             DASH if flow.share is None else percent(flow.share),
-            Cell(count_text(flow.late), under=_money(flow, flow.late)),
-            Cell(count_text(flow.given_up), under=_money(flow, flow.given_up)),
-            Cell(count_text(flow.missing), under=_money(flow, flow.missing)),
+            *(
+                Cell(count_text(flow.count[fate]), under=_money(flow, flow.count[fate]))
+                for fate in (Fate.late, Fate.given_up, Fate.missing)
+            ),
             ", ".join(flow.owners) or "nobody named",
         )
         for flow in found
@@ -188,7 +205,8 @@ def _flow_blocks(found: Sequence[Flow]) -> tuple[Block, ...]:
     return (
         Table(heads, rows, frozenset({1, 2, 3, 4, 5})),
         Small(
-            "Given up: sent to a dead-letter topic or skipped; somebody has to look at them. Missing: no effect, for whatever reason."
+            "Given up: sent to a dead-letter topic or skipped; somebody has to look at them. Missing: no effect, for whatever reason. "
+            "An event that two groups should handle stands in two rows, and is worth what it is worth once."
         ),
     )
 
@@ -231,6 +249,11 @@ def _budgets(contents: Contents) -> tuple[Block, ...]:
             ("Objective", "Good in this run", "Budget spent", "A budget lasts", "Spent by"), rows, frozenset({1, 2, 3})
         ),
     )
+
+
+def _prevention(contents: Contents, rows: Sequence[Broke]) -> tuple[Block, ...]:
+    found = bought(contents)
+    return (*prevention_blocks(rows, contents.prevented), *(bought_blocks(found) if found else ()))
 
 
 def _volume(contents: Contents) -> tuple[Block, ...]:

@@ -5,21 +5,24 @@ from dataclasses import dataclass
 
 from reports.alerts.on_run import Alerted
 from reports.contents import Column, Contents
+from reports.disturbers import HARMFUL_ACTIONS, action_of, disturbers
 from reports.document import Block, Cell, Small, Table
 from reports.drawing import LETTERS
-from reports.remedies import REMEDIES
+from reports.prevention import Measure, Prevented, measures, words_of
+from reports.sections.badges import Badge
 from reports.slo import fault_labels
 from reports.slo_compare import Assessed, Bought, compare
-from reports.words import DASH, percent, value_text
+from reports.words import DASH, count_text, percent, value_text
 from rundata.rows import NEVER
 from scenarios.quantities import SECOND
 
 
 @dataclass(frozen=True)
 class Broke:
-    """One fault of a run, and what became of it."""
+    """One fault of a run, or one thing that people did to it, and what became of it."""
 
     letter: str
+    """As in the figures; an action has none."""
     label: str
     kind: str
     began_s: float
@@ -28,15 +31,21 @@ class Broke:
     """Which alert told of it, how soon."""
     costs: Mapping[str, float]
     """By objective: the share of the period's budget."""
+    helps: tuple[Measure, ...]
+    """What keeps its damage small, what the scenario lacks first."""
 
 
 def broke(column: Column, alerts: Alerted) -> list[Broke]:
-    """Return a row for each fault that began, in the order of time."""
+    """Return a row for each fault that began, and each deploy or reset of offsets, in the order of time."""
     run = column.run.data
-    labels = dict(zip(fault_labels(run.faults), run.faults, strict=True))
+    planned = {each.label: each.fault for each in run.plan.faults}
+    hurt = disturbers(run)
+    labels = dict(zip(fault_labels(hurt), hurt, strict=True))
     ordered = sorted(labels.items(), key=lambda item: item[1].planned_begin_ns)
+    letters = iter(LETTERS)
     rows = []
-    for letter, (label, fault) in zip(LETTERS, ordered, strict=False):
+    for label, fault in ordered:
+        letter = "" if fault.kind in HARMFUL_ACTIONS else next(letters, "")
         if fault.began_ns == NEVER:
             continue
         costs = {
@@ -47,9 +56,9 @@ def broke(column: Column, alerts: Alerted) -> list[Broke]:
         }
         end = min(fault.ended_ns, run.end_ns)
         told = _told(alerts, label)
-        rows.append(
-            Broke(letter, label, fault.kind, fault.began_ns / SECOND, (end - fault.began_ns) / SECOND, told, costs)
-        )
+        lasted_s = (end - fault.began_ns) / SECOND
+        helps = measures(run.plan.scenario, action_of(run, fault) or planned[fault.label])
+        rows.append(Broke(letter, label, fault.kind, fault.began_ns / SECOND, lasted_s, told, costs, helps))
     return rows
 
 
@@ -66,14 +75,14 @@ def _told(alerts: Alerted, label: str) -> str:
 def broke_table(rows: Sequence[Broke]) -> tuple[Block, ...]:
     """Return the rows as a table, with what would have prevented each."""
     if not rows:
-        return ("Nothing broke: no fault was planned, or none began.",)
+        return ("Nothing broke: no fault or deploy was planned, or none began.",)
     shown = tuple(
         (
-            Cell(f"{row.letter} {row.label}"),
+            Cell(f"{row.letter} {row.label}".strip()),
             f"at {value_text(row.began_s, 's')} for {value_text(row.lasted_s, 's')}" if row.lasted_s else f"at {value_text(row.began_s, 's')}",
             row.told,
             ", ".join(f"{percent(share)} of {name}" for name, share in row.costs.items()) or "nothing",
-            "; ".join(REMEDIES[row.kind].prevents[:2]),
+            words_of(row.helps, 2),
         )
         for row in rows
     )  # fmt: skip
@@ -120,3 +129,82 @@ def bought_blocks(found: Sequence[Bought]) -> tuple[Block, ...]:
             "Runs with the same seed have the same events at the same times, so what differs between them is the change."
         ),
     )
+
+
+# ---- what would have prevented it ----------------------------------------------------------------------------------
+
+_THERE = {
+    True: Badge("there", "✓", "good"),
+    False: Badge("missing", "✗", "bad"),
+    None: Badge("not told by the file", "?", "unsure"),
+}
+
+
+def prevention_blocks(rows: Sequence[Broke], tried: Sequence[Prevented]) -> tuple[Block, ...]:
+    """Return each measure against what broke: whether the scenario has it, which fields put it there, and what it bought where it was simulated."""
+    if not rows:
+        return ("Nothing broke, so there was nothing to prevent.",)
+    against: dict[str, tuple[Measure, list[str]]] = {}
+    for row in rows:
+        for each in row.helps:
+            against.setdefault(each.words, (each, []))[1].append(row.letter or row.label)
+    bought = {each.measure.words: each for each in tried}
+    shown = tuple(
+        (
+            Cell(each.words, under="against " + ", ".join(dict.fromkeys(letters))),
+            Cell("", _THERE[each.there]),
+            Cell(f"`{each.settings}`" if each.change else DASH),
+            *((_bought_cell(bought.get(each.words)),) if tried else ()),
+        )
+        for each, letters in sorted(against.values(), key=lambda found: _order(found[0], bought))
+    )
+    heads = ("Measure", "In the scenario", "Puts it there", *(("What it would have bought",) if tried else ()))
+    said = (
+        f"Simulated with the same events and the same chance, without and with each measure, {max(each.runs for each in tried)} runs each (means). The model's "
+        "word, also where the run was a live one."
+        if tried
+        else "None of this was tried here: `eventdrill report DIR --for executives --what-if` simulates each measure that is missing, with the same events."
+    )
+    return (*_best_sentence(tried), Table(heads, shown), Small(said))
+
+
+def _order(measure: Measure, bought: Mapping[str, Prevented]) -> tuple[float, int]:
+    tried = bought.get(measure.words)
+    gain = sum(before - after for before, after in tried.spent.values()) if tried is not None else 0.0
+    return -gain, {False: 0, None: 1, True: 2}[measure.there]
+
+
+def _best_sentence(tried: Sequence[Prevented]) -> tuple[str, ...]:
+    """Return which measure would have saved most of which budget."""
+    gains = [
+        (before - after, before, name, each)
+        for each in tried
+        for name, (before, after) in each.spent.items()
+        if before > after
+    ]
+    if not gains:
+        return ("No measure that is missing would have saved any budget.",) if tried else ()
+    gain, before, name, best = max(gains, key=lambda found: found[0])
+    return (
+        f"Most of the budget of {name} would have been saved by this: {best.measure.words}. {percent(gain / before)} of what was spent.",
+    )
+
+
+def _bought_cell(tried: Prevented | None) -> Cell:
+    if tried is None:
+        return Cell(DASH)
+    if tried.reason:
+        return Cell("cannot be simulated", under=tried.reason)
+    parts = [
+        f"{percent(before)} → {percent(after)} of the budget of {name}"
+        for name, (before, after) in tried.spent.items()
+        if before != after
+    ]
+    parts += [
+        f"{name.replace('_', ' ')} {_count(before)} → {_count(after)}" for name, (before, after) in tried.counts.items()
+    ]
+    return Cell("; ".join(parts) or "nothing")
+
+
+def _count(value: float) -> str:
+    return count_text(round(value)) if value >= 10 or value == round(value) else f"{value:.1f}"

@@ -1,8 +1,9 @@
 """Flows of a run: who sends to whom, how many events took effect in time, and what that was worth. The figures of business."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +15,22 @@ from scenarios.around import Money, Owned
 from scenarios.quantities import SECOND
 from scenarios.schema import Scenario
 
-Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 _FEW_STEPS, _MANY_STEPS = 12, 60
 """So many steps a delivery over time has, at least and at most."""
+
+
+class Fate(IntEnum):
+    """What became of an event in a group that should handle it, the worse the higher."""
+
+    in_time = 0
+    late = 1
+    """Took effect, but later than the tightest objective allows."""
+    given_up = 2
+    """Dead-lettered or skipped."""
+    missing = 3
+    """No effect and not given up: lost, refused, expired, passed over, or still waiting."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +40,8 @@ class Flow:
     source: str
     topic: str
     group: str
-    events: int
-    in_time: int
-    late: int
-    """Took effect, but later than the tightest objective allows."""
-    given_up: int
-    """Dead-lettered or skipped."""
-    missing: int
-    """No effect and not given up: lost, refused, expired, passed over, or still waiting."""
+    count: tuple[int, ...]
+    """By fate."""
     limit_ns: float
     """What in time means; infinite where no objective says."""
     worth: Money | None
@@ -46,39 +53,77 @@ class Flow:
         return f"{self.source} → {self.topic} → {self.group}"
 
     @property
+    def events(self) -> int:
+        """All of them."""
+        return sum(self.count)
+
+    @property
     def share(self) -> float | None:
         """The share that took effect in time."""
-        return self.in_time / self.events if self.events else None
+        return self.count[Fate.in_time] / self.events if self.events else None
 
     def amount(self, count: float) -> Money | None:
         """Return what so many events are worth."""
         return None if self.worth is None else Money(round(self.worth.amount * count, 2), self.worth.currency)
 
 
+@dataclass(frozen=True)
+class Sent:
+    """Events of one sender, each once, by the worst that became of it in any group."""
+
+    source: str
+    count: tuple[int, ...]
+    """By fate."""
+    worth: Money | None
+
+
 def flows(run: RunData) -> list[Flow]:
     """Return every flow of a run, planned events first, then those that groups emit."""
     books = Books.of(run)
-    pairs, scenario = books.pairs, run.plan.scenario
+    pairs, scenario, fate = books.pairs, run.plan.scenario, fates(run)
     found = []
     senders = books.plan.producers
     for number, group in enumerate(books.groups):
         mine = pairs.measured & (pairs.group == number)
-        limit = limit_ns(scenario, group)
-        took = np.where(pairs.effect_ns == NEVER, np.inf, (pairs.effect_ns - pairs.intended_ns).astype(np.float64))
         for code in np.unique(books.plan.producer[pairs.event[mine]]).tolist():
             chosen = mine & (books.plan.producer[pairs.event] == code)
-            end, effects = pairs.end[chosen], np.isfinite(took[chosen])
-            given = (end == End.dead_lettered) | (end == End.skipped)
-            in_time = effects & ~given & (took[chosen] <= limit)
             topic = books.plan.topics[int(pairs.topic[chosen][0])]
+            owners = owners_of(scenario, senders[code], topic, group)
+            worth = worth_of(scenario, senders[code])
             found.append(
-                Flow(
-                    senders[code], topic, group, int(chosen.sum()), int(in_time.sum()),
-                    int((effects & ~given & ~in_time).sum()), int(given.sum()), int((~effects & ~given).sum()),
-                    limit, worth_of(scenario, senders[code]), owners_of(scenario, senders[code], topic, group),
-                )
-            )  # fmt: skip
+                Flow(senders[code], topic, group, _counted(fate[chosen]), limit_ns(scenario, group), worth, owners)
+            )
     return sorted(found, key=lambda flow: senders.index(flow.source))
+
+
+def sent(run: RunData) -> list[Sent]:
+    """Return what became of each sender's measured events: two groups that fail the same event lose its worth once."""
+    books = Books.of(run)
+    pairs, senders = books.pairs, books.plan.producers
+    events, place = np.unique(pairs.event[pairs.measured], return_inverse=True)
+    worst = np.zeros(len(events), np.int64)
+    np.maximum.at(worst, place, fates(run)[pairs.measured])
+    by = books.plan.producer[events]
+    return [
+        Sent(senders[code], _counted(worst[by == code]), worth_of(run.plan.scenario, senders[code]))
+        for code in np.unique(by).tolist()
+    ]
+
+
+def fates(run: RunData) -> Ints:
+    """Return the fate of each event in each group that should handle it, in the order of the books' pairs."""
+    books = Books.of(run)
+    pairs = books.pairs
+    limits = np.array([limit_ns(run.plan.scenario, group) for group in books.groups])
+    effect = pairs.effect_ns != NEVER
+    took = np.where(effect, pairs.effect_ns - pairs.intended_ns, 0)
+    given = (pairs.end == End.dead_lettered) | (pairs.end == End.skipped)
+    late = effect & (took > limits[pairs.group])
+    return np.select([given, ~effect, late], [Fate.given_up, Fate.missing, Fate.late], Fate.in_time)
+
+
+def _counted(fate: Ints) -> tuple[int, ...]:
+    return tuple(np.bincount(fate, minlength=len(Fate)).tolist())
 
 
 def limit_ns(scenario: Scenario, group: str) -> float:
@@ -113,13 +158,14 @@ def sums(found: Mapping[str, float]) -> str:
     return " + ".join(f"{amount:,.2f} {currency}" for currency, amount in found.items() if amount)
 
 
-def amounts(run_flows: "list[Flow]", what: str) -> dict[str, float]:
-    """Return by currency what the events of all flows with an end were worth; `what` is a field of the flow."""
-    found: dict[str, float] = {}
-    for flow in run_flows:
-        if flow.worth is not None:
-            found[flow.worth.currency] = found.get(flow.worth.currency, 0.0) + flow.worth.amount * getattr(flow, what)
-    return found
+def amounts(found: Sequence[Sent], *fates: Fate) -> dict[str, float]:
+    """Return by currency what the events with one of these fates are worth."""
+    total: dict[str, float] = {}
+    for each in found:
+        if each.worth is not None:
+            count = sum(each.count[fate] for fate in fates)
+            total[each.worth.currency] = total.get(each.worth.currency, 0.0) + each.worth.amount * count
+    return total
 
 
 def delivery_over_time(run: RunData, group: str) -> tuple[Floats, Floats]:
@@ -129,9 +175,7 @@ def delivery_over_time(run: RunData, group: str) -> tuple[Floats, Floats]:
     mine = pairs.measured & (pairs.group == books.groups.index(group))
     steps = int(np.clip(mine.sum() // 50, _FEW_STEPS, _MANY_STEPS))
     edges = np.linspace(scenario.warm_up, scenario.duration, steps + 1)
-    took = np.where(pairs.effect_ns == NEVER, np.inf, (pairs.effect_ns - pairs.intended_ns).astype(np.float64))
-    given = (pairs.end == End.dead_lettered) | (pairs.end == End.skipped)
-    good = mine & ~given & np.isfinite(took) & (took <= limit_ns(scenario, group))
+    good = mine & (fates(run) == Fate.in_time)
     count = np.histogram(pairs.intended_ns[mine], edges)[0]
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.histogram(pairs.intended_ns[good], edges)[0] / count

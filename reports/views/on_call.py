@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from reports.alerts.on_run import Alerted, alerted
 from reports.alerts.system import System
 from reports.contents import Column, Contents
+from reports.disturbers import disturbers
 from reports.document import Block, Cell, Document, Section, Small, Table, Tile
 from reports.drawing import MUTED, RUNS, Canvas, Drawing, Key, count_axis, draw, mark_faults, time_axis
 from reports.figure_parts import fault_keys, joined, lines_of
@@ -293,7 +294,7 @@ def _replicas(contents: Contents) -> tuple[Block, ...]:
 
 
 def _helps(run: RunData) -> tuple[Block, ...]:
-    kinds = dict.fromkeys(fault.kind for fault in run.faults)
+    kinds = dict.fromkeys(fault.kind for fault in disturbers(run))
     if not kinds:
         return ()
     rows = tuple((kind.replace("_", " "), REMEDIES[kind].rollback, REMEDIES[kind].sign) for kind in kinds)
