@@ -1,12 +1,13 @@
 """What a configuration allows to go wrong, in words: acks and idempotence of producers, commits of groups, settings of topics."""
 
+from collections.abc import Mapping
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rundata.books import Books
-from rundata.chains import emits_name, emitting, sending_settings
+from rundata.chains import emits_name, emitting, sending_settings, sent_to
 from rundata.rows import Kind
 from scenarios.actions import Redrive, Replay, ResetOffsets
 from scenarios.faults import Duplicates, Late
@@ -40,10 +41,28 @@ class Allowed:
 
     @cached_property
     def repeats_sends(self) -> tuple[str, ...]:
-        """Why each producer may append an event twice."""
-        return tuple(self._repeats_sends(name) for name in self._books.plan.producers)
+        """Why each producer may append an event twice; what a group emits for an event follows again when it handles that event again."""
+        why = {name: self._client_repeats(name) for name in self._books.plan.producers}
+        handles_again = dict(zip(self._scenario.groups, self.repeats_effects, strict=True))
+        # Around a chain once for each of its links, at most; then nothing changes any more.
+        for _ in self._scenario.groups:
+            for group, emit, _ in emitting(self._scenario):
+                name = emits_name(group, emit)
+                why[name] = why[name] or self._emits_again(group, handles_again[group], why)
+        return tuple(why[name] for name in self._books.plan.producers)
 
-    def _repeats_sends(self, name: str) -> str:
+    def _emits_again(self, group: str, handles_again: str, repeats: Mapping[str, str]) -> str:
+        """Return why a group's effect may come twice, and what it emits with it: by its own doing, or since its events are repeated."""
+        if handles_again:
+            return f"{group} emits again what follows from an event: {handles_again}"
+        if remembers(self._scenario.groups[group]):
+            return ""
+        topics = self._scenario.groups[group].topics
+        repeated = [why for name, why in repeats.items() if why and sent_to(self._scenario, name) in topics]
+        return f"{group} emits for each copy of an event: {repeated[0]}" if repeated else ""
+
+    def _client_repeats(self, name: str) -> str:
+        """Return why a producer's own client may append an event twice."""
         if any(isinstance(each, Duplicates) and each.producer == name for each in self._scenario.faults):
             return f"{name} sends events again (fault duplicates)"
         if any(isinstance(each, Redrive) for each in self._scenario.actions):

@@ -61,6 +61,12 @@ def sending_settings(scenario: Scenario, producer: str) -> ProducerSettings:
     return producer_settings(scenario, producer)
 
 
+def sent_to(scenario: Scenario, producer: str) -> str:
+    """Return the topic of a producer, or of a group's emit."""
+    emits = {emits_name(group, emit): topic for group, emit, topic in emitting(scenario)}
+    return emits[producer] if producer in emits else scenario.producers[producer].topic
+
+
 def with_emitted(run: RunData) -> RunData:
     """Return the run with the events that its members emitted numbered on behind the planned ones, in every table."""
     plan, rows = run.plan, run.operations

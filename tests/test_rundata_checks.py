@@ -566,6 +566,50 @@ def test_what_a_group_emits_is_in_the_order_in_which_it_works() -> None:
         assert bool(emitted) is bool(why)
 
 
+IDEMPOTENT = {"enable.idempotence": True, "acks": "all"}
+
+
+def repeated(group: Mapping[str, Any], *, idempotent: bool = True, faults: bool = True) -> tuple[str, ...]:
+    """Why shop, what work emits for its events, and what audit emits for those in turn, may be appended twice."""
+    shop = {"settings": {"acks": "all", "enable.idempotence": idempotent}}
+    emits = {"emits": {"topic": "mails", "settings": IDEMPOTENT}}
+    audit = {"topics": ["mails"], "work": "1ms", "emits": {"topic": "notes", "settings": IDEMPOTENT}}
+    changes = {
+        "topics": {"mails": {}, "notes": {}},
+        "producers": {"shop": shop},
+        "groups": {"work": emits | dict(group), "audit": audit | {"commit": "before_work"}},
+    }
+    scenario = scenario_with(changes | (CRASH if faults else {}))
+    names = ("shop", "work.emits[0]", "audit.emits[0]")
+    plan = SimpleNamespace(producers=names, faults=scenario.faults, actions=())
+    run = SimpleNamespace(faults=(), incidents=())
+    books: Any = SimpleNamespace(scenario=scenario, plan=plan, run=run, groups=("work", "audit"))
+    return Allowed(books).repeats_sends
+
+
+def test_who_handles_an_event_again_emits_again() -> None:
+    """At-least-once emits twice after a crash, and so does who reads those copies; what remembers, commits before or in a transaction does not."""
+    shop, mails, notes = repeated({"commit": "after_event"})
+
+    assert shop == ""
+    assert mails.startswith("work emits again what follows from an event: work reads again what it had not committed")
+    assert notes == f"audit emits for each copy of an event: {mails}"
+    assert repeated({"commit": "after_event"}, faults=False) == ("", "", "")
+    assert repeated({"commit": "before_work"}) == ("", "", "")
+    assert repeated({"commit": "transaction"}) == ("", "", "")
+    assert repeated({"commit": "after_event", "dedupe": {"window": "1m", "store": "shared"}}) == ("", "", "")
+
+
+def test_who_is_given_copies_of_events_emits_for_each() -> None:
+    """A producer that is not idempotent may append twice; whoever does not remember what it handled follows, all along the chain."""
+    shop, mails, notes = repeated({"commit": "before_work"}, idempotent=False, faults=False)
+
+    assert mails == f"work emits for each copy of an event: {shop}"
+    assert notes == f"audit emits for each copy of an event: {mails}"
+    memory = {"commit": "before_work", "dedupe": {"window": "1m", "store": "shared"}}
+    assert repeated(memory, idempotent=False, faults=False)[1:] == ("", "")
+
+
 def test_members_of_a_share_group_take_records_in_any_order() -> None:
     """What would be a poll that went back is none where members take records side by side."""
     for share, valid in ((False, False), (True, True)):
