@@ -95,10 +95,10 @@ def _read(
     open_places = {(each.topic, each.partition): each.end for each in extents if each.end > each.first}
     consumer.assign([TopicPartition(e.topic, e.partition, e.first) for e in extents if e.end > e.first])
     total = sum(each.end - each.first for each in extents)
-    rows: list[tuple[int, ...]] = []
+    blocks, count = [np.zeros(0, LOG_RECORD)], 0
     quiet_since = time.monotonic()
     while open_places:
-        messages = consumer.consume(_BLOCK, 0.2)
+        messages, rows = consumer.consume(_BLOCK, 0.2), list[tuple[int, ...]]()
         for message in messages:
             place = (message.topic() or "", int(message.partition() or 0))
             error = message.error()
@@ -112,16 +112,24 @@ def _read(
                 rows.append(_row(message, topics.index(place[0]), run_id, start_unix_ns))
             if offset + 1 >= open_places.get(place, -1):
                 open_places.pop(place, None)
-        progress(len(rows), total)
+        blocks.append(_table(rows))
+        count += len(rows)
+        progress(count, total)
         if time.monotonic() - quiet_since > _STUCK_S:
             places = ", ".join(f"{topic}/{partition}" for topic, partition in open_places)
             raise AuditError(f"{places} cannot be read to the end; is the leader up?")
+    table = np.concatenate(blocks)
+    return table[np.lexsort((table["offset"], table["partition"], table["topic"]))]
+
+
+def _table(rows: list[tuple[int, ...]]) -> NDArray[np.void]:
+    """Return rows as a table: as tuples those of an hour would take a gigabyte."""
     table = np.zeros(len(rows), LOG_RECORD)
     if rows:
         columns = ("offset", "event_id", "time_ns", "partition", "leader_epoch", "topic")
         for name, column in zip(columns, zip(*rows, strict=True), strict=True):
             table[name] = column
-    return table[np.lexsort((table["offset"], table["partition"], table["topic"]))]
+    return table
 
 
 def _row(message: Message, topic: int, run_id: int, start_unix_ns: int) -> tuple[int, ...]:

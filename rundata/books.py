@@ -75,7 +75,13 @@ class Records:
 class Books:
     """What became of each event and pair of a run."""
 
-    def __init__(self, run: RunData, whole: Whole | None = None, first_event: int = 0) -> None:
+    def __init__(
+        self,
+        run: RunData,
+        whole: Whole | None = None,
+        first_event: int = 0,
+        earlier_effects: EarliestEffects | None = None,
+    ) -> None:
         """Keep the books of a run, or of a part of one: `whole` then tells of all of it, and `first_event` is the part's first one there."""
         if whole is None:
             run = with_emitted(run)
@@ -89,7 +95,7 @@ class Books:
         self.audited = bool(run.extents)
         """Whether the topics were read back at the end; without that nothing is known to be lost."""
         self.end_ns = run.end_ns
-        self.earlier_effects: EarliestEffects | None = None
+        self.earlier_effects = earlier_effects
         """Of a part of a run: what is known of the first effects of later events."""
         self._kept: dict[Hashable, Any] = {}
 

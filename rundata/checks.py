@@ -59,8 +59,8 @@ _ORDER = (
 _EVERY = {**_OF_EVENTS, **_OF_PARTITIONS, **_OF_TRANSACTIONS}
 CHECKS: Mapping[str, Check] = {name: _EVERY[name] for name in _ORDER}
 
-EVENTS_AT_ONCE = 500_000
-ROWS_AT_ONCE = 1_500_000
+EVENTS_AT_ONCE = 250_000
+ROWS_AT_ONCE = 1_000_000
 
 
 def check(run: RunData) -> dict[str, CheckResult]:

@@ -209,6 +209,7 @@ def open_run(folder: Path | str) -> "Run":
         error_names=errors,
         about={key: value for key, value in facts.items() if key not in _OWN},
     )
+    parquet.give_back()
     tallies = folder / "tallies.parquet"
     if not tallies.exists():
         return Run(data)
@@ -313,6 +314,7 @@ def _finished_operations(path: Path, names: Names, errors: Mapping[int, str]) ->
         for table in parquet.read_in_parts(path, _ROWS_IN_PART):
             parquet.operations_from(table, names, errors).tofile(file)
         file.flush()
+        parquet.give_back()
         return np.memmap(file, OPERATION, mode="r", shape=(count,))
 
 

@@ -150,6 +150,11 @@ def _nulled(row: dict[str, Any]) -> dict[str, Any]:
     return {key: None if value in (NEVER, UNTIMED) else value for key, value in row.items()}
 
 
+def give_back() -> None:
+    """Return to the system what reading has taken and no longer needs."""
+    pa.default_memory_pool().release_unused()
+
+
 def extents_from(table: pa.Table) -> tuple[Extent, ...]:
     """Return the extents that a table holds."""
     return tuple(Extent(**row) for row in table.to_pylist())

@@ -176,11 +176,13 @@ def read_rows(path: Path | str, start: int = 0, events: Events | None = None) ->
 
     `events` completes sends.
     """
-    path, parts, number = Path(path), [], 0
+    path, parts = Path(path), list[NDArray[np.void]]()
     if not path.exists():
         raise RowLogError(f"{path}: is not there; a row log is written by a running member or producer")
+    # Segments are as large as the first one, and full where there is a next: those that were read before are not opened again.
+    number, start = divmod(start, _head(path).capacity)
     while (segment := segment_path(path, number)).exists() and number < _MAX_SEGMENTS:
-        count = _rows_in(segment)
+        count = _head(segment).count
         if start < count:
             parts.append(_read(segment, start, count, events))
         start = max(0, start - count)
@@ -201,32 +203,39 @@ def remove(path: Path) -> None:
         number += 1
 
 
-def _head(path: Path) -> tuple[bytes, int, int, tuple[int, int, int]]:
-    """Return a segment's magic, bytes per row, rows and codes; no rows where its writer was killed before it headed the file."""
+@dataclass(frozen=True)
+class _Head:
+    """What a segment's file begins with."""
+
+    magic: bytes
+    row_bytes: int
+    capacity: int
+    count: int
+    codes: tuple[int, int, int]
+
+
+def _head(path: Path) -> _Head:
+    """Return a segment's head; no rows where its writer was killed before it headed the file."""
     with path.open("rb") as file:
         head = file.read(HEADER.size)
     if len(head) < HEADER.size or head[:8] == bytes(8):
-        return MAGIC, OPERATION.itemsize, 0, (0, 0, 0)
+        return _Head(MAGIC, OPERATION.itemsize, 1, 0, (0, 0, 0))
     magic, row_bytes, capacity, count, *codes = HEADER.unpack(head)
     right = {MAGIC: OPERATION.itemsize, SENDS_MAGIC: SEND.itemsize}.get(magic)
     if row_bytes != right or not 0 <= count <= capacity:
         raise RowLogError(f"{path}: is no row log of this version; open it with the version that wrote it")
-    return magic, row_bytes, int(count), (codes[0], codes[1], codes[2])
-
-
-def _rows_in(path: Path) -> int:
-    return _head(path)[2]
+    return _Head(magic, row_bytes, capacity, int(count), (codes[0], codes[1], codes[2]))
 
 
 def _read(path: Path, start: int, count: int, events: Events | None) -> NDArray[np.void]:
-    magic, row_bytes, _, codes = _head(path)
-    kind = OPERATION if magic == MAGIC else SEND
-    rows = np.fromfile(path, kind, count=count - start, offset=HEADER_BYTES + start * row_bytes)
-    if magic == MAGIC:
+    head = _head(path)
+    kind = OPERATION if head.magic == MAGIC else SEND
+    rows = np.fromfile(path, kind, count=count - start, offset=HEADER_BYTES + start * head.row_bytes)
+    if head.magic == MAGIC:
         return rows
     if events is None:
         raise RowLogError(f"{path}: holds sends, which only the run's plan completes")
-    return _completed(rows, codes, events)
+    return _completed(rows, head.codes, events)
 
 
 def _completed(sends: NDArray[np.void], codes: tuple[int, int, int], events: Events) -> NDArray[np.void]:

@@ -31,15 +31,18 @@ def by_events(whole: Whole, at_once: int) -> Iterator[Books]:
     later = EarliestEffects()
     for first in reversed(range(0, max(1, count), at_once)):
         end = min(first + at_once, count)
-        part = replace(
-            run,
-            plan=_stretch(whole.plan, first, end),
-            operations=operations.of(first, end),
-            log=log.of(first, end),
+        # Nothing here keeps a part: the one before is gone when the next is made.
+        yield Books(
+            replace(
+                run,
+                plan=_stretch(whole.plan, first, end),
+                operations=operations.of(first, end),
+                log=log.of(first, end),
+            ),
+            whole,
+            first,
+            later,
         )
-        books = Books(part, whole, first)
-        books.earlier_effects = later
-        yield books
 
 
 def by_partitions(whole: Whole, rows_at_once: int) -> Iterator[Books]:
@@ -56,9 +59,20 @@ def by_partitions(whole: Whole, rows_at_once: int) -> Iterator[Books]:
         extents: tuple[Extent, ...] = tuple(
             each for each, lane in zip(run.extents, of_extent, strict=True) if shard[lane] == number
         )
-        rows = taken(run.operations, np.flatnonzero(places == number))
-        release(run.operations)
-        yield Books(replace(run, operations=rows, log=run.log[first:end], extents=extents), whole)
+        yield Books(
+            replace(run, operations=_chosen(run.operations, places == number), log=run.log[first:end], extents=extents),
+            whole,
+        )
+
+
+def _chosen(rows: NDArray[np.void], mine: NDArray[np.bool_]) -> NDArray[np.void]:
+    """Return some rows of a table, a block at a time, so that a mapped file never lies in memory as a whole, nor the result twice."""
+    found, at, count = np.empty(int(np.count_nonzero(mine)), rows.dtype), 0, 0
+    for block in blocks(rows):
+        own = taken(block, np.flatnonzero(mine[at : at + len(block)]))
+        found[count : count + len(own)] = own
+        at, count = at + len(block), count + len(own)
+    return found
 
 
 class _Spans:

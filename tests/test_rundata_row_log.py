@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rundata.row_log import HEADER_BYTES, Events, RowLog, RowLogError, SendLog, logs_in, read_rows, remove
+from rundata.row_log import HEADER_BYTES, Events, RowLog, RowLogError, SendLog, logs_in, read_rows, remove, segment_path
 from rundata.rows import OPERATION
 
 FIELDS = tuple(range(1, 12)) + tuple(range(12, 22)) + (1, 2)
@@ -55,6 +55,18 @@ def test_a_full_log_goes_on_in_a_new_segment(tmp_path: Path) -> None:
     assert logs_in(tmp_path) == [tmp_path / "a.rows"]
     remove(tmp_path / "a.rows")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_segments_that_were_read_are_not_opened_again(tmp_path: Path) -> None:
+    """Of five rows in segments of two the last one is read from the third, whatever has become of the second."""
+    with RowLog.create(tmp_path / "shop-1.rows", 2) as log:
+        for number in range(5):
+            log.append(*row(number))
+    segment_path(tmp_path / "shop-1.rows", 1).write_bytes(b"no longer a row log" * 10)
+
+    assert read_rows(tmp_path / "shop-1.rows", 4)["event_id"].tolist() == [4]
+    with pytest.raises(RowLogError, match="is no row log of this version"):
+        read_rows(tmp_path / "shop-1.rows", 3)
 
 
 def test_a_log_that_may_not_grow_says_that_it_is_full(tmp_path: Path) -> None:
