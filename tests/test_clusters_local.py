@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from loadgen.clusters import layout
 from loadgen.clusters.local import LocalKafka, can_run_local, start_local
 from loadgen.clusters.log_lines import read_incidents
 from loadgen.clusters.model import ClusterError, ClusterSpec
@@ -267,3 +269,45 @@ def test_it_starts_from_a_folder_whose_files_are_named_like_ours(tmp_path: Path)
     )
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.fixture
+def held_port() -> Iterator[int]:
+    """A port on which somebody else listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def nodes_of_ours() -> int:
+    return sum("kafka.Kafka" in each.cmdline() for each in psutil.Process().children(recursive=True))
+
+
+def test_a_port_that_was_taken_meanwhile_is_left_to_who_has_it(held_port: int, monkeypatch: pytest.MonkeyPatch):
+    """Between the choice of ports and the broker's start somebody takes one: it starts with others, and nothing of the first try is left."""
+    drawn, draw, before = list[list[int]](), layout.free_ports, nodes_of_ours()
+
+    def first_one_too_late(count: int) -> list[int]:
+        drawn.append(draw(count) if drawn else [draw(1)[0], held_port, *draw(count - 2)])
+        return drawn[-1]
+
+    monkeypatch.setattr(layout, "free_ports", first_one_too_late)
+    with start_local(ClusterSpec(nodes=1), progress=print) as cluster:
+        assert len(drawn) == 2
+        assert str(held_port) not in cluster.bootstrap
+        assert nodes_of_ours() == before + 2
+    assert nodes_of_ours() == before
+
+
+def test_when_every_port_is_taken_the_brokers_words_are_shown_and_nothing_is_left(
+    held_port: int, monkeypatch: pytest.MonkeyPatch
+):
+    draw, before = layout.free_ports, nodes_of_ours()
+    monkeypatch.setattr(layout, "free_ports", lambda count: [draw(1)[0], held_port, *draw(count - 2)])
+
+    with pytest.raises(ClusterError, match=r"node 1 ended with status 1 while it started") as refused:
+        start_local(ClusterSpec(nodes=1), progress=print)
+
+    said = str(refused.value)
+    assert f"127.0.0.1:{held_port}" in said.splitlines()[-1]
+    assert "Address already in use" in said.splitlines()[-1]
+    assert nodes_of_ours() == before

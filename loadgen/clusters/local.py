@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 READY_WITHIN_S = 90.0
 TRIES = 3
+_TAKEN = "Address already in use"
+"""What a node says, far above the last lines of its log, of a port that somebody has taken."""
 CONTROLLER_HEAP_MIB = 96
 JVM_OPTIONS = (
     "-XX:+UseSerialGC",  # with C1 alone: quiet within seconds, where G1 and C2 compile for minutes
@@ -205,12 +207,20 @@ class LocalKafka:
             if state["pid"] is None:
                 raise NodeEndedError(
                     f"Kafka {self.version}: node {number} ended with status {state['exit']} while it started. "
-                    f"{self._last_lines(number)}"
+                    f"{self._last_lines(number)}",
+                    self._taken_port(number),
                 )
 
-    def _last_lines(self, node: int, count: int = 12) -> str:
+    def _log_lines(self, node: int) -> list[str]:
         path = self.log_path(node)
-        lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+        return path.read_text(errors="replace").splitlines() if path.exists() else []
+
+    def _taken_port(self, node: int) -> str:
+        """Return what a node's log says of a port that somebody else has, "" where it says nothing of one."""
+        return next((line.strip() for line in self._log_lines(node) if _TAKEN in line), "")
+
+    def _last_lines(self, node: int, count: int = 12) -> str:
+        path, lines = self.log_path(node), self._log_lines(node)
         return f"Last lines of {path}:\n" + "\n".join(f"  {line[:400]}" for line in lines[-count:])
 
     def named_by(self, path: Path) -> None:
@@ -239,7 +249,11 @@ class LocalKafka:
 
 
 class NodeEndedError(ClusterError):
-    """A node that ended while it should have started."""
+    """A node that ended while it should have started; `taken_port` is what it said of a port that somebody else has."""
+
+    def __init__(self, words: str, taken_port: str) -> None:
+        super().__init__(f"{words}\nIts reason: {taken_port}" if taken_port else words)
+        self.port_was_taken = bool(taken_port)
 
 
 def can_run_local(version: str = ClusterSpec.version) -> str | None:
@@ -310,7 +324,7 @@ class _Parts:
                 cluster.wait_registered(set(range(1, spec.nodes + 1)), READY_WITHIN_S)
             except BaseException as error:
                 cluster.close()
-                if attempt == TRIES or not (isinstance(error, NodeEndedError) and "already in use" in str(error)):
+                if attempt == TRIES or not (isinstance(error, NodeEndedError) and error.port_was_taken):
                     raise
             else:
                 return cluster
