@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -15,32 +15,40 @@ import pytest
 from loadgen.clusters import disks
 from loadgen.clusters.places import scratch_dirs
 from loadgen.clusters.processes import Identity, identify
+from rundata.dataset import open_run
 
 pytestmark = pytest.mark.live
 
-# A driver as the command line is one. Half a minute of four faults that hold at once, of four different holders; and where disks can be
-# had, a fifth one.
+# A driver as the command line is one, with half a minute of faults that hold at once, and a command of the user's that shows when they do.
 DRIVER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from live_runs import drive_on, load, spec_of
-from loadgen.clusters import disks
 from loadgen.clusters.local import start_local
 from test_lab_kafka import SCENARIO
 mark = sys.argv[3]
-faults = [
-    "{fault: broker_pause, broker: 2, at: 1s, for: 30s}",
-    "{fault: cut, between: [clients, broker 3], at: 1s, for: 30s}",
-    "{fault: retention, topic: letters, to: 1s, at: 1s, for: 30s}",
-    f"{{fault: hook, begin: 'touch {mark}', end: 'rm {mark}', at: 1500ms, for: 30s}}",
-]
-if disks.cannot_have() is None:
-    faults.append("{fault: disk_stall, broker: 1, at: 1s, for: 30s}")
-loaded = load(SCENARIO, [f"faults=[{', '.join(faults)}]", "duration=40s"])
+hook = f"{{fault: hook, begin: 'touch {mark}', end: 'rm {mark}', at: 1500ms, for: 30s}}"
+loaded = load(SCENARIO, [f"faults=[{', '.join([*sys.argv[4:], hook])}]", "duration=40s"])
 with start_local(spec_of(loaded), progress=lambda line: None) as cluster:
     drive_on(cluster, loaded, Path(sys.argv[1]))
 """
+
+HOLDERS = [
+    "{fault: broker_pause, broker: 2, at: 1s, for: 30s}",
+    "{fault: cut, between: [clients, broker 3], at: 1s, for: 30s}",
+    "{fault: retention, topic: letters, to: 1s, at: 1s, for: 30s}",
+]
+"""Faults of three holders; a disk, where one can be had, has a fourth."""
+CLOCKS_AND_SCHEMAS = [
+    "{fault: clock_skew, producer: shop, by: -60s, at: 1s, for: 30s}",
+    "{fault: schema_change, producer: post, version: 2, at: 1s, for: 30s}",
+]
+"""What processes of the run do by themselves."""
+if disks.cannot_have() is None:
+    HOLDERS.append("{fault: disk_stall, broker: 1, at: 1s, for: 30s}")
+    CLOCKS_AND_SCHEMAS.append("{fault: host_crash, broker: 3, at: 1s, for: 30s}")
+WITH_DISKS = int(disks.cannot_have() is None)
 
 
 def soon(condition: Callable[[], bool], within_s: float) -> bool:
@@ -50,20 +58,21 @@ def soon(condition: Callable[[], bool], within_s: float) -> bool:
     return condition()
 
 
-def start_driver(tmp_path: Path) -> tuple[subprocess.Popen[bytes], list[Identity], Path]:
-    """Start a driver and wait until all its faults hold; gives it, all processes below it, and what its hook has made."""
+def start_driver(
+    tmp_path: Path, faults: Sequence[str], running: Mapping[str, int]
+) -> tuple[subprocess.Popen[bytes], list[Identity], Path]:
+    """Start a driver and wait until all its faults hold and so many processes run; gives it, all below it, and what its hook has made."""
     mark = tmp_path / "hurt"
     driver = subprocess.Popen(
-        [sys.executable, "-P", "-c", DRIVER, str(tmp_path / "run"), str(Path(__file__).parent), str(mark)]
+        [sys.executable, "-P", "-c", DRIVER, str(tmp_path / "run"), str(Path(__file__).parent), str(mark), *faults]
     )
     assert soon(mark.exists, 90)
     below = [
         identity for child in psutil.Process(driver.pid).children(recursive=True) if (identity := identify(child.pid))
     ]
     commands = [" ".join(psutil.Process(each.pid).cmdline()) for each in below]
-    for kind, count in {"kafka.Kafka": 4, "proxies.server": 1, "watchdog.server": 1, "clusters.keeper": 1}.items():
+    for kind, count in running.items():
         assert sum(kind in command for command in commands) == count, kind
-    assert any(psutil.Process(each.pid).status() == psutil.STATUS_STOPPED for each in below)
     return driver, below, mark
 
 
@@ -74,10 +83,27 @@ def directories(below: list[Identity]) -> list[Path]:
     return [found.parent for found in records if json.loads(found.read_text())["keeper"]["pid"] in pids]
 
 
+ALL_UP = {"kafka.Kafka": 4, "proxies.server": 1, "watchdog.server": 1, "clusters.keeper": 1}
+ONE_GONE = {"kafka.Kafka": 4 - WITH_DISKS, "proxies.server": 0, "watchdog.server": 1, "clusters.keeper": 1}
+
+
+def stopped(below: list[Identity]) -> bool:
+    """Whether one of some processes hangs."""
+    return any(psutil.Process(each.pid).status() == psutil.STATUS_STOPPED for each in below)
+
+
+def gone(below: list[Identity], kept: list[Path]) -> bool:
+    """Whether no process is left of a driver that has ended, nor data, nor a disk."""
+    assert soon(lambda: not any(each.runs() for each in below), 15), [each for each in below if each.runs()]
+    assert soon(lambda: not any(each.exists() for each in kept), 10)
+    return not any(map(disks.mounted_below, kept))
+
+
 def test_a_killed_driver_leaves_neither_faults_nor_processes_nor_data(tmp_path: Path):
-    """SIGKILL while a broker is stopped, a link is cut, a topic is changed and a command of the user's has hurt something."""
-    driver, below, mark = start_driver(tmp_path)
+    """SIGKILL while a broker is stopped, a link is cut, a topic is changed, a disk waits and a command of the user's has hurt something."""
+    driver, below, mark = start_driver(tmp_path, HOLDERS, ALL_UP)
     kept = directories(below)
+    assert stopped(below)
     assert len(kept) == 3  # the keeper's, the proxies' and the watchdog's
     assert any(map(disks.mounted_below, kept)) == (disks.cannot_have() is None)
 
@@ -85,13 +111,27 @@ def test_a_killed_driver_leaves_neither_faults_nor_processes_nor_data(tmp_path: 
     driver.wait()
 
     assert soon(lambda: not mark.exists(), 10)
-    assert soon(lambda: not any(each.runs() for each in below), 15), [each for each in below if each.runs()]
-    assert soon(lambda: not any(each.exists() for each in kept), 10)
-    assert not any(map(disks.mounted_below, kept))
+    assert gone(below, kept)
+
+
+def test_a_driver_that_is_killed_while_a_machine_is_gone_and_a_clock_is_wrong_leaves_nothing(tmp_path: Path):
+    """SIGKILL while a broker's machine has lost power, a producer's clock is behind and another one sends a schema that nobody knows."""
+    driver, below, mark = start_driver(tmp_path, CLOCKS_AND_SCHEMAS, ONE_GONE)
+    kept = directories(below)
+    assert len(kept) == 2  # the keeper's and the watchdog's
+    assert any(map(disks.mounted_below, kept)) == (disks.cannot_have() is None)
+
+    driver.kill()
+    driver.wait()
+
+    assert soon(lambda: not mark.exists(), 10)
+    assert gone(below, kept)
+    # What had come until then opens.
+    assert len(open_run(tmp_path / "run").data.operations) > 100
 
 
 def test_ctrl_c_in_the_middle_of_faults_undoes_them_too(tmp_path: Path):
-    driver, below, mark = start_driver(tmp_path)
+    driver, below, mark = start_driver(tmp_path, HOLDERS, ALL_UP)
     kept = directories(below)
     assert len(kept) == 3  # the keeper's, the proxies' and the watchdog's
 
@@ -99,5 +139,4 @@ def test_ctrl_c_in_the_middle_of_faults_undoes_them_too(tmp_path: Path):
 
     assert driver.wait(timeout=60) != 0
     assert not mark.exists()
-    assert soon(lambda: not any(each.runs() for each in below), 10), [each for each in below if each.runs()]
-    assert soon(lambda: not any(each.exists() for each in kept), 10)
+    assert gone(below, kept)
