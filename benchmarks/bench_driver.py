@@ -226,12 +226,13 @@ def timed(work: Callable[[], subprocess.CompletedProcess[str]]) -> tuple[float, 
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, said
 
 
+PLACES: tuple[Place, ...] = ("embedded", "local")
 PARTS: dict[str, Callable[[Place], None]] = {"cost": cost, "late": late, "peers": peers, "memory": memory}
 
 
 def main() -> None:
     asked = sys.argv[1:]
-    places: list[Place] = [each for each in ("embedded", "local") if each in asked] or ["embedded", "local"]  # type: ignore[misc]
+    places = [place for place in PLACES if place in asked] or list(PLACES)
     for place in places:
         for name, part in PARTS.items():
             if name in asked or not set(asked) & set(PARTS):

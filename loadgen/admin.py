@@ -148,7 +148,7 @@ class Admin:
         for name, done in self.client.delete_topics(names).items():
             with suppress_code(KafkaError.UNKNOWN_TOPIC_OR_PART):
                 done.result(_WITHIN_S)
-            _wait(lambda name=name: name not in self._topics(), f"topic {name} to be gone")  # type: ignore[misc]
+            _wait(lambda name=name: name not in self._topics(), f"topic {name} to be gone")  # type: ignore[misc]  # no type is inferred where a lambda has a default
 
     def _create(self, name: str, replicas: list[list[int]], settings: Any) -> None:
         wanted = NewTopic(

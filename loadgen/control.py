@@ -134,7 +134,7 @@ class Control:
                     self.page.show(request)  # type: ignore[arg-type]  # None was the first case
                 case "remote":
                     assert self.fleet is not None
-                    self.fleet.send(request["message"])  # type: ignore[index]
+                    self.fleet.send(request["message"])  # type: ignore[index]  # None was the first case
                 case "end":
                     self.ended = True
                 case other:
@@ -292,7 +292,7 @@ def on_init(environment: Any, **_: Any) -> None:
 
 def follow_locust() -> None:
     """Let our listeners hear of the Locust that loads the locustfile."""
-    events.init.add_listener(on_init)  # type: ignore[no-untyped-call]
+    events.init.add_listener(on_init)  # type: ignore[no-untyped-call]  # Locust says no types there
 
 
 def _entry(stats: Any, summary: dict[str, Any]) -> StatsEntry:

@@ -1,52 +1,40 @@
-"""The run's child processes as one crew: what each is told, who is assigned what, and who has died."""
+"""The run's child processes as one crew: who is started and told what, who is assigned what, and who has died."""
 
 import pickle
 import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from confluent_kafka import TopicPartition
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from loadgen.admin import public_connection, security_of
-from loadgen.children import ChildError, Worker, file_name, python_module, wait_until
-from loadgen.clients import Clients, client_id
+from loadgen.children import ChildError, Worker, python_module, wait_until
+from loadgen.clients import Clients
 from loadgen.clusters.model import Cluster
 from loadgen.clusters.security import for_children
-from loadgen.group_spec import behaviour, dedupe, intervals, of_member, services, skews
-from loadgen.java.columns import emitted_columns, own_places, save_payload
+from loadgen.group_spec import services
 from loadgen.java.jvms import Jvms
 from loadgen.java.security import java_security
-from loadgen.member_dedupe import SharedMemory
-from loadgen.member_outbox import SUFFIX as OUTBOX
-from loadgen.member_work import Interval
-from loadgen.payloads import values_of
-from loadgen.recorder import event_types
+from loadgen.plan_files import PlanFiles
+from loadgen.process_specs import ProcessSpecs
 from loadgen.remote import RemoteWorker
 from rundata.rows import NONE
 from rundata.tables import Names
 from scenarios.actions import Deploy
-from scenarios.clients import consumer_settings, producer_settings
-from scenarios.derived import Derived
-from scenarios.disturbances import NOT_AGAIN
-from scenarios.occurrences import FOR_EVER_NS
-from scenarios.plan import LONGEST_WORK_NS, NO_KEY, Plan, hand_overs
+from scenarios.clients import consumer_settings
+from scenarios.plan import Plan
 from scenarios.quantities import format_duration
 from scenarios.retries import all_topics, retry_topics
-from scenarios.schema import Dedupe, Group
-from scenarios.streams import stream, uniforms
+from scenarios.schema import Group
 
 READY_WITHIN_S = 60.0
 ASSIGNED_WITHIN_S = 90.0
 LEAVE_WITHIN_S = 20.0
-_ROWS_PER_SEGMENT = 16_384
-"""2 MB each, allocated at once; a full log goes on in a new segment."""
 
 
 class Crew:
@@ -81,7 +69,6 @@ class Crew:
         self.hear_remote: Callable[[], None] = lambda: None
         self.versions: dict[str, Deploy | None] = {}
         """By member: the version that it was last replaced by."""
-        self._incarnations: dict[str, int] = {}
         self._asked_to_settle: set[int] = set()
         """Processes that were asked to say when they have nothing in hand."""
         self.abandoned = np.zeros(len(plan), np.bool_)
@@ -92,242 +79,12 @@ class Crew:
         """The process of the services that groups call."""
         self._sockets: tempfile.TemporaryDirectory[str] | None = None
         folder.mkdir()
-        self._arrays = self._save_arrays()
-        self._derived = self._save_derived()
-        self._payloads = self._save_payloads()
-        self._save_memories()
-
-    # ---- what each is told -----------------------------------------------------------------------------------------
-
-    def _save_arrays(self) -> dict[str, str]:
-        plan = self.plan
-        arrays: dict[str, NDArray[Any]] = {
-            "intended_ns": plan.intended_ns,
-            "size_bytes": plan.size_bytes,
-            "key": plan.key,
-            "poison": plan.poison,
-            "producer": plan.producer,
-            "started_ns": np.full(len(plan), NONE, np.int64),
-        }
-        for group in plan.scenario.groups:
-            arrays[f"work_ns.{group}"] = plan.work_ns[group]
-            arrays[f"failing_tries.{group}"] = plan.failing_tries[group]
-            if plan.undecodable[group].any():
-                arrays[f"undecodable.{group}"] = plan.undecodable[group]
-        for index, name in enumerate(plan.producers):
-            for number in range(1, plan.scenario.producers[name].count + 1):
-                own = np.flatnonzero((plan.producer == index) & (plan.process == number)).astype(np.int64)
-                arrays |= {f"{key}.{name}/{number}": array for key, array in _schedule(plan, own).items()}
-        if self._has_java_chain():
-            arrays |= emitted_columns(plan, self._types_of_places())
-        return {name: self._save(name, array) for name, array in arrays.items()}
-
-    def _has_java_chain(self) -> bool:
-        groups = self.plan.scenario.groups.values()
-        return any(group.client == "java" for group in groups) and any(group.emits for group in groups)
-
-    def _save_derived(self) -> str | None:
-        """Write what tells of emitted events; None where there are none."""
-        if not any(group.emits for group in self.plan.scenario.groups.values()):
-            return None
-        path = self.folder / "derived.pickle"
-        path.write_bytes(pickle.dumps(Derived(self.plan)))
-        return str(path)
-
-    def _save_payloads(self) -> dict[str, str]:
-        """Write the values of producers that send the user's own; return the file of each."""
-        found = {}
-        for name, producer in self.plan.scenario.producers.items():
-            if producer.payload is None:
-                continue
-            values = values_of(producer.payload, self.plan.seed)
-            path = self.folder / f"{file_name(name)}.payload"
-            if producer.client == "java":
-                key = f"payload_ends.{name}"
-                self._arrays[key] = self._save(key, save_payload(path, values))
-            else:
-                path.write_bytes(pickle.dumps(values))
-            found[name] = str(path)
-        return found
-
-    def _save_memories(self) -> None:
-        """Make the memory of event ids of each group whose members share one."""
-        most = len(self.plan) * (1 + len(Derived(self.plan).places))
-        for name, group in self.plan.scenario.groups.items():
-            if isinstance(group.dedupe, Dedupe) and group.dedupe.store == "shared":
-                SharedMemory.create(self._memory(name), most)
-
-    def _memory(self, group: str) -> Path:
-        return self.folder / f"{file_name(group)}.ids"
-
-    def _save(self, name: str, array: NDArray[Any]) -> str:
-        path = self.folder / f"{file_name(name)}.npy"
-        np.save(path, array)
-        return str(path)
+        self._files = PlanFiles(plan, folder)
+        self._specs = ProcessSpecs(plan, self.clients, self._files, run_id, scratch, spin_ns)
 
     def started_ns(self) -> NDArray[np.int64]:
         """Return when each event was handed to its client, NONE for those that were not."""
-        if not len(self.plan):
-            return np.zeros(0, np.int64)
-        return np.array(open_memmap(self._arrays["started_ns"], mode="r"))
-
-    def _common(self, name: str, rows_of: str | None = None) -> dict[str, Any]:
-        """Return what every process is told; `rows_of` is the process whose rows it writes, where that is not its own name."""
-        owner = rows_of or name
-        number = self._incarnations[owner] = self._incarnations.get(owner, 0) + 1
-        suffix = "" if number == 1 else f".{number}"
-        return {
-            "name": name,
-            "run_id": self.run_id,
-            "rows": str(self.folder.parent / f"{file_name(owner)}{suffix}.rows"),
-            "capacity": _ROWS_PER_SEGMENT,
-            "incarnation": number,
-            "connection": self.clients.connection(name),
-            "scratch_topic": self.scratch_topic,
-            "scratch_partitions": self.scratch_partitions,
-            **self.clients.extra(name),
-        }
-
-    def _worker(self, name: str, spec: Mapping[str, Any]) -> Any:
-        if self.remote is not None and name.rpartition("/")[0] in self.plan.scenario.producers:
-            return self.remote(name, spec)
-        command = self.clients.command(name, Path(spec["rows"]).stem)
-        security = security_of(self.cluster)
-        own = java_security(security) if self.clients.is_java(name) else security
-        return Worker(name, command, spec, self.folder, for_children(own))
-
-    def _producer_spec(self, name: str) -> dict[str, Any]:
-        producer_name = name.rpartition("/")[0]
-        producer = self.plan.scenario.producers[producer_name]
-        own = self.plan.producer == self.plan.producers.index(producer_name)
-        settings = producer_settings(self.plan.scenario, producer_name)
-        largest = int(self.plan.size_bytes[own].max()) if own.any() else 32
-        keyed = bool(own.any()) and int(self.plan.key[own][0]) != NO_KEY
-        return {
-            **self._common(name),
-            "settings": {
-                **self.clients.connection(name),
-                **settings.native,
-                "client.id": client_id(self.plan.scenario, name),
-            },
-            "topic": producer.topic,
-            "key_prefix": f"{producer_name}-" if keyed else None,
-            "largest_bytes": largest,
-            "payload": self._payloads.get(producer_name),
-            "skews": skews(self.plan, name),
-            "spin_ns": self.spin_ns,
-            "scratch_bytes": max(0, min(1000, int(producer.size.mean) - 32)),
-            "arrays": {
-                **{
-                    key: self._arrays[f"{key}.{name}"]
-                    for key in ("events", "due_ns", "again")
-                    if f"{key}.{name}" in self._arrays
-                },
-                **{key: self._arrays[key] for key in ("intended_ns", "size_bytes", "key", "poison", "started_ns")},
-                **self._of_owner("payload_ends", producer_name),
-            },
-            "codes": {
-                "process": self.names.processes.index(name),
-                "topic": self.names.topics.index(producer.topic),
-                "event_type": int(event_types(self.plan)[self.plan.producers.index(producer_name)]),
-            },
-        }
-
-    def _member_spec(self, name: str, first_poll_id: int, rows_of: str | None = None) -> dict[str, Any]:
-        group_name = name.rpartition("/")[0]
-        group = self.plan.scenario.groups[group_name]
-        settings = consumer_settings(self.plan.scenario, group_name)
-        native = {k: v for k, v in settings.native.items() if not (group.share_group and k == "enable.auto.commit")}
-        return {
-            **self._common(name, rows_of),
-            **behaviour(self.plan.scenario, group_name),
-            **intervals(self.plan, name),
-            "settings": {
-                **self.clients.connection(name),
-                **of_member(native, name),
-                "client.id": client_id(self.plan.scenario, name),
-                "group.id": group_name,
-            },
-            "group": group_name,
-            "protocol": settings.protocol,
-            "max_poll_records": settings.max_poll_records,
-            "first_poll_id": first_poll_id,
-            "start_ns": self.start_ns,
-            "seed": self.plan.seed,
-            **self._version(name),
-            "in_headers": bool(self._payloads),
-            "dedupe": dedupe(group, str(self._memory(group_name))),
-            "outbox_file": self._outbox_file(name, group),
-            "derived": self._derived,
-            "chain": own_places(self.plan, group_name) if self._derived and self.clients.is_java(name) else None,
-            "dependencies": self._socket() if group.calls else None,
-            "arrays": {
-                **self._of_owner("failing_tries", group_name),
-                **self._of_owner("undecodable", group_name),
-                **self._emitted(name, group_name),
-                "work_ns": self._work(name),
-                "key": self._arrays["key"],
-                "producer": self._arrays["producer"],
-            },
-            "codes": {
-                "process": self.names.processes.index(name),
-                "group": self.names.groups.index(group_name),
-                "topics": {topic: code for code, topic in enumerate(self.names.topics)},
-                "event_type_of_producer": [int(code) for code in event_types(self.plan)],
-                "event_type_of_place": self._types_of_places(),
-            },
-        }
-
-    def _of_owner(self, array: str, owner: str) -> dict[str, str]:
-        """Return the file of an array that a producer or group may have."""
-        path = self._arrays.get(f"{array}.{owner}")
-        return {} if path is None else {array: path}
-
-    def _emitted(self, member: str, group: str) -> dict[str, str]:
-        """Return the columns of emitted events that a Java member looks things up in."""
-        if self._derived is None or not self.clients.is_java(member):
-            return {}
-        common = ("emitted_ids", "emitted_key", "emitted_type", "emitted_size", "emitted_poison")
-        return {
-            **{array: self._arrays[array] for array in common},
-            **self._of_owner("emitted_work_ns", group),
-            **self._of_owner("emitted_failing_tries", group),
-        }
-
-    def _version(self, member: str) -> dict[str, Any]:
-        """Return in what a deployed version differs from the first one."""
-        version = self.versions.get(member)
-        if version is None:
-            return {}
-        told: dict[str, Any] = {} if version.decodes is None else {"decodes": version.decodes}
-        if version.fails:
-            told["failing"] = [
-                *intervals(self.plan, member)["failing"],
-                asdict(Interval(0, FOR_EVER_NS, share=version.fails)),
-            ]
-        return told
-
-    def _work(self, member: str) -> str:
-        """Return the file of the times that a member works: a version's own are drawn with the plan's numbers."""
-        group, version = member.rpartition("/")[0], self.versions.get(member)
-        if version is None or version.work is None:
-            return self._arrays[f"work_ns.{group}"]
-        name = f"work_ns.{group}.{version.version}"
-        if name not in self._arrays:
-            draws = uniforms(
-                stream(self.plan.seed, "group", group, "work", replication=self.plan.replication), len(self.plan)
-            )
-            work = np.rint(np.minimum(version.work.quantile(draws), LONGEST_WORK_NS)).astype(np.int64)
-            self._arrays[name] = self._save(name, np.where(self.plan.work_ns[group] > 0, work, 0))
-        return self._arrays[name]
-
-    def _types_of_places(self) -> list[int]:
-        """Return the code of the type of what each place emits."""
-        types, groups = self.names.event_types, self.plan.scenario.groups
-        return [
-            types.index(groups[place.group].emits[place.emit].event or groups[place.group].emits[place.emit].topic)
-            for place in Derived(self.plan).places
-        ]
+        return self._files.started_ns()
 
     # ---- starting --------------------------------------------------------------------------------------------------
 
@@ -346,12 +103,20 @@ class Crew:
             if group in self.plan.scenario.groups and self.plan.scenario.groups[group].external:
                 continue  # is the user's own program
             if group in self.plan.scenario.producers:
-                self.producers[name] = self._worker(name, self._producer_spec(name))
+                self.producers[name] = self._worker(name, self._specs.producer(name))
             else:
                 self.start_member(name, 0)
         self.wait(
             lambda: all("ready" in worker.said for worker in self.all()), READY_WITHIN_S, "connecting the clients"
         )
+
+    def _worker(self, name: str, spec: Mapping[str, Any]) -> Any:
+        if self.remote is not None and name.rpartition("/")[0] in self.plan.scenario.producers:
+            return self.remote(name, spec)
+        command = self.clients.command(name, Path(spec["rows"]).stem)
+        security = security_of(self.cluster)
+        own = java_security(security) if self.clients.is_java(name) else security
+        return Worker(name, command, spec, self.folder, for_children(own))
 
     def _start_dependencies(self) -> None:
         path = self.folder / "dependencies.pickle"
@@ -370,7 +135,12 @@ class Crew:
     def start_member(self, name: str, first_poll_id: int) -> None:
         """Start a member, for the first time or again."""
         self.owned[name] = set()
-        self.members[name] = self._worker(name, self._member_spec(name, first_poll_id))
+        spec = self._specs.member(name, first_poll_id, self.start_ns, version=self.versions.get(name))
+        self.members[name] = self._worker(name, {**spec, **self._calls(name.rpartition("/")[0])})
+
+    def _calls(self, group: str) -> dict[str, str | None]:
+        """Return where the members of a group find the dependencies that they call."""
+        return {"dependencies": self._socket() if self.plan.scenario.groups[group].calls else None}
 
     def helper(self, name: str, module: str, what: Mapping[str, Any]) -> Worker:
         """Start a process that does something beside the run."""
@@ -379,45 +149,18 @@ class Crew:
 
     def replayer(self, group: str, name: str, places: list[TopicPartition], rate_hz: float | None) -> Worker:
         """Start a process that handles what lies in the log from some places once more, as the group's first member would."""
-        spec = self._member_spec(f"{group}/1", 0, rows_of=name)
+        spec = self._specs.member(f"{group}/1", 0, self.start_ns, version=self.versions.get(f"{group}/1"), rows_of=name)
         of_no_member = {**spec["codes"], "process": NONE}
         froms = [(each.topic, each.partition, each.offset) for each in places]
-        what = {"codes": of_no_member, "from": froms, "rate_hz": rate_hz}
-        return Worker(
-            name,
-            python_module("loadgen.replay_process"),
-            {**spec, **what},
-            self.folder,
-            for_children(security_of(self.cluster)),
-        )
+        what = {**self._calls(group), "codes": of_no_member, "from": froms, "rate_hz": rate_hz}
+        return self.helper(name, "loadgen.replay_process", {**spec, **what})
 
     def _start_relays(self) -> None:
         """Start the relay of each group with an outbox."""
         for name, group in self.plan.scenario.groups.items():
             if any(what.outbox is not None for what in group.emits):
-                relay = f"{name}-outbox"
-                spec = self._member_spec(f"{name}/1", 0, rows_of=relay)
-                where = {"outbox_folder": str(self.folder), "outbox": self._outbox(name)}
-                self.relays.append(
-                    Worker(
-                        relay,
-                        python_module("loadgen.outbox_process"),
-                        {**spec, **where, "outbox_file": None},
-                        self.folder,
-                        for_children(security_of(self.cluster)),
-                    )
-                )
-
-    def _outbox_file(self, member: str, group: Group) -> str | None:
-        """Return where an incarnation of a member stores what goes through its outbox."""
-        if all(what.outbox is None for what in group.emits):
-            return None
-        name, _, number = member.rpartition("/")
-        return str(self.folder / f"{self._outbox(name)}{number}.{self._incarnations.get(member, 0)}{OUTBOX}")
-
-    def _outbox(self, group: str) -> str:
-        """Return what the names of the files begin with that are a group's outbox."""
-        return f"outbox-{self.names.groups.index(group)}-"
+                spec = self._specs.relay(name, self.start_ns)
+                self.relays.append(self.helper(f"{name}-outbox", "loadgen.outbox_process", spec))
 
     def all(self) -> list[Worker]:
         """Return the processes that are part of the run now."""
@@ -555,7 +298,7 @@ class Crew:
 
     def restart_producer(self, name: str) -> None:
         """Start a producer process again: it sends what was not handed to the client before, at once what is due."""
-        self.producers[name] = self._worker(name, self._producer_spec(name))
+        self.producers[name] = self._worker(name, self._specs.producer(name))
         self.producers[name].tell("start", at_ns=self.start_ns)
 
     def stop_producers(self) -> None:
@@ -603,14 +346,6 @@ class Crew:
             worker.close()
         if self._sockets is not None:
             self._sockets.cleanup()
-
-
-def _schedule(plan: Plan, own: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-    """Return a process's events in the order in which they are handed over; when, and which again, where faults disturb that."""
-    if not plan.late_ns[own].any() and not (plan.again_ns[own] != NOT_AGAIN).any():
-        return {"events": own}
-    events, due_ns, again = hand_overs(plan, own)
-    return {"events": events, "due_ns": due_ns, "again": again}
 
 
 def _range_shares(partitions: list[int], members: int) -> list[int]:

@@ -8,7 +8,7 @@ from loadgen.admin import Admin, AdminError
 from loadgen.clusters.foreign import ForeignKafka
 from loadgen.foreign import scratch_topic
 from loadgen.watchdog.client import Watchdog
-from loadgen.watchdog.undoing import WITHIN_S, UndoError, delete_groups, delete_topics
+from loadgen.watchdog.undoing import WITHIN_S, Undo, UndoError, delete_groups, delete_topics
 from scenarios.plan import Plan, replica_assignment
 from scenarios.retries import all_topics
 
@@ -71,9 +71,9 @@ class ForeignAdmin(Admin):
             raise AdminError(f"groups cannot be listed: {error.args[0].str()}") from None
         return {each.group_id for each in found.valid}
 
-    def _promise(self, name: str, undo: object) -> None:
+    def _promise(self, name: str, undo: Undo) -> None:
         assert self._watchdog is not None
-        self._watchdog.promise(name, undo)  # type: ignore[arg-type]
+        self._watchdog.promise(name, undo)
         self._promised.append(name)
 
     def _make(self, name: str, replicas: list[list[int]], settings: object) -> None:

@@ -7,8 +7,8 @@ from confluent_kafka import Message
 from numpy.typing import NDArray
 
 from loadgen.member_rows import Event
-from loadgen.records import HEADER, POISON, ids_in_headers
-from scenarios.headers import HEADER_ATTEMPT, HEADER_DUE, HEADER_ORIGIN
+from loadgen.records import HEADER, POISON, headers_of, ids_in_headers
+from scenarios.headers import HEADER_ATTEMPT, HEADER_DUE, HEADER_ORIGIN, OF_THE_EVENT
 
 _FOREIGN = bytes(HEADER.size)
 """In place of a value that is too short for ids: the run id NO_RUN, which is nobody's."""
@@ -62,7 +62,8 @@ class Batch:
     def event(self, number: int) -> Event:
         """Return one of them by itself."""
         message = self.messages[number]
-        attempt, due_ns, origin = _of_copy(message)
+        headers = headers_of(message)
+        attempt, due_ns, origin = _of_copy(headers)
         return Event(
             int(self.event_id[number]),
             int(self.root_id[number]),
@@ -76,6 +77,7 @@ class Batch:
             due_ns,
             origin,
             bool(self.poison[number]) if self._in_headers else None,
+            tuple((name, headers[name]) for name in headers if name in OF_THE_EVENT),
         )
 
     def firsts(self) -> dict[tuple[int, int], int]:
@@ -114,12 +116,10 @@ def _head_of(message: Message, value: bytes, run_id: int) -> bytes:
     return HEADER.pack(run_id | POISON if poison else run_id, event_id, root_id, intended_ns)
 
 
-def _of_copy(message: Message) -> tuple[int, int, str]:
+def _of_copy(headers: Mapping[str, bytes]) -> tuple[int, int, str]:
     """Return try, due time and origin of a copy in a retry topic; of any other record what they are without one."""
-    found = message.headers()
-    if not found:
+    if not headers:
         return 1, 0, ""
-    headers: dict[str, bytes] = {each[0]: each[1] for each in found if isinstance(each[1], bytes)}
     return (
         int(headers.get(HEADER_ATTEMPT, b"1")),
         int(headers.get(HEADER_DUE, b"0")),

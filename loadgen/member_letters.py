@@ -39,6 +39,7 @@ class Letters:
     def retry(self, event: Event, tried: int, due_ns: int) -> None:
         """Hand an event on to the topic of its next try, into the partition with the number of its own."""
         headers: list[Header] = [
+            *event.headers,
             (HEADER_ATTEMPT, str(tried + 1)),
             (HEADER_DUE, str(due_ns)),
             (HEADER_ORIGIN, event.origin),
@@ -58,7 +59,7 @@ class Letters:
         began = clock()
         headers = self._spring(event, attempt) if self._by_topic else self._connect(event, attempt)
         code, partition, offset = self._forwarder.send(
-            self._dead_letter, event, [*headers, (HEADER_ORIGIN, event.origin)]
+            self._dead_letter, event, [*event.headers, *headers, (HEADER_ORIGIN, event.origin)]
         )
         outcome = Outcome.ok if code == 0 else outcome_of(code)
         where = (self._dead_letter, partition, offset)

@@ -37,6 +37,8 @@ class Event:
     """Of a copy in a retry topic: topic/partition/offset where the event was first read."""
     poison: bool | None = None
     """Whether no handler can ever process it; None where its value tells."""
+    headers: tuple[tuple[str, bytes], ...] = ()
+    """Those that are about the event, and go with it to whatever topic it is handed on to."""
 
     @property
     def is_poison(self) -> bool:

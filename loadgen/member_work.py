@@ -126,8 +126,6 @@ class Handler:
         self.slow = [Interval(**each) for each in spec["slow"]]
         self.failing = [Interval(**each) for each in spec["failing"]]
         self.stalls = [Interval(**each) for each in spec.get("stalls", ())]
-        self.decodes: int | None = spec.get("decodes")
-        """The latest schema version that this version of the handler can decode; None where it is as the plan says."""
         self.policy: dict[str, Any] | None = spec["failures"]
         self._seed: int = spec["seed"]
         self._group: int = spec["codes"]["group"]
@@ -273,10 +271,8 @@ class Handler:
         return not shares or self._draw(event.event_id, attempt) >= max(shares)
 
     def _is_broken(self, event: Event, facts: Facts) -> bool:
-        """Whether no try of this handler can ever decode the event."""
-        if facts.undecodable and self.decodes is None:
-            return True
-        return event.is_poison
+        """Whether no try of this version of the handler can ever decode the event."""
+        return facts.undecodable or event.is_poison
 
     def _draw(self, event_id: int, attempt: int) -> float:
         """Return the number that decides over one try, the same as the simulator's for a first delivery."""

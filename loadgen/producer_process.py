@@ -106,7 +106,7 @@ class ProducerProcess:
                 offset = message.offset()
                 if offset is None or offset < 0:
                     offset = NONE  # a repeated batch that the broker knew already, or acks 0
-                append(event, started[event], clock() - start, offset, message.partition(), 0, ok)  # type: ignore[arg-type]
+                append(event, started[event], clock() - start, offset, message.partition(), 0, ok)  # type: ignore[arg-type]  # it has one
             else:
                 self._failed(event, started[event], error, message)
 
@@ -118,7 +118,7 @@ class ProducerProcess:
         self.rows.append_send(event, started_ns, clock() - self.start_ns, offset, partition, code, outcome)
 
     def _warmed(self, _error: KafkaError | None, message: Message) -> None:
-        self.warm_latencies_ns.append(clock() - HEADER.unpack_from(message.value())[3])  # type: ignore[arg-type]
+        self.warm_latencies_ns.append(clock() - HEADER.unpack_from(message.value())[3])  # type: ignore[arg-type]  # what we sent ourselves
 
     def connect(self) -> None:
         """Learn the topic's leaders, and get the connections and ids that the first sends need, on the scratch topic."""
@@ -324,7 +324,7 @@ class ProducerProcess:
                     self.warm(request["rate_hz"])  # type: ignore[index]  # None was the first case
                     self.child.say("warm")
                 case "start":
-                    self.start_ns = request["at_ns"]  # type: ignore[index]
+                    self.start_ns = request["at_ns"]  # type: ignore[index]  # None was the first case
                     self._run()
                     return
                 case "stop":

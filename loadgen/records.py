@@ -5,6 +5,7 @@ import struct
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from confluent_kafka import Message
 from numpy.typing import NDArray
 
 from scenarios.headers import HEADER_ID, HEADER_INTENDED, HEADER_POISON, HEADER_ROOT, HEADER_RUN
@@ -71,6 +72,12 @@ def ids_in_headers(
     if known.get(HEADER_RUN) != str(run_id).encode():
         return None
     return int(known[HEADER_ID]), int(known[HEADER_ROOT]), int(known[HEADER_INTENDED]), HEADER_POISON in known
+
+
+def headers_of(message: Message) -> dict[str, bytes]:
+    """Return a record's headers; of several with one name the last."""
+    found = message.headers()
+    return {each[0]: each[1] for each in found if isinstance(each[1], bytes)} if found else {}
 
 
 def decode(value: bytes) -> bytes:

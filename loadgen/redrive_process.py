@@ -10,10 +10,9 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
 from loadgen.child import Child, DriverGone
-from scenarios.headers import HEADER_ORIGIN
+from loadgen.records import headers_of
+from scenarios.headers import HEADER_ID, HEADER_ORIGIN, HEADER_REDRIVEN
 
-REDRIVEN = "eventdrill-redriven"
-"""Header: how often an event was sent again from a dead-letter topic."""
 _WITHIN_S = 20.0
 
 
@@ -29,13 +28,15 @@ def main() -> None:
         began = time.monotonic()
         for letter in letters:
             headers = headers_of(letter)
-            times = int(headers.get(REDRIVEN, b"0"))
+            times = int(headers.get(HEADER_REDRIVEN, b"0"))
             if times >= spec["most"]:
                 kept += 1
                 continue
             time.sleep(max(0.0, began + sent * step_s - time.monotonic()))
             to = spec["to"] or origin_topic(headers)
-            producer.produce(to, letter.value(), letter.key(), headers={**headers, REDRIVEN: str(times + 1).encode()})
+            producer.produce(
+                to, letter.value(), letter.key(), headers={**headers, HEADER_REDRIVEN: str(times + 1).encode()}
+            )
             producer.poll(0)
             sent += 1
         producer.flush(_WITHIN_S)
@@ -62,14 +63,9 @@ def read_all(connection: dict[str, Any], topic: str) -> list[Message]:
                     left.discard(int(message.partition() or 0))
     finally:
         consumer.close()
-    latest = {message.value(): message for message in found}
+    # A value of the user's own may be that of several events; then headers tell them apart.
+    latest = {headers_of(message).get(HEADER_ID) or message.value(): message for message in found}
     return list(latest.values())
-
-
-def headers_of(message: Message) -> dict[str, bytes]:
-    """Return a record's headers; of several with one name the last."""
-    found = message.headers() or []
-    return {each[0]: each[1] for each in found if isinstance(each[1], bytes)}
 
 
 def origin_topic(headers: dict[str, bytes]) -> str:

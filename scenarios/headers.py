@@ -15,3 +15,9 @@ HEADER_DUE = "eventdrill-due"
 """When that try is due, on copies in retry topics."""
 HEADER_ORIGIN = "eventdrill-origin"
 """Topic/partition/offset that a retry copy or dead letter was first read from."""
+HEADER_REDRIVEN = "eventdrill-redriven"
+"""How often an event was sent again from a dead-letter topic."""
+OF_THE_EVENT = frozenset(
+    {HEADER_RUN, HEADER_ID, HEADER_ROOT, HEADER_CAUSE, HEADER_INTENDED, HEADER_SCHEMA, HEADER_POISON, HEADER_REDRIVEN}
+)
+"""What is said of an event itself, and goes with it to every topic; the others are of one copy."""

@@ -8,12 +8,13 @@ import pytest
 from confluent_kafka import Producer
 
 from live_runs import drive_on, group_code, load, rows_of, start
-from loadgen.redrive_process import REDRIVEN, origin_topic, read_all
+from loadgen.redrive_process import origin_topic, read_all
 from loadgen.refuse import cannot
 from rundata.checks import check
 from rundata.dataset import open_run
 from rundata.rows import Kind, Outcome
 from rundata.tables import FaultRecord, Names, RunData
+from scenarios.headers import HEADER_REDRIVEN
 
 SCENARIO = """\
 scenario: people
@@ -120,12 +121,12 @@ def test_redriven_letters_are_read_once_with_their_count():
         origin = {"eventdrill-origin": b"orders/0/7"}
         producer.produce("orders.dlq", b"one", headers=origin)
         producer.produce("orders.dlq", b"two", headers={"__connect.errors.topic": b"orders"})
-        producer.produce("orders.dlq", b"one", headers={**origin, REDRIVEN: b"1"})
+        producer.produce("orders.dlq", b"one", headers={**origin, HEADER_REDRIVEN: b"1"})
         producer.flush(10)
         letters = read_all({"bootstrap.servers": cluster.bootstrap}, "orders.dlq")
 
     found = {letter.value(): dict(letter.headers() or []) for letter in letters}
-    assert found[b"one"][REDRIVEN] == b"1"
+    assert found[b"one"][HEADER_REDRIVEN] == b"1"
     assert origin_topic(found[b"one"]) == origin_topic(found[b"two"]) == "orders"
 
 

@@ -3,6 +3,7 @@
 import io
 import json
 import random
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from fastavro import parse_schema, schemaless_reader
 
-from live_runs import drive_on, group_code, load, rows_of, start, values_of_orders
+from live_runs import drive_embedded, drive_on, group_code, load, rows_of, start, values_of_orders
 from loadgen.payloads import PayloadError, made_up, values_of
 from loadgen.records import ids_in_headers
 from loadgen.refuse import cannot
@@ -194,3 +195,59 @@ def test_ids_in_headers_are_those_of_one_run():
     assert ids_in_headers([*headers, ("eventdrill-poison", b"1")], 7) == (3, 1, 50, True)
     assert ids_in_headers(headers, 8) is None
     assert ids_in_headers(None, 7) is None
+
+
+def came_back(proof: str) -> int:
+    """How many letters a redrive left where they were."""
+    found = re.search(r"(\d+) had come back too often", proof)
+    assert found, proof
+    return int(found[1])
+
+
+RETRIED = """\
+scenario: own-values-retried
+seed: 4
+duration: 5s
+drain: 20s
+brokers: {kind: kafka, nodes: 1, settings: {group.initial.rebalance.delay.ms: 100}}
+topics:
+  orders: {partitions: 2, replication: 1}
+  orders.dlq: {partitions: 1, replication: 1}
+producers:
+  shop: {topic: orders, settings: {acks: all, enable.idempotence: true}, arrivals: 40/s, key: {uniform: 10}, poison: 10%, payload: {file: PAYLOAD}}
+groups:
+  work:
+    topics: [orders]
+    work: 1ms
+    commit: {every: 500ms}
+    failures:
+      transient: {chance: 20%, attempts: 1}
+      retry: {attempts: 2, backoff: 50ms, where: topic}
+      then: dead_letter
+      dead_letter: orders.dlq
+actions:
+  - {action: redrive, from: orders.dlq, most: 1, at: 2500ms}
+  - {action: redrive, from: orders.dlq, most: 1, at: 4500ms}
+"""
+
+
+@pytest.mark.live
+def test_values_of_the_users_own_go_through_retry_topics_and_are_redriven_as_often_as_allowed(tmp_path: Path):
+    """Seven values stand for some 200 events; what tells them apart goes with them to every topic, and so does how often they came back."""
+    (tmp_path / "orders.jsonl").write_text("".join(f'{{"number": {n}}}\\n' for n in range(7)))
+    run = drive_embedded(load(RETRIED.replace("PAYLOAD", str(tmp_path / "orders.jsonl"))), tmp_path / "run")
+    work = group_code(run, "work")
+    effects = np.unique(rows_of(run, Kind.try_, group=work, outcome=Outcome.ok)["event_id"])
+    letters = rows_of(run, Kind.dead_letter, group=work)
+    poison = np.flatnonzero(run.plan.poison)
+    early = np.unique(letters["event_id"][letters["started_ns"] < 2_300_000_000])
+    first, second = (each.proof for each in run.actions)
+
+    assert run.about["state"] == "complete", run.about["incomplete"]
+    assert effects.tolist() == np.flatnonzero(~run.plan.poison).tolist()
+    assert set(letters["event_id"].tolist()) == set(poison.tolist())
+    assert len(early) > 3
+    assert came_back(first) == 0
+    assert came_back(second) >= len(early)
+    assert np.bincount(letters["event_id"]).max() == 2  # redriven once, and then left
+    assert {name: found.examples for name, found in check(run).items() if not found.valid} == {}

@@ -1,5 +1,6 @@
 """A member's handler and its commits, without brokers."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ from loadgen import member_commits
 from loadgen.group_spec import intervals
 from loadgen.member_batch import Batch
 from loadgen.member_commits import Commits
+from loadgen.member_letters import Letters
 from loadgen.member_lookup import Lookup
 from loadgen.member_rows import Event, MemberRows
 from loadgen.member_work import Handler, Interval, Lateness, Stopped, clock
@@ -328,6 +330,58 @@ def test_a_batch_knows_poison_topics_and_where_to_go_on():
     assert batch.topic.tolist() == [0, 0, 0, 1]
     assert batch.ends(0, 4) == {(0, 0): 4, (0, 1): 3, (1, 0): 5}
     assert batch.ends(0, 1) == {(0, 0): 2}
+
+
+def test_an_event_keeps_the_headers_that_are_about_it_and_not_those_of_one_copy():
+    headers = [
+        ("eventdrill-redriven", b"2"),
+        ("eventdrill-attempt", b"3"),
+        ("eventdrill-origin", b"orders/0/5"),
+        ("traceparent", b"00"),
+    ]
+    own = encode(7, 5, 5, 0, b"")
+    batch = batch_of(Message(topic="orders", partition=0, offset=9, key=None, value=own, headers=headers))
+
+    assert batch.event(0).headers == (("eventdrill-redriven", b"2"),)
+    assert (batch.event(0).attempt, batch.event(0).origin) == (3, "orders/0/5")
+
+
+class Forwarded:
+    """Stands for the brokers that take retry copies and dead letters."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, dict[str, Any]]] = []
+
+    def connect(self, topic: str) -> None:
+        pass
+
+    def send(self, topic: str, event: Event, headers: list[Any], partition: int | None = None) -> Any:
+        assert len({name for name, _ in headers}) == len(headers)
+        self.sent.append((topic, dict(headers)))
+        return 0, 0, 0
+
+
+@pytest.mark.parametrize("where", ["in_place", "topic"])
+def test_what_is_said_of_an_event_goes_with_it_to_retry_topics_and_dead_letters(where: str, tmp_path: Path):
+    """Ids beside a value of the user's own, and how often the event was redriven: else nobody would know either afterwards."""
+    failures = {
+        "retry": {"attempts": 2, "backoff_ns": 0, "factor": 1.0, "where": where},
+        "then": "dead_letter",
+        "dead_letter": "orders.dlq",
+    }
+    child = child_of(tmp_path, failures=failures, retry_topics={"orders": ["orders.retry.1"]})
+    kept = (("eventdrill-id", b"4"), ("eventdrill-redriven", b"2"))
+    forwarded: Any = Forwarded()
+    letters = Letters(child, rows_of(child), forwarded)
+
+    letters.retry(replace(event(4), headers=kept), 1, 50)
+    letters.dead(replace(event(4), headers=kept), 0, 2, 0)
+
+    (retry_topic, copy), (dead_topic, letter) = forwarded.sent
+    assert (retry_topic, dead_topic) == ("orders.retry.1", "orders.dlq")
+    assert {name: copy[name] for name, _ in kept} == {name: letter[name] for name, _ in kept} == dict(kept)
+    assert (copy["eventdrill-attempt"], copy["eventdrill-due"]) == ("2", "50")
+    assert letter["eventdrill-origin"] == copy["eventdrill-origin"] == "orders/0/4"
 
 
 def test_rows_of_a_batch_are_those_of_its_events(tmp_path: Path):

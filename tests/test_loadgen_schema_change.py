@@ -9,10 +9,13 @@ import eventdrill as ed
 from live_runs import drive_embedded, group_code, load, rows_of
 from loadgen.lab.applied import Applied
 from loadgen.lab.proofs import shown
+from loadgen.plan_files import PlanFiles
 from loadgen.refuse import cannot
 from rundata.checks import check
 from rundata.rows import Kind, Outcome
+from scenarios.actions import Deploy
 from scenarios.files import load_scenario
+from scenarios.plan import make_plan
 
 LIVE = """\
 scenario: upgraded-first
@@ -70,4 +73,45 @@ def test_live_members_that_cannot_decode_a_version_fail_on_it_and_others_do_not(
     assert len(rows_of(run, Kind.try_, group=fulfilment, outcome=Outcome.ok)) == len(run.plan)
     assert set(failed["schema_version"].tolist()) == {2}
     assert run.faults[0].proof == f"{len(changed)} events of version 2, {len(changed)} of them failed a try of billing"
+    assert {name: found.examples for name, found in check(run).items() if not found.valid} == {}
+
+
+DEPLOYED = [
+    "faults=[{fault: schema_change, producer: shop, version: 2, breaks: [billing], at: 1s, for: 5s}, "
+    "{fault: schema_change, producer: shop, version: 3, breaks: [billing], at: 6s, for: 1s}]",
+    "actions=[{action: deploy, group: billing, version: v2, decodes: 2, at: 2s}]",
+    "duration=8s",
+    "groups.billing.settings={session.timeout.ms: 2000, heartbeat.interval.ms: 300}",
+    "brokers.settings={group.initial.rebalance.delay.ms: 100, group.min.session.timeout.ms: 1000}",
+]
+
+
+def test_a_deployed_version_is_told_what_it_decodes(tmp_path: Path) -> None:
+    """Events of version 2 are read as any other by who decodes 2; those of version 3 fail as before."""
+    plan = make_plan(load(LIVE, DEPLOYED).scenario)
+    deploy = plan.actions[0].action
+    assert isinstance(deploy, Deploy)
+    files = PlanFiles(plan, tmp_path)
+    failing, undecodable = (np.load(files.work("billing", deploy)[name]) for name in ("failing_tries", "undecodable"))
+    before = np.load(files.work("billing", None)["undecodable"])
+
+    assert (before == (plan.schema_version > 1)).all()
+    assert (undecodable == (plan.schema_version == 3)).all()
+    assert (failing[plan.schema_version < 3] == 0).all()
+    assert (failing[plan.schema_version == 3] > 1000).all()
+
+
+@pytest.mark.live
+def test_live_a_deployed_version_reads_the_schema_that_it_decodes_and_no_later_one(tmp_path: Path) -> None:
+    run = drive_embedded(load(LIVE, DEPLOYED), tmp_path / "run")
+    billing, version = group_code(run, "billing"), run.plan.schema_version
+    tries = rows_of(run, Kind.try_, group=billing)
+    done = next(each.time_ns for each in run.incidents if each.kind == "deploy")
+    ok, of = tries["outcome"] == Outcome.ok, version[tries["event_id"]]
+
+    assert run.about["state"] == "complete", run.about["incomplete"]
+    assert not ok[(of == 2) & (tries["started_ns"] < 2_000_000_000)].any()
+    assert ok[(of == 2) & (tries["started_ns"] > done)].all()
+    assert np.count_nonzero((of == 2) & ok) > 100
+    assert not ok[of == 3].any()
     assert {name: found.examples for name, found in check(run).items() if not found.valid} == {}

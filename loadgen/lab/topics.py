@@ -141,7 +141,7 @@ def _delete_records(tools: Tools, applied: Applied, fault: faults.DeleteRecords)
 
 def _positions(tools: Tools, places: list[TopicPartition], up_to: LogPosition) -> list[TopicPartition]:
     """Return the first offset to keep of each partition, never beyond its end."""
-    ends = _offsets(tools, places, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+    ends = _offsets(tools, places, OffsetSpec.latest())  # type: ignore[no-untyped-call]  # the client says no types there
     match up_to.place:
         case "offset":
             firsts = {place: min(up_to.value, end) for place, end in ends.items()}
