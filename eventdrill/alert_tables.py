@@ -30,10 +30,13 @@ def _together(document: Mapping[str, Any]) -> "RenderableType":
     shown = table("all rules together", ("", ""))
     troubles, recall = document["troubles"], document["recall"]
     rate, interval = _false(document["false_pages"])
-    shown.add_row("length", f"{document['weeks']:.3g} weeks in {document['cases']} cases")
+    shown.add_row(
+        "length",
+        f"{document['weeks']:.3g} weeks in {document['cases']} {'case' if document['cases'] == 1 else 'cases'}",
+    )
     shown.add_row(
         "troubles",
-        f"{troubles['page']} worth a page (at least {document['page_worthy']:.4%} of a budget), {troubles['ticket']} worth a ticket, "
+        f"{troubles['page']} worth a page (at least {document['page_worthy'] * 100:.4g} % of a budget), {troubles['ticket']} worth a ticket, "
         f"{troubles['harmless']} that cost nothing",
     )
     shown.add_row("paged for", f"{recall['page']['seen']} of {recall['page']['of']} that were worth it")

@@ -8,7 +8,7 @@ from reports.alerts.rules import Rule
 from reports.alerts.suggest import Suggestion
 from reports.drawing import FAULT, LIMIT, MUTED, PREDICTED, RUNS, Canvas, Drawing, Key, draw, long_time_axis
 from reports.figure_data import rows_csv
-from reports.words import count_text, percent, value_text
+from reports.words import count_text, percent, wait_text
 
 _MOST_ROWS = 14
 _LEAST_SHOWN = 0.004
@@ -121,11 +121,19 @@ def trade_off(found: Suggestion) -> Drawing:
             markersize=4,
             label="curve",
         )
-        axis.plot(found.usual.false_per_week, found.usual.recall, "s", color=PREDICTED, markersize=8, label="usual")
+        axis.plot(
+            found.usual.false_per_week,
+            found.usual.recall,
+            "s",
+            color=PREDICTED,
+            markersize=11,
+            fillstyle="none",
+            label="usual",
+        )
         axis.plot(found.best.false_per_week, found.best.recall, "D", color=LIMIT, markersize=8, label="suggested")
         axis.axvline(found.limit, color=MUTED, linewidth=1, linestyle=":")
         axis.set_title("troubles seen")
-        axis.set_ylim(-0.03, 1.05)
+        axis.set_ylim(-0.03, 1.1)
         axis.yaxis.set_major_formatter(FuncFormatter(lambda y, _: percent(y)))
         _false_axis(axis, canvas, found)
 
@@ -133,10 +141,11 @@ def trade_off(found: Suggestion) -> Drawing:
         points = [(each.false_per_week, each.median_s / 60) for each in curve if each.median_s is not None]
         axis.step([x for x, _ in points], [y for _, y in points], where="post", color=RUNS[0])
         axis.plot([x for x, _ in points], [y for _, y in points], "o", color=RUNS[0], markersize=4, label="curve")
-        marks = ((found.usual, "s", PREDICTED, "usual"), (found.best, "D", LIMIT, "suggested"))
-        for one, mark, colour, name in marks:
+        marks = ((found.usual, "s", PREDICTED, "usual", 11, "none"), (found.best, "D", LIMIT, "suggested", 8, "full"))
+        for one, mark, colour, name, size, fill in marks:
             if one.median_s is not None:
-                axis.plot(one.false_per_week, one.median_s / 60, mark, color=colour, markersize=8, label=name)
+                minutes = one.median_s / 60
+                axis.plot(one.false_per_week, minutes, mark, color=colour, markersize=size, fillstyle=fill, label=name)
         axis.axvline(found.limit, color=MUTED, linewidth=1, linestyle=":")
         axis.set_title("minutes to the page (median)")
         axis.margins(y=0.15)
@@ -169,6 +178,15 @@ def _false_axis(axis: Axes, canvas: Canvas, found: Suggestion) -> None:
 
 def _trade_off_caption(found: Suggestion) -> str:
     best, usual = found.best, found.usual
-    took = "" if best.median_s is None else f", in {value_text(best.median_s, 's')} as a rule"
+    took = "" if best.median_s is None else f", in {wait_text(best.median_s)} as a rule"
     said = f"Of {count_text(best.worthy)} troubles worth a page the suggestion sees {count_text(best.seen)}{took}; "
-    return said + f"the usual rules see {count_text(usual.seen)}."
+    said += f"the usual rules see {count_text(usual.seen)}"
+    said += "" if usual.median_s is None else f", in {wait_text(usual.median_s)}"
+    more = [one for one in found.curve if one.false_per_week > best.false_per_week]
+    if not more:
+        return said + ". No rule that was tried sees more, or sees it sooner, for more false pages."
+    last = max(more, key=lambda one: (one.recall, -(one.median_s or 0)))
+    return (
+        said
+        + f". With {last.false_per_week:.3g} false pages a week {count_text(last.seen)} would be seen, in {wait_text(last.median_s or 0)}."
+    )

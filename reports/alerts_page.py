@@ -12,7 +12,7 @@ from reports.alerts.truth import Trouble
 from reports.rendering import write_template
 from reports.runbooks import runbook_link
 from reports.sections.badges import Badge
-from reports.words import DASH, count_text, percent, value_text
+from reports.words import DASH, count_text, percent, wait_text
 from scenarios.quantities import SECOND, format_duration
 from scenarios.schema import Scenario
 
@@ -40,6 +40,7 @@ def write_alerts_page(
 ) -> None:
     """Write the page of a back-test."""
     troubles = [(one, trouble) for one in judged for trouble in one.case.troubles]
+    shared = _shared(document["rules"])
     sections = [("when", "Over time"), ("rules", "Rules"), ("troubles", "Troubles")]
     sections += [("warnings", "Warnings")] if document["warnings"] else []
     write_template(
@@ -53,8 +54,12 @@ def write_alerts_page(
             "tiles": _tiles(document),
             "sections": [*sections, ("limits", "Limits")],
             "drawings": [timeline(one) for one in judged[:_MOST_TIMELINES]],
-            "rules": [_rule_row(row) for row in document["rules"]],
+            "rules": [_rule_row(row, shared) for row in document["rules"]],
             "rules_sentence": _rules_sentence(scores),
+            "shared": None
+            if shared is None
+            else {"owner": shared[0], "runbook": shared[1], "link": runbook_link(shared[1])},
+            "unseen": _unseen_sentence(judged),
             "troubles": [_trouble_row(one, trouble) for one, trouble in troubles[:_MOST_TROUBLES]],
             "more_troubles": max(0, len(troubles) - _MOST_TROUBLES),
             "warnings": document["warnings"],
@@ -77,10 +82,10 @@ def _tiles(document: Mapping[str, Any]) -> list[dict[str, str]]:
         },
         {
             "question": "How soon?",
-            "answer": DASH if took is None else value_text(took["median"], "s"),
+            "answer": DASH if took is None else wait_text(took["median"]),
             "detail": "nobody was woken"
             if took is None
-            else f"{value_text(took['least'], 's')} to {value_text(took['most'], 's')}, group's wait included",
+            else f"{wait_text(took['least'])} to {wait_text(took['most'])}, group's wait included",
             "state": "unsure",
             "href": "#rules",
         },
@@ -101,8 +106,7 @@ def _tiles(document: Mapping[str, Any]) -> list[dict[str, str]]:
     ]
 
 
-def _rule_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    about = ", ".join(f"{key} {value}" for key, value in row["labels"].items())
+def _rule_row(row: Mapping[str, Any], shared: tuple[str, str] | None) -> dict[str, Any]:
     low, high = row["false"]["interval"]
     badge = None
     if row["never_active"]:
@@ -110,10 +114,10 @@ def _rule_row(row: Mapping[str, Any]) -> dict[str, Any]:
     elif row["of"] and row["seen"] == row["of"]:
         badge = Badge("all", "✓", "good")
     return {
-        "alert": row["alert"],
-        "about": about,
-        "owner": row["owner"] or "",
-        "runbook": row["runbook"] or "",
+        "alert": alert_name(row["alert"], row["labels"]),
+        "about": f"a {row['severity']}" if row["severity"] else "",
+        "owner": "" if shared else row["owner"] or "",
+        "runbook": "" if shared else row["runbook"] or "",
         "link": runbook_link(row["runbook"]),
         "saw": f"{row['seen']} of {row['of']}" if row["of"] else DASH,
         "badge": badge,
@@ -128,22 +132,51 @@ def _rule_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _median(found: Mapping[str, float] | None) -> str:
-    return DASH if found is None else value_text(found["median"], "s")
+    return DASH if found is None else wait_text(found["median"])
 
 
 def _rules_sentence(scores: Backtest) -> str:
-    never = sum(one.never for one in scores.rules)
+    never = [alert_name(one.rule.name, one.rule.labels) for one in scores.rules if one.never]
     best = max(scores.rules, key=lambda one: (one.seen, -one.false.per_week), default=None)
     if best is None:
         return "There is no alert among the rules."
     said = (
-        f"{best.rule.name} saw most: {best.seen} of {best.worthy}. "
+        f"{alert_name(best.rule.name, best.rule.labels)} saw most: {best.seen} of {best.worthy}. "
         if best.seen
         else "No rule saw what was worth its severity. "
     )
-    return said + (
-        f"{never} of {len(scores.rules)} were never active." if never else "Every rule was active at least once."
-    )
+    if not never:
+        return said + "Every rule was active at least once."
+    return said + f"Never active, and so not tried: {', '.join(never)}."
+
+
+def alert_name(name: str, labels: Mapping[str, str]) -> str:
+    """Return an alert's name with what tells it from others of that name: `ErrorBudgetBurn fast, 1h`."""
+    return f"{name} {', '.join(value for key, value in labels.items() if key != 'severity')}".strip()
+
+
+def _shared(rules: Sequence[Mapping[str, Any]]) -> tuple[str, str] | None:
+    """Return owner and runbook where all rules have the same ones."""
+    found = {(row["owner"] or "", row["runbook"] or "") for row in rules}
+    return next(iter(found)) if len(found) == 1 and any(next(iter(found))) else None
+
+
+def _unseen_sentence(judged: Sequence[Judged]) -> str:
+    """Return which troubles that were worth a page woke nobody."""
+    worthy = [(one, trouble) for one in judged for trouble in one.case.troubles if trouble.worth == "page"]
+    unseen = [trouble for one, trouble in worthy if not one.paged(trouble)]
+    if not worthy:
+        return "Nothing that happened was worth a page."
+    if not unseen:
+        return "Somebody was woken for everything that was worth it."
+    kinds: dict[str, list[Trouble]] = {}
+    for trouble in unseen:
+        kinds.setdefault(re.sub(r" \d+$", "", trouble.label), []).append(trouble)
+    said = [
+        f"{kind} ({len(found)} times, up to {percent(max(t.spent for t in found))} of a budget)"
+        for kind, found in kinds.items()
+    ]
+    return f"Nobody was woken for {', '.join(said)}: a rule is missing there, or looks back too far. `eventdrill alerts suggest` searches for one."
 
 
 def _trouble_row(one: Judged, trouble: Trouble) -> dict[str, Any]:
@@ -151,17 +184,16 @@ def _trouble_row(one: Judged, trouble: Trouble) -> dict[str, Any]:
     for rule in {id(span.rule): span.rule for span in one.evaluated.spans}.values():
         after = one.first_message(trouble, [rule])
         if after is not None:
-            told[rule.name] = min(after, told.get(rule.name, after))
+            name = alert_name(rule.name, rule.labels)
+            told[name] = min(after, told.get(name, after))
     return {
         "label": trouble.label,
         "case": one.case.name,
         "badge": _WORTHS[trouble.worth],
         "begin": format_duration(trouble.begin_ms / 1000 * SECOND),
-        "lasted": value_text((trouble.end_ms - trouble.begin_ms) / 1000, "s"),
+        "lasted": wait_text((trouble.end_ms - trouble.begin_ms) / 1000),
         "cost": f"{percent(trouble.spent)} of {trouble.objective}" if trouble.objective else DASH,
-        "told": [
-            (name, value_text(after / 1000, "s")) for name, after in sorted(told.items(), key=lambda item: item[1])
-        ],
+        "told": [(name, wait_text(after / 1000)) for name, after in sorted(told.items(), key=lambda item: item[1])],
     }
 
 
@@ -216,7 +248,7 @@ def _tried_row(one: Mapping[str, Any], note: str, *, best: bool = False) -> dict
         "rules": one["rules"],
         "note": note,
         "saw": f"{one['seen']} of {one['of']}",
-        "time": DASH if took is None else value_text(took, "s"),
+        "time": DASH if took is None else wait_text(took),
         "false": f"{one['false_pages_per_week']:.3g}",
         "best": best,
     }

@@ -180,11 +180,19 @@ def contents(
 
 
 def _columns(runs: Sequence[Run], *, predicts: bool) -> tuple[Column, ...]:
-    engines = [run.data.engine for run in runs]
+    predicted = predicts and runs[0].data.engine == "simulated"
+    labels = _labels(runs, predicts=predicts)
+    return tuple(Column(label, run, predicted and run is runs[0]) for label, run in zip(labels, runs, strict=True))
+
+
+def _labels(runs: Sequence[Run], *, predicts: bool) -> list[str]:
+    """Return what runs are called beside each other: by their scenarios where these tell them apart, else by their engines, counted."""
+    names, engines = [run.data.plan.scenario.scenario for run in runs], [run.data.engine for run in runs]
+    if not predicts and len(set(engines)) == 1 and len(set(names)) == len(names):
+        return names
     labels = []
-    for number, run in enumerate(runs):
-        prediction = predicts and number == 0 and run.data.engine == "simulated"
-        word = "predicted" if prediction else ("observed" if predicts and len(runs) > 1 else run.data.engine)
-        same = engines.count(run.data.engine)
-        labels.append(f"{word} {engines[: number + 1].count(run.data.engine)}" if same > 1 else word)
-    return tuple(Column(label, run, label.startswith("predicted")) for label, run in zip(labels, runs, strict=True))
+    for number, engine in enumerate(engines):
+        prediction = predicts and number == 0 and engine == "simulated"
+        word = "predicted" if prediction else ("observed" if predicts and len(runs) > 1 else engine)
+        labels.append(f"{word} {engines[: number + 1].count(engine)}" if engines.count(engine) > 1 else word)
+    return labels

@@ -68,7 +68,7 @@ def _context(contents: Contents) -> dict[str, Any]:
     context = {
         "title": f"{contents.scenario.scenario}: {_KICKERS[contents.kind].lower()}",
         "kicker": _KICKERS[contents.kind],
-        "headline": contents.scenario.scenario,
+        "headline": _headline(contents),
         "subtitle": _subtitle(contents),
         "kind": contents.kind,
         "notices": contents.notices,
@@ -122,6 +122,12 @@ def drawings_of(contents: Contents) -> list[Drawing]:
 def _head(contents: Contents, number: int) -> dict[str, Any]:
     column = contents.columns[number]
     return {"label": column.label, "colour": badges.colour_of(contents, column), "dashed": column.is_prediction}
+
+
+def _headline(contents: Contents) -> str:
+    """Return the scenario's name; of runs of several scenarios all of them, the first one first."""
+    names = dict.fromkeys(column.run.data.plan.scenario.scenario for column in contents.columns)
+    return " against ".join(names) if contents.kind == "comparison" else contents.scenario.scenario
 
 
 def _subtitle(contents: Contents) -> str:

@@ -153,6 +153,11 @@ def duration_text(ns: int) -> str:
     return text if " " in text else text.rstrip("smnuhd") + NARROW + text[len(text.rstrip("smnuhd")) :]
 
 
+def wait_text(seconds: float) -> str:
+    """Return a time that somebody waited: of minutes nobody counts the seconds in their head."""
+    return value_text(seconds, "s") if seconds < 120 else format_duration(seconds * SECOND)
+
+
 def _seconds_text(value: float) -> str:
     if value == 0:
         return f"0{NARROW}s"

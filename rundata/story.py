@@ -92,8 +92,9 @@ def _own(run: RunData, event: int) -> Iterator[Moment]:
         yield from _of_row(run, row)
     known = run.instants[run.instants["event_id"] == event]
     for batched, served, visible in sorted(set(known[["batched_ns", "served_ns", "visible_ns"]].tolist())):
-        yield Moment(batched, "its batch becomes a request", "event")
-        yield Moment(served, "the broker begins with the request", "event")
+        if batched > 0:  # of what a member sends to a retry topic only the end is known
+            yield Moment(batched, "its batch becomes a request", "event")
+            yield Moment(served, "the broker begins with the request", "event")
         yield Moment(visible, "the high watermark passes it", "event")
     for instant in known:
         yield Moment(int(instant["arrived_ns"]), f"in the queue of {run.names.processes[instant['process']]}", "event")

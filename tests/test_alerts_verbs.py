@@ -92,7 +92,7 @@ def test_a_month_of_a_scenario_is_judged(scenario: Path):
     assert found["recall"]["page"] == {"seen": 20, "of": 20}
     page = Path("page.html").read_text()
     assert "What was wrong, and who noticed?" in page
-    assert 'team-small, <a href="runbooks/small.md">runbooks/small.md</a>' in page
+    assert 'All of them belong to team-small; runbook <a href="runbooks/small.md">runbooks/small.md</a>.' in page
 
 
 def test_a_runbook_that_a_browser_would_run_is_no_link():

@@ -2,6 +2,8 @@
 
 import pytest
 
+import eventdrill as ed
+from rundata.rows import Kind
 from rundata.story import find, lines, tell
 from runs import Build
 from test_rundata_stages import crashed
@@ -89,3 +91,15 @@ def test_an_event_that_is_not_there_says_how_many_there_are():
 
     with pytest.raises(ValueError, match="there is no event 7; this run has 1, numbered from 0"):
         tell(build.run(engine="driven"), 7)
+
+
+def test_what_nobody_knows_of_a_retry_is_left_out_of_its_story():
+    """A copy in a retry topic has no batch and no request of its own: nothing of an event lies before it was planned."""
+    run = ed.simulate("retry-topics").data
+    tries = run.operations[run.operations["kind"] == Kind.try_]
+    [again, *_] = tries["event_id"][tries["delivery_number"] == 2].tolist()
+    own = [moment for moment in tell(run, again).moments if moment.about == "event"]
+
+    assert own[0].text == "planned"
+    assert sum(moment.text == "the high watermark passes it" for moment in own) == 2
+    assert sum(moment.text == "its batch becomes a request" for moment in own) == 1

@@ -73,6 +73,11 @@ class Judged:
         ]  # fmt: skip
         return min(times) - trouble.begin_ms if times else None
 
+    def paged(self, trouble: Trouble) -> bool:
+        """Whether somebody was woken for a trouble."""
+        rules = {id(span.rule): span.rule for span in self.evaluated.spans if wakes(span.rule)}
+        return self.first_message(trouble, rules.values()) is not None
+
 
 @dataclass(frozen=True)
 class Rate:

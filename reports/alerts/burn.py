@@ -78,7 +78,7 @@ def window_warnings(name: str, objective: Objective, window: BurnWindow, rate_hz
     if limit >= 1:
         needed = 1 - 1 / window.factor
         return [
-            f"{said}, which cannot be: unreachable with a target of {objective.target:.4%}, reachable above {needed:.2%}"
+            f"{said}, which cannot be: unreachable with a target of {objective.target * 100:.6g}%, reachable above {needed:.2%}"
         ]
     found = []
     if limit > INERT_ABOVE:
