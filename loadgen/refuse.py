@@ -97,7 +97,6 @@ def cannot(scenario: Scenario, cluster: Cluster | None = None, *, implementation
             for why in _shares(scenario, name, cluster)
         ),
         *_payloads(scenario),
-        *_wrong_clocks(scenario),
         *_outboxes(scenario),
         *_replays(scenario),
         *_size(scenario, cluster),
@@ -165,14 +164,6 @@ def _outboxes(scenario: Scenario) -> Iterator[str]:
         for index, emits in enumerate(group.emits):
             if emits.outbox is not None and group.client == "java":
                 yield f"groups.{name}.emits[{index}].outbox is given; the Java client that is driven cannot do that yet: leave `client` out"
-
-
-def _wrong_clocks(scenario: Scenario) -> Iterator[str]:
-    """Yield faults of clocks that are Java producers': their program does not follow them yet."""
-    for index, fault in enumerate(scenario.faults):
-        owner = fault.producer if isinstance(fault, faults.ClockSkew) else None
-        if owner is not None and scenario.producers[owner.producer].client == "java":
-            yield f"faults[{index}].fault is clock_skew; the Java client that is driven cannot do that yet: leave `client` out"
 
 
 def _workers(scenario: Scenario, name: str) -> Iterator[str]:

@@ -342,6 +342,8 @@ def test_what_the_driver_can_do_it_can_do_with_either_client():
         {"dedupe": {"window": "1m", "store": "member"}},
         {"failures": {"retry": {"attempts": 2, "where": "topic"}}},
     ]
+    skew = {"fault": "clock_skew", "producer": "shop", "by": "-5s", "at": "1s", "for": "1s"}
+    assert cannot(scenario_with({"producers": {"shop": {"client": "java"}}, "faults": [skew]})) == []
     for each in fields:
         assert refusals(each) == [], each
         assert cannot(scenario_with({"groups": {"work": each}})) == [], each

@@ -1,4 +1,4 @@
-"""What only the Java client's members do, or do in their own way, on a real Kafka: share groups, and collecting by polls."""
+"""What Java processes do in their own way, on a real Kafka: share groups, collecting by polls, wrong clocks."""
 
 from collections.abc import Iterator
 
@@ -48,6 +48,7 @@ groups:
     failures: {then: skip}
 faults:
   - {fault: member_crash, member: queue/1, at: 3s, for: 1s}
+  - {fault: clock_skew, producer: shop, by: -60s, at: 5s, for: 1s}
 """
 
 
@@ -110,3 +111,16 @@ def test_a_collecting_member_takes_so_many_or_waits_for_its_timeout(run: RunData
     assert sizes.max() <= 30
     assert 12 < np.median(sizes) < 28
     assert len(polls) < 60
+
+
+def test_a_producer_with_a_wrong_clock_writes_wrong_timestamps(run: RunData):
+    """For a second its records say a minute ago; those before and afterwards are right."""
+    sends = rows_of(run, Kind.send)
+    at_ns = np.zeros(len(run.plan), np.int64)
+    at_ns[sends["event_id"]] = sends["started_ns"]
+    log = run.log[(run.log["topic"] == run.names.topics.index("orders")) & (run.log["event_id"] >= 0)]
+    sent_ns = at_ns[log["event_id"]]
+    behind = log["time_ns"] - sent_ns < -59_000_000_000
+
+    assert np.count_nonzero(behind) > 50
+    assert (behind == ((sent_ns >= 5_000_000_000) & (sent_ns < 6_000_000_000))).mean() > 0.99

@@ -50,6 +50,7 @@ final class ProducerProcess {
     private final Column started;
     /** The user's own values, sent in turn, ids then go into headers; null where values are ours. */
     private final Payload payload;
+    private final WrongClock wrongClock;
     private final byte[] keyPrefix;
     private final byte[] filler;
     private final AtomicLong answered = new AtomicLong();
@@ -83,6 +84,7 @@ final class ProducerProcess {
         this.poison = child.column("poison");
         this.started = Column.write(Path.of(spec.part("arrays").text("started_ns")));
         this.payload = Payload.of(child);
+        this.wrongClock = WrongClock.of(spec);
         this.keyPrefix = spec.has("key_prefix") ? spec.text("key_prefix").getBytes() : null;
         this.filler = Files.readAllBytes(Path.of(spec.text("filler")));
         Spec codes = spec.part("codes");
@@ -261,7 +263,7 @@ final class ProducerProcess {
     }
 
     private void send(int event, long now) {
-        ProducerRecord<byte[], byte[]> record = recordOf(event);
+        ProducerRecord<byte[], byte[]> record = wrongClock.stamped(recordOf(event), now - startNs);
         handed++;
         sending = true;
         try {
