@@ -22,11 +22,18 @@ from scenarios.clients import JAVA_VERSION, producer_settings
 from scenarios.schema import Group, Producer, Scenario
 
 PAUSES_SUFFIX = ".pauses"
-_PYTHON = {"producer": "loadgen.producer_process", "member": "loadgen.member_process"}
+_PYTHON = {
+    "producer": "loadgen.producer_process",
+    "member": "loadgen.member_process",
+    "relay": "loadgen.outbox_process",
+    "replay": "loadgen.replay_process",
+}
 _JAVA = {
     "producer": "eventdrill.ProducerProcess",
     "member": "eventdrill.MemberProcess",
     "share member": "eventdrill.ShareMemberProcess",
+    "relay": "eventdrill.RelayProcess",
+    "replay": "eventdrill.ReplayProcess",
 }
 _PRODUCER_HEAP_MIB, _MEMBER_HEAP_MIB = 96, 192
 """Apart from the producer's buffer; a member's fetched records lie in its heap (50 MiB a fetch at most)."""
@@ -70,9 +77,9 @@ class Clients:
     def pauses(self) -> list[tuple[str, list[Pause]]]:
         """Return what each JVM has written of its pauses so far, incarnation by incarnation."""
         names = {file_name(name): name for name in Names.of(self.scenario).processes}
-        # Names of incarnations end in a number: `work-1.2`.
+        # Names of incarnations end in a number, `work-1.2`; those of a relay and a replay stand for themselves.
         return [
-            (names.get(stem) or names[stem.rpartition(".")[0]], read_pauses(path))
+            (names.get(stem) or names.get(stem.rpartition(".")[0], stem), read_pauses(path))
             for path in sorted(self.folder.glob(f"*{PAUSES_SUFFIX}"))
             for stem in [path.name.removesuffix(PAUSES_SUFFIX)]
         ]
@@ -91,10 +98,13 @@ class Clients:
         given = public_connection(self.cluster)
         return {"bootstrap.servers": given["bootstrap.servers"]} if self.is_java(process) else given
 
-    def command(self, process: str, log: str) -> list[str]:
-        """Return the command of a process; its specification's path comes after it. `log` names this incarnation's own files."""
+    def command(self, process: str, log: str, role: str | None = None) -> list[str]:
+        """Return the command of a process; its specification's path comes after it. `log` names this incarnation's own files.
+
+        `role` is what works beside a member, with its client: a group's `relay`, a `replay`.
+        """
         owner = self.owner(process)
-        role = "producer" if isinstance(owner, Producer) else "share member" if owner.share_group else "member"
+        role = role or _role(owner)
         if owner.client == "librdkafka":
             return python_module(_PYTHON[role])
         client = self._java[java_version(owner)]
@@ -139,6 +149,12 @@ class Clients:
             self._filler = self.folder / "filler.bin"
             self._filler.write_bytes(filler(0))
         return {"filler": str(self._filler)}
+
+
+def _role(owner: Producer | Group) -> str:
+    if isinstance(owner, Producer):
+        return "producer"
+    return "share member" if owner.share_group else "member"
 
 
 def client_id(scenario: Scenario, process: str) -> str:

@@ -114,9 +114,16 @@ class Crew:
         if self.remote is not None and name.rpartition("/")[0] in self.plan.scenario.producers:
             return self.remote(name, spec)
         command = self.clients.command(name, Path(spec["rows"]).stem)
+        return Worker(name, command, spec, self.folder, self._security(name))
+
+    def _beside(self, name: str, role: str, member: str, spec: Mapping[str, Any]) -> Worker:
+        """Return a process that works beside the members of a group, with the client that they have."""
+        command = self.clients.command(member, Path(spec["rows"]).stem, role)
+        return Worker(name, command, spec, self.folder, self._security(member))
+
+    def _security(self, process: str) -> dict[str, str]:
         security = security_of(self.cluster)
-        own = java_security(security) if self.clients.is_java(name) else security
-        return Worker(name, command, spec, self.folder, for_children(own))
+        return for_children(java_security(security) if self.clients.is_java(process) else security)
 
     def _start_dependencies(self) -> None:
         path = self.folder / "dependencies.pickle"
@@ -153,14 +160,14 @@ class Crew:
         of_no_member = {**spec["codes"], "process": NONE}
         froms = [(each.topic, each.partition, each.offset) for each in places]
         what = {**self._calls(group), "codes": of_no_member, "from": froms, "rate_hz": rate_hz}
-        return self.helper(name, "loadgen.replay_process", {**spec, **what})
+        return self._beside(name, "replay", f"{group}/1", {**spec, **what})
 
     def _start_relays(self) -> None:
         """Start the relay of each group with an outbox."""
         for name, group in self.plan.scenario.groups.items():
             if any(what.outbox is not None for what in group.emits):
                 spec = self._specs.relay(name, self.start_ns)
-                self.relays.append(self.helper(f"{name}-outbox", "loadgen.outbox_process", spec))
+                self.relays.append(self._beside(f"{name}-outbox", "relay", f"{name}/1", spec))
 
     def all(self) -> list[Worker]:
         """Return the processes that are part of the run now."""

@@ -159,9 +159,10 @@ class ProcessSpecs:
     # ---- outboxes
 
     def relay(self, group: str, start_ns: int | None) -> dict[str, Any]:
-        """Return what the relay of a group's outbox is told."""
+        """Return what the relay of a group's outbox is told. Whatever its members do, it commits nothing, and is in no transaction."""
         spec = self.member(f"{group}/1", 0, start_ns, rows_of=f"{group}-outbox")
-        return {**spec, "outbox_folder": str(self._folder), "outbox": self._outbox(group), "outbox_file": None}
+        own = {"outbox_file": None, "commit": "after_event"}
+        return {**spec, "outbox_folder": str(self._folder), "outbox": self._outbox(group), **own}
 
     def _outbox_file(self, member: str, group: Group) -> str | None:
         """Return where an incarnation of a member stores what goes through its outbox."""

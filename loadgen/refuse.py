@@ -97,7 +97,6 @@ def cannot(scenario: Scenario, cluster: Cluster | None = None, *, implementation
             for why in _shares(scenario, name, cluster)
         ),
         *_payloads(scenario),
-        *_outboxes(scenario),
         *_replays(scenario),
         *_size(scenario, cluster),
         *(_protocols(scenario) if embedded else ()),
@@ -146,7 +145,6 @@ def _replays(scenario: Scenario) -> Iterator[str]:
         why = {
             "is your own program": group.external,
             "is a share group": group.share_group,
-            "is a Java group": group.client == "java",
             "emits events": bool(group.emits),
             "commits in transactions": group.commit == "transaction",
             "retries by topic": group.failures is not None and group.failures.retry.where == "topic",
@@ -156,14 +154,6 @@ def _replays(scenario: Scenario) -> Iterator[str]:
                 f"actions[{index}].action is replay of {action.group}, which {reasons[0]}; the live driver replays groups whose "
                 "handlers do all of the work: use reset_offsets"
             )
-
-
-def _outboxes(scenario: Scenario) -> Iterator[str]:
-    """Yield outboxes of groups whose members do not store what they emit."""
-    for name, group in scenario.groups.items():
-        for index, emits in enumerate(group.emits):
-            if emits.outbox is not None and group.client == "java":
-                yield f"groups.{name}.emits[{index}].outbox is given; the Java client that is driven cannot do that yet: leave `client` out"
 
 
 def _workers(scenario: Scenario, name: str) -> Iterator[str]:

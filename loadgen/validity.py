@@ -24,6 +24,7 @@ BUSY_FOR_S = 3
 STEAL_SHARE = 0.1
 JIT_SHARE = 0.5
 """A JVM that is warm compiles a few percent of a core; one that is not shows its interpreter in every figure."""
+_QUEUE = frozenset({"queue.buffering.max.messages", "queue.buffering.max.kbytes"})
 CLOCK_STEP_NS = 50_000_000
 CLOCK_SLEW = 0.001
 """A time of day that is disciplined may drift by half of this share; whoever sets it moves all that brokers stamp."""
@@ -119,8 +120,15 @@ def _late_senders(found: Limits) -> list[str]:
 
 
 def _full_queues(plan: Plan, operations: NDArray[np.void]) -> list[str]:
-    """Look for events that librdkafka's queue refused at once; a Java client's full buffer blocks, as long as its application lets it."""
-    own = [name for name, producer in plan.scenario.producers.items() if producer.client == "librdkafka"]
+    """Look for events that librdkafka's queue refused at once, unless the scenario has set its size: then that is what it is about.
+
+    A Java client's full buffer blocks, as long as its application lets it.
+    """
+    own = [
+        name
+        for name, producer in plan.scenario.producers.items()
+        if producer.client == "librdkafka" and not _QUEUE & set(producer.settings)
+    ]
     codes = [code for code, name in enumerate(Names.of(plan.scenario).processes) if name.rpartition("/")[0] in own]
     refused = (operations["kind"] == Kind.send) & (operations["error"] == QUEUE_FULL)
     full = np.count_nonzero(refused & np.isin(operations["process"], codes))

@@ -19,6 +19,7 @@ LONG = {
     "test_loadgen_java_external",
     "test_loadgen_java_groups",
     "test_loadgen_java_kafka",
+    "test_loadgen_java_outbox",
     "test_loadgen_members_kafka",
     "test_loadgen_planted_kafka",
     "test_loadgen_process_faults",

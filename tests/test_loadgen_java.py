@@ -25,6 +25,7 @@ from loadgen.java import build
 from loadgen.java.jvms import Jvms, Pause, noise, read_pauses
 from loadgen.java.security import java_security
 from loadgen.member_calls import Breaker
+from loadgen.member_outbox import Outbox, Stored, Stores
 from loadgen.outcomes import outcome_of
 from loadgen.records import encode
 from loadgen.refuse import cannot, fleet_cannot
@@ -182,6 +183,19 @@ def test_the_java_client_takes_the_security_settings_that_it_is_told(ask: Ask, t
         settings=java_security({**given, "sasl.mechanism": "PLAIN", "ssl.ca.location": str(tmp_path / "ca.pem")}),
     )
     assert "No matching CERTIFICATE entries" in wrong
+
+
+def test_outboxes_are_those_of_the_other_client(ask: Ask, tmp_path: Path):
+    """Each reads what the other has stored, in whole frames: of one that is half written nothing yet."""
+    stored = [Stored(7, 1, 2, 5, 3, 0, b"key", b"value"), Stored(8, 1, 2, 5, 3, 1, None, b"")]
+    rows = [[7, 1, 2, 5, 3, 0, "key", "value"], [8, 1, 2, 5, 3, 1, "", ""]]
+    Outbox(tmp_path / "outbox-0-2.1.outbox").store(stored[:1])
+    Outbox(tmp_path / "outbox-1-1.1.outbox").store(stored)
+    whole = (tmp_path / "outbox-0-2.1.outbox").read_bytes()
+    (tmp_path / "outbox-0-2.1.outbox").write_bytes(whole + whole[:40])
+
+    assert ask("outbox", folder=str(tmp_path)) == [*rows, rows[0]]
+    assert list(Stores(tmp_path, "outbox-0-").new()) == [*stored, stored[0]]
 
 
 def test_lateness_is_counted_in_the_same_steps(ask: Ask):
@@ -342,6 +356,8 @@ def test_what_the_driver_can_do_it_can_do_with_either_client():
         {"dedupe": {"window": "1m", "store": "member"}},
         {"failures": {"retry": {"attempts": 2, "where": "topic"}}},
     ]
+    emits = {"topic": "mails", "outbox": {"every": "200ms"}}
+    assert refusals({"emits": emits}) == []
     skew = {"fault": "clock_skew", "producer": "shop", "by": "-5s", "at": "1s", "for": "1s"}
     assert cannot(scenario_with({"producers": {"shop": {"client": "java"}}, "faults": [skew]})) == []
     for each in fields:

@@ -313,6 +313,15 @@ def test_a_full_client_queue_makes_a_run_invalid():
     ]
 
 
+def test_a_queue_that_the_scenario_has_made_small_may_be_full():
+    """Then it is the client's answer that is tried, and not the driver that is at its limit."""
+    rows = sends([0.1] * 10)
+    rows["error"][:2] = QUEUE_FULL
+    small = Build({"producers": {"shop": {"settings": {"queue.buffering.max.messages": 32}}}}).run().plan
+
+    assert invalid_reasons(small, rows, [], {}) == []
+
+
 def test_a_busy_sender_makes_a_run_invalid_and_a_short_peak_does_not():
     def gauges(shares: list[float]) -> list[Gauge]:
         return [Gauge(ns(second), "thread_share", "shop/2", share) for second, share in enumerate(shares)]

@@ -64,7 +64,6 @@ def test_what_lies_in_the_log_is_handled_once_more_beside_the_group(tmp_path: Pa
     ("setting", "why"),
     [
         ("groups.work.commit=transaction", "commits in transactions"),
-        ("groups.work.client=java", "is a Java group"),
         ("groups.work.failures={retry: {attempts: 2, where: topic}, then: skip}", "retries by topic"),
     ],
 )

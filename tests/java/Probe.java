@@ -58,6 +58,7 @@ final class Probe {
             }
             case "breaker" -> breaker(request);
             case "secured" -> secured(request);
+            case "outbox" -> outbox(Path.of(request.text("folder")));
             default -> throw new IllegalArgumentException(request.text("ask"));
         };
     }
@@ -73,6 +74,20 @@ final class Probe {
                 breaker.ended((Boolean) each, now);
             }
             found.add(breaker.opensAt(now) == Row.NEVER ? null : breaker.opensAt(now));
+        }
+        return found;
+    }
+
+    /** Store two events of one effect; return what is in all outboxes of the folder by now, as text. */
+    private static Object outbox(Path folder) throws Exception {
+        Outbox.Stored one = new Outbox.Stored(7, 1, 2, 5, 3, 0, "key".getBytes(), "value".getBytes());
+        Outbox.Stored other = new Outbox.Stored(8, 1, 2, 5, 3, 1, null, new byte[0]);
+        new Outbox(folder.resolve("outbox-0-1.1.outbox")).store(List.of(one, other));
+        List<Object> found = new ArrayList<>();
+        for (Outbox.Stored each : new Outbox.All(folder, "outbox-0-").fresh()) {
+            found.add(List.of(
+                    each.id(), each.root(), each.cause(), each.effect(), each.process(), each.emit(),
+                    each.key() == null ? "" : new String(each.key()), new String(each.value())));
         }
         return found;
     }

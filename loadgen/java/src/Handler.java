@@ -92,9 +92,14 @@ final class Handler {
         }
     }
 
+    /** Whether it remembers an effect of the event. */
+    boolean knows(Event event) {
+        return memory != null && memory.knows(event.id(), System.nanoTime() - startNs);
+    }
+
     /** Try until it works or the policy gives the event up; what ends otherwise than DONE leaves the event unfinished. */
     End handle(Event event, long poll, long deliveredAt, Hands hands) throws IOException {
-        if (memory != null && memory.knows(event.id(), System.nanoTime() - startNs)) {
+        if (knows(event)) {
             return End.DONE; // it has had its effect
         }
         for (int attempt = event.attempt(); ; attempt++) {
@@ -132,6 +137,9 @@ final class Handler {
     private void tookEffect(Event event, long poll, int attempt, long began, long ended) throws IOException {
         if (memory != null) {
             memory.remember(event.id(), ended);
+        }
+        if (emitter != null) {
+            emitter.store(event, ended);
         }
         rows.tried(event, poll, attempt, began, ended, NO_RETRY, true);
         if (emitter != null) {
@@ -178,7 +186,7 @@ final class Handler {
     }
 
     /** Sleep in short stretches, so that a member that shall leave does not wait for a long backoff. */
-    private void sleepUntil(long due) {
+    void sleepUntil(long due) {
         for (long left = due - System.nanoTime(); left > 0 && !child.leaving; left = due - System.nanoTime()) {
             LockSupport.parkNanos(Math.min(left, 100_000_000L));
         }

@@ -42,10 +42,22 @@ final class MemberRows {
     void sent(
             long id, Event cause, Letters.Place where, long intended, long began, long ended, long transaction, int error,
             Row.Outcome outcome) {
+        log.append(of(id, cause.root(), cause.id(), process, where, intended, began, ended, transaction, error, outcome));
+    }
+
+    /** Record an event that a relay sent for the member whose effect it follows from. */
+    void relayed(Outbox.Stored what, Letters.Place where, long began, long ended, int error, Row.Outcome outcome) {
+        log.append(of(
+                what.id(), what.root(), what.cause(), what.process(), where, what.effect(), began, ended, Row.NONE, error, outcome));
+    }
+
+    private Row of(
+            long id, long root, long cause, int process, Letters.Place where, long intended, long began, long ended, long transaction,
+            int error, Row.Outcome outcome) {
         Row row = new Row(Row.Kind.SEND);
         row.event = id;
-        row.root = cause.root();
-        row.cause = cause.id();
+        row.root = root;
+        row.cause = cause;
         row.key = lookup.key(id);
         row.offset = where.offset();
         row.transaction = transaction;
@@ -60,7 +72,7 @@ final class MemberRows {
         row.topic = topics.get(where.topic());
         row.error = error;
         row.outcome = outcome;
-        log.append(row);
+        return row;
     }
 
     /** Record that the handler gave the event up. */
