@@ -68,6 +68,22 @@ groups:
   fulfilment: {topics: [orders], client: java, version: 4.2, work: 100us}
 """
 
+SATURATED = """\
+scenario: saturated
+seed: 4
+duration: 4s
+drain: 60s
+brokers: {kind: kafka, nodes: 3, settings: {broker.session.timeout.ms: 4000, broker.heartbeat.interval.ms: 500, group.initial.rebalance.delay.ms: 100}}
+topics: {flood: {partitions: 1, replication: 3, settings: {min.insync.replicas: 2}}}
+producers:
+  shop:
+    topic: flood
+    client: java
+    arrivals: 3000/s
+    size: 1000B
+    settings: {acks: all, linger.ms: 0, batch.size: 1000, buffer.memory: 262144, max.in.flight.requests.per.connection: 1}
+"""
+
 
 @pytest.fixture(scope="module")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
@@ -163,6 +179,22 @@ def test_another_client_version_and_a_users_interceptor_take_part(
     reader.close()
     scratch = 3  # what it sent to connect was stamped first
     assert sorted(stamps) == list(range(scratch + 1, scratch + len(run.plan) + 1))
+
+
+def test_a_saturated_producers_latency_is_its_buffer_over_its_throughput(kafka: LocalKafka, tmp_path: Path):
+    """One record a batch and one request in flight is far less than 3,000/s: what is handed over waits until a whole buffer before it is through."""
+    run = drive_on(kafka, load(SATURATED), tmp_path / "run", warm_s=6)
+
+    assert run.about["state"] == "complete"
+    sends = rows_of(run, Kind.send, outcome=Outcome.ok)
+    assert len(sends) == len(run.plan)
+    ended = np.sort(sends["ended_ns"])
+    late = sends[(sends["ended_ns"] > ended[len(ended) // 4]) & (sends["ended_ns"] < ended[3 * len(ended) // 4])]
+    throughput_hz = len(late) / (np.ptp(late["ended_ns"]) / SECOND)
+    latency_s = np.mean(late["ended_ns"] - late["started_ns"]) / SECOND
+    assert throughput_hz < 2500
+    assert 0.75 < latency_s * throughput_hz * 1000 / 262144 < 1.1  # some 70 B more a record
+    assert {each.where for each in run.incidents if each.kind == "blocked"} == {"shop/1"}
 
 
 DRIVER = """

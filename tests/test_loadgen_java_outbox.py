@@ -22,7 +22,7 @@ drain: 30s
 brokers: {kind: kafka, nodes: 3, settings: {group.initial.rebalance.delay.ms: 100, group.min.session.timeout.ms: 1000}}
 topics: {orders: {partitions: 2, replication: 3}, mails: {partitions: 1, replication: 3}, audit: {partitions: 1, replication: 3}}
 producers:
-  shop: {topic: orders, client: java, arrivals: 100/s, key: {uniform: 50}, settings: {acks: all}}
+  shop: {topic: orders, client: java, arrivals: 30/s, key: {uniform: 50}, settings: {acks: all}}
 groups:
   work:
     topics: [orders]
@@ -38,8 +38,8 @@ groups:
 faults:
   - {fault: member_crash, member: work/1, at: 2300ms, for: 300ms}
 actions:
-  - {action: replay, group: notes, from: earliest, rate: 100/s, at: 1500ms}
-  - {action: replay, group: post, from: 50, at: 5s}
+  - {action: replay, group: notes, from: earliest, rate: 50/s, at: 2s}
+  - {action: replay, group: post, from: 20, at: 5s}
 """
 S = 1_000_000_000
 
@@ -53,6 +53,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunData]:
 
 def test_the_run_is_complete_and_breaks_no_rule(run: RunData):
     assert run.about["state"] == "complete", run.about["incomplete"]
+    for name, found in check(run).items():
+        if not found.valid:
+            print(name, found.count, found.examples)
     assert {name: found.examples for name, found in check(run).items() if not found.valid} == {}
 
 
@@ -76,15 +79,15 @@ def test_a_relay_sends_what_members_stored_and_a_crash_loses_none_of_it(run: Run
 
 
 def test_a_replay_hands_over_once_more_what_lies_in_the_log(run: RunData):
-    """What was audited in 1.5 s comes again at 100/s beside the group, and is worked on twice, without a commit."""
+    """What was audited by then comes again at 50/s beside the group, and is worked on twice, without a commit."""
     notes = group_code(run, "notes")
     again = rows_of(run, Kind.delivery, group=notes, process=NONE)
     effects = rows_of(run, Kind.try_, outcome=Outcome.ok, group=notes)
     record = run.actions[0]
 
-    assert 80 < len(again) < 250
+    assert 40 < len(again) < 150
     assert record.proof.startswith(f"{len(again)} events handed over once more at ")
-    assert (record.ended_ns - record.began_ns) / S >= len(again) / 100
+    assert (record.ended_ns - record.began_ns) / S >= (len(again) - 1) / 50
     assert set(np.unique(again["event_id"]).tolist()) <= set(effects["event_id"].tolist())
     assert len(effects) >= len(np.unique(effects["event_id"])) + len(again)
     assert len(rows_of(run, Kind.commit, group=notes, process=NONE)) == 0
@@ -95,6 +98,6 @@ def test_a_replay_passes_over_what_the_groups_memory_knows(run: RunData):
     again = rows_of(run, Kind.delivery, group=post, process=NONE)
     known = int(run.actions[1].proof.split(" events handed over once more, ")[1].split()[0])
 
-    assert 100 < known <= len(again)
+    assert 50 < known <= len(again)
     effects = rows_of(run, Kind.try_, outcome=Outcome.ok, group=post)["event_id"]
     assert len(effects) == len(np.unique(effects))

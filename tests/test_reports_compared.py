@@ -13,9 +13,9 @@ from test_reports_page import Parsed
 
 
 @cache
-def run_with(client: str, expected: str = "lost == 0", work: str = "1ms") -> Run:
+def run_with(client: str, expected: str = "lost == 0", work: str = "1ms", reader: str = "librdkafka") -> Run:
     producers = {"shop": {"topic": "orders", "client": client, "arrivals": "20/s", "key": {"uniform": 500}}}
-    groups = {"fulfilment": {"topics": ["orders"], "work": work}}
+    groups = {"fulfilment": {"topics": ["orders"], "work": work, "commit": "auto", "client": reader}}
     scenario = leader_crash(producers=producers, groups=groups, faults=[], objectives={}, expect=[expected])
     return Run(made_up_run(scenario, engine="driven"))
 
@@ -39,6 +39,16 @@ def test_what_the_clients_do_is_said_beside_what_the_files_say():
     ]
     assert "shop: linger" not in clients  # 5 ms with both
     assert found["moved"].endswith("lie in another partition in driven 2 than in driven 1.")
+
+
+def test_what_a_crash_in_mid_batch_costs_follows_from_what_clients_commit():
+    found = compared(contents([run_with("java"), run_with("java", reader="java")]))
+
+    assert found is not None
+    assert named(found["clients"])[f"fulfilment: commits every 5{NARROW}s"] == [
+        "what was handed over, finished or not",
+        "what earlier polls handed over",
+    ]
 
 
 def test_figures_come_with_those_that_are_expected_first():

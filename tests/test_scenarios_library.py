@@ -25,6 +25,7 @@ SHOWN_MISTAKES = {
     "schema-break": ["faults[0].version"],
     "slow-dependency": ["groups.fulfilment.calls[0]"],
     "stale-leader": ["producers.shop.settings.acks"],
+    "two-clients": ["groups.mails.members", "groups.mails.commit"],
 }
 """What `check` says of scenarios that show what goes wrong without the mitigation."""
 PAIRS = {

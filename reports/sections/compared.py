@@ -9,7 +9,7 @@ import numpy as np
 from reports.contents import Column, Contents
 from reports.words import DASH, TIMES, duration_text, indicator_words, percent, value_text
 from rundata.replications import Estimate
-from scenarios.clients import ConsumerSettings, ProducerSettings, consumer_settings, producer_settings
+from scenarios.clients import ProducerSettings, consumer_settings, producer_settings
 from scenarios.expectations import parse_expectation
 from scenarios.plan import CLIENT_CHOOSES
 from scenarios.schema import Scenario
@@ -18,6 +18,7 @@ _MOST_FIGURES = 16
 _LEAST_RATIO = 1.1
 """Figures that are closer to each other than this are not said to differ."""
 _PARTITIONERS = {"java": "murmur2", "librdkafka": "crc32"}
+_COMMITS = {"java": "what earlier polls handed over", "librdkafka": "what was handed over, finished or not"}
 
 
 def compared(contents: Contents) -> dict[str, Any] | None:
@@ -83,7 +84,7 @@ def _behaviour(scenario: Scenario) -> dict[str, str]:
     for name, producer in scenario.producers.items():
         found |= _sends(name, producer_settings(scenario, name), _PARTITIONERS[producer.client])
     for name in scenario.groups:
-        found |= _reads(name, consumer_settings(scenario, name))
+        found |= _reads(name, scenario)
     return found
 
 
@@ -104,12 +105,18 @@ def _sends(name: str, settings: ProducerSettings, partitioner: str) -> dict[str,
     }
 
 
-def _reads(name: str, settings: ConsumerSettings) -> dict[str, str]:
-    return {
+def _reads(name: str, scenario: Scenario) -> dict[str, str]:
+    settings = consumer_settings(scenario, name)
+    found = {
         f"{name}: protocol": settings.protocol,
         f"{name}: waits for a silent leader": duration_text(settings.request_timeout_ns),
         f"{name}: isolation": settings.isolation.replace("_", " "),
     }
+    if scenario.groups[name].commit == "auto":
+        found[f"{name}: commits every {duration_text(settings.auto_commit_interval_ns)}"] = _COMMITS[
+            scenario.groups[name].client
+        ]
+    return found
 
 
 def _moved_sentence(columns: tuple[Column, ...]) -> str:
