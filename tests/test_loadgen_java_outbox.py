@@ -34,7 +34,7 @@ groups:
       - {topic: mails, event: Mail, outbox: {every: 500ms}, settings: {acks: all}}
       - {topic: audit, event: Noted, settings: {acks: all}}
   post: {topics: [mails], client: java, work: 1ms, commit: {every: 500ms}, dedupe: {window: 10m, store: shared}}
-  notes: {topics: [audit], client: java, work: 1ms, commit: auto, settings: {isolation.level: read_committed}}
+  notes: {topics: [audit], client: java, work: 1ms, commit: auto, settings: {isolation.level: read_committed, auto.commit.interval.ms: 200}}
 faults:
   - {fault: member_crash, member: work/1, at: 2300ms, for: 300ms}
 actions:

@@ -115,9 +115,11 @@ final class Commits {
         }
     }
 
-    /** Record a commit that the client made by itself (`auto`); it tells only of those that worked. */
+    /** Record a commit that the client made by itself (`auto`); it tells only of those that worked. Before time 0 nothing of the run was read. */
     void automatic(Map<TopicPartition, OffsetAndMetadata> offsets) {
-        record(System.nanoTime(), offsets, 0);
+        if (startNs != 0) {
+            record(System.nanoTime(), offsets, 0);
+        }
     }
 
     /** Commit what is finished before partitions go to another member, or on leaving; as `every` does. */
