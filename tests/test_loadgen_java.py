@@ -35,6 +35,7 @@ from rundata.row_log import Events, read_rows
 from rundata.rows import NONE, OPERATION, UNTIMED, Kind, Outcome, new_operations
 from rundata.tables import Gauge
 from runs import Build, ns, scenario_with
+from scenarios.headers import OF_THE_EVENT
 from scenarios.streams import hashed_uniforms
 
 MS = 1_000_000
@@ -183,6 +184,10 @@ def test_the_java_client_takes_the_security_settings_that_it_is_told(ask: Ask, t
         settings=java_security({**given, "sasl.mechanism": "PLAIN", "ssl.ca.location": str(tmp_path / "ca.pem")}),
     )
     assert "No matching CERTIFICATE entries" in wrong
+
+
+def test_the_same_headers_go_with_an_event_to_every_topic(ask: Ask):
+    assert set(ask("headers")) == OF_THE_EVENT
 
 
 def test_outboxes_are_those_of_the_other_client(ask: Ask, tmp_path: Path):

@@ -58,6 +58,7 @@ final class Probe {
             }
             case "breaker" -> breaker(request);
             case "secured" -> secured(request);
+            case "headers" -> List.copyOf(Event.OF_THE_EVENT);
             case "outbox" -> outbox(Path.of(request.text("folder")));
             default -> throw new IllegalArgumentException(request.text("ask"));
         };

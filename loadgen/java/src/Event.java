@@ -6,15 +6,16 @@ import java.util.Set;
 import java.util.stream.StreamSupport;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.common.header.Header;
+import org.apache.kafka.common.header.Headers;
 
 /**
  * One record that a poll handed over, with what it says about itself. `attempt` is the number of its next try and `due` its instant from
- * the start of the run: a copy in a retry topic goes on counting, and knows where the event was first read. `ids` are the headers that
- * say what a value of the user's own does not.
+ * the start of the run: a copy in a retry topic goes on counting, and knows where the event was first read. `headers` are those that
+ * are about the event: its ids where the value is the user's own, and how often it was sent again.
  */
 record Event(
         long id, long root, long intended, boolean poison, String topic, int partition, long offset, byte[] key, byte[] value, int attempt,
-        long due, String copyOf, List<Header> ids) {
+        long due, String copyOf, List<Header> headers) {
     static final String HEADER_RUN = "eventdrill-run";
     static final String HEADER_ID = "eventdrill-id";
     static final String HEADER_ROOT = "eventdrill-root";
@@ -24,30 +25,36 @@ record Event(
     static final String HEADER_DUE = "eventdrill-due";
     static final String HEADER_ORIGIN = "eventdrill-origin";
 
-    private static final Set<String> IDS = Set.of(HEADER_RUN, HEADER_ID, HEADER_ROOT, HEADER_INTENDED, HEADER_POISON);
+    /** What is said of an event itself, and goes with it to every topic. */
+    static final Set<String> OF_THE_EVENT = Set.of(
+            HEADER_RUN, HEADER_ID, HEADER_ROOT, "eventdrill-cause", HEADER_INTENDED, "eventdrill-schema", HEADER_POISON, "eventdrill-redriven");
 
     /** Read an event of a run; null where the record is other people's. Only `inHeaders` may its value be the user's own. */
     static Event of(ConsumerRecord<byte[], byte[]> record, long run, boolean inHeaders) {
         byte[] value = record.value();
         if (inHeaders && String.valueOf(run).equals(text(record, HEADER_RUN))) {
-            List<Header> ids = StreamSupport.stream(record.headers().spliterator(), false).filter(each -> IDS.contains(each.key())).toList();
             return of(
                     record, number(record, HEADER_ID), number(record, HEADER_ROOT), number(record, HEADER_INTENDED),
-                    text(record, HEADER_POISON) != null, ids);
+                    text(record, HEADER_POISON) != null);
         }
         if (!Records.isOf(run, value)) {
             return null;
         }
-        return of(record, Records.word(value, 1), Records.word(value, 2), Records.word(value, 3), Records.isPoison(value), List.of());
+        return of(record, Records.word(value, 1), Records.word(value, 2), Records.word(value, 3), Records.isPoison(value));
     }
 
-    private static Event of(
-            ConsumerRecord<byte[], byte[]> record, long id, long root, long intended, boolean poison, List<Header> ids) {
+    private static Event of(ConsumerRecord<byte[], byte[]> record, long id, long root, long intended, boolean poison) {
         boolean copy = text(record, HEADER_ATTEMPT) != null;
         return new Event(
                 id, root, intended, poison, record.topic(), record.partition(), record.offset(), record.key(), record.value(),
                 copy ? (int) number(record, HEADER_ATTEMPT) : 1, copy ? number(record, HEADER_DUE) : 0,
-                copy ? text(record, HEADER_ORIGIN) : null, ids);
+                copy ? text(record, HEADER_ORIGIN) : null, ofTheEvent(record.headers()));
+    }
+
+    private static List<Header> ofTheEvent(Headers headers) {
+        return headers.iterator().hasNext()
+                ? StreamSupport.stream(headers.spliterator(), false).filter(each -> OF_THE_EVENT.contains(each.key())).toList()
+                : List.of();
     }
 
     private static long number(ConsumerRecord<byte[], byte[]> record, String name) {

@@ -35,8 +35,6 @@ final class Handler {
     private final long seed;
     private final long group;
     private final List<Interval> stalls;
-    /** Whether this version of the handler decodes whatever the plan says; it was told a schema version of its own. */
-    private final boolean decodesAll;
     private final Policy policy;
     private final Letters letters;
     private final Memory memory;
@@ -70,7 +68,6 @@ final class Handler {
         this.group = spec.part("codes").number("group");
         this.policy = Policy.of(spec);
         this.stalls = spec.has("stalls") ? spec.parts("stalls").stream().map(Interval::of).toList() : List.of();
-        this.decodesAll = spec.has("decodes");
         this.letters = letters;
         this.emitter = emitter;
         this.memory = Memory.of(spec);
@@ -193,8 +190,7 @@ final class Handler {
     }
 
     private boolean works(Event event, int attempt, long began) {
-        boolean undecodable = !decodesAll && lookup.undecodable(event.id());
-        if (undecodable || event.poison() || attempt <= lookup.failingTries(event.id())) {
+        if (lookup.undecodable(event.id()) || event.poison() || attempt <= lookup.failingTries(event.id())) {
             return false;
         }
         double share = failing.stream().filter(each -> each.holds(began)).mapToDouble(Interval::share).max().orElse(0);

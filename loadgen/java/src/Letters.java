@@ -86,7 +86,7 @@ final class Letters {
 
     private Answer send(String topic, Integer partition, Event event, Map<String, byte[]> headers) {
         ProducerRecord<byte[], byte[]> record = new ProducerRecord<>(topic, partition, event.key(), event.value());
-        event.ids().forEach(record.headers()::add);
+        event.headers().forEach(record.headers()::add);
         headers.forEach((name, value) -> record.headers().add(name, value));
         Place nowhere = new Place(topic, (int) Row.NONE, Row.NONE);
         try {
