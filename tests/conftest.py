@@ -24,6 +24,7 @@ LONG = {
     "test_loadgen_planted_kafka",
     "test_loadgen_process_faults",
     "test_loadgen_workers",
+    "test_two_clients",
     "test_workflows_capacity",
     "test_workflows_gameday",
     "test_workflows_sweep",
