@@ -3,10 +3,12 @@
 from functools import cache
 from typing import Any
 
+import pytest
+
 from page_data import leader_crash, made_up_run
 from reports.contents import contents
 from reports.page import render
-from reports.sections.compared import compared
+from reports.sections.compared import _ratio, compared
 from reports.words import NARROW
 from rundata.run import Run
 from test_reports_page import Parsed
@@ -14,9 +16,15 @@ from test_reports_page import Parsed
 
 @cache
 def run_with(client: str, expected: str = "lost == 0", work: str = "1ms", reader: str = "librdkafka") -> Run:
-    producers = {"shop": {"topic": "orders", "client": client, "arrivals": "20/s", "key": {"uniform": 500}}}
+    producers = {
+        "shop": {"topic": "orders", "client": client, "arrivals": "20/s", "key": {"uniform": 500}},
+        "till": {"topic": "slips", "arrivals": "40/s"},
+    }
+    topics = {"orders": {"partitions": 6}, "slips": {"partitions": 1}}
     groups = {"fulfilment": {"topics": ["orders"], "work": work, "commit": "auto", "client": reader}}
-    scenario = leader_crash(producers=producers, groups=groups, faults=[], objectives={}, expect=[expected])
+    scenario = leader_crash(
+        topics=topics, producers=producers, groups=groups, faults=[], objectives={}, expect=[expected]
+    )
     return Run(made_up_run(scenario, engine="driven"))
 
 
@@ -38,7 +46,9 @@ def test_what_the_clients_do_is_said_beside_what_the_files_say():
         f"send() blocks, for 60{NARROW}s at most",
     ]
     assert "shop: linger" not in clients  # 5 ms with both
-    assert found["moved"].endswith("lie in another partition in driven 2 than in driven 1.")
+    share, words = found["moved"].split("%")  # five keys in six; events without are not counted
+    assert words.strip() == "of the events with keys lie in another partition in driven 2 than in driven 1."
+    assert 78 < float(share) < 88
 
 
 def test_what_a_crash_in_mid_batch_costs_follows_from_what_clients_commit():
@@ -66,6 +76,13 @@ def test_figures_come_with_those_that_are_expected_first():
     assert sizes == sorted(sizes, reverse=True)
     assert min(sizes) > 0.09
     assert len({tuple(row["cells"]) for row in found["figures"]}) == len(names)  # no figure under two names
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(2.0, "×2"), (0.187, "×0.187"), (97_400.0, "over ×1,000"), (1e-5, "under ×0.001")]
+)
+def test_beyond_a_thousand_times_as_much_a_ratio_says_no_more(value: float, text: str):
+    assert _ratio(value) == text
 
 
 def test_runs_of_one_scenario_have_no_such_section():

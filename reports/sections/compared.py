@@ -11,10 +11,11 @@ from reports.words import DASH, TIMES, duration_text, indicator_words, percent, 
 from rundata.replications import Estimate
 from scenarios.clients import ProducerSettings, consumer_settings, producer_settings
 from scenarios.expectations import parse_expectation
-from scenarios.plan import CLIENT_CHOOSES
+from scenarios.plan import CLIENT_CHOOSES, NO_KEY
 from scenarios.schema import Scenario
 
 _MOST_FIGURES = 16
+_MOST_RATIO = 1000
 _LEAST_RATIO = 1.1
 """Figures that are closer to each other than this are not said to differ."""
 _PARTITIONERS = {"java": "murmur2", "librdkafka": "crc32"}
@@ -124,7 +125,7 @@ def _moved_sentence(columns: tuple[Column, ...]) -> str:
     first, last = columns[0].run.data.plan, columns[-1].run.data.plan
     if len(first) != len(last) or not (first.key == last.key).all():
         return ""
-    known = (first.partition != CLIENT_CHOOSES) & (last.partition != CLIENT_CHOOSES)
+    known = (first.key != NO_KEY) & (first.partition != CLIENT_CHOOSES) & (last.partition != CLIENT_CHOOSES)
     if not known.any():
         return ""
     moved = float(np.count_nonzero((first.partition != last.partition) & known) / np.count_nonzero(known))
@@ -157,6 +158,15 @@ def _figure(name: str, known: list[Estimate]) -> dict[str, Any]:
     first, last = values[0], values[-1]
     size, ratio = abs(last - first), DASH
     if first > 0 and last > 0:
-        size, ratio = abs(math.log(last / first)), f"{TIMES}{last / first:.3g}"
+        size, ratio = abs(math.log(last / first)), _ratio(last / first)
     cells = [value_text(each.value, each.unit) for each in known]
     return {"name": name, "words": indicator_words(name), "cells": cells, "ratio": ratio, "size": size}
+
+
+def _ratio(value: float) -> str:
+    """Return how many times as much; beyond a thousand the number says no more than that."""
+    if value > _MOST_RATIO:
+        return f"over {TIMES}{_MOST_RATIO:,}"
+    if value < 1 / _MOST_RATIO:
+        return f"under {TIMES}{1 / _MOST_RATIO:g}"
+    return f"{TIMES}{value:.3g}"
