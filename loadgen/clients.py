@@ -27,6 +27,7 @@ _PYTHON = {
     "member": "loadgen.member_process",
     "relay": "loadgen.outbox_process",
     "replay": "loadgen.replay_process",
+    "share member": "loadgen.share_member_process",
 }
 _JAVA = {
     "producer": "eventdrill.ProducerProcess",

@@ -48,7 +48,7 @@ class Batch:
         count = len(messages)  # mapped functions of the client, which take half the time of a loop's calls
         self.offset: NDArray[np.int64] = np.fromiter(map(Message.offset, messages), np.int64, count)
         self.partition: NDArray[np.int64] = np.fromiter(map(Message.partition, messages), np.int64, count)
-        only = next(iter(topics.values())) if len(topics) == 1 else None
+        self._only = only = next(iter(topics.values())) if len(topics) == 1 else None
         self.topic: NDArray[np.int64] = (
             np.full(len(messages), only, np.int64)
             if only is not None
@@ -88,11 +88,22 @@ class Batch:
 
     def ends(self, first: int, end: int) -> dict[tuple[int, int], int]:
         """Return the offset to go on from after some of them, by topic's code and partition."""
+        if self._only is not None and first < end:
+            return self._ends_of_one_topic(self._only, self.partition[first:end], self.offset[first:end])
         place = self.topic[first:end] * (1 << 32) + self.partition[first:end]
         # The last one of each place in the order of the poll.
         places, last = np.unique(place[::-1], return_index=True)
         offsets = self.offset[first:end][::-1][last] + 1
         return {divmod(p, 1 << 32): offset for p, offset in zip(places.tolist(), offsets.tolist(), strict=True)}
+
+    @staticmethod
+    def _ends_of_one_topic(
+        topic: int, partition: NDArray[np.int64], offset: NDArray[np.int64]
+    ) -> dict[tuple[int, int], int]:
+        """Return the same without sorting: of what is written to one place several times, the last stays."""
+        ends = np.zeros(int(partition.max()) + 1, np.int64)
+        ends[partition] = offset + 1
+        return {(topic, number): end for number, end in enumerate(ends.tolist()) if end}
 
 
 def _heads(values: Sequence[bytes]) -> NDArray[np.void]:

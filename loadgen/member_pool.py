@@ -3,7 +3,7 @@
 import heapq
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -73,6 +73,8 @@ class Pool:
         self._serial = 0
         self.in_hand = 0
         """Events that are not finished."""
+        self.finished: Callable[[Event], object] = lambda event: None
+        """Is told of each event that comes to its end."""
 
     # ---- what comes in
 
@@ -172,6 +174,7 @@ class Pool:
     def _finished(self, job: _Job, moved: dict[Place, int]) -> None:
         self._free.append(job.worker)
         lane, event = job.task.lane, job.task.event
+        self.finished(event)
         waiting = self._lanes.get(lane)
         if waiting and waiting[0] is job.task:
             waiting.popleft()

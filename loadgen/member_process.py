@@ -5,24 +5,20 @@ SIGTERM makes it finish its event, commit by its mode and leave; SIGKILL is a cr
 
 import contextlib
 import time
-from pathlib import Path
 
 import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from loadgen.child import Child, DriverGone, freeze
 from loadgen.member_batch import Batch
-from loadgen.member_calls import Calls
 from loadgen.member_commits import Commits
-from loadgen.member_dedupe import Memory, OwnMemory, SharedMemory
 from loadgen.member_held import Held
-from loadgen.member_letters import Letters
 from loadgen.member_lookup import Lookup
+from loadgen.member_parts import attend, handler_of
 from loadgen.member_pool import Pool
 from loadgen.member_rows import Event, MemberRows
-from loadgen.member_sends import Clients, Emitter, Forwarder
+from loadgen.member_sends import Clients
 from loadgen.member_transactions import Transactions
-from loadgen.member_work import Handler, Leaving, Stopped
 
 clock = time.perf_counter_ns
 
@@ -62,18 +58,7 @@ class MemberProcess:
         self.commits: Commits = Commits(
             self.consumer, mode, spec["every_ns"], self.rows, self._leaving, lambda: self.clients.settle(self._leaving)
         )
-        self.calls = Calls(child) if spec.get("calls") else None
-        emitter = Emitter(child, self.rows, self.lookup, self.clients) if spec.get("emits") else None
-        self.handler = Handler(
-            child,
-            self.rows,
-            self.lookup,
-            letters=self._letters(),
-            calls=self.calls,
-            memory=memory_of(child),
-            emit=None if emitter is None else emitter.emit,
-            store=None if emitter is None else emitter.store,
-        )
+        self.handler = handler_of(child, self.rows, self.lookup, self.clients)
         self.held = Held(self.consumer)
         workers: int = spec.get("workers", 1)
         self.in_hand: int = spec.get("in_hand", 1)
@@ -90,12 +75,6 @@ class MemberProcess:
         if spec["start_ns"] is not None:
             self._start(spec["start_ns"])
         self.consumer.subscribe(spec["topics"], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
-
-    def _letters(self) -> Letters | None:
-        policy = self.child.spec["failures"]
-        if policy is None or (policy["dead_letter"] is None and policy["retry"]["where"] != "topic"):
-            return None
-        return Letters(self.child, self.rows, Forwarder(self.clients))
 
     def _leaving(self) -> bool:
         return self.child.leaving
@@ -272,7 +251,8 @@ class MemberProcess:
             return
         if self.commits.mode == "before_work":
             self.handler.worker.busy_until = clock()
-        self._in_transaction(self._places(batch.firsts()))
+        if self.transactions is not None:
+            self._in_transaction(self._places(batch.firsts()))
         self._work(batch)
         self._batch_done()
 
@@ -293,7 +273,8 @@ class MemberProcess:
         self.lookup.prepare(batch.event_id)
         self.poll_id += 1
         self.rows.deliveries(batch, self.poll_id, self.delivered_at - self.start_ns)
-        self.commits.before_work(self._places(batch.ends(0, len(batch))))
+        if self.commits.mode == "before_work":
+            self.commits.before_work(self._places(batch.ends(0, len(batch))))
         return batch
 
     def _batch_done(self) -> None:
@@ -362,44 +343,15 @@ class MemberProcess:
             self.commits.handing_over()
         self.clients.settle(lambda: False)
         self.consumer.close()
-        if self.calls is not None:
-            self.calls.close()
-
-
-def memory_of(child: Child) -> Memory | None:
-    """Return the group's memory of event ids, or the member's own; None where it has none."""
-    dedupe = child.spec.get("dedupe")
-    if not dedupe:
-        return None
-    if dedupe["store"] == "member":
-        return OwnMemory(dedupe["window_ns"])
-    return SharedMemory(Path(dedupe["file"]), dedupe["window_ns"])
+        if self.handler.calls is not None:
+            self.handler.calls.close()
 
 
 def main() -> None:
     """Be a member until the driver, the policy or a signal ends it."""
     child = Child.begin()
     with contextlib.suppress(DriverGone):
-        member = MemberProcess(child)
-        child.say("ready")
-        stopped = False
-        try:
-            with contextlib.suppress(Leaving):
-                member.run()
-        except Stopped:
-            stopped = True
-        member.leave()
-        late = member.handler.late
-        child.say(
-            "bye",
-            at=clock(),
-            stopped=stopped,
-            late_p50_ns=late.quantile_ns(0.5),
-            late_p99_ns=late.quantile_ns(0.99),
-            cpu_s=time.process_time(),
-            thread_cpu_s=time.thread_time(),
-            run_cpu_s=time.thread_time() - member.began_cpu_s,
-        )
+        attend(child, MemberProcess(child))
 
 
 if __name__ == "__main__":

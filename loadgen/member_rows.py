@@ -76,34 +76,36 @@ class MemberRows:
         self._lookup = lookup
         self.transaction = NONE
         """The transaction under way, which tries, sends and commits belong to."""
-        self._empty = new_operations(1)
-        self._empty["process"], self._empty["group"] = self._process, self._group
+        empty = new_operations(1)
+        empty["process"], empty["group"] = self._process, self._group
+        self._empty = empty.view(np.int64)
+        self._delivered: tuple[Batch, NDArray[np.void]] | None = None
+        """The batch that a poll handed over last, and its rows: effects have most of them in common."""
 
     def deliveries(self, batch: "Batch", poll_id: int, at_ns: int) -> None:
         """Record that a poll handed these events over."""
-        rows = self._rows(batch, slice(None), poll_id)
+        rows = self._rows(batch, poll_id)
         rows["kind"] = Kind.delivery
         rows["started_ns"] = rows["ended_ns"] = at_ns
         self._extend(rows)
+        self._delivered = (batch, rows)
 
     def effects(self, batch: "Batch", first: int, end: int, poll_id: int, at_ns: int) -> None:
         """Record that first tries of some of these events, which need no time, worked."""
-        rows = self._rows(batch, slice(first, end), poll_id)
+        known = self._delivered is not None and self._delivered[0] is batch
+        rows = (self._delivered[1] if self._delivered and known else self._rows(batch, poll_id))[first:end].copy()
         rows["kind"], rows["attempt"], rows["transaction_id"] = Kind.try_, 1, self.transaction
         rows["started_ns"] = rows["ended_ns"] = at_ns
         self._extend(rows)
 
-    def _rows(self, batch: "Batch", chosen: slice, poll_id: int) -> NDArray[np.void]:
-        event = batch.event_id[chosen]
-        rows: NDArray[np.void] = np.empty(len(event), OPERATION)
-        rows[:] = self._empty
-        rows["event_id"], rows["root_id"] = event, batch.root_id[chosen]
-        rows["key"], rows["intended_ns"] = self._lookup.keys(event), batch.intended_ns[chosen]
-        rows["offset"], rows["partition"], rows["topic"] = (
-            batch.offset[chosen],
-            batch.partition[chosen],
-            batch.topic[chosen],
-        )
+    def _rows(self, batch: "Batch", poll_id: int) -> NDArray[np.void]:
+        event = batch.event_id
+        words = np.empty((len(event), len(self._empty)), np.int64)
+        words[:] = self._empty  # as words, since NumPy copies rows field by field
+        rows: NDArray[np.void] = words.view(OPERATION).reshape(-1)
+        rows["event_id"], rows["root_id"] = event, batch.root_id
+        rows["key"], rows["intended_ns"] = self._lookup.keys(event), batch.intended_ns
+        rows["offset"], rows["partition"], rows["topic"] = batch.offset, batch.partition, batch.topic
         rows["event_type"] = self._lookup.types(event)
         rows["poll_id"] = poll_id
         return rows

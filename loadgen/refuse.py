@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import confluent_kafka
 from confluent_kafka import libversion
 
 from loadgen.admin import EMBEDDED, security_of
@@ -184,14 +185,18 @@ _NOT_OF_SHARES = frozenset(
         "session.timeout.ms",
     }
 )
-"""Settings that a KafkaShareConsumer refuses."""
+"""Settings that share consumers refuse."""
 
 
 def _shares(scenario: Scenario, name: str, cluster: Cluster | None) -> Iterator[str]:
     """Yield what keeps a share group from being driven."""
     group = scenario.groups[name]
     if group.client != "java":
-        yield "share_group is true beside client librdkafka; members of share groups are driven with the Java client: write `client: java`"
+        if not hasattr(confluent_kafka, "ShareConsumer"):
+            yield (
+                f"share_group is true, and the confluent-kafka that is installed here ({confluent_kafka.__version__}) has no share consumer: write "
+                "`client: java`, or install a later one"
+            )
     elif release(java_version(group)) < _SHARES_SINCE:
         yield f"version is {group.version}; the Java client has share groups since 4.2"
     if release(scenario.brokers.version) < _SHARES_SINCE:

@@ -14,7 +14,7 @@ from loadgen.member_batch import Batch
 from loadgen.member_calls import Calls
 from loadgen.member_letters import Letters
 from loadgen.member_lookup import Lookup
-from loadgen.member_process import memory_of
+from loadgen.member_parts import memory_of
 from loadgen.member_rows import MemberRows
 from loadgen.member_sends import Clients, Forwarder
 from loadgen.member_work import Handler, Leaving, Stopped

@@ -10,6 +10,7 @@ import struct
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 
 from confluent_kafka import KafkaError
 
@@ -21,6 +22,9 @@ CONSUMER_GROUP_HEARTBEAT = 68
 """Brokers that know it have the `consumer` protocol of groups."""
 _ALTER_PARTITION_REASSIGNMENTS = 45
 _ALTER_CLIENT_QUOTAS = 49
+_SHARE_GROUP_DESCRIBE = 77
+
+_UUID_BYTES = 16
 
 Place = tuple[str, int]
 """A topic and a partition."""
@@ -71,6 +75,60 @@ def alter_quotas(bootstrap: str, client_id: str | None, limits: Mapping[str, flo
             answer.text()
 
 
+@dataclass(frozen=True)
+class ShareMemberPlaces:
+    """A member of a share group, as its coordinator knows it."""
+
+    member_id: str
+    client_id: str
+    places: tuple[Place, ...]
+    """Those that it may read, perhaps beside others."""
+
+
+def share_members(bootstrap: str, group: str) -> list[ShareMemberPlaces]:
+    """Ask for the members of a share group; brokers that do not coordinate it are passed over."""
+    body = _compact([_compact_text(group)]) + struct.pack(">?", False) + _NO_TAGS
+    reason = "no broker coordinates it"
+    for address in bootstrap.split(","):
+        answer = _Reader(_ask(address, _SHARE_GROUP_DESCRIBE, body, flexible=True, version=1))
+        answer.skip_tags()
+        answer.int32()  # throttle time
+        answer.compact_length()  # one group was asked for
+        code, words = answer.int16(), answer.compact_text()
+        if code == 0:
+            return _members_of(answer)
+        reason = f"{KafkaError(code).str()} {words}".strip()
+    raise WireError(f"share group {group}: {reason}")
+
+
+def _members_of(answer: _Reader) -> list[ShareMemberPlaces]:
+    """Read what follows a described group's error, up to its last member."""
+    answer.compact_text()  # its name
+    answer.compact_text()  # its state
+    answer.int32()  # its epoch, and that of its assignment
+    answer.int32()
+    answer.compact_text()  # the assignor
+    found = []
+    for _ in range(answer.compact_length()):
+        member_id = answer.compact_text()
+        answer.compact_text()  # rack
+        answer.int32()  # epoch
+        client_id = answer.compact_text()
+        answer.compact_text()  # host
+        for _ in range(answer.compact_length()):
+            answer.compact_text()  # a topic that it reads
+        places = list[Place]()
+        for _ in range(answer.compact_length()):
+            answer.skip(_UUID_BYTES)
+            topic = answer.compact_text()
+            places += [(topic, answer.int32()) for _ in range(answer.compact_length())]
+            answer.skip_tags()
+        answer.skip_tags()  # of the assignment, and of the member
+        answer.skip_tags()
+        found.append(ShareMemberPlaces(member_id, client_id, tuple(places)))
+    return found
+
+
 def ask_versions(port: int, client_id: str, within_s: float) -> float | str:
     """Ask a listener on loopback what it can do, as the first request of every client; gives the time, or what came instead."""
     head = struct.pack(">hhi", _API_VERSIONS, 0, 1) + _text(client_id)
@@ -98,14 +156,14 @@ def request_kinds(bootstrap: str) -> set[int]:
     return kinds
 
 
-def _ask(bootstrap: str, api: int, body: bytes, *, flexible: bool) -> bytes:
-    """Send a request of version 0 to the first broker that takes it; brokers pass it on to their controller."""
+def _ask(bootstrap: str, api: int, body: bytes, *, flexible: bool, version: int = 0) -> bytes:
+    """Send a request to the first broker that takes it; brokers pass it on to their controller."""
     reason = "there is no address"
     for address in bootstrap.split(","):
         host, _, port = address.rpartition(":")
         try:
             with closing(socket.create_connection((host, int(port)), timeout=WITHIN_S)) as sock:
-                head = struct.pack(">hhi", api, 0, 1) + _text(DRIVER_ID) + (_NO_TAGS if flexible else b"")
+                head = struct.pack(">hhi", api, version, 1) + _text(DRIVER_ID) + (_NO_TAGS if flexible else b"")
                 sock.sendall(struct.pack(">i", len(head) + len(body)) + head + body)
                 (size,) = struct.unpack(">i", _receive(sock, 4))
                 return _receive(sock, size)[4:]  # the correlation id comes first
@@ -173,6 +231,10 @@ class _Reader:
     def _take(self, size: int) -> bytes:
         self.at += size
         return self.data[self.at - size : self.at]
+
+    def skip(self, size: int) -> None:
+        """Pass over bytes."""
+        self._take(size)
 
     def int16(self) -> int:
         return int.from_bytes(self._take(2), "big", signed=True)

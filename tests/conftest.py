@@ -23,6 +23,7 @@ LONG = {
     "test_loadgen_members_kafka",
     "test_loadgen_planted_kafka",
     "test_loadgen_process_faults",
+    "test_loadgen_share_groups",
     "test_loadgen_workers",
     "test_two_clients",
     "test_workflows_capacity",

@@ -54,8 +54,11 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
         yield cluster
 
 
-def run_with(kafka: LocalKafka, folder: Path, *faults: str, duration: str = "12s") -> tuple[RunData, list[FaultRecord]]:
-    run = drive_on(kafka, load(SCENARIO, [f"faults=[{', '.join(faults)}]", f"duration={duration}"]), folder / "run")
+def run_with(
+    kafka: LocalKafka, folder: Path, *faults: str, duration: str = "12s", more: tuple[str, ...] = ()
+) -> tuple[RunData, list[FaultRecord]]:
+    settings = [f"faults=[{', '.join(faults)}]", f"duration={duration}", *more]
+    run = drive_on(kafka, load(SCENARIO, settings), folder / "run")
     for fault in run.faults:
         print(fault)
     assert run.about["state"] == "complete", run.about["incomplete"]
@@ -175,3 +178,36 @@ def test_a_command_of_the_users_is_a_fault(kafka: LocalKafka, tmp_path: Path):
     holds(failing.proof, "no effect: ", "ended with status 1: no such host")
     assert not mark.exists()
     assert (tmp_path / "hurt.ended").exists()
+
+
+def test_brokers_and_members_are_replaced_in_turn_and_load_and_work_change_for_a_while(
+    kafka: LocalKafka, tmp_path: Path
+):
+    """Two brokers leave one after the other and come back, so do both members; later there are three times as many events, slow tries, poison."""
+    run, (first, second, one, other, surge, slow, poison) = run_with(
+        kafka,
+        tmp_path,
+        "{fault: rolling_restart, brokers: [1, 3], at: 1s, for: 3s, pause: 4s}",
+        "{fault: rolling_deploy, group: fulfilment, at: 12s, for: 1s, pause: 2s}",
+        "{fault: surge, producer: shop, factor: 3, at: 18s, for: 2s}",
+        "{fault: slow_work, group: fulfilment, factor: 5, at: 21s, for: 2s}",
+        "{fault: poison, producer: shop, events: 3, at: 22s, for: 1s}",
+        duration="24s",
+        more=("groups.fulfilment.failures={then: skip}",),
+    )
+
+    assert sound(run)
+    assert (first.target, second.target, one.target, other.target) == (
+        "broker 1", "broker 3", "fulfilment/1", "fulfilment/2"
+    )  # fmt: skip
+    holds(first.proof, "asked to end at 1.", "started again at 4.", "registered again at")
+    holds(second.proof, "asked to end at 8.", "started again at 11.", "registered again at")
+    holds(one.proof, "asked to leave at 12.", "took over at")
+    holds(other.proof, "asked to leave at 15.", "took over at")
+    assert kafka.registered() == {1, 2, 3}
+    assert 750 < int(surge.proof.split()[0]) < 1050  # two seconds of 450/s
+    slowed, otherwise = (
+        float(words.split("ms")[0]) for words in slow.proof.removeprefix("median try ").split(", otherwise ")
+    )
+    assert slowed > 3 * otherwise
+    assert poison.proof == "3 poison events, 3 of them failed a try"

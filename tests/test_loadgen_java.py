@@ -393,8 +393,6 @@ def test_share_groups_are_refused_where_client_or_brokers_do_not_know_them():
     assert refusals({**share, **topics})[0].startswith(
         "groups.work.failures.retry.where is topic; a share group cannot"
     )
-    (reason,) = cannot(scenario_with({"groups": {"work": share}}))
-    assert reason.startswith("groups.work.share_group is true beside client librdkafka; ")
     old = scenario_with({"brokers": {"version": "4.1"}, "groups": {"work": {"client": "java", **share}}})
     assert cannot(old) == [
         "groups.work.share_group is true, and brokers.version is 4.1; Kafka has share groups since 4.2"

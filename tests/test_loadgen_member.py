@@ -317,6 +317,16 @@ def test_a_batch_of_values_of_all_sizes_knows_its_events(large: int):
     assert not batch.poison.any()
 
 
+@pytest.mark.parametrize("topics", [{"orders": 0}, {"orders": 0, "orders.retry.1": 1}])
+def test_a_batch_knows_where_each_partition_goes_on(topics: dict[str, int]):
+    """Behind the last record of each partition, be there one topic or several; also of some of the records only."""
+    batch = batch_of(*(record(number, partition=number % 3) for number in (4, 5, 6, 7)), topics=topics)
+
+    assert batch.ends(0, 4) == {(0, 0): 7, (0, 1): 8, (0, 2): 6}
+    assert batch.ends(1, 3) == {(0, 0): 7, (0, 2): 6}
+    assert batch.ends(2, 2) == {}
+
+
 def test_a_batch_knows_poison_topics_and_where_to_go_on():
     records = (
         record(1),
@@ -400,6 +410,18 @@ def test_rows_of_a_batch_are_those_of_its_events(tmp_path: Path):
     assert found["started_ns"].tolist() == [100, 100, 200, 200]
     assert found["attempt"].tolist() == [0, 0, 1, 1]
     assert found[2] == found[3]
+
+
+def test_effects_of_a_batch_that_another_one_has_followed_are_its_own(tmp_path: Path):
+    """Rows of deliveries are taken up again for effects of the same batch only."""
+    own, first, second = rows_of(child_of(tmp_path)), batch_of(record(5), record(6)), batch_of(record(8))
+    own.deliveries(first, 3, 100)
+    own.deliveries(second, 4, 150)
+    own.effects(first, 0, 2, 3, 200)
+
+    effects = rows(tmp_path)[3:]
+    assert effects["event_id"].tolist() == [5, 6]
+    assert effects["poll_id"].tolist() == [3, 3]
 
 
 def test_only_events_without_work_that_cannot_fail_are_instant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
