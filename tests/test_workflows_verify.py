@@ -99,7 +99,9 @@ def test_a_verification_locks_drives_judges_and_writes_everything(tmp_path: Path
     document = json.loads((tmp_path / "v" / "verify.json").read_text())
     assert {"predicted", "observed", "agreement", "prediction"} <= document.keys()
     assert len(document["agreement"]["latency.p50"]["repeats"]) == 2
-    assert document["agreement"]["lost"]["verdict"] == "agrees"
+    # Beside other work the driver may be the limit; then there is no verdict, and that is what it says.
+    limited = not document["observed"]["valid"]["ok"]
+    assert document["agreement"]["lost"]["verdict"] == ("cannot tell" if limited else "agrees")
     assert "differs" not in {each["verdict"] for each in document["agreement"].values()}
     names = {path.name for path in (tmp_path / "v").iterdir()}
     assert names >= {"simulated", "driven", "driven-2", "prediction.json", "prediction.html", "report.html"}
