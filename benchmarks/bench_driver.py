@@ -99,13 +99,15 @@ def late(place: Place) -> None:
 
 
 def memory(place: Place) -> None:
-    """Twenty minutes' worth of events at 1,500/s in 20 s: the producer's memory after the first tenth, and at the end."""
-    run = driven(place, scenario("90000/s", "even", "20s"))
-    gauges = [g for g in run.gauges if g.name == "rss_bytes" and g.where == "source/1"]
-    tenth = next(g.value for g in gauges if g.time_ns > 2e9)
-    last = gauges[-1].value
-    sent = int(np.count_nonzero(run.operations["kind"] == Kind.send))
-    print(f"{place}: {sent:,} events: {tenth / 2**20:.0f} MiB after a tenth, {last / 2**20:.0f} MiB at the end")
+    """An hour's worth of events at 1,500/s in 90 s: what each process has in memory after a tenth, and at the end of the load."""
+    run = driven(place, scenario("60000/s", "even", "90s", members=1))
+    counts = {kind: int(np.count_nonzero(run.operations["kind"] == kind)) for kind in (Kind.send, Kind.delivery)}
+    print(f"{place}: {counts[Kind.send]:,} events sent, {counts[Kind.delivery]:,} delivered")
+    for name in ("source/1", "sink/1", "driver"):
+        sizes = [(g.time_ns, g.value / 2**20) for g in run.gauges if g.name == "rss_bytes" and g.where == name]
+        tenth = next(size for at_ns, size in sizes if at_ns > 9e9)
+        last = [size for at_ns, size in sizes if at_ns < 90e9][-1]
+        print(f"{place}: {name}: {tenth:.0f} MiB after a tenth, {last:.0f} MiB at the end of the load")
 
 
 # ---- peers ---------------------------------------------------------------------------------------------------------

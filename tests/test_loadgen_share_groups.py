@@ -27,7 +27,7 @@ topics:
   orders.dlq: {partitions: 1, replication: 3}
   mails: {partitions: 1, replication: 3}
 producers:
-  shop: {topic: orders, arrivals: 100/s, key: {uniform: 50}, poison: 2%, settings: {acks: all, enable.idempotence: true}}
+  shop: {topic: orders, arrivals: 60/s, key: {uniform: 50}, poison: 2%, settings: {acks: all, enable.idempotence: true}}
 groups:
   queue:
     topics: [orders]
@@ -35,7 +35,7 @@ groups:
     members: 3
     work: 2ms
     commit: after_event
-    emits: {topic: mails, event: Mail, settings: {acks: all, enable.idempotence: true}}
+    emits: {topic: mails, event: Mail, settings: {acks: all, enable.idempotence: true, linger.ms: 0}}
     failures: {retry: {attempts: 2, backoff: 5ms}, then: dead_letter, dead_letter: orders.dlq}
   pool: {topics: [orders], share_group: true, workers: 4, ordered_by: none, work: 10ms, failures: {then: skip}}
 faults:
