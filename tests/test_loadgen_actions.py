@@ -140,10 +140,9 @@ def test_names_count_the_members_that_scaling_brings():
 
 
 def test_what_the_embedded_cluster_cannot_do_is_refused():
-    """A reset needs an empty group, transactions need brokers that keep them apart, and the Java client has no outbox."""
+    """A reset needs an empty group, and transactions need brokers that keep them apart."""
     reset = "actions=[{action: reset_offsets, group: audit, to: earliest, at: 5s}]"
     transaction = "groups.audit.commit=transaction"
-    java = ("groups.audit.client=java", "groups.audit.emits={topic: orders.dlq, hops: 1, outbox: {every: 1s}}")
 
     assert cannot(load(SCENARIO, (reset,)).scenario, implementation="librdkafka-mock") == [
         "actions[0].action is reset_offsets; the embedded cluster never lets a group be empty: use --on local"
@@ -151,7 +150,3 @@ def test_what_the_embedded_cluster_cannot_do_is_refused():
     assert cannot(load(SCENARIO, (transaction,)).scenario, implementation="librdkafka-mock") == [
         "groups.audit.commit is transaction; the embedded cluster keeps none apart: use --on local"
     ]
-    assert (
-        "groups.audit.emits[0].outbox is given; the Java client that is driven cannot do that yet: leave `client` out"
-        in cannot(load(SCENARIO, java).scenario)
-    )
