@@ -3,8 +3,12 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from eventdrill.workflows.capacity import capacity
     from eventdrill.workflows.drive import drive
+    from eventdrill.workflows.gameday import plan as plan_gameday
+    from eventdrill.workflows.gameday import rehearse
     from eventdrill.workflows.pages import figures
+    from eventdrill.workflows.prevention import what_if
     from eventdrill.workflows.record import predictions
     from eventdrill.workflows.simulate import simulate
     from eventdrill.workflows.sweep import sweep
@@ -14,9 +18,28 @@ if TYPE_CHECKING:
     from scenarios.files import load_scenario as load
     from scenarios.schema import Scenario
 
-__all__ = ["Run", "Scenario", "drive", "figures", "load", "open", "predictions", "simulate", "sweep", "verify"]
+__all__ = [
+    "Run",
+    "Scenario",
+    "capacity",
+    "drive",
+    "figures",
+    "load",
+    "open",
+    "plan_gameday",
+    "predictions",
+    "rehearse",
+    "simulate",
+    "sweep",
+    "verify",
+    "what_if",
+]
 
 _HOMES = {
+    "capacity": ("eventdrill.workflows.capacity", "capacity"),
+    "plan_gameday": ("eventdrill.workflows.gameday", "plan"),
+    "rehearse": ("eventdrill.workflows.gameday", "rehearse"),
+    "what_if": ("eventdrill.workflows.prevention", "what_if"),
     "Run": ("rundata.run", "Run"),
     "Scenario": ("scenarios.schema", "Scenario"),
     "drive": ("eventdrill.workflows.drive", "drive"),

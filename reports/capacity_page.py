@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, NullLocator
 
 from reports.document import Cell, Document, Section, Small, Table, Tile
 from reports.drawing import LIMIT, PREDICTED, RUNS, Canvas, Drawing, Key, draw
@@ -150,6 +150,10 @@ def _figure(plan: Mapping[str, Any]) -> tuple[Drawing, ...]:
         for name, found in points.items():
             axis.plot(*zip(*found, strict=True), "o-", color=colours[name], markersize=5, label=name)
         axis.axhline(0, color=LIMIT, linestyle=":", linewidth=1.2)
+        axis.set_yscale("symlog", linthresh=1)  # what just fails, and what fails altogether, in one figure
+        axis.set_yticks([-100, -10, -1, 0, 1])
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:+g}" if y else "0"))
+        axis.yaxis.set_minor_locator(NullLocator())
         axis.set_title("margin of the tightest objective, percentage points")
         axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}/s".replace(",", "\u2009")))
         axis.margins(x=0.03, y=0.1)
@@ -159,10 +163,16 @@ def _figure(plan: Mapping[str, Any]) -> tuple[Drawing, ...]:
         draw(
             "capacity", [panel], title="Load against what the objectives bear", height=0.85,
             alt="By how much the tightest objective holds at each load that was tried; below nothing it does not.",
-            caption="Above the dotted line every objective holds, below it one is missed. Looks in which something never ended are left out.",
+            caption=_figure_caption(plan),
             legend=[*(Key(name, colours[name], "line") for name in points), Key("just held", LIMIT, "dotted")],
         ),
     )  # fmt: skip
+
+
+def _figure_caption(plan: Mapping[str, Any]) -> str:
+    (low, high), rate = plan["breaks"]["interval"], plan["rate"]
+    said = f"Above the dotted line every objective holds, below it one is missed: it surely holds up to {_rate(low * rate)}"
+    return said + (f", and surely no more from {_rate(high * rate)} on." if high else ", and no limit was found.")
 
 
 def _live(plan: Mapping[str, Any]) -> tuple[str | Table, ...]:

@@ -1,7 +1,7 @@
 """Finds the least value at which something surely holds, or the greatest load that it bears, with few looks at noisy runs."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -120,7 +120,7 @@ def _halve(low: int, high: int, first: int, holds: Callable[[int], bool]) -> int
 
 
 def greatest_load(look: Look, *, precision: float = 0.05, most: float = 64.0, fewest: float = 1 / 64) -> Bears:
-    """Return the greatest load that is borne, by doubling or halving from 1 and then by bisection of the ratio."""
+    """Return the greatest load that is borne, by doubling or halving from 1 and then by bisection of the ratio, for either end of its interval."""
     seen: dict[float, Looked] = {}
 
     def holds(factor: float) -> bool:
@@ -149,6 +149,16 @@ def greatest_load(look: Look, *, precision: float = 0.05, most: float = 64.0, fe
             low = middle
         else:
             high = middle
-    fails = [factor for factor, each in seen.items() if each.verdict == "fails"]
-    ordered = tuple(seen[factor] for factor in sorted(seen))
-    return Bears(low, (low, min(fails, default=math.inf)), ordered)
+    upper = _surely_not(seen, precision, holds)
+    return Bears(low, (low, upper), tuple(seen[factor] for factor in sorted(seen)))
+
+
+def _surely_not(seen: Mapping[float, Looked], precision: float, look: Callable[[float], bool]) -> float:
+    """Return the least load that surely is too much, found as closely as the other end where loads between them cannot be told."""
+    while True:
+        upper = min((factor for factor, each in seen.items() if each.verdict == "fails"), default=math.inf)
+        open_ones = [factor for factor, each in seen.items() if each.verdict != "fails" and factor < upper]
+        below = max(open_ones, default=upper)
+        if not math.isfinite(upper) or upper / below <= 1 + precision:
+            return upper
+        look(math.sqrt(below * upper))

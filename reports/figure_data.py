@@ -23,7 +23,8 @@ _bands: "WeakKeyDictionary[Axes, list[_Band]]" = WeakKeyDictionary()
 
 def band(axis: Axes, x: ArrayLike, low: ArrayLike, high: ArrayLike, *, label: str, color: str, alpha: float) -> None:
     """Fill between two lines, and keep both for the CSV."""
-    axis.fill_between(np.asarray(x), np.asarray(low), np.asarray(high), color=color, alpha=alpha, linewidth=0)
+    # With an edge of its own a band that is narrower than a line is seen, too.
+    axis.fill_between(np.asarray(x), np.asarray(low), np.asarray(high), color=color, alpha=alpha, linewidth=1.2)
     _bands.setdefault(axis, []).append((label, np.asarray(x), np.asarray(low), np.asarray(high)))
 
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from reports.document import Document, Section, Small, Table, Tile
 from reports.drawing import FAULT, LIMIT, PREDICTED, RUNS, Canvas, Drawing, Key, count_axis, draw, time_axis
 from reports.figure_data import band
-from reports.gameday import STEP_S, WORSENS_S, Floats, Rules, Watch, rules_of
+from reports.gameday import STEP_S, WORSENS_S, Floats, Rules, Watch, rules_of, share_inside
 from reports.words import count_text, percent, value_text
 from scenarios.quantities import SECOND
 
@@ -218,7 +218,28 @@ def lag_figure(
             [panel(group) for group in high],
             title="Lag against its prediction",
             alt="Observed lag of each group over time, over the band in which 90 % of predicted runs lie.",
-            caption="A line inside the band goes as predicted. Outside and rising is what stops a run.",
+            caption=_lag_caption(seen, low, high),
             legend=keys,
         )
     ]
+
+
+def _lag_caption(
+    seen: Sequence[tuple[float, Mapping[str, float]]], low: Mapping[str, Floats], high: Mapping[str, Floats]
+) -> str:
+    """Return how much of the time the lines lay inside their bands, and where one was furthest outside."""
+    share = share_inside(seen, low, high)
+    if share is None:
+        return "A line inside the band goes as predicted. Outside and rising is what stops a run."
+    said = f"{percent(round(share, 3))} of the time the lines lay inside their bands"
+    above = [
+        (events - band_high, at_s, group, events, band_high)
+        for at_s, lag in seen
+        for group, events in lag.items()
+        if group in high and 0 <= int(at_s / STEP_S) < len(high[group])
+        for band_high in (float(high[group][int(at_s / STEP_S)]),)
+    ]
+    most, at_s, group, events, top = max(above)
+    if most < 1:
+        return f"{said}, and no line was above its band."
+    return f"{said}. Furthest above was {group}, at {at_s:g} s: {count_text(round(events))} events, of at most {count_text(round(top))} predicted."

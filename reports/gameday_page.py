@@ -153,22 +153,15 @@ def _blast(scenario: Scenario, about: Mapping[str, Any]) -> tuple[str, ...]:
         if about["on"] == "local"
         else "brokers inside one process of EventDrill's own"
     )
-    owners = sorted(
-        {
-            str(o)
-            for o in (
-                scenario.owner,
-                *(t.owner for t in scenario.topics.values()),
-                *(g.owner for g in scenario.groups.values()),
-            )
-            if o
-        }
-    )
+    owned = (scenario, *scenario.topics.values(), *scenario.groups.values())
+    owners = sorted({each.owner for each in owned if each.owner})
+    runbooks = sorted({each.runbook for each in owned if each.runbook})
     return (
         f"It runs on {where}: nothing else is touched.",
         f"Topics: {', '.join(scenario.topics)}. Groups: {', '.join(scenario.groups)}.",
         f"Faults: {', '.join(sorted({f.kind for f in scenario.faults})) or 'none'}.",
         f"Owners to tell: {', '.join(owners) or 'none named in the scenario'}.",
+        *((f"Runbooks at hand: {', '.join(runbooks)}.",) if runbooks else ()),
     )
 
 

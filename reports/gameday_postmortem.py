@@ -61,8 +61,8 @@ def postmortem_document(
             _noticed_tile(score),
             _cost_tile(score),
             Tile(
-                "Did it go to its end?",
-                "stopped" if stopped else "yes",
+                "Would it have been stopped?" if rehearsal else "Did it go to its end?",
+                ("yes" if stopped else "no") if rehearsal else "stopped" if stopped else "yes",
                 stopped or "no rule fired",
                 "timeline",
                 "unsure" if stopped else "good",

@@ -65,3 +65,17 @@ def test_the_greatest_load_is_known_to_5_percent(limit: float) -> None:
 def test_a_load_without_limit_is_not_claimed_to_have_one() -> None:
     found = greatest_load(lambda _value, begin, end: [1.0] * (end - begin))
     assert (found.factor, found.interval[1]) == (64.0, math.inf)
+
+
+def test_where_loads_waver_both_ends_are_found_closely() -> None:
+    """Up to 1.3 it holds, above 1.42 it fails, and between them nobody can tell: neither end stays at the double that was tried first."""
+
+    def look(value: float, begin: int, end: int) -> list[float]:
+        if 1.3 < value <= 1.42:
+            return [0.5 if number % 2 else -0.5 for number in range(begin, end)]
+        return [0.1 if value <= 1.3 else -0.1] * (end - begin)
+
+    low, high = greatest_load(look).interval
+
+    assert 1.3 / 1.05 < low <= 1.3
+    assert 1.42 < high <= 1.42 * 1.05

@@ -5,7 +5,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -431,6 +431,25 @@ def _cost(scenario: Scenario, demand: Demand, prices: Any, zones: int) -> dict[s
 
 
 # ---- before anything starts ----------------------------------------------------------------------------------------
+
+
+def capacity(
+    scenario: Source,
+    *,
+    fields: Sequence[str] = (),
+    conditions: Sequence[Condition] = CONDITIONS,
+    forecast: float = 1.0,
+    recover_ns: int = Demand.recover_ns,
+    growth: float = 0.0,
+    settings: Sequence[str] = (),
+    seed: int | None = None,
+    profile: Profile | str | Path | None = None,
+    jobs: Jobs = None,
+) -> Plan:
+    """Return how much a scenario needs, and how much it bears: the least of each field under each condition, by search with the simulator."""
+    search = prepare(scenario, fields=fields, conditions=conditions, settings=settings, seed=seed, profile=profile)
+    demand = replace(search.demand, forecast=forecast, recover_ns=recover_ns)
+    return replace(search, demand=demand).run(jobs=jobs, growth=growth)
 
 
 def prepare(

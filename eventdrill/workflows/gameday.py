@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from scenarios.schema import Scenario
 
 PLAN, SCENARIO, PREDICTION, NOTES, RULES = "gameday.json", "scenario.yaml", "prediction.json", "notes.md", "rules.yml"
+REHEARSALS = "rehearsals"
 STOP, GO = "STOP", "GO"
 """Files that people make: the run stops, or what waits for them goes on."""
 REPLICATIONS = 100
@@ -287,7 +288,7 @@ def rehearse(day: GameDay, *, surprise_seed: int = 0) -> Path:
     from rundata.dataset import RunWriter
     from sim.engine import simulate
 
-    folder = _numbered(day.folder / "rehearsals")
+    folder = _numbered(day.folder / REHEARSALS)
     surprise = draw_surprise(day, surprise_seed)
     plan_ = make_plan(surprise.loaded.scenario, day.about["seed"])
     about = {"profile": day.profile.profile, "rehearsal": True}
@@ -308,7 +309,7 @@ def rehearse(day: GameDay, *, surprise_seed: int = 0) -> Path:
         "Ask, in this order: what do you see? since when? what do you believe it is? what would you do now? how would you know that it helped?",
     ]
     (folder / "facilitator.md").write_text("\n".join(lines) + "\n", "utf-8")
-    write_outcome(day, folder, stop=None if stop is None else stop.text, rehearsal=True)
+    write_outcome(day, folder, stop=stop.text if stop else None, rehearsal=True, stopped_s=stop.at_s if stop else None)
     return folder
 
 

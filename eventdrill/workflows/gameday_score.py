@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eventdrill.errors import WrongInputError
-from eventdrill.workflows.gameday import NOTES, RULES, GameDay, course, read_watch
+from eventdrill.workflows.gameday import NOTES, REHEARSALS, RULES, GameDay, course, read_watch
 from scenarios.quantities import SECOND
 
 if TYPE_CHECKING:
     from reports.alerts.on_run import Alerted, Told
-    from reports.gameday import Rules
+    from reports.document import Document
+    from reports.gameday import Floats, Rules
     from rundata.run import Run
     from rundata.tables import RunData
 
@@ -46,24 +47,49 @@ def score(day: GameDay, number: int | None = None) -> dict[str, Any]:
     return write_outcome(day, folder, stop=stopped, rehearsal=False)
 
 
-def write_outcome(day: GameDay, folder: Path, *, stop: str | None, rehearsal: bool) -> dict[str, Any]:
-    """Judge a run in its folder, and write score and postmortem there."""
+def write_outcome(
+    day: GameDay, folder: Path, *, stop: str | None, rehearsal: bool, stopped_s: float | None = None
+) -> dict[str, Any]:
+    """Judge a run in its folder, and write score and postmortem there; a rehearsal goes on after the moment at which it would have been stopped."""
     from reports.document import markdown, write_document
-    from reports.gameday_postmortem import postmortem_document
     from rundata.dataset import open_run
 
-    opened = open_run(folder / "run")
-    seen = _simulated(opened.data) if rehearsal else _watched(folder)
-    low, high = (
-        {group: np.array(each) for group, each in day.prediction["band_90"][side].items()} for side in ("low", "high")
-    )
-    document = _score(day, folder, opened, seen, (low, high), stop, rehearsal=rehearsal)
+    document = _score(day, folder, open_run(folder / "run"), stop, stopped_s, rehearsal=rehearsal)
     (folder / "score.json").write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", "utf-8")
-    notes = (day.folder / NOTES).read_text("utf-8") if (day.folder / NOTES).exists() else ""
-    page = postmortem_document(day.loaded.scenario, document, notes, seen, low, high, rehearsal=rehearsal)
+    page = postmortem(day, folder)
     write_document(folder / "postmortem.html", page)
     (folder / "postmortem.md").write_text(markdown(page), "utf-8")
     return document
+
+
+def postmortem(day: GameDay, folder: Path) -> "Document":
+    """Return the page of a run or a rehearsal that was judged."""
+    from reports.gameday_postmortem import postmortem_document
+
+    rehearsal = folder.parent.name == REHEARSALS
+    score_ = json.loads((folder / "score.json").read_text("utf-8"))
+    notes = (day.folder / NOTES).read_text("utf-8") if (day.folder / NOTES).exists() else ""
+    seen, (low, high) = _seen(folder, rehearsal=rehearsal), _band(day)
+    return postmortem_document(day.loaded.scenario, score_, notes, seen, low, high, rehearsal=rehearsal)
+
+
+def judged(day: GameDay) -> list[Path]:
+    """Return the folders of the runs and rehearsals that were judged, the latest last."""
+    found = [path.parent for kind in ("runs", REHEARSALS) for path in (day.folder / kind).glob("*/score.json")]
+    return sorted(found, key=lambda folder: (folder / "score.json").stat().st_mtime_ns)
+
+
+def _band(day: GameDay) -> "tuple[dict[str, Floats], dict[str, Floats]]":
+    low, high = (
+        {group: np.array(each) for group, each in day.prediction["band_90"][side].items()} for side in ("low", "high")
+    )
+    return low, high
+
+
+def _seen(folder: Path, *, rehearsal: bool) -> Seen:
+    from rundata.dataset import open_run
+
+    return _simulated(open_run(folder / "run").data) if rehearsal else _watched(folder)
 
 
 def _watched(folder: Path) -> Seen:
@@ -85,11 +111,12 @@ def _simulated(run: "RunData") -> Seen:
 
 
 def _score(
-    day: GameDay, folder: Path, opened: "Run", seen: Seen, band: tuple[Any, Any], stop: str | None, *, rehearsal: bool
+    day: GameDay, folder: Path, opened: "Run", stop: str | None, stopped_s: float | None, *, rehearsal: bool
 ) -> dict[str, Any]:
     from reports import gameday
     from reports.slo import assess, objectives_json
 
+    seen, band = _seen(folder, rehearsal=rehearsal), _band(day)
     scored = [
         gameday.score(
             each, opened.measured, invalid=opened.invalid if stop is None else (), stopped=None if rehearsal else stop
@@ -119,7 +146,7 @@ def _score(
             "inside_interval": [each.inside for each in scored if each.inside is not None],
         },
         "prediction_sha256": day.about["prediction_sha256"],
-        "timeline": timeline(run, alerts, said, stop),
+        "timeline": timeline(run, alerts, said, stop, stopped_s),
     }  # fmt: skip
 
 
@@ -228,7 +255,11 @@ def _told_json(told: "Told | None") -> dict[str, Any] | None:
 
 
 def timeline(
-    run: "RunData", alerts: Sequence[Mapping[str, Any]], said: Sequence[Mapping[str, Any]], stop: str | None
+    run: "RunData",
+    alerts: Sequence[Mapping[str, Any]],
+    said: Sequence[Mapping[str, Any]],
+    stop: str | None,
+    stopped_s: float | None = None,
 ) -> list[dict[str, Any]]:
     """Return what happened in the order of its times: faults, incidents that came together as one, alerts, notes, the stop."""
     from reports.incidents import story
@@ -257,5 +288,7 @@ def timeline(
         for n in said
     ]
     if stop is not None:
-        entries.append({"at_s": run.end_ns / SECOND, "what": "Stopped", "detail": stop, "kind": "stop"})
+        at_s = run.end_ns / SECOND if stopped_s is None else stopped_s
+        what = "Stopped" if stopped_s is None else "Would have been stopped"
+        entries.append({"at_s": at_s, "what": what, "detail": stop, "kind": "stop"})
     return sorted(entries, key=lambda each: float(each["at_s"]))

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from eventdrill.workflows.capacity import Plan
+    from eventdrill.workflows.gameday import GameDay
     from eventdrill.workflows.prediction import Prediction
     from eventdrill.workflows.verify import Verification
     from reports.contents import Contents
@@ -48,12 +50,31 @@ def _document(made: "Contents", readers: str) -> "Document":
             raise AssertionError(f"no page for {readers}")
 
 
-def figures(*runs: "Run") -> "list[Drawing]":
-    """Return the figures of one run, or of several in the same axes; each draws itself in a notebook, as on a page."""
+def figures(*shown: "Run | Plan | GameDay") -> "list[Drawing]":
+    """Return the figures of one run, or of several in the same axes; of a capacity plan; or of what a game day came to, the latest first.
+
+    Each draws itself in a notebook, as on a page.
+    """
+    from eventdrill.workflows.capacity import Plan
+    from eventdrill.workflows.gameday import GameDay
+    from reports.document import drawings_in
+
+    match shown:
+        case (Plan() as plan,):
+            from reports.capacity_page import capacity_document
+
+            return drawings_in(capacity_document(plan.scenario, plan.to_json()))
+        case (GameDay() as day,):
+            from eventdrill.workflows.gameday_score import judged, postmortem
+
+            return [drawing for folder in reversed(judged(day)) for drawing in drawings_in(postmortem(day, folder))]
+    runs = [each for each in shown if not isinstance(each, Plan | GameDay)]
+    if len(runs) < len(shown):
+        raise TypeError("figures are of runs, of one capacity plan, or of one game day; not of several kinds at a time")
     from reports.contents import contents
     from reports.page import drawings_of
 
-    return drawings_of(contents(list(runs)))
+    return drawings_of(contents(runs))
 
 
 def prediction_page(path: Path, prediction: "Prediction", notices: tuple[str, ...]) -> None:

@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from eventdrill.workflows.simulate import Jobs, prepare
+from eventdrill.workflows.sources import Source, loaded
 from eventdrill.workflows.telling import SILENT, Telling
 from eventdrill.workflows.trials import Shown, Trial, show, variant
 from scenarios.errors import ScenarioError
@@ -26,9 +27,9 @@ COUNTED = ("lost", "refused", "expired", "passed", "pending", "duplicate_effects
 
 
 def what_if(
-    scenario: Scenario,
+    scenario: Source,
     *,
-    seed: int,
+    seed: int | None = None,
     profile: "Profile | str | Path | None" = None,
     jobs: Jobs = None,
     telling: Telling = SILENT,
@@ -37,13 +38,14 @@ def what_if(
     from reports.prevention import Prevented, lacking
     from sim.crew import Crew
 
-    wanted = lacking(scenario)
+    found = loaded(scenario)
+    wanted = lacking(found.scenario)
     if not wanted:
         return []
-    work = prepare(scenario, seed=seed, profile=profile)
-    changed = [_changed(work.loaded, each) for each in wanted]
+    work = prepare(found, seed=seed, profile=profile)
+    changed = [_changed(found, each) for each in wanted]
     scenarios = [work.loaded.scenario, *(each for each in changed if isinstance(each, Scenario))]
-    pieces = [Trial(each, work.profile, seed, (number,)) for each in scenarios for number in range(RUNS)]
+    pieces = [Trial(each, work.profile, work.plan.seed, (number,)) for each in scenarios for number in range(RUNS)]
     shown: list[Shown] = []
     with (
         telling.bar("simulated runs", len(pieces)) as update,
