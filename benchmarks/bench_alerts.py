@@ -4,7 +4,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -118,7 +117,7 @@ def simulated_month() -> None:
         path = Path(folder, "shop.yaml")
         path.write_text(SHOP)
         rules = default_rules(load_scenario(path).scenario)
-        ten = replace(rules, groups=_first_alerts(rules, 10))
+        ten = rules.model_copy(update={"groups": _first_alerts(rules, 10)})
         scraped, began = Scraped(page_from=0.005), time.perf_counter()
         material = from_scenario(str(path), scraped, Months(), names_read(ten))
         made = time.perf_counter()
@@ -139,7 +138,7 @@ def _first_alerts(rules: RuleFile, count: int) -> tuple[RuleGroup, ...]:
             left -= bool(rule.alert)
             if not rule.alert or left >= 0:
                 kept.append(rule)
-        groups.append(replace(group, rules=tuple(kept)))
+        groups.append(group.model_copy(update={"rules": tuple(kept)}))
     return tuple(groups)
 
 

@@ -8,6 +8,7 @@ from reports.fault_words import fault_words
 from reports.gameday import Hypothesis, Rules
 from reports.remedies import REMEDIES
 from reports.words import DASH, count_text, duration_text, interval_text, percent, value_text
+from scenarios.around import Owned
 from scenarios.schema import Scenario
 
 
@@ -153,7 +154,7 @@ def _blast(scenario: Scenario, about: Mapping[str, Any]) -> tuple[str, ...]:
         if about["on"] == "local"
         else "brokers inside one process of EventDrill's own"
     )
-    owned = (scenario, *scenario.topics.values(), *scenario.groups.values())
+    owned: tuple[Scenario | Owned, ...] = (scenario, *scenario.topics.values(), *scenario.groups.values())
     owners = sorted({each.owner for each in owned if each.owner})
     runbooks = sorted({each.runbook for each in owned if each.runbook})
     return (
