@@ -142,9 +142,13 @@ def setting_findings(scenario: Scenario) -> Found:
 def _client(place: Path, owner: Producer | Group) -> Found:
     system = client_system(owner)
     yield from _refused(place, owner.settings, system, _OURS["client"])
-    if system != "librdkafka":
-        return  # the Java client takes unknown names and only warns; so does `check`
     known = known_settings(system)
+    if system != "librdkafka":  # the Java client takes unknown names and only warns; so does `check`
+        theirs = known_settings("librdkafka").keys() - known.keys() - {*_OURS["client"]}
+        for name in owner.settings:
+            if name in theirs:
+                yield (*place, name), f"is a setting of librdkafka, which the Java client ignores{nearest(name, known)}"
+        return
     for name in owner.settings:
         if name not in known and name not in _OURS["client"] and name not in _OF_THE_LOOP:
             yield (*place, name), f"is no setting of librdkafka{nearest(name, known)}"

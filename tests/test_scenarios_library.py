@@ -5,6 +5,8 @@ from functools import cache
 import pytest
 
 import eventdrill as ed
+import loadgen.refuse
+import sim.refuse
 from reports.slo import assess
 from rundata.run import Run
 from scenarios import shipped
@@ -28,6 +30,8 @@ SHOWN_MISTAKES = {
     "two-clients": ["groups.mails.members", "groups.mails.commit"],
 }
 """What `check` says of scenarios that show what goes wrong without the mitigation."""
+JAVAS_NAMES = {"two-clients": ["producers.till.settings={acks: all, buffer.memory: 65536}"]}
+"""Settings that the Java client has by other names."""
 PAIRS = {
     "short-retention": "long-retention",
     "reset-to-latest": "short-retention",
@@ -81,6 +85,17 @@ def test_a_shipped_scenario_says_what_it_promises_and_whose_it_is(name: str) -> 
     assert load_scenario(name).scenario.owner
     assert reports
     assert [f"{each.name}: {each.reason}" for each in reports.values() if each.spent is None] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shipped_scenario_takes_either_client_in_both_engines(name: str) -> None:
+    """With the Java client everywhere nothing is refused that is not refused anyway."""
+    as_shipped = load_scenario(name).scenario
+    owners = [f"producers.{each}" for each in as_shipped.producers] + [f"groups.{each}" for each in as_shipped.groups]
+    java = load_scenario(name, [f"{each}.client=java" for each in owners] + JAVAS_NAMES.get(name, [])).scenario
+
+    assert sim.refuse.cannot(java) == []
+    assert loadgen.refuse.cannot(java) == loadgen.refuse.cannot(as_shipped)
 
 
 @pytest.mark.parametrize("name", NAMES)

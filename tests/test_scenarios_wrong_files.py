@@ -442,6 +442,13 @@ WRONG: list[tuple[str, tuple[str, str], list[str]]] = [
         ["small.yaml:17: producers.shop.settings['lingr.ms'] is no setting of librdkafka; did you mean 'linger.ms'?"],
     ),
     (
+        "a setting of the other client",
+        ("linger.ms: 5}", "socket.timeout.ms: 5000}\n    client: java"),
+        [
+            "small.yaml:17: producers.shop.settings['socket.timeout.ms'] is a setting of librdkafka, which the Java client ignores; did you mean 'request.timeout.ms'?"
+        ],
+    ),
+    (
         "a setting out of range",
         ("linger.ms: 5", "linger.ms: 1000000"),
         ["small.yaml:17: producers.shop.settings['linger.ms'] is 1000000; it is from 0 to 900000"],
