@@ -274,7 +274,7 @@ def report(rows: pd.DataFrame) -> str:
     return "\n".join(
         [
             f"{rows['point'].nunique()} points, {runs} runs, {len(rows)} verdicts: {counts}. "
-            f"{doubts} runs say against themselves that their host was not calm.",
+            f"Runs whose host was not calm, by what they measured themselves: {doubts}.",
             "",
             *("| " + " | ".join(cells) + " |" for cells in lines),
         ]

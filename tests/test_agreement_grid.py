@@ -1,0 +1,115 @@
+"""The grid of steady states: its design fills the space, and its statistics find what is planted."""
+
+import importlib.util
+import math
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+import pytest
+
+FILE = Path(__file__).parents[1] / "benchmarks" / "agreement" / "run.py"
+
+
+def _module() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("agreement_run", FILE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["agreement_run"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+grid = _module()
+
+
+def _row(point: int, run: int, predicted: float, observed: float, **more: object) -> dict[str, object]:
+    row = {
+        "point": point,
+        "run": run,
+        "figure": "latency.p50",
+        "predicted": predicted,
+        "low": 0.9 * predicted,
+        "high": 1.1 * predicted,
+        "observed": observed,
+        "error": observed / predicted - 1,
+        "verdict": "agrees",
+        "doubt": "",
+    }
+    return {**row, **more}
+
+
+def test_the_points_are_forty_and_reach_every_setting() -> None:
+    """One in eight has more work than its members can do; rates span 50 to 1,000/s evenly on a logarithmic scale."""
+    points = grid.design()
+
+    assert len(points) == 40
+    assert {p.linger_ms for p in points} == {0, 1, 5, 20, 50}
+    assert {p.batch_size_bytes for p in points} == {2048, 16384, 1000000}
+    assert {p.partitions for p in points} == {1, 3, 6, 12}
+    assert {p.acks for p in points} == {"1", "all"}
+    assert {p.members for p in points} == {1, 2, 3, 4}
+    assert sum(p.utilisation > 1 for p in points) == 5
+    assert (
+        np.histogram([math.log(p.rate_hz / 50) / math.log(20) for p in points], bins=4, range=(0, 1))[0].tolist()
+        == [10] * 4
+    )
+
+
+@pytest.mark.parametrize("number", range(1, 41))
+def test_every_point_is_a_scenario_whose_busiest_member_is_as_busy_as_it_says(number: int) -> None:
+    """Work per event times the busiest member's rate is the utilisation, to the rounding of a microsecond."""
+    point = grid.design()[number - 1]
+    scenario = point.scenario.scenario
+
+    busiest_hz = point.rate_hz * math.ceil(point.partitions / point.members) / point.partitions
+    assert point.work_us == 50 or busiest_hz * point.work_us / 1e6 == pytest.approx(point.utilisation, rel=0.01)
+    assert scenario.groups["work"].members == point.members
+
+
+def test_a_prediction_as_good_as_another_run_has_the_ratio_one() -> None:
+    """Runs 10 % apart, the prediction 10 % from each of them (in logarithms): 1; one 20 % away: 2."""
+    step = math.exp(0.1)
+    first, second = _row(1, 1, 1.0, step), _row(1, 2, step**3, step**2)
+
+    assert grid._ratio(pd.DataFrame([first, second])) == "1.00"
+    assert grid._ratio(pd.DataFrame([_row(1, 1, step**3, step), _row(1, 2, step**4, step**2)])) == "2.00"
+    assert grid._ratio(pd.DataFrame([first])) == ""  # nothing to hold it against
+
+
+def test_a_bias_and_intervals_that_are_too_narrow_are_found() -> None:
+    """Twenty of forty runs 20 % slow: the median is between, half are outside, and chance does not explain it."""
+    rows = pd.DataFrame([_row(n, 1, 10.0, 12.0 if n % 2 else 10.0) for n in range(40)])
+
+    (found,) = grid.errors(rows)
+
+    assert found["runs"] == "40"
+    assert found["error, median"] == "10.0%"
+    assert found["95th percentile"] == "20.0%"
+    assert found["within it"] == "50%"
+    assert found["inside 95 %"].startswith("20 of 40 (p = ")
+
+
+def test_an_interval_score_grows_by_forty_times_the_miss() -> None:
+    """Width 2 over an observation of 10 is 0.2; a miss of 1 above it adds 40/12."""
+    assert grid._score(pd.DataFrame([_row(1, 1, 10.0, 10.0)])) == "0.20"
+    assert grid._score(pd.DataFrame([_row(1, 1, 10.0, 12.0)])) == f"{(2 + 40) / 12:.2f}"
+
+
+def test_every_run_counts_and_a_doubtful_one_is_said() -> None:
+    """The page's first sentence counts points, runs, verdicts and hosts that were not calm."""
+    rows = pd.DataFrame(
+        [
+            _row(1, 1, 10.0, 10.0),
+            _row(1, 2, 10.0, 13.0, verdict="differs"),
+            _row(2, 1, 10.0, 20.0, verdict="cannot tell", doubt="the host was busy"),
+        ]
+    )
+
+    assert grid.report(rows).splitlines()[0] == (
+        "2 points, 3 runs, 3 verdicts: 1 agrees, 1 cannot tell, 1 differs. "
+        "Runs whose host was not calm, by what they measured themselves: 1."
+    )
