@@ -100,6 +100,8 @@ class Profile(Frozen):
     """Fencing of a broker to the new leaders' having learned of it (metadata append and propagation)."""
     early_followers: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Of the new leaders after a crash: the share whose followers ask before it leads, and again only after `replica.fetch.backoff.ms`."""
+    parked_followers: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Of the new leaders after a crash: the share that holds a fetch of its followers, without what it took over, for `replica.fetch.wait.max.ms`."""
     catch_up: Measured = NOTHING
     """Registration of a restarted broker to its return into the in-sync replicas."""
     phases: Literal["random", "aligned"] = "random"

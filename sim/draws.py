@@ -297,16 +297,25 @@ class Draws:
         return self.elected_ns(fault) + takes_ns
 
     def followed_ns(self, fault: int, leader: int) -> int:
-        """When the followers of a new leader fetch from it: at once, or a backoff later if they asked before it led.
+        """When the followers of a new leader fetch from it: at once, or later.
 
-        Observed discoveries hold that wait already.
+        A backoff later if they asked before it led; and the longest wait of a fetch later if one was under way that knows nothing
+        of what the leader took over, because every producer then waits for just that. Observed discoveries hold both already.
         """
         elected_ns = self.elected_ns(fault)
-        if not self.profile.early_followers or any(of == fault for of, _ in self._discovered):
+        early, parked = self.profile.early_followers, self.profile.parked_followers
+        if not (early or parked) or any(of == fault for of, _ in self._discovered):
             return elected_ns
-        (u,) = self._phases("fault", str(fault), f"followers of broker {leader}", 1)
-        backoff_ns = int(broker_setting(self.plan.scenario, "replica.fetch.backoff.ms")) * MILLISECOND
-        return elected_ns + (backoff_ns if u < self.profile.early_followers else 0)
+        asked, held = self._phases("fault", str(fault), f"followers of broker {leader}", 2)
+        waits = [
+            int(broker_setting(self.plan.scenario, name)) * MILLISECOND
+            for name, u, share in (
+                ("replica.fetch.backoff.ms", asked, early),
+                ("replica.fetch.wait.max.ms", held, parked),
+            )
+            if u < share
+        ]
+        return elected_ns + sum(waits)
 
     def controller_among(self, election: int, voters: Sequence[int]) -> int:
         """Return which voter the n-th election makes the active controller."""

@@ -462,6 +462,7 @@ def _profile(choose: random.Random) -> Profile:
         poll_us=choose.choice([0.0, 1000.0 if constant else 31.0]),
         phases=choose.choice(["random", "aligned"]),
         load_slope=choose.choice([0.0, 0.0, 0.37]),
-        early_followers=choose.choice([0.0, 0.0, 0.5]),
+        early_followers=(early := choose.choice([0.0, 0.0, 0.5])),
+        parked_followers=early,
         **measured,
     )

@@ -109,6 +109,15 @@ def test_followers_that_ask_too_early_ask_again_a_backoff_later(plan: Plan):
     assert Draws(plan, early, 1, observed=seen).followed_ns(0, 2) == draws.elected_ns(0)
 
 
+def test_followers_whose_fetch_is_held_ask_again_when_its_wait_is_over(plan: Plan):
+    """With both chances 1 a backoff and a wait: 1 s and 0.5 s."""
+    held = PROFILE.model_copy(update={"parked_followers": 1.0})
+    draws, both = Draws(plan, held, 1), Draws(plan, held.model_copy(update={"early_followers": 1.0}), 1)
+
+    assert draws.followed_ns(0, 2) == draws.elected_ns(0) + SECOND // 2
+    assert both.followed_ns(0, 2) == both.elected_ns(0) + 3 * SECOND // 2
+
+
 def test_one_try_fails_alike_whether_drawn_alone_or_with_others(plan: Plan):
     """A keyed hash, so that one more try changes no other."""
     draws = Draws(plan, PROFILE, 1)

@@ -106,18 +106,28 @@ def test_crashes_tell_how_long_clients_look_for_new_leaders():
 
     assert found["member_discovery"].median_us < 0.75 * BASE.member_discovery.median_us
     assert 10 < found["discovery"].samples <= 12
-    assert {"election", "discovery", "member_discovery", "early_followers", "catch_up"} == found.keys()
+    assert {
+        "election",
+        "discovery",
+        "member_discovery",
+        "early_followers",
+        "parked_followers",
+        "catch_up",
+    } == found.keys()
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0], ids=["never", "always"])
-def test_crashes_tell_of_followers_that_asked_too_early(share: float):
-    """Two crashes beside ten of the base with 0.5; a wait of a second for followers is no discovery."""
-    base = BASE.model_copy(update={"early_followers": 0.5})
-    found = failover(driven("failing", TRUE.model_copy(update={"early_followers": share})), base)
+@pytest.mark.parametrize(("kind", "other"), [("early", "parked"), ("parked", "early")])
+def test_crashes_tell_of_followers_that_came_late(kind: str, other: str, share: float):
+    """Three new leaders beside ten of the base with 0.5; a second (or half of one) for followers is no discovery, nor the other kind."""
+    base = BASE.model_copy(update={f"{kind}_followers": 0.5, f"{other}_followers": 0.0})
+    true = TRUE.model_copy(update={f"{kind}_followers": share, f"{other}_followers": 0.0})
 
-    leaders = 3 if share else 2
-    assert found["early_followers"] == pytest.approx((5 + share * leaders) / (10 + leaders), abs=0.04)
-    assert found["discovery"].quantile_ns(np.asarray([1.0]))[0] < 600_000_000  # type: ignore[union-attr]  # a distribution
+    found = failover(driven("failing", true), base)
+
+    assert found[f"{kind}_followers"] == round((5 + 3 * share) / 13, 3)
+    assert found[f"{other}_followers"] == 0.0
+    assert found["discovery"].quantile_ns(np.asarray([1.0]))[0] < 300_000_000  # type: ignore[union-attr]  # a distribution
 
 
 def test_new_samples_join_those_of_the_base():

@@ -46,8 +46,8 @@ _SETTLE_S = 1
 """Of each step, left out: what the step before left behind."""
 _SATURATED = 5.0
 """A step whose answers take so many times those of the lowest rate is beyond what the brokers bear."""
-_EARLY = 0.7
-"""Beyond so much of a follower's backoff a new leader's first acknowledgement waited for it: clients ask at most every second or so."""
+_WAITED = 0.65
+"""Beyond so much of a wait of its followers a new leader's first acknowledgement waited for it: producers find it in some 0.2 s."""
 _BASE_WEIGHT = 10
 """Failovers of the base count as at most so many samples beside those that were measured."""
 HELD_BACK = ("latency.p50", "latency.p95", "latency.p99")
@@ -322,9 +322,11 @@ def failover(run: RunData, base: Profile) -> dict[str, Measured | float]:
         if n in seen.back_in_sync_ns and n in seen.registered_ns
     ]
     leaders = _new_leaders(run, seen)
-    early = [leader for leader in leaders if leader.were_early]
     followed = {
-        (leader.fault, partition) for leader in leaders if not leader.were_early for partition in leader.partitions
+        (leader.fault, partition)
+        for leader in leaders
+        if not (leader.were_early or leader.were_parked)
+        for partition in leader.partitions
     }
     first: dict[tuple[int, str], int] = {}
     for (fault, who, partition), at_ns in seen.discovered_ns.items():
@@ -336,14 +338,18 @@ def failover(run: RunData, base: Profile) -> dict[str, Measured | float]:
         [ns for (of, who), ns in first.items() if of == n and who.rpartition("/")[0] in producers] for n in crashes
     ]
     base_weight = min(base.discovery.samples, _BASE_WEIGHT)
-    share = (base.early_followers * base_weight + len(early)) / max(1, base_weight + len(leaders))
+
+    def share(known: float, seen: list[bool]) -> float:
+        return round((known * base_weight + sum(seen)) / max(1, base_weight + len(seen)), 3)
+
     return {
         "election": pooled(base.election, election),
         "discovery": pooled(base.discovery, [int(np.median(each)) for each in by_crash if each]),
         "member_discovery": pooled(
             base.member_discovery, [ns for (_, who), ns in first.items() if who.rpartition("/")[0] in members]
         ),
-        "early_followers": round(share, 3),
+        "early_followers": share(base.early_followers, [leader.were_early for leader in leaders]),
+        "parked_followers": share(base.parked_followers, [leader.were_parked for leader in leaders]),
         "catch_up": pooled(base.catch_up, catch_up),
     }
 
@@ -356,11 +362,16 @@ class _NewLeader:
     partitions: tuple[str, ...]
     were_early: bool
     """Whether its followers asked before it led: then no partition of it acknowledges before they ask again."""
+    were_parked: bool
+    """Whether they had a fetch under way, or had one again: then none acknowledges before that is over."""
 
 
 def _new_leaders(run: RunData, seen: Observed) -> list[_NewLeader]:
     """Return the new leaders after each crash, told apart by when the first of their partitions acknowledged."""
-    backoff_ns = int(broker_setting(run.plan.scenario, "replica.fetch.backoff.ms")) * MILLISECOND
+    backoff_ns, held_ns = (
+        int(broker_setting(run.plan.scenario, name)) * MILLISECOND
+        for name in ("replica.fetch.backoff.ms", "replica.fetch.wait.max.ms")
+    )
     taken: dict[tuple[int, str], set[str]] = {}
     for fault, elected_ns in seen.elected_ns.items():
         for incident in run.incidents:
@@ -374,7 +385,9 @@ def _new_leaders(run: RunData, seen: Observed) -> list[_NewLeader]:
             if of == fault and partition in partitions and who.rpartition("/")[0] in run.plan.scenario.producers
         ]
         if took_ns:
-            found.append(_NewLeader(fault, tuple(sorted(partitions)), min(took_ns) > _EARLY * backoff_ns))
+            were_early = (waited_ns := min(took_ns)) > _WAITED * backoff_ns
+            were_parked = waited_ns - were_early * backoff_ns > _WAITED * held_ns
+            found.append(_NewLeader(fault, tuple(sorted(partitions)), were_early, were_parked))
     return found
 
 
