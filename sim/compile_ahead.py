@@ -1,14 +1,24 @@
-"""Compiles the simulator in a process of its own, which can be ended: the compiler is deaf to Ctrl-C for half a minute."""
+"""Compiles the simulator in processes of their own, which can be ended: the compiler is deaf to Ctrl-C for half a minute.
+
+The largest function contains nearly all others, so one process would compile for over two minutes while other cores idle. What
+its two halves call is compiled beside each other first; whoever comes later finds it in the compiler's cache.
+"""
 
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from sim.crew import end_with
 
+if TYPE_CHECKING:
+    from scenarios.plan import Plan
+    from scenarios.profiles import Profile
+
 _MARK = "EVENTDRILL_COMPILES_AHEAD"
-"""Set in the process that compiles for another one."""
+"""Set in the processes that compile for another one."""
 _TINY = """\
 scenario: tiny
 profile: ideal
@@ -26,13 +36,7 @@ def compile_ahead() -> None:
     """Fill the compiler's cache; on Ctrl-C end at once. Where that fails, whoever simulates compiles for himself."""
     if _MARK in os.environ:
         return
-    with subprocess.Popen(
-        [sys.executable, "-P", "-m", "sim.compile_ahead", str(os.getpid())],
-        env={**os.environ, _MARK: "1"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
+    with _compiling("brokers", stdout=subprocess.DEVNULL) as process:
         try:
             process.wait()
         except BaseException:
@@ -40,19 +44,83 @@ def compile_ahead() -> None:
             raise
 
 
+def _compiling(half: str, stdout: int) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "sim.compile_ahead", half, str(os.getpid())],
+        env={**os.environ, _MARK: "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=subprocess.DEVNULL,
+    )
+
+
 def main() -> None:
-    """Simulate something tiny, as long as the process that waits for it lives."""
+    """Compile one half, as long as the process that waits for it lives; the one of brokers goes on with everything when both are done."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who waits hears it
-    end_with(int(sys.argv[1]))
+    half, parent = sys.argv[1:]
+    end_with(int(parent))
+    if half == "members":
+        _compile_members()
+        return
+    with _compiling("members", stdout=subprocess.PIPE) as other:
+        _compile_brokers()
+        assert other.stdout is not None
+        other.stdout.read(1)
+        _simulate()
+
+
+def _compile_brokers() -> None:
+    from sim.kernel import loop
+
+    _compile([loop.step_of_brokers, loop.is_put_off, loop.is_short, loop.hangs])
+
+
+def _compile_members() -> None:
+    from sim import kernel
+    from sim.kernel import loop
+    from sim.stretches.flow import flow
+
+    _compile([loop.step_of_members])
+    os.write(1, b".")
+    flow(*_tiny())
+    _compile([getattr(kernel, name) for name in kernel.__all__ if name != "advance"])
+
+
+def _compile(functions: Sequence[Any]) -> None:
+    """Compile what Numba made of functions of a world and whole numbers."""
+    import inspect
+
+    import numba
+
+    from sim.engine import first_world
+    from sim.world import push
+
+    world = numba.typeof(first_world(*_tiny()))
+
+    def compile_for_world(function: Any) -> None:
+        numbers = len(inspect.signature(function.py_func).parameters) - 1
+        function.compile((world, *[numba.int64] * numbers))
+
+    of_numba: Any = push
+    if not of_numba.signatures:
+        compile_for_world(push)
+        of_numba.disable_compile()  # forty callers with constants would get forty of their own
+    for function in functions:
+        compile_for_world(function)
+
+
+def _simulate() -> None:
+    from sim.engine import simulate
+
+    simulate(*_tiny())
+
+
+def _tiny() -> "tuple[Plan, Profile]":
     from scenarios.files import load_text
     from scenarios.plan import make_plan
     from scenarios.profiles import IDEAL
-    from sim.engine import simulate
-    from sim.stretches.flow import flow
 
-    plan = make_plan(load_text(_TINY, "tiny").scenario)
-    simulate(plan, IDEAL)
-    flow(plan, IDEAL)
+    return make_plan(load_text(_TINY, "tiny").scenario), IDEAL
 
 
 if __name__ == "__main__":

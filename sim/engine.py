@@ -27,7 +27,7 @@ from sim.dependencies import proof_of
 from sim.draws import Draws
 from sim.observed import NOTHING_OBSERVED, Observed
 from sim.system import System
-from sim.world import NONE
+from sim.world import NONE, World
 
 _CONTROL_KEY = key_of(at.CONTROL)
 _HAND_OVER_KEY = key_of(at.HAND_OVER)
@@ -54,6 +54,11 @@ def simulate(
         )
 
 
+def first_world(plan: Plan, profile: Profile) -> World:
+    """Return the arrays of a run before anything has happened."""
+    return _Run(plan, profile, 0, NOTHING_OBSERVED).builder.world()
+
+
 def tell_with(tell: Callable[[str], None]) -> None:
     """Choose who tells what a first run on this machine waits for; otherwise a line goes to standard error."""
     _telling[0] = tell
@@ -69,7 +74,7 @@ _telling: list[Callable[[str], None]] = [_to_standard_error]
 @cache
 def _tell_of_compiling() -> None:
     if must_compile():
-        _telling[0]("compiling the simulator, once on this machine: some two minutes")
+        _telling[0]("compiling the simulator, once on this machine: a minute or two")
         compile_ahead()
 
 

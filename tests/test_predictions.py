@@ -30,7 +30,7 @@ def test_what_is_simulated_is_what_kafkas_rules_say(name: str) -> None:
     """Forty plans of each scenario: 95 % of them within the formula's bounds."""
     found = predictions.simulated(name, 40)
 
-    rows = [predictions.Row(name, formula, found[formula.indicator]) for formula in predictions.FORMULAS[name]]
+    rows = [predictions.Row.of(name, formula, found[formula.indicator]) for formula in predictions.FORMULAS[name]]
     assert [row.cells() for row in rows if not predictions._holds(row)] == []
 
 
@@ -47,3 +47,17 @@ def test_what_leaves_its_bounds_is_told() -> None:
     assert predictions._holds(predictions.Row("s", formula, estimate, (9.0,)))
     assert not predictions._holds(predictions.Row("s", formula, estimate, (11.0,)))
     assert not predictions._holds(predictions.Row("s", formula, estimate, (None,)))
+
+
+def test_lines_of_a_new_run_replace_older_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two scenarios; one of them again: its line is the new one, in the order of the formulas; an unknown figure stays unknown."""
+    monkeypatch.setattr(predictions, "FILE", tmp_path / "figures.csv")
+    first = predictions.Row("07-leader-stopped", "lost", 0.0, 0.0, 0.0, (0.0, None), "agrees", "2026-11-26")
+    other = predictions.Row("01-leader-killed-java", "lost", 0.0, 0.0, 0.0, (0.0,), "agrees", "2026-11-26")
+
+    assert predictions.store([first, other]) == [other, first]
+    again = predictions.Row("07-leader-stopped", "lost", 0.0, 0.0, 1.0, (1.0,), "cannot tell", "2026-11-27")
+
+    assert predictions.store([again]) == [other, again]
+    assert list(predictions.stored().values()) == [other, again]
+    assert [predictions._holds(row) for row in (first, other, again)] == [False, True, False]

@@ -56,7 +56,7 @@ def test_a_first_run_says_once_what_it_waits_for(monkeypatch: pytest.MonkeyPatch
     engine._tell_of_compiling()
     engine._tell_of_compiling()
 
-    assert told == ["compiling the simulator, once on this machine: some two minutes"]
+    assert told == ["compiling the simulator, once on this machine: a minute or two"]
     assert compiles == [True]
 
 

@@ -1,14 +1,17 @@
 """The predictions of Kafka's behaviour: formula, simulated interval, observed on a real cluster; `make predictions` writes docs/agreement.md.
 
 Each scenario beside this file is predicted, driven and compared like any other (`eventdrill verify`), on a private cluster that its like share. Formulas
-come from Kafka's rules and defaults, not from the simulator. Name scenarios to run only those; `--simulated` drives none.
+come from Kafka's rules and defaults, not from the simulator. Name scenarios to run only those, whose lines are replaced in figures.csv and on the page;
+`--simulated` drives none.
 """
 
 import argparse
+import csv
 import json
 import sys
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
@@ -24,6 +27,7 @@ from scenarios.profiles import load_profile
 from sim.experiments import replicate
 
 HERE = Path(__file__).parent
+FILE = HERE / "figures.csv"
 PAGE = HERE.parent.parent / "docs" / "agreement.md"
 BEGIN, END = "<!-- predictions: begin -->", "<!-- predictions: end -->"
 REPLICATIONS = 100
@@ -206,6 +210,11 @@ FORMULAS: dict[str, tuple[Formula, ...]] = {
             1250,
         ),
     ),
+    "41-member-does-not-call": (
+        Formula("gap[work]", "max.poll.interval.ms = 12 s, and U(0, 3) until the others hear of it", 11.9, 16.0),
+        Formula("duplicate_effects", "at most what was not committed: 1 s of a member's 100/s, and a batch", 0, 250),
+        Formula("lost", "none", 0, 0),
+    ),
     "27-leader-killed-acks-1-java": (
         Formula("lost", "at most the replication lag, some 0.1 s of 400/s", 0, 40),
         Formula("write_gap[orders]", f"{_FENCE}, leader found after U(0.1, 1.2)", 7.1, 11.3),
@@ -215,33 +224,86 @@ FORMULAS: dict[str, tuple[Formula, ...]] = {
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table."""
+    """One line of the table, and of figures.csv."""
 
     scenario: str
-    formula: Formula
-    simulated: Estimate
+    indicator: str
+    simulated: float | None
+    low: float | None
+    high: float | None
+    """Between them are 95 % of the simulated runs."""
     observed: tuple[float | None, ...] = ()
     verdict: str = ""
+    when: str = ""
+    """Date of the live runs."""
+
+    @classmethod
+    def of(cls, scenario: str, formula: Formula, simulated: Estimate) -> "Row":
+        """Return the line of what was simulated."""
+        low, high = simulated.interval or (None, None)
+        return cls(scenario, formula.indicator, simulated.value, low, high)
+
+    @property
+    def formula(self) -> Formula:
+        """What Kafka's rules say of it."""
+        return next(one for one in FORMULAS[self.scenario] if one.indicator == self.indicator)
 
     def cells(self) -> list[str]:
         """Return the line as Markdown cells."""
-        low, high = self.simulated.interval or (None, None)
-        interval = f"{_text(self.simulated.value)} ({_text(low)} to {_text(high)})"
-        bounds = (
-            _text(self.formula.low)
-            if self.formula.low == self.formula.high
-            else f"{_text(self.formula.low)} to {_text(self.formula.high)}"
-        )
-        seen = ", ".join(_text(value) for value in self.observed) or "-"
+        formula = self.formula
+        bounds = _text(formula.low) if formula.low == formula.high else f"{_text(formula.low)} to {_text(formula.high)}"
         return [
             self.scenario,
-            f"`{self.formula.indicator}`",
-            self.formula.words,
+            f"`{self.indicator}`",
+            formula.words,
             bounds,
-            interval,
-            seen,
+            f"{_text(self.simulated)} ({_text(self.low)} to {_text(self.high)})",
+            ", ".join(_text(value) for value in self.observed) or "-",
             self.verdict or "-",
         ]
+
+
+def stored() -> dict[tuple[str, str], Row]:
+    """Return the lines of figures.csv whose formulas still exist."""
+    if not FILE.exists():
+        return {}
+    with FILE.open(encoding="utf-8", newline="") as file:
+        rows = [
+            Row(
+                line["scenario"],
+                line["indicator"],
+                *(_number(line[name]) for name in ("simulated", "low", "high")),
+                observed=tuple(map(_number, line["observed"].split())),
+                verdict=line["verdict"],
+                when=line["when"],
+            )
+            for line in csv.DictReader(file)
+        ]
+    known = {(name, formula.indicator) for name, formulas in FORMULAS.items() for formula in formulas}
+    return {key: row for row in rows if (key := (row.scenario, row.indicator)) in known}
+
+
+def store(rows: Sequence[Row]) -> list[Row]:
+    """Put lines into figures.csv in place of older ones; return all that it holds, in the order of the formulas."""
+    all_rows = stored() | {(row.scenario, row.indicator): row for row in rows}
+    order = [(name, formula.indicator) for name, formulas in FORMULAS.items() for formula in formulas]
+    kept = [all_rows[key] for key in order if key in all_rows]
+    with FILE.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(Row.__annotations__)
+        for row in kept:
+            numbers = (_written(value) for value in (row.simulated, row.low, row.high))
+            observed = " ".join(map(_written, row.observed))
+            writer.writerow([row.scenario, row.indicator, *numbers, observed, row.verdict, row.when])
+    return kept
+
+
+def _number(text: str) -> float | None:
+    return None if text == "?" else float(text)
+
+
+def _written(value: float | None) -> str:
+    return "?" if value is None else f"{value:.6g}"
 
 
 def _text(value: float | None) -> str:
@@ -288,11 +350,13 @@ def table(rows: list[Row]) -> str:
 
 
 def write(rows: list[Row]) -> None:
-    """Put the table into docs/agreement.md."""
+    """Put the table of what was driven into docs/agreement.md."""
     text = PAGE.read_text("utf-8")
     before, after = text.split(BEGIN)[0], text.split(END)[1]
-    when = f"Written by `make predictions` on {datetime.now(UTC):%Y-%m-%d}."
-    PAGE.write_text(f"{before}{BEGIN}\n\n{when}\n\n{table(rows)}\n\n{END}{after}", "utf-8")
+    shown = [row for row in rows if row.when]
+    days = sorted({row.when for row in shown})
+    when = f"Written by `make predictions`; driven on {' and '.join(days)}."
+    PAGE.write_text(f"{before}{BEGIN}\n\n{when}\n\n{table(shown)}\n\n{END}{after}", "utf-8")
 
 
 def main() -> int:
@@ -303,31 +367,35 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=2, help="live runs of each")
     asked = parser.parse_args()
     names = [name for name in FORMULAS if any(name == each or name.split("-")[0] == each for each in asked.names)]
-    rows: list[Row] = []
-    figures = {name: simulated(name) for name in names}
-    seen: dict[str, dict[str, tuple[tuple[float | None, ...], str]]] = {}
+    rows = {name: _simulated_rows(name) for name in names}
     if not asked.simulated:
         able = [name for name in names if not _why_not_driven(name)]
         for spec, together in groupby(able, lambda name: spec_of(load_scenario(str(HERE / f"{name}.yaml")).scenario)):
             with start_cluster("local", spec, say) as cluster:
                 for name in together:
                     say(f"--- {name}")
-                    seen[name] = driven(name, cluster, asked.repeats)
-    for name in names:
-        for formula in FORMULAS[name]:
-            values, verdict = seen.get(name, {}).get(formula.indicator, ((), ""))
-            rows.append(Row(name, formula, figures[name][formula.indicator], values, verdict))
-    if len(names) == len(FORMULAS) and not asked.simulated:
-        write(rows)
-    print(table(rows))
-    outside = [row for row in rows if not _holds(row)]
+                    rows[name] = _driven_rows(rows[name], driven(name, cluster, asked.repeats))
+                    write(store(rows[name]))
+    found = [row for name in names for row in rows[name]]
+    print(table(found))
+    outside = [row for row in found if not _holds(row)]
     for row in outside:
         print(f"outside: {json.dumps(row.cells())}", file=sys.stderr)
     return 1 if outside else 0
 
 
+def _simulated_rows(name: str) -> list[Row]:
+    found = simulated(name)
+    return [Row.of(name, formula, found[formula.indicator]) for formula in FORMULAS[name]]
+
+
+def _driven_rows(rows: list[Row], seen: dict[str, tuple[tuple[float | None, ...], str]]) -> list[Row]:
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    return [replace(row, observed=seen[row.indicator][0], verdict=seen[row.indicator][1], when=today) for row in rows]
+
+
 def _holds(row: Row) -> bool:
-    values = [*row.observed, *(row.simulated.interval or ())]
+    values = [*row.observed, *((row.low, row.high) if row.low is not None else ())]
     return all(value is not None and row.formula.low <= value <= row.formula.high for value in values)
 
 

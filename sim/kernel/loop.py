@@ -251,17 +251,8 @@ def hangs(w: World, key: int, what: int, a: int, b: int, c: int) -> bool:
 
 
 @compiled
-def step(w: World) -> None:
-    """Do the first thing on the heap."""
-    s, heap = w.scalars, w.heap
-    s[NOW] = heap[0, 0]
-    what, a, b, c = heap[0, 3], heap[0, 4], heap[0, 5], heap[0, 6]
-    key = heap[0, 1]
-    pop(w)
-    if (what <= ON_BATCH or what == ON_ANSWER or ON_EXPIRY <= what <= ON_REFRESHED) and is_put_off(w, what, a, b):
-        return
-    if s[at.HANGING] and hangs(w, key, what, a, b, c):
-        return
+def step_of_brokers(w: World, what: int, a: int, b: int, c: int) -> bool:
+    """Do it if it concerns producers, their requests, or what members fetch; return whether it does."""
     if what == ON_HAND_OVER:
         hand_over(w, a, b)
     elif what == ON_BATCH:
@@ -280,7 +271,23 @@ def step(w: World) -> None:
         arrived(w, a, b, c)
     elif what == ON_TURNED:
         turned(w, a, b, c)
-    elif what == ON_POLL:
+    elif what == ON_EXPIRY:
+        expire(w, a)
+    elif what == ON_TIMEOUT:
+        time_out(w, a, b)
+    elif what == ON_REFRESHED:
+        refreshed(w, a)
+    elif what == ON_REFUSED:
+        refuse(w, a, False)
+    else:
+        return False
+    return True
+
+
+@compiled
+def step_of_members(w: World, what: int, a: int, b: int, c: int) -> None:
+    """Do what concerns members, their work and what that calls and sends."""
+    if what == ON_POLL:
         poll(w, a)
     elif what == ON_RECORDED:
         recorded(w, a, b, c)
@@ -294,14 +301,6 @@ def step(w: World) -> None:
         lock_over(w, a)
     elif what == at.ON_DUE:
         due(w, a, b, c)
-    elif what == ON_EXPIRY:
-        expire(w, a)
-    elif what == ON_TIMEOUT:
-        time_out(w, a, b)
-    elif what == ON_REFRESHED:
-        refreshed(w, a)
-    elif what == ON_REFUSED:
-        refuse(w, a, False)
     elif what == at.ON_SERVED:
         served(w, a)
     elif what == at.ON_LOOK:
@@ -328,10 +327,26 @@ def step(w: World) -> None:
         elif what in (at.ON_CALL, at.ON_HEARD, at.ON_GIVES_UP):
             calls_go_on(w, what, a)
         elif what == at.ON_DIES:
-            s[WHY] = at.DIED
-            s[at.WHO] = b
+            w.scalars[WHY] = at.DIED
+            w.scalars[at.WHO] = b
         else:
             send_dead_letter(w, a)
+
+
+@compiled
+def step(w: World) -> None:
+    """Do the first thing on the heap."""
+    s, heap = w.scalars, w.heap
+    s[NOW] = heap[0, 0]
+    what, a, b, c = heap[0, 3], heap[0, 4], heap[0, 5], heap[0, 6]
+    key = heap[0, 1]
+    pop(w)
+    if (what <= ON_BATCH or what == ON_ANSWER or ON_EXPIRY <= what <= ON_REFRESHED) and is_put_off(w, what, a, b):
+        return
+    if s[at.HANGING] and hangs(w, key, what, a, b, c):
+        return
+    if not step_of_brokers(w, what, a, b, c):
+        step_of_members(w, what, a, b, c)
 
 
 @entry
