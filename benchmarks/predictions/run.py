@@ -177,7 +177,9 @@ FORMULAS: dict[str, tuple[Formula, ...]] = {
         Formula("lost", "none", 0, 0),
     ),
     "20-all-followers-cut-off": (
-        Formula("write_gap[orders]", "as long as the cut, and up to a wait of 1.2 s for the next try", 50.0, 51.6),
+        Formula(
+            "write_gap[orders]", "as long as the cut, up to 2 s into the in-sync set, 1.2 s to the next try", 50.0, 53.2
+        ),
         Formula("lost", "none", 0, 0),
     ),
     "21-all-followers-cut-off-acks-1": (
