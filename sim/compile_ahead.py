@@ -70,17 +70,18 @@ def main() -> None:
 
 
 def _compile_brokers() -> None:
-    from sim.kernel import loop
+    from sim.kernel.loop import hangs, is_short, step_of_brokers
+    from sim.kernel.producers import is_put_off
 
-    _compile([loop.step_of_brokers, loop.is_put_off, loop.is_short, loop.hangs])
+    _compile([step_of_brokers, is_put_off, is_short, hangs])
 
 
 def _compile_members() -> None:
     from sim import kernel
-    from sim.kernel import loop
+    from sim.kernel.loop import step_of_members
     from sim.stretches.flow import flow
 
-    _compile([loop.step_of_members])
+    _compile([step_of_members])
     os.write(1, b".")
     flow(*_tiny())
     _compile([getattr(kernel, name) for name in kernel.__all__ if name != "advance"])
@@ -95,7 +96,8 @@ def _compile(functions: Sequence[Any]) -> None:
     from sim.engine import first_world
     from sim.world import push
 
-    world = numba.typeof(first_world(*_tiny()))
+    type_of: Any = numba.typeof
+    world = type_of(first_world(*_tiny()))
 
     def compile_for_world(function: Any) -> None:
         numbers = len(inspect.signature(function.py_func).parameters) - 1
