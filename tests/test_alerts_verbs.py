@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from eventdrill.command_line import app
-from eventdrill.workflows.alerts import Months, Scraped, from_scenario
+from eventdrill.workflows.alerts import Months, Scraped, from_scenario, simulations
 from eventdrill.workflows.simulate import prepare
 from page_data import leader_crash, made_up_run
 from promtool import find_promtool
@@ -269,3 +269,14 @@ def test_a_scenario_that_lasts_a_day_is_itself_what_rules_are_judged_on(
     (total,) = case.store.named("objective_events_total")
     assert np.diff(total.values).min() >= 0
     assert total.values[-1] == pytest.approx(2 * 86_400, rel=0.03)
+
+
+def test_a_month_has_the_bad_deploys_of_its_scenario_and_is_calm_without_them() -> None:
+    """`bad-deploy` has no fault: what people did is what was wrong, and the quiet run between has none of it."""
+    work = prepare("bad-deploy")
+    material = from_scenario("bad-deploy", Scraped(page_from=0.0002), Months(runs=1, faults=3))
+    [month] = material.cases
+
+    assert {one.label.rpartition(" ")[0] or one.label for one in month.troubles} == {"deploy", "mended"}
+    assert [one.worth for one in month.troubles if one.label.startswith("deploy")] == ["page"] * 3
+    assert simulations(work.loaded.scenario, Months(runs=1), None) == 2

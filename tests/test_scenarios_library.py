@@ -82,7 +82,8 @@ def test_a_shipped_scenario_says_what_it_promises_and_whose_it_is(name: str) -> 
     run = simulated(name)
     reports = assess(run.data)
 
-    assert load_scenario(name).scenario.owner
+    scenario = load_scenario(name).scenario
+    assert scenario.owner and scenario.runbook
     assert reports
     assert [f"{each.name}: {each.reason}" for each in reports.values() if each.spent is None] == []
 

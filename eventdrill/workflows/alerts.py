@@ -112,7 +112,7 @@ def from_scenario(
 
     work = prepare(file, seed=seed, settings=settings, profile=profile)
     scenario, first_seed = work.loaded.scenario, work.plan.seed
-    if not scenario.faults:
+    if not list(_one_by_one(scenario)):
         raise WrongInputError(
             f"{file} has no faults, so there is nothing that an alert could see; add some under `faults`"
         )
@@ -145,16 +145,21 @@ def is_long(scenario: "Scenario") -> bool:
 def simulations(scenario: "Scenario", months: Months, seed: int | None) -> int:
     """Return how many runs `from_scenario` simulates, as far as that is known beforehand."""
     if not is_long(scenario):
-        return 1 + months.runs * len(scenario.faults)
+        return 1 + months.runs * len(list(_one_by_one(scenario)))
     from eventdrill.workflows.alerts_month import stretches_of
 
     return stretches_of(scenario, scenario.seed if seed is None else seed)
 
 
 def _one_by_one(scenario: "Scenario") -> "Iterator[Scenario]":
-    """Yield the scenario with each of its faults alone."""
+    """Yield the scenario with each of its faults alone and what people do about it; then, where they deploy or reset offsets, with what they do alone."""
+    from reports.disturbers import HARMFUL_ACTIONS
+
+    helpful = tuple(each for each in scenario.actions if each.kind not in HARMFUL_ACTIONS)
     for fault in scenario.faults:
-        yield scenario.model_copy(update={"faults": (fault,)})
+        yield scenario.model_copy(update={"faults": (fault,), "actions": helpful})
+    if len(helpful) < len(scenario.actions):
+        yield scenario.model_copy(update={"faults": ()})
 
 
 class _Runs:
@@ -167,8 +172,8 @@ class _Runs:
         self.rates_hz: dict[str, float] = {}
 
     def quiet(self, scenario: "Scenario", seed: int) -> "Piece":
-        """Return the scenario without its faults."""
-        calm = scenario.model_copy(update={"faults": ()})
+        """Return the scenario without its faults, and without what people do."""
+        calm = scenario.model_copy(update={"faults": (), "actions": ()})
         return replace(self.piece(calm, seed), troubles=())
 
     def piece(self, scenario: "Scenario", seed: int) -> "Piece":
