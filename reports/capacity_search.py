@@ -12,6 +12,8 @@ Verdict = Literal["holds", "fails", "cannot tell"]
 Look = Callable[[float, int, int], Sequence[float]]
 """Margins (above 0: it holds) at a value, for the replications from one number to below another."""
 BATCH, MOST = 3, 12
+_FURTHER = 1.5
+"""Where a load cannot be told, so many times as much is looked at next."""
 
 
 @dataclass(frozen=True)
@@ -90,10 +92,21 @@ def least(low: int, most: int, look: Look, *, first: int | None = None) -> Least
     answer = _halve(low, most, min(max(first or low, low), most), holds)
     if answer is not None and answer > low:
         holds(answer - 1)  # shown, so that the answer can be seen to be the least
+        _narrow_below(low, answer, seen, holds)
     fails = [value for value, each in seen.items() if each.verdict == "fails"]
     from_value = max(fails, default=low - 1) + 1
     ordered = tuple(seen[value] for value in sorted(seen))
     return Least(answer, (min(from_value, answer if answer is not None else from_value), answer), most, ordered)
+
+
+def _narrow_below(low: int, answer: int, seen: Mapping[int, Looked], look: Callable[[int], bool]) -> None:
+    """Look until what surely is too little and what may be enough are neighbours: halving alone never looks below what cannot be told."""
+    while True:
+        fails = max((value for value, each in seen.items() if each.verdict == "fails" and value < answer), default=low - 1)
+        possible = min(value for value in seen if fails < value <= answer)
+        if possible - fails <= 1:
+            return
+        look((fails + possible) // 2)
 
 
 def _halve(low: int, high: int, first: int, holds: Callable[[int], bool]) -> int | None:
@@ -149,16 +162,21 @@ def greatest_load(look: Look, *, precision: float = 0.05, most: float = 64.0, fe
             low = middle
         else:
             high = middle
-    upper = _surely_not(seen, precision, holds)
+    upper = _surely_not(seen, precision, holds, most)
     return Bears(low, (low, upper), tuple(seen[factor] for factor in sorted(seen)))
 
 
-def _surely_not(seen: Mapping[float, Looked], precision: float, look: Callable[[float], bool]) -> float:
+def _surely_not(
+    seen: Mapping[float, Looked], precision: float, look: Callable[[float], bool], most: float
+) -> float:
     """Return the least load that surely is too much, found as closely as the other end where loads between them cannot be told."""
     while True:
         upper = min((factor for factor, each in seen.items() if each.verdict == "fails"), default=math.inf)
         open_ones = [factor for factor, each in seen.items() if each.verdict != "fails" and factor < upper]
         below = max(open_ones, default=upper)
-        if not math.isfinite(upper) or upper / below <= 1 + precision:
+        if math.isinf(upper) and seen[below].verdict == "cannot tell" and below * _FURTHER <= most:
+            look(below * _FURTHER)
+        elif math.isinf(upper) or upper / below <= 1 + precision:
             return upper
-        look(math.sqrt(below * upper))
+        else:
+            look(math.sqrt(below * upper))

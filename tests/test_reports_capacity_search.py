@@ -79,3 +79,31 @@ def test_where_loads_waver_both_ends_are_found_closely() -> None:
 
     assert 1.3 / 1.05 < low <= 1.3
     assert 1.42 < high <= 1.42 * 1.05
+
+
+def test_where_nothing_fails_at_the_double_it_is_looked_for_further_up() -> None:
+    """From 1.2 up to 3.5 nobody can tell, so that 2 says nothing; 4.5 surely fails, and then the end is found closely."""
+
+    def look(value: float, begin: int, end: int) -> list[float]:
+        if 1.2 < value <= 3.5:
+            return [0.5 if number % 2 else -0.5 for number in range(begin, end)]
+        return [0.1 if value <= 1.2 else -0.1] * (end - begin)
+
+    low, high = greatest_load(look).interval
+
+    assert 1.2 / 1.05 < low <= 1.2
+    assert 3.5 < high <= 3.5 * 1.05
+
+
+def test_what_surely_is_too_little_is_found_below_what_cannot_be_told() -> None:
+    """6 is enough, from 3 on it may be: halving from 1 to 10 looks at 5 and at 6, and would leave 1 to 4 open."""
+
+    def look(value: float, begin: int, end: int) -> list[float]:
+        if 3 <= value <= 5:
+            return [0.5 if number % 2 else -0.5 for number in range(begin, end)]
+        return sure_from(6)(value, begin, end)
+
+    found = least(1, 10, look, first=8)
+
+    assert (found.value, found.interval) == (6, (3, 6))
+    assert [each.verdict for each in found.looked if each.value < 3] == ["fails"]
