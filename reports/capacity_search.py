@@ -102,7 +102,9 @@ def least(low: int, most: int, look: Look, *, first: int | None = None) -> Least
 def _narrow_below(low: int, answer: int, seen: Mapping[int, Looked], look: Callable[[int], bool]) -> None:
     """Look until what surely is too little and what may be enough are neighbours: halving alone never looks below what cannot be told."""
     while True:
-        fails = max((value for value, each in seen.items() if each.verdict == "fails" and value < answer), default=low - 1)
+        fails = max(
+            (value for value, each in seen.items() if each.verdict == "fails" and value < answer), default=low - 1
+        )
         possible = min(value for value in seen if fails < value <= answer)
         if possible - fails <= 1:
             return
@@ -166,9 +168,7 @@ def greatest_load(look: Look, *, precision: float = 0.05, most: float = 64.0, fe
     return Bears(low, (low, upper), tuple(seen[factor] for factor in sorted(seen)))
 
 
-def _surely_not(
-    seen: Mapping[float, Looked], precision: float, look: Callable[[float], bool], most: float
-) -> float:
+def _surely_not(seen: Mapping[float, Looked], precision: float, look: Callable[[float], bool], most: float) -> float:
     """Return the least load that surely is too much, found as closely as the other end where loads between them cannot be told."""
     while True:
         upper = min((factor for factor, each in seen.items() if each.verdict == "fails"), default=math.inf)
