@@ -10,10 +10,14 @@ from rundata.rows import Kind, Outcome
 from rundata.tables import FaultRecord, Incident, RunData
 from scenarios import faults as fault_types
 from scenarios.clients import producer_settings
+from scenarios.quantities import SECOND
 
 _EVER = 2**63 - 1
 _AT_ONCE_NS = 5_000_000
 """A member that calls again so soon after its last try has been at work until then; a synchronous commit may lie between."""
+
+_STALLED_NS = 300_000_000
+"""Longer than anything but a follower's wait keeps a producer's next request, which holds all that has been waiting."""
 
 
 @dataclass(frozen=True)
@@ -157,16 +161,14 @@ class _OneFault:
                 took_ns, at_ns = mine["started_ns"] - acknowledged_ns[mine["event_id"]], mine["started_ns"]
             worked = rows[its & (rows["kind"] == Kind.try_)]
             for partition, rows_of in concerned.items():
-                if (first_ns := self._first_after(at_ns, rows_of[own])) is not None:
-                    arrived_ns = first_ns if produces else _arrived(first_ns, at_ns, worked)
+                after = mine[rows_of[own] & (at_ns > self.elected_ns)]
+                if len(after):
+                    arrived_ns = (
+                        _went_on(after) if produces else _arrived(int(after["started_ns"].min()), at_ns, worked)
+                    )
                     before = took_ns[at_ns < self.record.began_ns]
                     typical_ns = max(0, int(np.median(before))) if len(before) else 0
                     yield name, partition, max(self.elected_ns, arrived_ns - typical_ns)
-
-    def _first_after(self, at_ns: NDArray[np.int64], on_moved: NDArray[np.bool_]) -> int | None:
-        assert self.elected_ns is not None
-        after = at_ns[on_moved & (at_ns > self.elected_ns)]
-        return int(after.min()) if len(after) else None
 
     def expired(self) -> Iterator[tuple[str, int]]:
         """Yield the crashed member and when its session ran out."""
@@ -174,6 +176,19 @@ class _OneFault:
             incidents = self._incidents("session expired", self.record.began_ns)
             own = [i.time_ns for i in incidents if i.where == self.record.target]
             yield from ((self.record.target, at) for at in own[:1])
+
+
+def _went_on(sends: NDArray[np.void]) -> int:
+    """Return when acknowledgements of a partition came again, and went on coming.
+
+    A single one that others who had been waiting did not follow for a long time does not count: what came then waited for
+    the new leader's followers, as all of it does when discoveries are given.
+    """
+    order = np.argsort(sends["ended_ns"], kind="stable")
+    ended_ns, started_ns = sends["ended_ns"][order], sends["started_ns"][order]
+    soon = ended_ns[:-1] < ended_ns[0] + SECOND
+    stalled = soon & (np.diff(ended_ns) > _STALLED_NS) & (started_ns[1:] < ended_ns[:-1])
+    return int(ended_ns[np.flatnonzero(stalled)[-1] + 1 if stalled.any() else 0])
 
 
 def _arrived(first_ns: int, polled_ns: NDArray[np.int64], worked: NDArray[np.void]) -> int:

@@ -73,6 +73,19 @@ def test_a_client_turns_to_the_new_leader_a_request_before_its_first_answer_from
     assert seen.discovered_ns == {(0, "shop/1", "orders/0"): ns(5.8), (0, "work/1", "orders/0"): ns(5.96)}
 
 
+def test_an_answer_that_nothing_follows_while_others_wait_tells_of_no_discovery():
+    """One event is answered at 5.1 s, the next that had been waiting at 6.1 s: then; had it come at 5.3 s, or been sent later, at once."""
+    found = {}
+    for name, started, ended in (("waits", 3.2, 6.1), ("goes on", 3.2, 5.3), ("new", 5.5, 6.1)):
+        build = crashed()
+        build.send(build.event(3.1), ended=5.1)
+        build.send(build.event(started), ended=ended)
+        found[name] = Observed.from_run(build.run(engine="driven")).discovered_ns[0, "shop/1", "orders/0"]
+
+    assert found["waits"] == found["goes on"] + ns(1.0)
+    assert found["new"] == found["goes on"]
+
+
 def test_a_member_at_work_seems_to_have_turned_in_the_middle_of_it():
     """What it was handed at 6 s came while it worked, from its call at 5.6 s on; the middle less 40 ms."""
     build = crashed()
