@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from eventdrill.errors import SaysNothingError
 from eventdrill.workflows.calibrate import (
+    LEAST_SCALE_SD,
     Ints,
     answers,
     batches,
@@ -305,7 +306,7 @@ def _scale_sd(run: RunData) -> float:
         if medians:
             apart += (np.log(medians) - np.mean(np.log(medians))).tolist()
     freedom = max(1, len(apart) - len(_STEADY_STEPS))
-    return round(max(0.05, float(np.sqrt(np.sum(np.square(apart)) / freedom))), 4)
+    return round(max(LEAST_SCALE_SD, float(np.sqrt(np.sum(np.square(apart)) / freedom))), 4)
 
 
 # ---- failover ------------------------------------------------------------------------------------------------------
