@@ -45,6 +45,8 @@ _KEPT_KEYS = 65_536
 """Of so few keys the texts are kept."""
 _RELEASE_EVERY = 256
 """Chunks after which pages of the plan that are done with are given back, so that memory stays flat."""
+_MOST_JOINED = 1024
+"""Longer values of one size are not laid out together."""
 _EVENT_ID = struct.Struct("<q").unpack_from
 _EVENT_ID_AT = 8
 
@@ -173,7 +175,7 @@ class ProducerProcess:
     def _send(self, part: slice, acknowledged: Acknowledged) -> bool:
         """Send some events in turn; tell whether to go on."""
         produce, topic, start = self.produce, self.topic, self.start_ns
-        started = self.started.values
+        started, own_values = self.started.values, self.payload is not None
         now = clock()
         since_poll = 0
         chosen, dues, again = self._to_send(part)
@@ -186,11 +188,12 @@ class ProducerProcess:
                     return False
             since_poll += 1
             now = clock()
-            if not repeated:
-                started[event] = now - start
-            if repeated or self.payload is not None:
+            if repeated or own_values:
+                if not repeated:
+                    started[event] = now - start
                 self._send_apart(event, value, key, now - start)
                 continue
+            started[event] = now - start
             try:
                 produce(topic, value, key, -1, acknowledged)
             except BufferError:
@@ -242,8 +245,11 @@ class ProducerProcess:
             return iter(self._own_values(chosen)), iter(self._keys(self.key.array[chosen].tolist()))
         heads = headers(self.run_id, chosen, self.intended.array[chosen], self.poison.array[chosen])
         body, most = self.filler, HEADER.size
-        bodies = (self.size.array[chosen] - most).tolist()
-        values = [heads[n * most : (n + 1) * most] + body[:size] for n, size in enumerate(bodies)]
+        sizes = self.size.array[chosen]
+        if len(sizes) and (size := int(sizes[0])) <= _MOST_JOINED and (sizes == size).all():
+            values = of_one_size(heads, body, size)
+        else:
+            values = [heads[n * most : (n + 1) * most] + body[: each - most] for n, each in enumerate(sizes.tolist())]
         return iter(values), iter(self._keys(self.key.array[chosen].tolist()))
 
     def _own_values(self, chosen: NDArray[np.int64]) -> list[bytes]:
@@ -354,6 +360,17 @@ class ProducerProcess:
             until = clock() + _PURGE_WITHIN_NS
             while len(self.client) and clock() < until:
                 self.client.poll(0.02)
+
+
+def of_one_size(heads: bytes, body: bytes, size: int) -> list[bytes]:
+    """Return values that are equally long: laid out together and cut, which takes half of what putting each one together does."""
+    head = np.frombuffer(heads, np.uint8).reshape(-1, HEADER.size)
+    together = np.empty((len(head), size), np.uint8)
+    together[:, : HEADER.size] = head
+    if size > HEADER.size:
+        together[:, HEADER.size :] = np.frombuffer(body, np.uint8, size - HEADER.size)
+    whole = together.tobytes()
+    return [whole[at : at + size] for at in range(0, len(whole), size)]
 
 
 def main() -> None:
