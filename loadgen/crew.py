@@ -64,6 +64,8 @@ class Crew:
         self.member_ids: dict[str, str] = {}
         """Who had which id from the coordinator, as the brokers' logs name members."""
         self.ended_by_policy: set[str] = set()
+        self.crashed: list[tuple[int, str]] = []
+        """Members that died of an event by their handler's policy: instant on the clock, and who."""
         self.remote: Callable[[str, Mapping[str, Any]], RemoteWorker] | None = None
         """Starts a producer process under a Locust worker; None where they are children of the driver."""
         self.hear_remote: Callable[[], None] = lambda: None
@@ -244,6 +246,9 @@ class Crew:
                 self.jvms.compiled(worker.name, message["at"], message["compiled_ms"])
             case "client error":
                 self.heard.append((message["at"], "client error", worker.name, message["text"]))
+            case "crashed":
+                worker.expected_to_end = True
+                self.crashed.append((message["at"], worker.name))
             case "bye":
                 worker.expected_to_end = True
                 if message.get("stopped"):

@@ -22,6 +22,7 @@ from loadgen.clusters.foreign import ForeignKafka
 from loadgen.clusters.local import LocalKafka
 from loadgen.clusters.model import Cluster, ClusterError
 from loadgen.control_link import ControlLink, Fleet, Ui
+from loadgen.crash_loops import CrashLoops
 from loadgen.crew import ASSIGNED_WITHIN_S, Crew
 from loadgen.external import ExternalGroup, wait_for_member
 from loadgen.foreign_admin import ForeignAdmin
@@ -162,6 +163,7 @@ class _Run:
         """How much later than planned faults come, because of those that were held."""
         self.lab: Lab | None = None
         self.people: Actions | None = None
+        self.crash_loops: CrashLoops | None = None
         self.watchdog: Watchdog | None = None
         self.externals: list[ExternalGroup] = []
         self.offsets: dict[str, GroupOffsets] = {}
@@ -236,6 +238,7 @@ class _Run:
         self.started = True
         self.writer.state("running", clock_start=clock.start_text)
         self.people = Actions(self.plan, self.crew, self.admin, clock, self.recorder.next_poll_id, self._holds_since)
+        self.crash_loops = CrashLoops(self.crew, clock, self.recorder.next_poll_id)
         actions = self._due = self._actions(self.lab, self.people)
         repeated = [
             _Every(SECOND // 2, self._watch),
@@ -243,6 +246,7 @@ class _Run:
             _Every(2 * SECOND, self._collect),
             _Every(SECOND // 2, self._watch_externals),
             _Every(SECOND, self._ask_committed),
+            _Every(SECOND // 10, self.crash_loops.look),
         ]
         try:
             while not self._over(bool(actions)):
@@ -507,6 +511,7 @@ class _Run:
             *incident_sources.from_members(self.crew.heard, self.clock),
             *self.lab.incidents,
             *(self.people.incidents if self.people is not None else ()),
+            *(self.crash_loops.incidents if self.crash_loops is not None else ()),
             *(
                 ()
                 if not isinstance(self.cluster, LocalKafka)

@@ -295,6 +295,8 @@ class Handler:
                 self.rows.skipped(event, poll_id, attempt, clock() - self.start_ns)
             case "stop":
                 raise Stopped
+            case "crash":
+                self.child.crash()
             case _:
                 assert self.letters is not None
                 self.letters.dead(event, poll_id, attempt, self.start_ns)

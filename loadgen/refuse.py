@@ -58,6 +58,7 @@ CAN = frozenset(
         "dedupe",
         "calls",
         "breaker",
+        "then crash",
         "emits",
         "outbox",
         "share_group",
@@ -99,6 +100,7 @@ def cannot(scenario: Scenario, cluster: Cluster | None = None, *, implementation
         ),
         *_payloads(scenario),
         *_replays(scenario),
+        *_crash_loops(scenario),
         *_size(scenario, cluster),
         *(_protocols(scenario) if embedded else ()),
         *(
@@ -155,6 +157,13 @@ def _replays(scenario: Scenario) -> Iterator[str]:
                 f"actions[{index}].action is replay of {action.group}, which {reasons[0]}; the live driver replays groups whose "
                 "handlers do all of the work: use reset_offsets"
             )
+
+
+def _crash_loops(scenario: Scenario) -> Iterator[str]:
+    """Yield groups whose members cannot die of an event, since their client's program does not."""
+    for name, group in scenario.groups.items():
+        if group.failures is not None and group.failures.then == "crash" and group.client == "java":
+            yield f"groups.{name}.failures.then is crash; the Java client that is driven cannot do that yet: leave `client` out"
 
 
 def _workers(scenario: Scenario, name: str) -> Iterator[str]:
