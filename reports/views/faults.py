@@ -186,7 +186,7 @@ def _best_sentence(tried: Sequence[Prevented]) -> tuple[str, ...]:
         return ("No measure that is missing would have saved any budget.",) if tried else ()
     gain, before, name, best = max(gains, key=lambda found: found[0])
     return (
-        f"Most of the budget of {name} would have been saved by this: {best.measure.words}. {percent(gain / before)} of what was spent.",
+        f"Of what was spent of the budget of {name}, {percent(gain / before)} would have been saved by this: {best.measure.words}.",
     )
 
 
