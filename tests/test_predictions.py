@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -40,13 +41,15 @@ def test_every_scenario_has_a_formula() -> None:
 
 
 def test_what_leaves_its_bounds_is_told() -> None:
-    """Simulated within, observed beyond."""
-    formula = predictions.Formula("lag.max", "at most ten", 0, 10)
-    estimate = Estimate(5.0, "events", (4.0, 6.0), (3.0, 7.0), replications=20)
+    """Of `lost` none may be: simulated within, observed beyond; nothing observed; simulated beyond."""
+    estimate = Estimate(0.0, "events", (0.0, 0.0), (0.0, 0.0), replications=20)
+    formula = next(one for one in predictions.FORMULAS["07-leader-stopped"] if one.indicator == "lost")
+    row = predictions.Row.of("07-leader-stopped", formula, estimate)
 
-    assert predictions._holds(predictions.Row("s", formula, estimate, (9.0,)))
-    assert not predictions._holds(predictions.Row("s", formula, estimate, (11.0,)))
-    assert not predictions._holds(predictions.Row("s", formula, estimate, (None,)))
+    assert predictions._holds(replace(row, observed=(0.0,)))
+    assert not predictions._holds(replace(row, observed=(1.0,)))
+    assert not predictions._holds(replace(row, observed=(None,)))
+    assert not predictions._holds(replace(row, high=1.0))
 
 
 def test_lines_of_a_new_run_replace_older_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -184,7 +184,7 @@ FORMULAS: dict[str, tuple[Formula, ...]] = {
     ),
     "21-all-followers-cut-off-acks-1": (
         Formula("write_gap[orders]", "none: the leader answers alone", 0, 0.5),
-        Formula("gap[work]", "as long as the cut: nothing is visible", 49.9, 51.6),
+        Formula("gap[work]", "as long as the cut, and up to 2 s into the in-sync set: nothing is visible", 49.9, 53.2),
     ),
     "22-leader-isolated-acks-1": (
         Formula("lost", "lambda (60 s - F) = 50/s * (49.9 to 53 s): acknowledged in vain", 2350, 2800),
