@@ -5,6 +5,7 @@ and of the last fifth of the run, of the processes that lived through both.
 """
 
 import argparse
+import gc
 import sys
 import time
 from pathlib import Path
@@ -57,6 +58,7 @@ def main() -> int:
         *growth(run.data),
         *(f"left behind: {each}" for each in sorted(_leftovers() - before)),
     ]
+    gc.collect()  # clients that nobody holds any more keep their pipes until then
     if (more := psutil.Process().num_fds() - descriptors) > 0:
         problems.append(f"{more} more open files than before")
     write_page(folder / "report.html", [run])
