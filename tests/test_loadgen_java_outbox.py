@@ -48,7 +48,7 @@ S = 1_000_000_000
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunData]:
     loaded = load(SCENARIO)
     with start_local(spec_of(loaded), progress=print, log_dir=tmp_path_factory.mktemp("logs")) as cluster:
-        yield drive_on(cluster, loaded, tmp_path_factory.mktemp("java") / "run")
+        yield drive_on(cluster, loaded, tmp_path_factory.mktemp("java") / "run", warm_s=8)
 
 
 def test_the_run_is_complete_and_breaks_no_rule(run: RunData):
@@ -98,3 +98,17 @@ def test_a_replay_passes_over_what_the_groups_memory_knows(run: RunData):
     assert 50 < known <= len(again)
     effects = rows_of(run, Kind.try_, outcome=Outcome.ok, group=post)["event_id"]
     assert len(effects) == len(np.unique(effects))
+
+
+def test_the_run_says_what_its_jvms_did_themselves(run: RunData):
+    """They warmed up first; then each says every second what its compiler took, the relay's too, and which pauses there were."""
+    compiling = [each for each in run.gauges if each.name == "jit_share"]
+    pauses = [each for each in run.gauges if each.name == "jvm_pause_s"]
+    jvms = {"shop/1", "work/1", "post/1", "notes/1", "work-outbox"}
+
+    assert run.about["driver"]["warm_up"]["seconds"] > 5
+    assert {each.where for each in compiling} == jvms
+    assert min(sum(each.where == name for each in compiling) for name in jvms) >= 4
+    assert {each.where for each in pauses} <= {*jvms, "post-replay-2", "notes-replay-1"}
+    assert all(0 < each.value < 5 for each in pauses)
+    assert pauses
