@@ -51,6 +51,9 @@ PAIRS = {
 }
 """Scenarios without a mitigation, and those with it."""
 
+JAVA_CANNOT_YET = {"crash-loop": ["groups.fulfilment.failures.then"]}
+"""What the driven Java client refuses beside what either client does."""
+
 
 @cache
 def simulated(name: str) -> Run:
@@ -90,13 +93,14 @@ def test_a_shipped_scenario_says_what_it_promises_and_whose_it_is(name: str) -> 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_shipped_scenario_takes_either_client_in_both_engines(name: str) -> None:
-    """With the Java client everywhere nothing is refused that is not refused anyway."""
+    """With the Java client everywhere nothing is refused that is not refused anyway, but for what is listed."""
     as_shipped = load_scenario(name).scenario
     owners = [f"producers.{each}" for each in as_shipped.producers] + [f"groups.{each}" for each in as_shipped.groups]
     java = load_scenario(name, [f"{each}.client=java" for each in owners] + JAVAS_NAMES.get(name, [])).scenario
 
     assert sim.refuse.cannot(java) == []
-    assert loadgen.refuse.cannot(java) == loadgen.refuse.cannot(as_shipped)
+    more = [each for each in loadgen.refuse.cannot(java) if each not in loadgen.refuse.cannot(as_shipped)]
+    assert [each.partition(" is ")[0] for each in more] == JAVA_CANNOT_YET.get(name, [])
 
 
 @pytest.mark.parametrize("name", NAMES)
