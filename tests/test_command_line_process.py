@@ -55,7 +55,7 @@ def test_importing_the_package_imports_nothing_heavy(tmp_path: Path) -> None:
 def test_an_unknown_name_of_the_package_is_told_with_the_known_ones(tmp_path: Path) -> None:
     found = call([sys.executable, "-P", "-c", "import eventdrill; eventdrill.simulat"], tmp_path)
 
-    assert "module 'eventdrill' has no attribute 'simulat'; it has Run, Scenario, drive" in found.stderr
+    assert "module 'eventdrill' has no attribute 'simulat'; it has Run, Scenario, capacity, drive" in found.stderr
 
 
 @pytest.fixture

@@ -90,8 +90,16 @@ def test_handlers_that_take_longer_than_planned_are_the_workloads_fault():
 
 
 def test_what_nothing_observed_explains_is_left_to_the_model():
-    """A handler's member waits 40 ms in each poll, which no part that is put in can tell."""
-    found = sources(simulate(PLAN, PROFILE.model_copy(update={"poll_us": 40_000.0}), chance=20))
+    """A handler's member waits 120 ms in each poll, which no part that is put in can tell; fence and discoveries lie in their middle."""
+    elected_ns = 18_640_000_000
+    takes_ns = {"shop/1": 100_000_000, "shop/2": 100_000_000, "work/1": 1_000_000_000, "work/2": 1_000_000_000}
+    middle = Observed(
+        fence_ns={0: 18_560_000_000},
+        elected_ns={0: elected_ns},
+        discovered_ns={(0, who, "orders/0"): elected_ns + ns for who, ns in takes_ns.items()},
+    )
+
+    found = sources(simulate(PLAN, PROFILE.model_copy(update={"poll_us": 120_000.0}), chance=20, observed=middle))
 
     assert main_one(found[LAG]) == "model"
 
