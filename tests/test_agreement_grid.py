@@ -1,29 +1,14 @@
 """The grid of steady states: its design fills the space, and its statistics find what is planted."""
 
-import importlib.util
 import math
-import sys
-from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pandas as pd
 import pytest
 
-FILE = Path(__file__).parents[1] / "benchmarks" / "agreement" / "run.py"
+from benchmark_files import benchmark
 
-
-def _module() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("agreement_run", FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["agreement_run"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-grid = _module()
+grid = benchmark("agreement/run.py")
 
 
 def _row(point: int, run: int, predicted: float, observed: float, **more: object) -> dict[str, object]:

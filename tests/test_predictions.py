@@ -1,29 +1,14 @@
 """The predictions of Kafka's behaviour, simulated: each figure's distribution lies within what Kafka's rules allow."""
 
-import importlib.util
-import sys
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
+from benchmark_files import benchmark
 from rundata.replications import Estimate
 
-FILE = Path(__file__).parents[1] / "benchmarks" / "predictions" / "run.py"
-
-
-def _module() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("predictions_run", FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["predictions_run"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-predictions = _module()
+predictions = benchmark("predictions/run.py")
 
 
 @pytest.mark.parametrize("name", list(predictions.FORMULAS))
@@ -37,7 +22,7 @@ def test_what_is_simulated_is_what_kafkas_rules_say(name: str) -> None:
 
 def test_every_scenario_has_a_formula() -> None:
     """A file without one would never be run."""
-    assert sorted(path.stem for path in FILE.parent.glob("*.yaml")) == sorted(predictions.FORMULAS)
+    assert sorted(path.stem for path in predictions.HERE.glob("*.yaml")) == sorted(predictions.FORMULAS)
 
 
 def test_what_leaves_its_bounds_is_told() -> None:

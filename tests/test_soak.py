@@ -1,12 +1,11 @@
 """The soak: its scenario can be driven, and a process that grows is noticed."""
 
-import importlib.util
 from dataclasses import replace
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from benchmark_files import benchmark
 from loadgen.refuse import cannot
 from rundata.tables import Gauge
 from runs import clean_run
@@ -14,17 +13,12 @@ from scenarios.files import load_text
 from scenarios.lint import warnings
 from scenarios.yaml_text import write_yaml
 
-FILE = Path(__file__).parents[1] / "benchmarks" / "soak.py"
 MIB = 1 << 20
 
 
 @pytest.fixture(scope="module")
 def soak() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("soak", FILE)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return benchmark("soak.py")
 
 
 def test_an_hour_has_a_fault_in_each_minute_and_can_be_driven(soak: ModuleType) -> None:

@@ -1,0 +1,20 @@
+"""Programs of benchmarks/ as modules: that folder is no package."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+def benchmark(path: str) -> ModuleType:
+    """Return the module that a file in benchmarks/ makes, such as `agreement/run.py`."""
+    name = "benchmarks_" + path.removesuffix(".py").replace("/", "_")
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up there
+    spec.loader.exec_module(module)
+    return module
