@@ -41,20 +41,25 @@ _LEAST_BLOCK = 64
 
 
 def requests_hz(plan: Plan) -> float:
-    """Return about how many produce requests a second a plan makes in its measured time.
+    """Return about how many produce requests a second a plan makes in its measured time."""
+    return sum(requests_by_producer(plan, plan.scenario.warm_up, plan.scenario.warm_up + plan.scenario.measured_ns))
+
+
+def requests_by_producer(plan: Plan, begin_ns: int, end_ns: int) -> list[float]:
+    """Return about how many produce requests a second each producer makes of what it is to send between two instants.
 
     Of each process and partition one begins with an event and takes what comes within the linger, so one for 1 + rate * linger.
     """
-    scenario, requests = plan.scenario, 0.0
-    measured_s = max(scenario.measured_ns, 1) / SECOND
-    counted = plan.intended_ns >= scenario.warm_up
+    scenario, length_s = plan.scenario, max(end_ns - begin_ns, 1) / SECOND
+    counted = (plan.intended_ns >= begin_ns) & (plan.intended_ns < end_ns)
+    requests = []
     for index, name in enumerate(plan.producers):
         linger_s = producer_settings(scenario, name).linger_ns / SECOND
         own = counted & (plan.producer == index)
         partitions = scenario.topics[scenario.producers[name].topic].partitions
         lanes = plan.process[own].astype(np.int64) * (partitions + 1) + plan.partition[own] + 1
-        rates_hz = np.bincount(lanes) / measured_s
-        requests += float((rates_hz / (1 + rates_hz * linger_s)).sum())
+        rates_hz = np.bincount(lanes) / length_s
+        requests.append(float((rates_hz / (1 + rates_hz * linger_s)).sum()))
     return requests
 
 

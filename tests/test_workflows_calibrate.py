@@ -99,7 +99,7 @@ def test_a_profile_fitted_to_a_steady_run_adds_up_to_what_was_seen():
     assert profile.overshoot.median_us == pytest.approx(100, abs=1)
     assert profile.load_slope == 0
     assert profile.load_base_hz == pytest.approx(45, abs=1)
-    assert (profile.produce.scale_sd, profile.fetch.scale_sd) == (0.15, 0.15)
+    assert (profile.produce.scale_sd, profile.fetch.scale_sd) == (0.25, 0.25)
 
 
 def test_what_a_short_run_cannot_show_stays_as_it_was_shipped():

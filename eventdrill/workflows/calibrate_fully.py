@@ -174,7 +174,10 @@ def fit_fully(runs: Mapping[str, RunData], base: Profile) -> Profile:
     steady, rising = runs["steady"], runs["rising"]
     profile, about = fit_steady(steady, rising, base)
     profile = profile.model_copy(update=failover(runs["failing"], base))
-    about |= {**circumstances(steady), "rates": ", ".join(map(str, (*STEADY_HZ, *RISING_HZ))) + " events/s"}
+    about |= {
+        **circumstances(steady, [(each.begin_ns, each.end_ns) for each in _STEADY_STEPS]),
+        "rates": ", ".join(map(str, (*STEADY_HZ, *RISING_HZ))) + " events/s",
+    }
     about |= held_back(runs["held back"], profile)
     if doubts := [reason for name in ("steady", "failing", "held back") for reason in doubts_of(runs[name])]:
         about["doubtful"] = "; ".join(dict.fromkeys(doubts))

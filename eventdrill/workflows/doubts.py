@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from eventdrill.workflows.pace import broker_drift
 from loadgen import gauges
 from loadgen.java import jvms
 from rundata.tables import RunData
@@ -9,6 +10,8 @@ from scenarios.profiles import Profile
 
 MOST_DRIFT = 0.07
 """Some two fifths of a latency's median are the host's work (the rest is linger), so that this moves it by half its tolerance of 5 %."""
+MOST_BROKER_DRIFT = 0.10
+"""Of the brokers' own CPU time: in thirteen runs of `leader-crash` medians moved by half as much, so by their tolerance of 5 %."""
 
 
 def host_drift(run: RunData, profile: Profile) -> float | None:
@@ -26,6 +29,7 @@ def doubt(run: RunData, profile: Profile) -> str | None:
     """Return what speaks against judging the model by a run, in words: a slower host, a busy neighbour, noisy JVMs, a doubtful profile."""
     reasons = [
         _pace(run, profile),
+        _broker_pace(run, profile),
         gauges.disturbed(run.gauges),
         jvms.noise(run.gauges, run.plan.scenario.warm_up, run.end_ns),
     ]
@@ -40,3 +44,11 @@ def _pace(run: RunData, profile: Profile) -> str | None:
         return None
     changed = "slower" if drift > 0 else "faster"
     return f"the host was {abs(drift):.0%} {changed} than when the profile was measured"
+
+
+def _broker_pace(run: RunData, profile: Profile) -> str | None:
+    drift = broker_drift(run, profile)
+    if drift is None or abs(drift) <= MOST_BROKER_DRIFT:
+        return None
+    changed = "more" if drift > 0 else "less"
+    return f"the brokers took {abs(drift):.0%} {changed} CPU time for what they were asked than when the profile was measured"
