@@ -89,7 +89,7 @@ def test_what_a_request_takes_longer_for_its_size_is_found():
 
 def test_load_is_a_line_through_the_steps_that_the_brokers_bear():
     """Answers of 1.0, 1.2 and 1.4 ms at 100, 200 and 300 requests/s; at 900 it took 9 ms, which is beyond them."""
-    slope, base_hz, about = load_of([(100, 1.0e6), (200, 1.2e6), (300, 1.4e6), (900, 9.0e6)])
+    slope, base_hz, about = load_of([(100, 1.0e6), (200, 1.2e6), (300, 1.4e6)], [(900, 9.0e6)])
 
     assert (slope, base_hz) == (pytest.approx(0.2 / 1.2, abs=1e-4), 200.0)
     assert about == {"saturated_requests_hz": 900.0}
@@ -97,7 +97,12 @@ def test_load_is_a_line_through_the_steps_that_the_brokers_bear():
 
 def test_load_without_saturation_says_nothing_of_it():
     """Two calm steps."""
-    assert load_of([(100, 1.0e6), (300, 1.0e6)]) == (0.0, 200.0, {})
+    assert load_of([(100, 1.0e6), (300, 1.0e6), (800, 1.0e6)], [(1500, 2.0e6)]) == (0.0, 300.0, {})
+
+
+def test_load_is_relative_to_the_middle_rate():
+    """1.0, 1.2 and 2.0 ms at 100, 200 and 600 requests/s: 0.2 ms for each hundred, which is a sixth of what the middle one takes."""
+    assert load_of([(100, 1.0e6), (200, 1.2e6), (600, 2.0e6)]) == (pytest.approx(0.2 / 1.2, abs=1e-4), 200.0, {})
 
 
 def test_crashes_tell_how_long_clients_look_for_new_leaders():

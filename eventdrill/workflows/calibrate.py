@@ -346,17 +346,18 @@ def corrected(
     profile: Profile,
     *,
     rounds: int = 2,
+    begin_ns: int | None = None,
     end_ns: int = NEVER,
     part: Callable[[RunData], RunData] = lambda run: run,
 ) -> Profile:
     """Return the profile with which the simulated calibration shows the same residuals as the driven one, in `part` of both.
 
-    The samples hold queueing that the simulator adds by itself; each round divides every quantile of a part by
-    what its simulation shows too much.
+    What begins from `begin_ns` (the end of the warm-up) on and ends by `end_ns` counts. The samples hold queueing that the
+    simulator adds by itself; each round divides every quantile of a part by what its simulation shows too much.
     """
     from sim.engine import simulate
 
-    begin_ns = run.plan.scenario.warm_up
+    begin_ns = run.plan.scenario.warm_up if begin_ns is None else begin_ns
     seen = residuals(part(run), begin_ns, end_ns)
     for _ in range(rounds):
         shown = residuals(part(simulate(run.plan, profile)), begin_ns, end_ns)

@@ -211,31 +211,41 @@ _RISING_STEPS = _steps(0, RISING_STEP_S, len(RISING_HZ))
 
 
 def fit_steady(steady: RunData, rising: RunData, base: Profile) -> tuple[Profile, dict[str, str | int | float]]:
-    """Return service times with their dependence on size and load, and where the brokers were saturated."""
-    own = _only(steady, "steady")
-    parts = residuals(own, steady.plan.scenario.warm_up)
-    slope, base_hz, about = load_of([*_medians(own, _STEADY_STEPS), *_medians(rising, _RISING_STEPS)])
+    """Return service times with their dependence on size and load, and where the brokers were saturated.
+
+    The times are those of the middle rate, to which the load is relative: answers at a high rate are others in shape, too, and pooled with those of
+    a calm one they fit neither.
+    """
+    own, step = _only(steady, "steady"), _STEADY_STEPS[len(_STEADY_STEPS) // 2]
+    parts = residuals(own, step.begin_ns, step.end_ns)
+    slope, base_hz, about = load_of(list(_medians(own, _STEADY_STEPS)), list(_medians(rising, _RISING_STEPS)))
     per_kib = size_cost(own, _STEADY_STEPS[:2])
     profile = fit_parts(parts, base, _scale_sd(own))
-    without = np.maximum(parts.answer - round(profile.acknowledge.median_us * 1e3) - _of_size(own, per_kib), 50_000)
-    commits = _durations(_only(steady, "steady-acks-1"), Kind.commit)
-    update: dict[str, object] = {
-        "produce": measured(without, scale_sd=profile.produce.scale_sd),
-        "produce_us_per_kib": per_kib,
-        "load_slope": slope,
-        "load_base_hz": base_hz,
-    }
-    if len(commits) >= len(KNOTS):
-        update["commit"] = measured(commits)
-    profile = profile.model_copy(update=update)
-    leader = answers(_only(steady, "steady-acks-1"), steady.plan.scenario.warm_up)
-    leader_ns = np.maximum(leader - round(profile.acknowledge.median_us * 1e3), 20_000)
+    acknowledge_ns = round(profile.acknowledge.median_us * 1e3)
+    took, kib = _requests(own, step.begin_ns, step.end_ns)
+    without = np.maximum(took - acknowledge_ns - np.rint(1e3 * per_kib * kib).astype(np.int64), 50_000)
+    profile = profile.model_copy(
+        update={"produce": measured(without, scale_sd=profile.produce.scale_sd), "produce_us_per_kib": per_kib}
+    )
+    safe = residuals(_only(steady, "steady-acks-1"), step.begin_ns, step.end_ns)
+    if len(safe.commit) >= len(KNOTS):
+        profile = profile.model_copy(update={"commit": measured(safe.commit)})
+    leader_ns = np.maximum(safe.answer - acknowledge_ns, 20_000)
     ceiling = np.asarray(profile.produce.quantiles_us)
     below = np.minimum(np.asarray(measured(leader_ns).quantiles_us), ceiling)
     profile = profile.model_copy(
         update={"produce_leader": Measured(quantiles_us=tuple(below.tolist()), samples=len(leader_ns))}
     )
-    return corrected(steady, profile, part=lambda run: _only(run, "steady")), about
+    at_rest = corrected(
+        steady,
+        profile.model_copy(
+            update={"load_slope": 0.0}
+        ),  # at this step's rate nothing is slower than at this step's rate
+        begin_ns=step.begin_ns,
+        end_ns=step.end_ns,
+        part=lambda run: _only(run, "steady"),
+    )
+    return at_rest.model_copy(update={"load_slope": slope, "load_base_hz": base_hz}), about
 
 
 def _only(run: RunData, topic: str) -> RunData:
@@ -252,13 +262,19 @@ def _medians(run: RunData, steps: Sequence[_Step]) -> Iterator[tuple[float, floa
             yield len(took) / ((step.end_ns - step.begin_ns) / SECOND), float(np.median(took))
 
 
-def load_of(steps: Sequence[tuple[float, float]]) -> tuple[float, float, dict[str, str | int | float]]:
-    """Return how much answers slow per further 100 requests/s, the rate to which that is relative, and where saturation began."""
+def load_of(
+    steps: Sequence[tuple[float, float]], rising: Sequence[tuple[float, float]] = ()
+) -> tuple[float, float, dict[str, str | int | float]]:
+    """Return how much answers slow per further 100 requests/s, relative to the middle one of the steps, that one's rate, and where saturation began."""
     calm_ns = min(steps)[1]
-    borne = [(rate, took) for rate, took in steps if took <= _SATURATED * calm_ns]
-    beyond = sorted(rate for rate, took in steps if took > _SATURATED * calm_ns)
-    slope, base_hz = relative_slope(borne)
-    return slope, base_hz, ({"saturated_requests_hz": round(beyond[0], 1)} if beyond else {})
+    slope, mean_hz = relative_slope([(rate, took) for rate, took in steps if took <= _SATURATED * calm_ns])
+    base_hz = sorted(steps)[len(steps) // 2][0]
+    beyond = sorted(rate for rate, took in (*steps, *rising) if took > _SATURATED * calm_ns)
+    return (
+        round(slope / (1 + slope * (base_hz - mean_hz) / 100), 4),
+        round(base_hz, 1),
+        {"saturated_requests_hz": round(beyond[0], 1)} if beyond else {},
+    )
 
 
 def size_cost(run: RunData, steps: Sequence[_Step]) -> float:
@@ -287,17 +303,6 @@ def _requests(run: RunData, begin_ns: int, end_ns: int = NEVER) -> tuple[Ints, N
     found = batches(run, sends)
     sizes = run.plan.size_bytes[sends["event_id"]].astype(np.float64)
     return found.answer_ns, np.add.reduceat(sizes[found.order], found.begins) / 1024
-
-
-def _of_size(run: RunData, per_kib: float) -> Ints:
-    _, kib = _requests(run, run.plan.scenario.warm_up)
-    return np.rint(1e3 * per_kib * kib).astype(np.int64)
-
-
-def _durations(run: RunData, kind: Kind) -> Ints:
-    rows = run.operations
-    rows = rows[(rows["kind"] == kind) & (rows["ended_ns"] != NEVER)]
-    return np.asarray(rows["ended_ns"] - rows["started_ns"], np.int64)
 
 
 def _scale_sd(run: RunData) -> float:
