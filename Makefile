@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint bench live differential predictions agreement soak docs clean
+.PHONY: help setup demo test lint bench live differential predictions agreement repeats soak docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -51,6 +51,9 @@ predictions: $(VENV)/.dev  ## what Kafka's rules say, simulated and on a real Ka
 
 agreement: $(VENV)/.dev  ## forty steady states, each predicted and then measured: docs/agreement.md, some 30 minutes
 	@$(BIN)/python benchmarks/agreement/run.py
+
+repeats: $(VENV)/.dev  ## one calibration, three fresh clusters, four runs on each: docs/agreement.md, some 15 minutes
+	@$(BIN)/python benchmarks/agreement/repeats.py
 
 soak: $(VENV)/.dev  ## an hour on a real Kafka with a fault every minute: nothing lost, nothing leaked
 	@$(BIN)/python benchmarks/soak.py

@@ -361,7 +361,7 @@ def _as_predicted(case: _Case) -> tuple[Outcome, str]:
 def _too_wide(interval: Bounds, case: _Case) -> str | None:
     measured = [value for value in case.repeats if value is not None]
     if len(measured) >= ENOUGH_REPEATS:
-        own, whose = _spread(measured), f"that of {len(measured)} live runs"
+        own, whose = spread(measured), f"that of {len(measured)} live runs"
     elif case.fitted is not None and case.fitted.interval is not None:
         own, whose = case.fitted.interval[1] - case.fitted.interval[0], "at the fitted parameters"
     else:
@@ -373,7 +373,7 @@ def _too_wide(interval: Bounds, case: _Case) -> str | None:
     return f"inside an interval too wide to count: {times} {whose}, where {WIDEST} times may be"
 
 
-def _spread(values: Sequence[float]) -> float:
+def spread(values: Sequence[float]) -> float:
     """Return the width of the interval in which 95 % of further runs fall (normal, from so few runs)."""
     count = len(values)
     quantile = float(stats.t.ppf(0.975, count - 1))

@@ -23,6 +23,7 @@ def _row(point: int, run: int, predicted: float, observed: float, **more: object
         "error": observed / predicted - 1,
         "verdict": "agrees",
         "doubt": "",
+        "broker_drift": math.nan,
     }
     return {**row, **more}
 
@@ -98,3 +99,12 @@ def test_every_run_counts_and_a_doubtful_one_is_said() -> None:
         "2 points, 3 runs, 3 verdicts: 1 agrees, 1 cannot tell, 1 differs. "
         "Runs whose host was not calm, by what they measured themselves: 1."
     )
+
+
+def test_a_host_that_drifts_away_is_named_as_what_errors_go_with() -> None:
+    """Runs 5 and 10 % slower where brokers took 10 and 20 % more; nothing is said of fewer than three."""
+    rows = [_row(n, 1, 10.0, 10.0 + n / 2, broker_drift=0.1 * n) for n in range(3)]
+
+    assert "brokers took +0% to +20% CPU time" in grid.report(pd.DataFrame(rows))
+    assert "(correlation 1.00)" in grid.report(pd.DataFrame(rows))
+    assert "CPU time" not in grid.report(pd.DataFrame(rows[:2]))

@@ -23,6 +23,7 @@ from scipy.stats import binomtest, qmc
 
 from eventdrill.terminal import say
 from eventdrill.workflows.doubts import doubt
+from eventdrill.workflows.pace import broker_drift
 from eventdrill.workflows.places import spec_of, start_cluster
 from eventdrill.workflows.prediction import Prediction
 from eventdrill.workflows.telling import on_terminal
@@ -147,6 +148,8 @@ class Figure:
     """observed/predicted - 1; of a series the total absolute difference over the predicted total."""
     verdict: str
     doubt: str
+    broker_drift: float
+    """By which share brokers took more CPU for what they were asked than when they were calibrated; nan where that cannot be told."""
 
 
 def figures(point: Point, prediction: Prediction, runs: Sequence[Run]) -> list[Figure]:
@@ -161,6 +164,7 @@ def figures(point: Point, prediction: Prediction, runs: Sequence[Run]) -> list[F
             limited="; ".join(run.invalid) or None,
             doubt=(said := doubt(run.data, prediction.profile)),
         )
+        drift = broker_drift(run.data, prediction.profile)
         for name in FIGURES:
             if (verdict := verdicts.get(name)) is None:
                 continue
@@ -168,7 +172,8 @@ def figures(point: Point, prediction: Prediction, runs: Sequence[Run]) -> list[F
             numbers = (verdict.predicted, low, high, verdict.observed, verdict.difference)
             row = [math.nan if number is None else float(f"{number:.6g}") for number in numbers]
             reason = "; ".join(filter(None, [*run.invalid, said]))
-            found.append(Figure(point.number, number, name, *row, verdict.verdict, reason))
+            slower = math.nan if drift is None else round(drift, 3)
+            found.append(Figure(point.number, number, name, *row, verdict.verdict, reason, slower))
     return found
 
 
@@ -263,6 +268,18 @@ def _ratio(of: pd.DataFrame) -> str:
     return f"{np.median(to_prediction) / np.median(between):.2f}"
 
 
+def _drift(rows: pd.DataFrame) -> str:
+    """Return how far brokers' CPU time went from the calibration's, and how much of the medians' errors goes with it."""
+    told = rows[rows["figure"] == "latency.p50"].dropna(subset=["broker_drift", "error"])
+    if len(told) < 3:
+        return ""
+    together = float(np.corrcoef(told["broker_drift"], told["error"])[0, 1])
+    return (
+        f" In {len(told)} runs near the calibration's load brokers took {told['broker_drift'].min():+.0%} to {told['broker_drift'].max():+.0%} CPU time "
+        f"for what they were asked; the errors of `latency.p50` go with it (correlation {together:.2f})."
+    )
+
+
 def report(rows: pd.DataFrame) -> str:
     """Return docs/agreement.md's section."""
     table = errors(rows)
@@ -274,7 +291,7 @@ def report(rows: pd.DataFrame) -> str:
     return "\n".join(
         [
             f"{rows['point'].nunique()} points, {runs} runs, {len(rows)} verdicts: {counts}. "
-            f"Runs whose host was not calm, by what they measured themselves: {doubts}.",
+            f"Runs whose host was not calm, by what they measured themselves: {doubts}.{_drift(rows)}",
             "",
             *("| " + " | ".join(cells) + " |" for cells in lines),
         ]
