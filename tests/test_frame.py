@@ -105,6 +105,7 @@ def test_the_makefile_has_what_the_readme_names() -> None:
         "differential",
         "predictions",
         "agreement",
+        "repeats",
         "soak",
         "docs",
         "clean",
