@@ -20,6 +20,7 @@ def behaviour(scenario: Scenario, name: str) -> dict[str, Any]:
     return {
         "reads": {"events": reads.collect.events, "timeout_ns": reads.collect.timeout} if isinstance(reads, CollectReads) else {},
         "busy": group.busy,
+        "warm_up_ns": scenario.warm_up,
         "commit": "every" if isinstance(commit, EveryCommit) else commit,
         "every_ns": commit.every if isinstance(commit, EveryCommit) else 0,
         "workers": group.workers,

@@ -123,6 +123,7 @@ class Handler:
         """The hands of a member that has one pair."""
         self.late = Lateness()
         self.busy: bool = spec["busy"]
+        self._warm_up_ns: int = spec["warm_up_ns"]
         self.slow = [Interval(**each) for each in spec["slow"]]
         self.failing = [Interval(**each) for each in spec["failing"]]
         self.stalls = [Interval(**each) for each in spec.get("stalls", ())]
@@ -205,9 +206,9 @@ class Handler:
                 worker.busy_until = max(worker.busy_until, stalled)
             begin = worker.busy_until
             due = begin + self._work_ns(facts, begin)
-            if due > begin:
+            if due > begin:  # without work there is no planned end to be late for
                 yield Until(due, burn=self.busy, work=True)
-                self.late.add(clock() - due)  # without work there is no planned end to be late for
+                self._was_late(due)
             worker.busy_until = due
             called = True
             if self.calls:
@@ -234,6 +235,11 @@ class Handler:
             worker.busy_until = next_try
             if self.child.leaving:
                 raise Leaving
+
+    def _was_late(self, due: int) -> None:
+        """Note how late a planned end was met, warm-up apart."""
+        if due >= self.start_ns + self._warm_up_ns:
+            self.late.add(clock() - due)
 
     def _took_effect(self, event: Event, poll_id: int, attempt: int, began_ns: int, ended_ns: int) -> None:
         if self.memory is not None:

@@ -38,6 +38,7 @@ def child_of(folder: Path, **spec: Any) -> Any:
     codes = {"process": 3, "group": 0, "topics": {"orders": 0, "orders.dlq": 1}, "event_type_of_producer": [0]}
     full = {
         "busy": False,
+        "warm_up_ns": 0,
         "slow": [],
         "failing": [],
         "failures": None,
@@ -170,6 +171,17 @@ def test_members_are_told_the_intervals_of_their_own_group():
     assert [each["share"] for each in told["failing"]] == [0.3]
     assert Interval(**told["slow"][0]).holds(1000 * MS)
     assert not Interval(**told["slow"][0]).holds(3000 * MS)
+
+
+def test_what_ends_in_the_warm_up_is_not_late(tmp_path: Path):
+    """Two events of 1 ms: the first is planned to end at 1 ms, the warm-up's end is 2 ms after the start."""
+    handler = handler_of(child_of(tmp_path, warm_up_ns=2 * MS))
+
+    handler.handle(event(0), 0, handler.start_ns)
+    assert handler.late.quantile_ns(1.0) == 0
+    handler.handle(event(1), 0, handler.start_ns)
+
+    assert handler.late.quantile_ns(1.0) > 0
 
 
 def test_lateness_is_counted_by_doubling_steps():

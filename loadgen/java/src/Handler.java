@@ -30,6 +30,7 @@ final class Handler {
     private final MemberRows rows;
     private final Lookup lookup;
     private final boolean busy;
+    private final long warmUpNs;
     private final List<Interval> slow;
     private final List<Interval> failing;
     private final long seed;
@@ -62,6 +63,7 @@ final class Handler {
         this.rows = rows;
         this.lookup = lookup;
         this.busy = spec.flag("busy");
+        this.warmUpNs = spec.number("warm_up_ns");
         this.slow = spec.parts("slow").stream().map(Interval::of).toList();
         this.failing = spec.parts("failing").stream().map(Interval::of).toList();
         this.seed = spec.number("seed");
@@ -176,7 +178,7 @@ final class Handler {
                 LockSupport.parkNanos(due - System.nanoTime());
             }
         }
-        if (takes > 0) { // without work there is no planned end to be late for
+        if (takes > 0 && due >= startNs + warmUpNs) { // without work there is no planned end to be late for
             late.add(System.nanoTime() - due);
         }
         hands.busyUntil = due;
