@@ -1,8 +1,12 @@
 """Values that vary: a constant or one of a few named distributions, drawn by inversion (one uniform per value)."""
 
+import importlib
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +16,29 @@ from scenarios.errors import show
 from scenarios.quantities import DURATION, SHARE, Unit, exact_duration, exact_share, exact_size, parse
 
 Floats = NDArray[np.float64]
+
+
+@cache
+def _special() -> ModuleType:
+    """Return SciPy's special functions, for those who need them.
+
+    The compiled ones alone come in a fraction of the time: the package around them loads what tests and other array libraries
+    need. It stays free to be imported as a whole later, and takes the same functions.
+    """
+    name = "scipy.special"
+    if name not in sys.modules:
+        import scipy
+
+        bare = ModuleType(name)
+        bare.__path__ = [str(Path(folder) / "special") for folder in scipy.__path__]
+        sys.modules[name] = bare
+        try:
+            return importlib.import_module(f"{name}._ufuncs")
+        except ImportError:
+            pass  # another SciPy, which keeps them elsewhere
+        finally:
+            del sys.modules[name]
+    return importlib.import_module(name)
 
 
 class Distribution(Protocol):
@@ -63,10 +90,8 @@ class Lognormal:
 
     def quantile(self, u: Floats) -> Floats:
         """Return exp(mu + sigma * z(u)), where sigma^2 = log(1 + cv^2)."""
-        from scipy import special  # half a second, which only those wait for who need it
-
         sigma = np.sqrt(np.log1p(self.cv**2))
-        return np.asarray(self.mean * np.exp(sigma * special.ndtri(u) - sigma**2 / 2))
+        return np.asarray(self.mean * np.exp(sigma * _special().ndtri(u) - sigma**2 / 2))
 
 
 @dataclass(frozen=True)
@@ -78,10 +103,8 @@ class Gamma:
 
     def quantile(self, u: Floats) -> Floats:
         """Return the inverse regularised incomplete gamma function, scaled."""
-        from scipy import special  # as above
-
         shape = 1 / self.cv**2
-        return np.asarray(special.gammaincinv(shape, u) * (self.mean / shape))
+        return np.asarray(_special().gammaincinv(shape, u) * (self.mean / shape))
 
 
 @dataclass(frozen=True)

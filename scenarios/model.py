@@ -1,6 +1,10 @@
 """The types of a scenario's fields: frozen models that refuse unknown keys, and quantities with units."""
 
+import ast
+import inspect
+import textwrap
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Annotated, Any
 
 from pydantic import (
@@ -8,6 +12,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Discriminator,
+    GetJsonSchemaHandler,
     PlainSerializer,
     SkipValidation,
     WithJsonSchema,
@@ -30,7 +35,6 @@ class Frozen(BaseModel):
         validate_by_name=True,
         arbitrary_types_allowed=True,
         strict=True,
-        use_attribute_docstrings=True,
     )
 
     @model_validator(mode="before")
@@ -40,6 +44,33 @@ class Frozen(BaseModel):
         if not isinstance(raw, Mapping):
             return raw
         return {key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Describe each field by its docstring."""
+        found = handler(core)
+        properties = handler.resolve_ref_schema(found).get("properties", {})
+        for name, text in meanings(cls).items():
+            field = cls.model_fields[name]
+            if field.description is None:
+                properties[field.alias or name]["description"] = text
+        return found
+
+
+def meanings(model: type[Frozen]) -> dict[str, str]:
+    """Return the docstrings of a model's fields, by name.
+
+    Read from the source when somebody asks: pydantic would read all of it at every start (`use_attribute_docstrings`).
+    """
+    found = {}
+    for part in reversed([each for each in model.__mro__ if issubclass(each, Frozen)]):
+        (body,) = ast.parse(textwrap.dedent(inspect.getsource(part))).body
+        assert isinstance(body, ast.ClassDef)
+        for field, text in pairwise(body.body):
+            match field, text:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(meaning))):
+                    found[name] = inspect.cleandoc(meaning)
+    return found
 
 
 def choice(field: str, words: tuple[str, ...], forms: Mapping[str, str]) -> BeforeValidator:

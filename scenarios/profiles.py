@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from scenarios.errors import Problem, ScenarioError, nearest
 from scenarios.files import read_text, validated
-from scenarios.model import Frozen
+from scenarios.model import Frozen, meanings
 from scenarios.yaml_text import read_yaml, write_yaml
 
 KNOTS = (0.0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0)
@@ -152,8 +152,9 @@ def profile_text(profile: Profile) -> str:
     """Return a profile as YAML, with what each figure means beside it."""
     lines = ["# Times in microseconds. A distribution is kept as its quantiles at these probabilities:"]
     lines.append("#   " + " ".join(f"{knot:g}" for knot in KNOTS))
+    meant = meanings(Profile)
     for name, value in profile.model_dump(mode="json", by_alias=True, exclude_defaults=True).items():
-        meaning = Profile.model_fields[name].description
+        meaning = meant.get(name)
         if isinstance(value, dict) and meaning:
             lines += ["", f"# {meaning}"]
         elif meaning:

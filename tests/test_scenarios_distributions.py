@@ -1,5 +1,7 @@
 """Distributions: their means and quantiles are those of theory, and inversion keeps the order of the numbers drawn."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
-from scipy import stats
+from scipy import special, stats
 
 from scenarios.distributions import Constant, Distribution, parse_distribution, written
 from scenarios.quantities import DURATION, MILLISECOND, SIZE
@@ -118,3 +120,17 @@ def test_a_wrong_distribution_says_how_it_is_written(form: object, message: str)
         of(form)
 
     assert str(caught.value).startswith(message)
+
+
+def test_special_functions_come_without_the_package_around_them_and_are_the_same() -> None:
+    """A process that draws log-normal times neither loads what only tests need, nor keeps anybody from loading SciPy as it is."""
+    code = (
+        "import sys; from scenarios.distributions import Gamma, Lognormal; import numpy as np; "
+        "u = np.linspace(0.001, 0.999, 7); print(*Lognormal(2.0, 0.5).quantile(u), *Gamma(2.0, 0.5).quantile(u)); "
+        "print('numpy.f2py' in sys.modules); from scipy import special, stats; print(special.ndtri(0.5), stats.norm.ppf(0.5))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    u, sigma = np.linspace(0.001, 0.999, 7), np.sqrt(np.log1p(0.25))
+    expected = [*2.0 * np.exp(sigma * special.ndtri(u) - sigma**2 / 2), *special.gammaincinv(4.0, u) * 0.5]
+    assert done.stdout.splitlines() == [" ".join(str(each) for each in expected), "False", "0.0 0.0"]
