@@ -1,7 +1,7 @@
 """Rows of `operations` put into their canonical order, with the number of each delivery filled in; and read in blocks."""
 
 import mmap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,25 +16,31 @@ _RELEASE_EVERY = 16
 
 def arranged(rows: NDArray[np.void]) -> NDArray[np.void]:
     """Return the rows in the order of their start (ties: kind, event, process, partition, offset, end), deliveries numbered."""
-    order = _order_of(rows)
+    order = order_of(rows)
     in_place = rows.flags.writeable and bool((order[1:] > order[:-1]).all())
     rows = rows if in_place else taken(np.ascontiguousarray(rows), order)
     number_deliveries(rows)
     return rows
 
 
-def _order_of(rows: NDArray[np.void]) -> NDArray[np.intp]:
-    """Return the places of rows in their canonical order: sorted by their start, which takes little where logs lie one after another."""
+TIES = ("kind", "event_id", "process", "partition", "offset", "ended_ns")
+
+
+def order_of(rows: NDArray[np.void] | Mapping[str, NDArray[np.int64]], ties: Sequence[str] = TIES) -> NDArray[np.intp]:
+    """Return the places of rows, or of their columns, in the order of their start: quickly where logs lie one after another.
+
+    Of those that start at one instant the columns `ties` decide, the first one first, and then where they lie.
+    """
     started = np.ascontiguousarray(rows["started_ns"])
     order = np.argsort(started, kind="stable")
     started = started[order]
-    follows = np.concatenate([[False], started[1:] == started[:-1]])[: len(rows)]
+    follows = np.concatenate([[False], started[1:] == started[:-1]])[: len(started)]
     tied = follows.copy()
     tied[:-1] |= follows[1:]
     places = np.flatnonzero(tied)
     if len(places):
         some = order[places]
-        keys = [rows[name][some] for name in ("ended_ns", "offset", "partition", "process", "event_id", "kind")]
+        keys = [rows[name][some] for name in reversed(ties)]
         order[places] = some[np.lexsort((*keys, np.cumsum(~follows)[places]))]
     return order
 
@@ -68,15 +74,16 @@ def blocks(rows: NDArray[np.void]) -> Iterator[NDArray[np.void]]:
 
 def taken(rows: NDArray[np.void], numbers: NDArray[np.intp]) -> NDArray[np.void]:
     """Return some rows, copied a whole row at a time and not field by field, as NumPy would."""
-    return _words(rows)[numbers].view(rows.dtype).reshape(-1)
+    return words(rows)[numbers].view(rows.dtype).reshape(-1)
 
 
 def joined(parts: Sequence[NDArray[np.void]]) -> NDArray[np.void]:
     """Return rows one after another, at least one part of them, copied as they lie in memory."""
-    return np.concatenate([_words(each) for each in parts]).view(parts[0].dtype).reshape(-1)
+    return np.concatenate([words(each) for each in parts]).view(parts[0].dtype).reshape(-1)
 
 
-def _words(rows: NDArray[np.void]) -> NDArray[np.int64]:
+def words(rows: NDArray[np.void]) -> NDArray[np.int64]:
+    """Return rows as whole words, which NumPy copies several times as fast as rows of fields; the same memory."""
     return np.asarray(rows).view(np.int64).reshape(-1, rows.dtype.itemsize // 8)
 
 

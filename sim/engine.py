@@ -2,14 +2,15 @@
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rundata.rows import INSTANT, LOG_RECORD, MOST_ATTEMPTS, NEVER, OPERATION, Kind, Outcome, new_operations
+from rundata.operations import BLOCK_ROWS, order_of, words
+from rundata.rows import INSTANT, LOG_RECORD, MOST_ATTEMPTS, NEVER, Kind, Outcome, new_operations
 from rundata.so_far import holds_since
 from rundata.tables import Extent, FaultRecord, Phase, RunData
 from rundata.transactions import settled
@@ -27,7 +28,7 @@ from sim.dependencies import proof_of
 from sim.draws import Draws
 from sim.observed import NOTHING_OBSERVED, Observed
 from sim.system import System
-from sim.world import NONE, World
+from sim.world import NONE, Ints, World
 
 _CONTROL_KEY = key_of(at.CONTROL)
 _HAND_OVER_KEY = key_of(at.HAND_OVER)
@@ -234,7 +235,7 @@ class _Run:
     def _holds_since(self, expectation: Expectation, since_ns: int) -> bool:
         """Whether an expectation holds of what was intended since an instant."""
         now_ns = self.now_ns
-        operations = self._operations(now_ns)
+        operations = self._operations()
         return holds_since(expectation, self.plan, operations, since_ns=since_ns, now_ns=now_ns, engine="simulated")
 
     # ---- what comes out --------------------------------------------------------------------------------------------
@@ -247,16 +248,18 @@ class _Run:
             Phase("measure", scenario.warm_up, scenario.duration),
             Phase("drain", scenario.duration, end_ns),
         )
-        log = self._log(end_ns)
-        operations = self._operations(end_ns) if keep_operations else new_operations(0)
+        log, extents, faults = self._log(end_ns), self._extents(end_ns), tuple(self._faults(end_ns))
+        instants = self._instants() if keep_instants else np.zeros(0, INSTANT)
+        has_transactions = self.system.world.scalars[at.TXNS] > 0
+        operations = self._operations() if keep_operations else new_operations(0)
         return RunData(
             plan=plan,
             engine="simulated",
-            operations=settled(operations, log) if self.system.world.scalars[at.TXNS] else operations,
-            instants=self._instants() if keep_instants else np.zeros(0, INSTANT),
+            operations=settled(operations, log) if has_transactions else operations,
+            instants=instants,
             log=log,
-            extents=self._extents(end_ns),
-            faults=tuple(self._faults(end_ns)),
+            extents=extents,
+            faults=faults,
             actions=tuple(self.actions.records(end_ns)),
             incidents=tuple(self.system.incidents),
             phases=phases,
@@ -279,27 +282,49 @@ class _Run:
         number = places - first[np.maximum(topic, 0)]
         return np.where(places == NONE, NONE, topic), np.where(places == NONE, NONE, number)
 
-    def _operations(self, end_ns: int) -> NDArray[np.void]:
-        rows = np.concatenate([_words(self._sends(end_ns)), _words(self._members_rows())])
-        columns = rows.view(OPERATION)[:, 0]
-        order = np.lexsort([columns[name] for name in ("process", "event_id", "kind", "started_ns")])
-        return rows.take(order, axis=0).view(OPERATION)[:, 0]
-
-    def _sends(self, end_ns: int) -> NDArray[np.void]:
+    def _operations(self) -> NDArray[np.void]:
+        """Return all rows so far in the order of their start, each written where it belongs: they are most of what a run takes."""
         world = self.system.world
-        event = world.event[: int(world.scalars[at.SENDINGS])]
-        own = event[(event[:, at.CALLED_NS] != NONE) & (event[:, at.E_MEMBER] != at.REDRIVER)]
-        rows = new_operations(len(own))
+        event, found = world.event[: int(world.scalars[at.SENDINGS])], world.rows[: int(world.scalars[at.ROWS])]
+        sent = np.flatnonzero((event[:, at.CALLED_NS] != NONE) & (event[:, at.E_MEMBER] != at.REDRIVER))
+        done = np.flatnonzero(found[:, at.O_VALID] == 1)
+        events, order = self._events(), self._order(sent, done)
+        rows = new_operations(len(order))
+        for first in range(0, len(rows), BLOCK_ROWS):
+            block, some = words(rows[first : first + BLOCK_ROWS]), order[first : first + BLOCK_ROWS]
+            sends = some < len(sent)
+            block[sends] = words(self._sends(event[sent[some[sends]]], events))
+            block[~sends] = words(self._members_rows(found[done[some[~sends] - len(sent)]], events))
+        return rows
+
+    def _order(self, sent: NDArray[np.intp], done: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Return the order of sends and then members' rows: by start, kind, event and process."""
+        world = self.system.world
+        ids, identities, events = (
+            world.identity[:, at.V_ID],
+            world.event[sent, at.IDENTITY],
+            world.rows[done, at.O_EVENT],
+        )
+        columns = {
+            "started_ns": (world.event[sent, at.CALLED_NS], world.rows[done, at.O_STARTED]),
+            "kind": (np.full(len(sent), int(Kind.send)), world.rows[done, at.O_KIND]),
+            "event_id": (ids[identities], np.where(events == NONE, NONE, ids[np.maximum(events, 0)])),
+            "process": (self._senders(world.event[sent, at.E_MEMBER], identities), world.rows[done, at.O_PROCESS]),
+        }
+        return order_of({name: np.concatenate(both) for name, both in columns.items()}, ("kind", "event_id", "process"))
+
+    def _sends(self, own: Ints, events: Mapping[str, Ints]) -> NDArray[np.void]:
+        world, rows = self.system.world, new_operations(len(own))
         part = np.where(own[:, at.SENT_PART] == NONE, own[:, at.PART], own[:, at.SENT_PART])
         topic, number = self._topic_and_number(part)
         unsent = topic == NONE
         topic[unsent] = self.plan.topic[own[unsent, at.IDENTITY]]
         answered = own[:, at.SENT_ENDED] != NEVER
         rows["kind"] = Kind.send
-        self._tell_events(rows, own[:, at.IDENTITY])
+        _tell_events(rows, own[:, at.IDENTITY], events)
         rows["started_ns"], rows["ended_ns"] = own[:, at.CALLED_NS], own[:, at.SENT_ENDED]
         rows["offset"], rows["topic"], rows["partition"] = own[:, at.SENT_OFFSET], topic, number
-        rows["process"], rows["attempt"] = self._senders(own), 1
+        rows["process"], rows["attempt"] = self._senders(own[:, at.E_MEMBER], own[:, at.IDENTITY]), 1
         emitted = own[:, at.INTENDED] != NONE
         rows["intended_ns"][emitted] = own[emitted, at.INTENDED]
         ok = answered & (own[:, at.GIVEN_UP] == 0)
@@ -309,19 +334,14 @@ class _Run:
         rows["transaction_id"][inside] = world.txn[own[inside, at.E_TXN], at.TX_ID]
         return rows
 
-    def _senders(self, sendings: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _senders(self, members: Ints, identities: Ints) -> Ints:
         """Return the code of whoever sent: a producer's process, or a member."""
-        plan, code = self.plan, sendings[:, at.E_MEMBER] + self.builder.processes
-        planned = sendings[:, at.E_MEMBER] == NONE
+        plan, code = self.plan, members + self.builder.processes
+        planned = members == NONE
         first = np.concatenate([[0], np.cumsum([p.count for p in plan.scenario.producers.values()])])
-        events = sendings[planned, at.IDENTITY]
+        events = identities[planned]
         code[planned] = first[plan.producer[events]] + plan.process[events] - 1
         return code
-
-    def _tell_events(self, rows: NDArray[np.void], identities: NDArray[np.int64]) -> None:
-        """Fill in what follows from the event of each row."""
-        for name, values in self._events().items():
-            rows[name] = values[identities]
 
     def _events(self) -> dict[str, NDArray[np.int64]]:
         """Columns of operations by event: planned ones first, then those that could be emitted."""
@@ -343,12 +363,8 @@ class _Run:
             "event_type": np.concatenate([of_producer[plan.producer], of_place[derived.place_of(ids[planned:])]]),
         }
 
-    def _members_rows(self) -> NDArray[np.void]:
-        world = self.system.world
-        found = world.rows[: int(world.scalars[at.ROWS])]
-        found = found[found[:, at.O_VALID] == 1]
-        rows = new_operations(len(found))
-        event = found[:, at.O_EVENT]
+    def _members_rows(self, found: Ints, events: Mapping[str, Ints]) -> NDArray[np.void]:
+        event, rows = found[:, at.O_EVENT], new_operations(len(found))
         topic, number = self._topic_and_number(found[:, at.O_PART])
         rows["kind"], rows["process"], rows["group"] = found[:, at.O_KIND], found[:, at.O_PROCESS], found[:, at.O_GROUP]
         rows["topic"], rows["partition"], rows["offset"] = topic, number, found[:, at.O_OFFSET]
@@ -358,9 +374,7 @@ class _Run:
         rows["retry_due_ns"], rows["outcome"] = found[:, at.O_RETRY], found[:, at.O_OUTCOME]
         known = event != NONE
         rows["delivery_number"][known] = found[known, at.O_NUMBER]
-        told = rows[known]
-        self._tell_events(told, event[known])
-        rows[known] = told
+        _tell_events(rows, event[known], events, known)
         return rows
 
     def _instants(self) -> NDArray[np.void]:
@@ -426,9 +440,12 @@ class _Run:
             )
 
 
-def _words(rows: NDArray[np.void]) -> NDArray[np.int64]:
-    """Return rows of operations as whole words, which NumPy copies several times as fast as rows of fields."""
-    return rows.view(np.int64).reshape(len(rows), OPERATION.itemsize // 8)
+def _tell_events(
+    rows: NDArray[np.void], identities: Ints, events: Mapping[str, Ints], which: slice | NDArray[np.bool_] = slice(None)
+) -> None:
+    """Fill in what follows from the event of each row."""
+    for name, values in events.items():
+        rows[name][which] = values[identities]
 
 
 def _split(name: str) -> tuple[str, int]:
