@@ -28,12 +28,13 @@ def audit(
     *,
     transactional: bool = False,
     progress: Callable[[int, int], None] = lambda read, of: None,
+    look: Callable[[Message], None] | None = None,
 ) -> tuple[NDArray[np.void], tuple[Extent, ...]]:
-    """Return every record of the topics (name to number of partitions) in order, and what each partition held.
+    """Return every record of the topics (name to number of partitions) in order, and what each partition held; `look` is shown each.
 
     Where transactions wrote, the topics are read a second time: what a reader of committed records does not see was aborted.
     """
-    log, extents = _read_all(connection, topics, run_id, start_unix_ns, progress, "read_uncommitted")
+    log, extents = _read_all(connection, topics, run_id, start_unix_ns, progress, "read_uncommitted", look)
     if transactional:
         seen, _ = _read_all(connection, topics, run_id, start_unix_ns, progress, "read_committed")
         log["aborted"] = ~np.isin(places(log), places(seen))
@@ -47,6 +48,7 @@ def _read_all(
     start_unix_ns: int,
     progress: Callable[[int, int], None],
     isolation: str,
+    look: Callable[[Message], None] | None = None,
 ) -> tuple[NDArray[np.void], tuple[Extent, ...]]:
     consumer = Consumer(
         {
@@ -65,7 +67,7 @@ def _read_all(
             for topic, partitions in topics.items()
             for partition in range(partitions)
         )
-        return _read(consumer, extents, list(topics), run_id, start_unix_ns, progress), extents
+        return _read(consumer, extents, list(topics), run_id, start_unix_ns, progress, look), extents
     finally:
         consumer.close()
 
@@ -91,6 +93,7 @@ def _read(
     run_id: int,
     start_unix_ns: int,
     progress: Callable[[int, int], None],
+    look: Callable[[Message], None] | None,
 ) -> NDArray[np.void]:
     open_places = {(each.topic, each.partition): each.end for each in extents if each.end > each.first}
     consumer.assign([TopicPartition(e.topic, e.partition, e.first) for e in extents if e.end > e.first])
@@ -110,6 +113,8 @@ def _read(
             offset = int(message.offset() or 0)
             if offset < open_places.get(place, -1):
                 rows.append(_row(message, topics.index(place[0]), run_id, start_unix_ns))
+                if look is not None:
+                    look(message)
             if offset + 1 >= open_places.get(place, -1):
                 open_places.pop(place, None)
         blocks.append(_table(rows))

@@ -176,4 +176,4 @@ def java_version(owner: Producer | Group) -> str:
 def java_versions(scenario: Scenario) -> set[str]:
     """Return the versions of the Java client that a scenario needs."""
     owners: list[Producer | Group] = [*scenario.producers.values(), *scenario.groups.values()]
-    return {java_version(owner) for owner in owners if owner.client == "java"}
+    return {java_version(owner) for owner in owners if owner.client == "java" and not owner.external}

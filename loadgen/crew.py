@@ -21,12 +21,13 @@ from loadgen.group_spec import services
 from loadgen.java.jvms import Jvms
 from loadgen.java.security import java_security
 from loadgen.plan_files import PlanFiles
-from loadgen.process_specs import ProcessSpecs
+from loadgen.process_specs import WATCHER, ProcessSpecs
 from loadgen.remote import RemoteWorker
 from rundata.rows import NONE
 from rundata.tables import Names
 from scenarios.actions import Deploy
 from scenarios.clients import consumer_settings
+from scenarios.outside import outside_topics
 from scenarios.plan import Plan
 from scenarios.quantities import format_duration
 from scenarios.retries import all_topics, retry_topics
@@ -79,6 +80,8 @@ class Crew:
         """The processes that send what members have put into outboxes."""
         self.dependencies: Worker | None = None
         """The process of the services that groups call."""
+        self.watcher: Worker | None = None
+        """The process that reads what the user's own programs write; None where all events are planned."""
         self._sockets: tempfile.TemporaryDirectory[str] | None = None
         folder.mkdir()
         self._files = PlanFiles(plan, folder)
@@ -95,16 +98,18 @@ class Crew:
         if self.plan.scenario.dependencies:
             self._start_dependencies()
         self._start_relays()
+        if outside_topics(self.plan.scenario):
+            self.watcher = self.helper(WATCHER, "loadgen.watch_process", self._specs.watcher())
         for name in self.names.processes:
-            group = name.rpartition("/")[0]
+            owner = name.rpartition("/")[0]
+            if self.clients.owner(name).external:
+                continue  # is the user's own program
             if (
-                group in self.plan.scenario.groups
-                and int(name.rpartition("/")[2]) > self.plan.scenario.groups[group].members
+                owner in self.plan.scenario.groups
+                and int(name.rpartition("/")[2]) > self.plan.scenario.groups[owner].members
             ):
                 continue  # joins when the group is scaled
-            if group in self.plan.scenario.groups and self.plan.scenario.groups[group].external:
-                continue  # is the user's own program
-            if group in self.plan.scenario.producers:
+            if owner in self.plan.scenario.producers:
                 self.producers[name] = self._worker(name, self._specs.producer(name))
             else:
                 self.start_member(name, 0)
@@ -173,7 +178,7 @@ class Crew:
 
     def all(self) -> list[Worker]:
         """Return the processes that are part of the run now."""
-        others = [self.dependencies] if self.dependencies is not None else []
+        others = [each for each in (self.dependencies, self.watcher) if each is not None]
         return [*others, *self.relays, *self.producers.values(), *self.members.values()]
 
     def warming(self) -> list[Worker]:
@@ -212,11 +217,14 @@ class Crew:
             return counts[-1] - counts[0] <= 1
         return counts == sorted(_range_shares(list(topics.values()), group.members))
 
-    def begin(self, start_ns: int) -> None:
+    def begin(self, start_ns: int, start_unix_ns: int) -> None:
         """Tell everybody the instant at which the clock starts."""
         self.start_ns = start_ns
         for worker in self.all():
-            worker.tell("start", at_ns=start_ns)
+            if worker is self.watcher:  # the timestamps that it reads are of the time of day
+                worker.tell("start", at_ns=start_ns, unix_ns=start_unix_ns)
+            else:
+                worker.tell("start", at_ns=start_ns)
 
     # ---- hearing ---------------------------------------------------------------------------------------------------
 
@@ -342,6 +350,12 @@ class Crew:
         if self.dependencies is not None:
             self.dependencies.signal(signal.SIGTERM)
             self._end([self.dependencies])
+
+    def stop_watcher(self) -> None:
+        """Let the watcher read what is there by now, and end."""
+        if self.watcher is not None:
+            self.watcher.signal(signal.SIGTERM)
+            self._end([self.watcher])
 
     def _end(self, workers: Any) -> None:
         workers = list(workers)

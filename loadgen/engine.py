@@ -30,15 +30,18 @@ from loadgen.gate import Gate, Open
 from loadgen.gauges import Sampler
 from loadgen.lab import LOOK_AHEAD_NS, Lab, needs_watchdog
 from loadgen.offsets import Committed, GroupOffsets, unrecorded
+from loadgen.outside import Sizes, wait_for_records
 from loadgen.recorder import Progress, Recorder
 from loadgen.records import new_run_id
 from loadgen.refuse import cannot, fleet_cannot
+from loadgen.refuse_own import undeclared
 from loadgen.run_clock import RunClock
 from loadgen.validity import clock_reasons, invalid_reasons, limits, timed_after
 from loadgen.warm_up import WarmUp, warm_up
 from loadgen.watchdog.client import Watchdog
 from rundata.dataset import RunWriter
 from rundata.operations import arranged
+from rundata.outside import TwiceError, as_written
 from rundata.rows import LOG_RECORD, NONE
 from rundata.so_far import holds_since
 from rundata.tables import Gauge, Incident, Phase, RunData
@@ -46,6 +49,7 @@ from rundata.transactions import settled
 from scenarios.expectations import Expectation
 from scenarios.files import LoadedScenario
 from scenarios.occurrences import PlannedFault
+from scenarios.outside import FIRST, outside_topics
 from scenarios.plan import Plan
 from scenarios.quantities import MILLISECOND, SECOND
 from scenarios.retries import all_topics
@@ -63,6 +67,8 @@ CORES_FOR_OTHERS = 2
 SPIN_NS = 200_000
 HALT_WITHIN_S = 10.0
 EXTERNAL_WITHIN_S = 60.0
+OUTSIDE_GRACE_NS = SECOND
+"""So long after the load records of the user's own programs may be on their way that were sent before its end."""
 COMMITTED_WITHIN_S = 1.0
 """A coordinator that says what groups have committed while they drain is not waited for any longer."""
 
@@ -92,7 +98,8 @@ def drive(
     interrupted (and `about["incomplete"]` why), `about["invalid"]` why a complete one says nothing. Ctrl-C leaves a dataset that opens,
     and goes on as KeyboardInterrupt.
     """
-    if refused := [*cannot(loaded.scenario, cluster), *(fleet_cannot(loaded.scenario) if fleet is not None else ())]:
+    fleet_refuses = fleet_cannot(loaded.scenario) if fleet is not None else ()
+    if refused := [*cannot(loaded.scenario, cluster), *fleet_refuses, *undeclared(plan)]:
         raise DriveError(f"{loaded.source} cannot be driven here:\n" + "\n".join(f"  {reason}" for reason in refused))
     run = _Run(plan, cluster, writer, progress, ui, fleet, gate or Open())
     try:
@@ -166,6 +173,7 @@ class _Run:
         self.crash_loops: CrashLoops | None = None
         self.watchdog: Watchdog | None = None
         self.externals: list[ExternalGroup] = []
+        self.sizes = Sizes(self.plan)
         self.offsets: dict[str, GroupOffsets] = {}
         """By group that has been asked about: what its coordinator holds."""
 
@@ -198,6 +206,7 @@ class _Run:
             )
         self.admin.restore_leaders()
         self._follow_externals()
+        self._wait_for_records()
         self._say("preparing", "waiting for the groups' assignments")
         self.crew.wait(self.crew.assigned, ASSIGNED_WITHIN_S, "assigning every partition to a member")
         self.control.wait_for_start(self.crew, lambda text: self._say("preparing", text))
@@ -214,6 +223,16 @@ class _Run:
                         f"nobody joined group {name} within {EXTERNAL_WITHIN_S:.0f} s; start your program with bootstrap.servers "
                         f"{self.cluster.bootstrap} before the run, or leave `external` out"
                     )
+
+    def _wait_for_records(self) -> None:
+        """Wait until the producers that are the user's own programs have begun to write."""
+        for topic, name in outside_topics(self.plan.scenario).items():
+            self._say("preparing", f"waiting for a record of {name}, which is your own program, in {topic}")
+        if (silent := wait_for_records(self.admin, self.plan, EXTERNAL_WITHIN_S)) is not None:
+            raise DriveError(
+                f"nobody wrote to topic {silent} within {EXTERNAL_WITHIN_S:.0f} s; start your program with bootstrap.servers "
+                f"{self.cluster.bootstrap} before the run, or leave `external` out"
+            )
 
     def _brokers(self) -> dict[str, Any]:
         return {
@@ -232,7 +251,7 @@ class _Run:
         """Start the clock, apply the faults at their instants, and watch until everything has ended."""
         self.clock = clock = RunClock.starting_in(START_AHEAD_NS if self.fleet is None else FLEET_START_AHEAD_NS)
         self.lab = Lab(self.plan, self.cluster, self.crew, self.admin, clock, self.recorder.next_poll_id, self.watchdog)
-        self.crew.begin(clock.start_ns)
+        self.crew.begin(clock.start_ns, clock.start_unix_ns)
         for external in self.externals:
             external.begin(clock.start_unix_ns)
         self.started = True
@@ -318,7 +337,8 @@ class _Run:
         self.recorder.take()
         operations = arranged(self.recorder.operations(self.crew.started_ns()))
         now_ns = self.clock.now_ns()
-        return holds_since(expectation, self.plan, operations, since_ns=since_ns, now_ns=now_ns, engine="driven")
+        plan, operations, _ = self._as_written(operations, np.zeros(0, LOG_RECORD))
+        return holds_since(expectation, plan, operations, since_ns=since_ns, now_ns=now_ns, engine="driven")
 
     def _sleep_until(self, at_ns: int) -> None:
         assert self.clock is not None
@@ -338,6 +358,8 @@ class _Run:
             self.writer.state("draining")
         if self.incomplete or now >= scenario.duration + scenario.drain:
             return True
+        if self.crew.watcher is not None and now < scenario.duration + OUTSIDE_GRACE_NS:
+            return False  # what their last moment brought has yet to be read
         return bool(self.healed_ns) and self.crew.finished() and self._drained()
 
     def _drained(self) -> bool:
@@ -414,6 +436,7 @@ class _Run:
         self.incomplete += self.lab.undo_all()
         self.crew.stop_producers()
         self.crew.stop_members()
+        self.crew.stop_watcher()
         self.recorder.take()
         self._say("reading back", "reading every topic from its first to its last offset")
         held = self._committed()
@@ -445,6 +468,7 @@ class _Run:
         self.lab.undo_all()
         self.crew.stop_producers()
         self.crew.stop_members()
+        self.crew.stop_watcher()
         self.recorder.take()
         self.writer.finish(self._data(np.zeros(0, LOG_RECORD), (), {}), "interrupted")
 
@@ -454,8 +478,14 @@ class _Run:
             topics = {name: self.admin.partitions(name) for name in all_topics(self.plan.scenario)}
             self.admin.wait_leaders_known(list(topics))
             transactional = any(group.commit == "transaction" for group in self.plan.scenario.groups.values())
+            transactional |= any("transactional.id" in each.settings for each in self.plan.scenario.producers.values())
             return audit(
-                connection(self.cluster), topics, self.run_id, self.clock.start_unix_ns, transactional=transactional
+                connection(self.cluster),
+                topics,
+                self.run_id,
+                self.clock.start_unix_ns,
+                transactional=transactional,
+                look=self.sizes.look if self.crew.watcher is not None else None,
             )
         except (AdminError, AuditError) as error:
             self.incomplete.append(f"the topics could not be read back: {error}")
@@ -480,16 +510,17 @@ class _Run:
         more = unrecorded(operations, self.crew.names, held, self.clock.now_ns())
         operations = settled(arranged(np.concatenate([operations, more])), log)
         self.incomplete += timed_after(operations, self.crew.names, self.clock.now_ns())
-        of_plan = np.flatnonzero((operations["event_id"] >= 0) & (operations["event_id"] < len(self.plan)))
-        operations["schema_version"][of_plan] = self.plan.schema_version[operations["event_id"][of_plan]]
+        plan, operations, log = self._as_written(operations, log)
+        of_plan = np.flatnonzero((operations["event_id"] >= 0) & (operations["event_id"] < len(plan)))
+        operations["schema_version"][of_plan] = plan.schema_version[operations["event_id"][of_plan]]
         found = self._incidents()
         return RunData(
-            plan=self.plan,
+            plan=plan,
             engine="driven",
             operations=operations,
             log=log,
             extents=extents,
-            faults=self.lab.records(self.plan, found, operations, log),
+            faults=self.lab.records(plan, found, operations, log),
             actions=self.people.records() if self.people is not None else (),
             incidents=tuple(found),
             phases=self._phases(),
@@ -498,6 +529,17 @@ class _Run:
             error_names={int(code): KafkaError(int(code)).name() for code in np.unique(operations["error"]) if code},
             about=self._about(operations),
         )
+
+    def _as_written(self, operations: Any, log: Any) -> tuple[Plan, Any, Any]:
+        """Return plan, operations and log with what the user's own programs wrote in place of what was declared."""
+        try:
+            run = as_written(RunData(self.plan, "driven", operations, log), self.sizes.by_place)
+            return run.plan, run.operations, run.log
+        except TwiceError as error:
+            self.incomplete.append(str(error))
+            log = log.copy()
+            log["event_id"][log["event_id"] >= FIRST] = NONE
+            return self.plan, operations[operations["event_id"] < FIRST], log
 
     def _gauges(self) -> list[Gauge]:
         assert self.clock is not None

@@ -1,7 +1,8 @@
 """Groups that are the user's own program: their commits are watched, and their effects read from a topic or a file that they write.
 
 The program takes an event's id from the header `eventdrill-id` and writes it with what it has done: as a header of a record in the topic of
-effects, or as a line `{"event": 17}` of the file (with `"at"`, a Unix time in seconds, where the reading would be too late).
+effects, or as a line `{"event": 17}` of the file (with `"at"`, a Unix time in seconds, where the reading would be too late). An event that
+another program of the user's sent without a number is told by its place: `eventdrill-from: orders/0/17`, or `{"from": "orders/0/17"}`.
 """
 
 import json
@@ -15,10 +16,12 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from loadgen.admin import AdminError, connection
 from loadgen.offsets import GroupOffsets
+from loadgen.records import headers_of
 from rundata.row_log import RowLog
 from rundata.rows import NONE, OPERATION, Kind, Outcome, new_operations
 from rundata.tables import Names
-from scenarios.headers import HEADER_ID, HEADER_RUN
+from scenarios.headers import HEADER_FROM, HEADER_ID, HEADER_RUN
+from scenarios.outside import id_of_number, outside_topics, place_of
 from scenarios.schema import EffectsFile, EffectsTopic
 
 if TYPE_CHECKING:
@@ -45,6 +48,8 @@ class ExternalGroup:
         self._offsets = GroupOffsets(admin, plan.scenario, group)
         self.start_unix_ns = 0
         self._effects = plan.scenario.groups[group].effects
+        self._outside = outside_topics(plan.scenario).keys() & set(plan.scenario.groups[group].topics)
+        """Topics of its own that other programs of the user's write to."""
         self._file_at = 0
         self._reader: Consumer | None = None
         if isinstance(self._effects, EffectsTopic):
@@ -85,9 +90,16 @@ class ExternalGroup:
                     )  # fmt: skip
 
     def _effect_of(self, message: Message) -> None:
-        headers: dict[str, Any] = {each[0]: each[1] for each in message.headers() or []}
-        if message.error() is None and headers.get(HEADER_RUN) == str(self._run_id).encode() and HEADER_ID in headers:
-            self._took_effect(int(headers[HEADER_ID]), message.timestamp()[1] * 1_000_000 - self.start_unix_ns)
+        if message.error() is not None:
+            return
+        at_ns, headers = message.timestamp()[1] * 1_000_000 - self.start_unix_ns, headers_of(message)
+        if self._outside:
+            with suppress(ValueError):  # records of something else are none of ours
+                self._took_effect_outside(
+                    headers[HEADER_FROM].decode() if HEADER_FROM in headers else int(headers.get(HEADER_ID, b"")), at_ns
+                )
+        elif headers.get(HEADER_RUN) == str(self._run_id).encode() and HEADER_ID in headers:
+            self._took_effect(int(headers[HEADER_ID]), at_ns)
 
     def _read_file(self, path: Path, now_ns: int) -> None:
         if not path.exists():
@@ -101,7 +113,20 @@ class ExternalGroup:
             with suppress(ValueError, TypeError, KeyError):  # lines of something else are none of ours
                 said = json.loads(line)
                 at_ns = round(said["at"] * 1e9) - self.start_unix_ns if "at" in said else now_ns
-                self._took_effect(int(said["event"]), at_ns)
+                if self._outside:
+                    self._took_effect_outside(said["from"] if "from" in said else int(said["event"]), at_ns)
+                else:
+                    self._took_effect(int(said["event"]), at_ns)
+
+    def _took_effect_outside(self, which: str | int, at_ns: int) -> None:
+        """Record an effect on an event that another program sent: by its number, or by its place."""
+        topics = self._plan.topics
+        event = place_of(which, topics) if isinstance(which, str) else id_of_number(which)
+        for kind in (Kind.delivery, Kind.try_):
+            self._append(
+                event_id=event, root_id=event, kind=kind, attempt=kind == Kind.try_, started_ns=at_ns, ended_ns=at_ns,
+                partition=NONE, offset=NONE,
+            )  # fmt: skip
 
     def _took_effect(self, event: int, at_ns: int) -> None:
         if not 0 <= event < len(self._plan):

@@ -15,7 +15,7 @@ from scenarios.faults import Fault
 from scenarios.plan import Plan
 from scenarios.quantities import format_duration
 from scenarios.retries import all_topics
-from scenarios.schema import Scenario
+from scenarios.schema import Group, Scenario
 
 _OF_OURS = (
     faults.ProducerCrash | faults.ProducerPause | faults.Surge | faults.MemberCrash | faults.MemberPause
@@ -57,7 +57,7 @@ def scratch_topic(target: ForeignTarget) -> str | None:
 def _clients(scenario: Scenario) -> Iterator[str]:
     for place, owners in (("producers", scenario.producers), ("groups", scenario.groups)):
         for name, owner in owners.items():
-            if owner.client == "java":
+            if owner.client == "java" and not owner.external:
                 yield f"{place}.{name}.client is java; on a system that EventDrill did not start it has librdkafka only"
 
 
@@ -111,12 +111,12 @@ def acts(plan: Plan, cluster: ForeignKafka) -> list[str]:
     return [
         *(_creation(plan, topic) for topic in all_topics(scenario)),
         f"create topic {made[-1]} for the warm-up",
-        *(f"commit offset 0 for group {name}, then read {_list(g.topics)} with {g.members} members" for name, g in scenario.groups.items()),
-        *(f"write {_count(plan, name)} events to {p.topic} with {p.count} processes" for name, p in scenario.producers.items()),
+        *(_reading(name, group) for name, group in scenario.groups.items()),
+        *(_writing(plan, name) for name in scenario.producers),
         *(_fault(planned.begin_ns, planned.end_ns, planned.label, planned.fault) for planned in plan.faults),
         "read every topic of the scenario from its first to its last record",
         f"remove the topics {_list(made)}",
-        *([f"remove the groups {_list(tuple(scenario.groups))}"] if scenario.groups else []),
+        *([f"remove the groups {_list(own_groups(scenario))}"] if own_groups(scenario) else []),
     ]  # fmt: skip
 
 
@@ -126,8 +126,23 @@ def _creation(plan: Plan, name: str) -> str:
     return f"create topic {name}: {topic.partitions} partitions, replication {copies}{settings}"
 
 
-def _count(plan: Plan, producer: str) -> int:
-    return int((plan.producer == plan.producers.index(producer)).sum())
+def _reading(name: str, group: Group) -> str:
+    if group.external:
+        return f"watch what group {name}, your own program, commits for {_list(group.topics)}"
+    return f"commit offset 0 for group {name}, then read {_list(group.topics)} with {group.members} members"
+
+
+def _writing(plan: Plan, name: str) -> str:
+    producer = plan.scenario.producers[name]
+    if producer.external:
+        return f"read what {name}, your own program, writes to {producer.topic}"
+    count = int((plan.producer == plan.producers.index(name)).sum())
+    return f"write {count} events to {producer.topic} with {producer.count} processes"
+
+
+def own_groups(scenario: Scenario) -> tuple[str, ...]:
+    """Return the groups whose members EventDrill brings along; others are somebody's own, before and after the run."""
+    return tuple(name for name, group in scenario.groups.items() if not group.external)
 
 
 def _fault(begin_ns: int, end_ns: int, label: str, fault: Fault) -> str:

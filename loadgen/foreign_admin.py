@@ -6,7 +6,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from loadgen.admin import Admin, AdminError
 from loadgen.clusters.foreign import ForeignKafka
-from loadgen.foreign import scratch_topic
+from loadgen.foreign import own_groups, scratch_topic
 from loadgen.watchdog.client import Watchdog
 from loadgen.watchdog.undoing import WITHIN_S, Undo, UndoError, delete_groups, delete_topics
 from scenarios.plan import Plan, replica_assignment
@@ -38,7 +38,7 @@ class ForeignAdmin(Admin):
         scenario, nodes = self.plan.scenario, self.plan.scenario.brokers.nodes
         wanted = [*all_topics(scenario), self._scratch]
         self._check_absent(wanted)
-        for group in scenario.groups:
+        for group in own_groups(scenario):
             self._promise(f"group {group}", delete_groups([group]))
         scratch = replica_assignment(self.scratch_partitions, min(3, nodes), nodes)
         self._make(self._scratch, scratch, {"min.insync.replicas": min(2, nodes)})
@@ -60,7 +60,7 @@ class ForeignAdmin(Admin):
                     f"topic {name} is there already{differs}; EventDrill makes its topics itself and removes only what it "
                     "made: remove it, or give the scenario's another name"
                 )
-        taken = self._groups() & self.plan.scenario.groups.keys()
+        taken = self._groups() & set(own_groups(self.plan.scenario))
         if taken:
             raise AdminError(f"group {min(taken)} is there already; give the scenario's another name")
 

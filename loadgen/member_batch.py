@@ -8,7 +8,17 @@ from numpy.typing import NDArray
 
 from loadgen.member_rows import Event
 from loadgen.records import HEADER, POISON, headers_of, ids_in_headers
-from scenarios.headers import HEADER_ATTEMPT, HEADER_DUE, HEADER_ORIGIN, OF_THE_EVENT
+from scenarios.headers import (
+    HEADER_ATTEMPT,
+    HEADER_DUE,
+    HEADER_ID,
+    HEADER_INTENDED,
+    HEADER_ORIGIN,
+    HEADER_ROOT,
+    HEADER_RUN,
+    OF_THE_EVENT,
+)
+from scenarios.outside import FIRST, identity
 
 _FOREIGN = bytes(HEADER.size)
 """In place of a value that is too short for ids: the run id NO_RUN, which is nobody's."""
@@ -22,15 +32,23 @@ class Batch:
     """Columns of the records of this run, in the order of the poll; other people's records are left out."""
 
     def __init__(
-        self, messages: Sequence[Message], run_id: int, topics: Mapping[str, int], *, in_headers: bool = False
+        self,
+        messages: Sequence[Message],
+        run_id: int,
+        topics: Mapping[str, int],
+        *,
+        in_headers: bool = False,
+        outside: Mapping[str, int] | None = None,
     ) -> None:
-        """Take records; `in_headers` says that values may be the user's own, with ids in headers."""
+        """Take records; `in_headers` says that values may be the user's own, with ids in headers, `outside` which topics' own programs write."""
         self._in_headers = in_headers
+        self._run_id = run_id
         values: list[bytes] = list(map(Message.value, messages))  # type: ignore[arg-type]  # none is None after the next line
         if None in values:
             values = [value or b"" for value in values]
         if in_headers:
-            heads = b"".join([_head_of(*each, run_id) for each in zip(messages, values, strict=True)])
+            others = outside or {}
+            heads = b"".join([_head_of(*each, run_id, others) for each in zip(messages, values, strict=True)])
             columns = np.frombuffer(heads, _COLUMNS)
         else:
             columns = _heads(values)
@@ -77,8 +95,21 @@ class Batch:
             due_ns,
             origin,
             bool(self.poison[number]) if self._in_headers else None,
-            tuple((name, headers[name]) for name in headers if name in OF_THE_EVENT),
+            self._of_the_event(int(self.event_id[number]), headers),
         )
+
+    def _of_the_event(self, event_id: int, headers: Mapping[str, bytes]) -> tuple[tuple[str, bytes], ...]:
+        """Return what goes with an event to whatever topic it is handed on to; one from outside gets what ours carry."""
+        own = {name: headers[name] for name in headers if name in OF_THE_EVENT}
+        if event_id >= FIRST:
+            id_text = str(event_id).encode()
+            own |= {
+                HEADER_RUN: str(self._run_id).encode(),
+                HEADER_ID: id_text,
+                HEADER_ROOT: id_text,
+                HEADER_INTENDED: b"0",
+            }
+        return tuple(own.items())
 
     def firsts(self) -> dict[tuple[int, int], int]:
         """Return the first offset of each topic's code and partition."""
@@ -118,9 +149,14 @@ def _heads(values: Sequence[bytes]) -> NDArray[np.void]:
     return np.ascontiguousarray(joined[begins[:, None] + _WITHIN]).view(_COLUMNS).reshape(-1)
 
 
-def _head_of(message: Message, value: bytes, run_id: int) -> bytes:
-    """Return what a value of ours begins with, for one that is the user's own."""
+def _head_of(message: Message, value: bytes, run_id: int, outside: Mapping[str, int]) -> bytes:
+    """Return what a value of ours begins with, for one that is the user's own, or comes from a program of the user's."""
     found = ids_in_headers(message.headers(), run_id)
+    topic = outside.get(str(message.topic())) if outside else None
+    if topic is not None and (found is None or found[0] < FIRST):
+        place = (int(message.partition() or 0), int(message.offset() or 0))
+        event_id = identity(topic, *place, headers_of(message))
+        return HEADER.pack(run_id, event_id, event_id, 0)
     if found is None:
         return value[: HEADER.size] if len(value) >= HEADER.size else _FOREIGN
     event_id, root_id, intended_ns, poison = found

@@ -161,6 +161,8 @@ class Commits:
             own = each.error.code() if each.error is not None else code
             if own:
                 self.asked.pop((each.topic, each.partition), None)  # so that the next one takes it up again
+            if not self.start_ns:
+                continue  # before time 0 nothing is of the run
             self.rows.committed(
                 each.topic, each.partition, each.offset, began - self.start_ns, ended - self.start_ns, own
             )

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadgen.child import Child
+from scenarios.outside import FIRST, stand_ins
 
 if TYPE_CHECKING:
     from scenarios.derived import Derived
@@ -38,6 +39,11 @@ class Lookup:
         self._undecodable = np.asarray(child.array("undecodable")) if "undecodable" in spec["arrays"] else None
         self._types = np.asarray(spec["codes"]["event_type_of_producer"], np.int16)
         self.planned = len(self._arrays["key"])
+        outside: list[int] = spec.get("outside_producers", [])
+        self._declared = np.zeros(0, np.int64)
+        """Events that stand for those which the user's own programs send."""
+        if outside:
+            self._declared = np.flatnonzero(np.isin(self._arrays["producer"], outside)).astype(np.int64)
         self.derived: Derived | None = None
         if spec.get("derived"):
             # Only a scenario with emitted events needs it, and only then is it worth the imports.
@@ -47,6 +53,8 @@ class Lookup:
 
     def facts(self, event_id: int) -> Facts:
         """Return what is known of one event."""
+        if event_id >= FIRST and len(self._declared):
+            event_id = int(self._here(np.asarray([event_id], np.int64))[0])
         if event_id < self.planned:
             arrays = self._arrays
             return Facts(
@@ -60,9 +68,13 @@ class Lookup:
             self.prepare(np.asarray([event_id], np.int64))
         return self._kept[event_id]
 
+    def _here(self, event_id: Ints) -> Ints:
+        """Return ids with those from outside replaced by those of the declared events that stand for them."""
+        return stand_ins(self._declared, event_id)
+
     def prepare(self, event_id: Ints) -> None:
         """Draw what is fixed about the emitted ones among some events."""
-        emitted = event_id[event_id >= self.planned]
+        emitted = event_id[self._here(event_id) >= self.planned]
         if not len(emitted):
             return
         derived = self.derived
@@ -92,6 +104,7 @@ class Lookup:
 
     def never_fails_at_once(self, event_id: Ints) -> NDArray[np.bool_]:
         """Return which events need no work and have no failure planned."""
+        event_id = self._here(event_id)
         if self.planned and (event_id < self.planned).all():
             found: NDArray[np.bool_] = (self._arrays["work_ns"][event_id] == 0) & (
                 self._arrays["failing_tries"][event_id] == 0
@@ -101,6 +114,7 @@ class Lookup:
         return np.asarray([f.work_ns == 0 and f.failing_tries == 0 and not f.undecodable for f in facts], np.bool_)
 
     def _either(self, event_id: Ints, of_plan: Any, field: str) -> Ints:
+        event_id = self._here(event_id)
         if self.planned and (event_id < self.planned).all():
             found: Ints = of_plan(event_id)
             return found

@@ -15,10 +15,13 @@ from loadgen.recorder import event_types
 from rundata.tables import Names
 from scenarios.actions import Deploy
 from scenarios.clients import consumer_settings, producer_settings
+from scenarios.faults import AddPartitions
 from scenarios.occurrences import FOR_EVER_NS
+from scenarios.outside import outside_producers, outside_topics
 from scenarios.plan import NO_KEY, Plan
 from scenarios.schema import Group
 
+WATCHER = "watcher"
 _ROWS_PER_SEGMENT = 16_384
 """2 MB each, allocated at once; a full log goes on in a new segment."""
 
@@ -38,6 +41,7 @@ class ProcessSpecs:
         self._spin_ns = spin_ns
         self._names = Names.of(plan.scenario)
         self._incarnations: dict[str, int] = {}
+        self._outside = outside_topics(plan.scenario)
 
     def _common(self, name: str, rows_of: str | None = None) -> dict[str, Any]:
         """Return what every process is told; `rows_of` is the process whose rows it writes, where that is not its own name."""
@@ -122,7 +126,9 @@ class ProcessSpecs:
             "start_ns": start_ns,
             "seed": self._plan.seed,
             **self._fails(name, version),
-            "in_headers": bool(self._files.payloads),
+            "in_headers": bool(self._files.payloads) or bool(self._outside),
+            "outside": {topic: self._names.topics.index(topic) for topic in self._outside},
+            "outside_producers": outside_producers(self._plan.scenario, group_name),
             "dedupe": dedupe(group, str(self._files.memory(group_name))),
             "outbox_file": self._outbox_file(name, group),
             "derived": self._files.derived,
@@ -155,6 +161,23 @@ class ProcessSpecs:
             return {}
         always = asdict(Interval(0, FOR_EVER_NS, share=version.fails))
         return {"failing": [*intervals(self._plan, member)["failing"], always]}
+
+    def watcher(self) -> dict[str, Any]:
+        """Return what the process is told that reads what the user's own programs write."""
+        producers = self._plan.scenario.producers
+        return {
+            "rows": str(self._folder.parent / f"{WATCHER}.rows"),
+            "capacity": _ROWS_PER_SEGMENT,
+            "grows": any(isinstance(fault, AddPartitions) for fault in self._plan.scenario.faults),
+            "topics": {
+                topic: {
+                    "code": self._names.topics.index(topic),
+                    "process": self._names.processes.index(f"{name}/1"),
+                    "event_type": int(event_types(self._plan)[list(producers).index(name)]),
+                }
+                for topic, name in self._outside.items()
+            },
+        }
 
     # ---- outboxes
 

@@ -7,10 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadgen.emitted import Emitted
+from loadgen.outside import Outside
 from rundata import row_log
 from rundata.dataset import RunWriter
 from rundata.rows import NONE, OPERATION, UNTIMED, Kind, Outcome
 from rundata.tables import Names
+from scenarios.outside import FIRST, outside_topics
 from scenarios.plan import Plan
 from scenarios.quantities import SECOND
 from scenarios.schema import Scenario
@@ -81,6 +83,10 @@ class Recorder:
             name: np.isin(plan.topic, [plan.topics.index(topic) for topic in group.topics])
             for name, group in groups.items()
         }
+        ours = [n for n, each in enumerate(plan.scenario.producers.values()) if not each.external]
+        self._ours = np.isin(plan.producer, ours)
+        """Declared events of the user's own programs are never sent: what these write is counted apart."""
+        self._outside = Outside(plan)
         self._emitted = Emitted(plan)
         self._handed_on = {
             name: np.zeros(len(plan), np.bool_)
@@ -111,6 +117,8 @@ class Recorder:
 
     def _count(self, rows: NDArray[np.void]) -> None:
         self._emitted.take(rows)
+        self._outside.take(rows)
+        self._summarise_outside(rows)
         rows = rows[rows["event_id"] < len(self.plan)]
         kind, outcome = rows["kind"], rows["outcome"]
         sends = rows[kind == Kind.send]
@@ -135,6 +143,19 @@ class Recorder:
         for index, name in enumerate(self.plan.producers):
             own_sends = self.plan.producer[sends["event_id"]] == index
             self._summarise(f"{name} acknowledged", sends[own_sends & ok], sends[own_sends & ~ok])
+
+    def _summarise_outside(self, rows: NDArray[np.void]) -> None:
+        """Show what the user's own programs send, and its effects, beside the rest."""
+        theirs = outside_topics(self.plan.scenario)
+        if not theirs:
+            return
+        rows = rows[rows["event_id"] >= FIRST]
+        for name in theirs.values():
+            own = (rows["process"] == self.names.processes.index(f"{name}/1")) & (rows["kind"] == Kind.send)
+            self._summarise(f"{name} acknowledged", rows[own], rows[:0])
+        effects = self._outside.effects(rows)
+        for code, name in enumerate(self.names.groups):
+            self._summarise(f"{name} effect", effects[effects["group"] == code], rows[:0])
 
     def _count_commits(self, commits: NDArray[np.void]) -> None:
         for row in commits:
@@ -188,8 +209,8 @@ class Recorder:
         for name, (of, limit_ns) in self._budgets.items():
             first, last = np.searchsorted(self.plan.intended_ns, [self.plan.scenario.warm_up, at_ns - limit_ns])
             for group in self._reads if of is None else (of,):
-                due = self._reads[group][first:last] & ~self.ended[group][first:last]
-                found[name] += int(np.count_nonzero(due))
+                due = (self._reads[group] & self._ours)[first:last] & ~self.ended[group][first:last]
+                found[name] += int(np.count_nonzero(due)) + self._outside.overdue(group, at_ns - limit_ns)
         return found
 
     def waiting_s(self, at_ns: int) -> dict[str, float]:
@@ -199,12 +220,16 @@ class Recorder:
             waits = self.acknowledged & reads & ~self.ended[name]
             oldest = int(np.argmax(waits)) if len(waits) else 0
             waited[name] = (at_ns - int(self.plan.intended_ns[oldest])) / SECOND if waits.any() else 0.0
+            if (since_ns := self._outside.oldest_ns(name)) is not None:
+                waited[name] = max(waited[name], (at_ns - since_ns) / SECOND)
         return waited
 
     def lag(self) -> dict[str, int]:
         """Return by group how many acknowledged events it has not ended."""
         return {
-            name: int(np.count_nonzero(self.acknowledged & reads & ~self.ended[name])) + self._emitted.open(name)
+            name: int(np.count_nonzero(self.acknowledged & reads & ~self.ended[name]))
+            + self._emitted.open(name)
+            + self._outside.open(name)
             for name, reads in self._reads.items()
         }
 
@@ -219,9 +244,12 @@ class Recorder:
 
     def _passed_all(self, group: str, reads: NDArray[np.bool_]) -> bool:
         left = np.flatnonzero(self.acknowledged & reads & ~self.ended[group])
-        self.passed_some |= bool(len(left))
+        outside = self._outside.open(group)
+        self.passed_some |= bool(len(left)) or bool(outside)
+        if outside and not self._outside.beyond(group, self._committed):
+            return False
         if self.plan.scenario.groups[group].effects is not None:
-            return not len(left)  # what it says of its effects may come later than its commits
+            return not len(left) and not outside  # what it says of its effects may come later than its commits
         if group in self._handed_on and self._handed_on[group][left].any():
             return False
         places = zip(self.plan.topic[left].tolist(), self._partition[left].tolist(), strict=True)
@@ -230,8 +258,8 @@ class Recorder:
 
     def progress(self, phase: str, at_ns: int, left_ns: int, faults: tuple[str, ...], message: str = "") -> Progress:
         """Return the figures for a display."""
-        effects = {name: int(np.count_nonzero(ended)) for name, ended in self.ended.items()}
-        acknowledged = int(np.count_nonzero(self.acknowledged))
+        effects = {name: int(np.count_nonzero(ended)) + self._outside.ended(name) for name, ended in self.ended.items()}
+        acknowledged = int(np.count_nonzero(self.acknowledged)) + len(self._outside)
         self._recent = [each for each in self._recent if each[0] > at_ns - SECOND]
         self._recent.append((at_ns, acknowledged, effects))
         then, acknowledged_then, effects_then = self._recent[0]

@@ -14,6 +14,7 @@ from loadgen.clusters.model import Cluster
 from loadgen.java.build import can_run_java, unknown_version
 from loadgen.java.security import untranslatable
 from loadgen.payloads import PayloadError, values_of
+from loadgen.refuse_own import own_programs
 from scenarios import faults
 from scenarios.actions import Replay, ResetOffsets
 from scenarios.clients import consumer_settings, release
@@ -69,6 +70,7 @@ CAN = frozenset(
         "deploy",
         "payload",
         "external group",
+        "external producer",
         "producer_crash",
         "producer_pause",
         "member_pause",
@@ -98,6 +100,7 @@ def cannot(scenario: Scenario, cluster: Cluster | None = None, *, implementation
             if g.share_group
             for why in _shares(scenario, name, cluster)
         ),
+        *own_programs(scenario),
         *_payloads(scenario),
         *_replays(scenario),
         *_crash_loops(scenario),
@@ -231,6 +234,7 @@ def _clients(scenario: Scenario, embedded: bool, cluster: Cluster | None) -> lis
     return [
         f"{place}.{problem}"
         for place, owner in owners
+        if not owner.external
         for problem in (_librdkafka(owner) if owner.client == "librdkafka" else _java(owner, embedded, cluster))
     ]
 

@@ -75,7 +75,10 @@ class Replay:
             if not messages:
                 continue
             delivered_at = clock()
-            batch = Batch(messages, self.child.spec["run_id"], self.topics, in_headers=self.child.spec["in_headers"])
+            spec = self.child.spec
+            batch = Batch(
+                messages, spec["run_id"], self.topics, in_headers=spec["in_headers"], outside=spec.get("outside")
+            )
             self.lookup.prepare(batch.event_id)
             self.rows.deliveries(batch, poll_id, delivered_at - self.start_ns)
             for number in range(len(batch)):

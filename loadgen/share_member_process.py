@@ -104,10 +104,13 @@ class ShareMember:
     def _work(self, records: list[Message]) -> None:
         """Work on what a poll handed over, and acknowledge it; what is left unfinished goes back to the group."""
         delivered_at = clock()
+        if not self.start_ns and self.child.spec.get("outside"):
+            self._pass_over(records)
+            return
         while not self.start_ns and not self.child.leaving:  # events come after time 0, and it was told before
             self._listen(_IDLE_WAIT_S)
         spec = self.child.spec
-        batch = Batch(records, spec["run_id"], self._topics, in_headers=spec["in_headers"])
+        batch = Batch(records, spec["run_id"], self._topics, in_headers=spec["in_headers"], outside=spec.get("outside"))
         own = {id(each) for each in batch.messages}
         for each in records:
             if id(each) not in own:
@@ -121,6 +124,12 @@ class ShareMember:
                 self._one_by_one(batch, delivered_at)
             else:
                 self._side_by_side(self._pool, batch, delivered_at)
+        self._commit()
+
+    def _pass_over(self, records: list[Message]) -> None:
+        """Leave behind what the user's own programs have written before time 0, so that it is no backlog of the run."""
+        for each in records:
+            self._consumer.acknowledge(each, AcknowledgeType.ACCEPT)
         self._commit()
 
     def _one_by_one(self, batch: Batch, delivered_at: int) -> None:

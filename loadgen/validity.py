@@ -49,6 +49,11 @@ Blocks = Mapping[str, list[tuple[int, int]]]
 def limits(plan: Plan, operations: NDArray[np.void], blocks: Blocks | None = None) -> Limits:
     """Return how late the senders were, of the events intended after the warm-up; what their client held up is not their doing."""
     sends = operations[(operations["kind"] == Kind.send) & (operations["intended_ns"] >= plan.scenario.warm_up)]
+    names = Names.of(plan.scenario).processes
+    theirs = [
+        n for n, name in enumerate(names) if (p := plan.scenario.producers.get(name.rpartition("/")[0])) and p.external
+    ]
+    sends = sends[~np.isin(sends["process"], theirs)]  # the user's own programs are no part of the driver
     if not len(sends):
         return Limits(0, 0, 0, 0)
     late = sends["started_ns"] - np.maximum(sends["intended_ns"], _held_until(plan, sends, blocks or {}))

@@ -63,6 +63,8 @@ class Allowed:
 
     def _client_repeats(self, name: str) -> str:
         """Return why a producer's own client may append an event twice."""
+        if is_own_program(self._scenario, name):
+            return f"{name} is your own program, which may send an event again"
         if any(isinstance(each, Duplicates) and each.producer == name for each in self._scenario.faults):
             return f"{name} sends events again (fault duplicates)"
         if any(isinstance(each, Redrive) for each in self._scenario.actions):
@@ -77,6 +79,8 @@ class Allowed:
         return tuple(self._reorders(name) for name in self._books.plan.producers)
 
     def _reorders(self, name: str) -> str:
+        if is_own_program(self._scenario, name):
+            return f"{name} is your own program: in which order it sent is known by its clocks only"
         settings = sending_settings(self._scenario, name)
         if settings.idempotence or settings.in_flight == 1:
             return ""
@@ -218,6 +222,11 @@ class Allowed:
         )
 
 
+def is_own_program(scenario: Scenario, producer: str) -> bool:
+    """Whether a producer is the user's own program; what groups emit has no producer of that name."""
+    return producer in scenario.producers and scenario.producers[producer].external
+
+
 def remembers(group: Group) -> bool:
     """Whether no effect comes twice, because all members of a group remember the events that had theirs."""
     return isinstance(group.dedupe, Dedupe) and group.dedupe.store == "shared"
@@ -236,6 +245,9 @@ def _out_of_order(name: str, group: Group) -> str:
 def _written_in_transactions(scenario: Scenario) -> set[str]:
     """Return the topics to which groups write in transactions."""
     found = set[str]()
+    for producer in scenario.producers.values():
+        if producer.external and "transactional.id" in producer.settings:
+            found.add(producer.topic)
     for name, group in scenario.groups.items():
         if group.commit == "transaction":
             found |= {what.topic for what in group.emits} | set(retry_topics(scenario, name))

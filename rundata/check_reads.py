@@ -18,7 +18,7 @@ from rundata.findings import (
     time_text,
 )
 from rundata.measurement import Ints
-from rundata.rows import NEVER
+from rundata.rows import NEVER, NONE
 from scenarios.quantities import MILLISECOND
 
 INCIDENT_SLACK_NS = 100 * MILLISECOND
@@ -92,7 +92,7 @@ def both(sent: str | None, read: str | None) -> str:
 
 
 def distinct_offsets(books: Books, found: Ints) -> Ints:
-    """Return at how many offsets each of some pairs was delivered."""
+    """Return at how many offsets each of some pairs was delivered; where nobody says (a program of the user's), at as many as the log holds."""
     pairs, rows = books.pairs, books.block.deliveries
     flat = rows["group"] * books.events + rows["event_id"]
     mine = np.isin(flat, pairs.flat[found])
@@ -100,6 +100,10 @@ def distinct_offsets(books: Books, found: Ints) -> Ints:
     order = np.argsort(pairs.flat[found])
     counts = np.zeros(len(found), np.int64)
     counts[order] = np.unique(places[0], return_counts=True)[1]
+    nowhere = np.isin(pairs.flat[found], flat[mine & (rows["offset"] == NONE)])
+    if nowhere.any():
+        copies = np.bincount(books.logged.event, minlength=books.events)[pairs.event[found]]
+        counts = np.where(nowhere, np.clip(copies, 1, pairs.count("deliveries")[found]), counts)
     return counts
 
 

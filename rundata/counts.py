@@ -7,6 +7,7 @@ from rundata.measurement import Ints, Measurement, distinct, missing, share
 from rundata.rows import NEVER, UNTIMED, Kind
 from rundata.scopes import Scope, events_in, measured_events, measured_pairs, pairs_in
 from scenarios.faults import MemberLeave
+from scenarios.outside import outside_topics
 from scenarios.quantities import HOUR
 from scenarios.schema import EffectsTopic
 
@@ -169,6 +170,8 @@ def _unsent(books: Books) -> Bools:
         for group in books.scenario.groups.values()
         if isinstance(group.effects, EffectsTopic)
     ]
+    # What it sent before time 0 or after the load is no event of the run.
+    told += [books.plan.topics.index(topic) for topic in outside_topics(books.scenario)]
     foreign &= ~np.isin(log["topic"], told)
     # Copies in retry topics are of events that a group tried and handed on.
     copies = np.flatnonzero(foreign & (log["topic"] >= len(books.plan.topics)))

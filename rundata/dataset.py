@@ -23,9 +23,11 @@ from numpy.typing import NDArray
 
 from rundata import parquet, row_log
 from rundata.operations import arranged
+from rundata.outside import as_written
 from rundata.rows import LOG_RECORD, OPERATION
 from rundata.tables import Names, RunData
 from scenarios.files import load_text, scenario_text
+from scenarios.outside import FIRST, outside_topics
 from scenarios.plan import Plan
 from scenarios.quantities import SECOND
 
@@ -131,6 +133,8 @@ class RunWriter:
         made of stretches gives its `windows` in parts, one after another, and further tables.
         """
         about = {key: value for key, value in self._facts.items() if key not in _OWN}
+        if outside_topics(run.plan.scenario):  # what was declared has given way to what was written
+            parquet.write(parquet.plan_table(run.plan), self.folder / "plan.parquet")
         run = replace(run, operations=arranged(run.operations), about={**about, **run.about, "state": state})
         self._facts |= {"end_ns": run.end_ns, "error_names": {str(k): v for k, v in run.error_names.items()}}
         if windows is not None:
@@ -209,6 +213,8 @@ def open_run(folder: Path | str) -> "Run":
         error_names=errors,
         about={key: value for key, value in facts.items() if key not in _OWN},
     )
+    if outside_topics(scenario) and bool((data.operations["event_id"] >= FIRST).any()):
+        data = as_written(data)  # its writer did not come to that
     parquet.give_back()
     tallies = folder / "tallies.parquet"
     if not tallies.exists():

@@ -43,6 +43,11 @@ def ack_latency(books: Books, scope: Scope) -> Found:
     chosen = measured_events(books, scope) & waits_for_acks(books)
     if not chosen.any() and not waits_for_acks(books).any():
         return {statistic: missing("s", "with acks 0 nothing is acknowledged") for statistic in QUANTILES}
+    known = chosen & ~from_outside(books)
+    if chosen.any() and not known.any():
+        reason = "acknowledgements of the user's own program are known to that program only"
+        return {statistic: missing("s", reason) for statistic in QUANTILES}
+    chosen = known
     return _times(books, books.plan.intended_ns[chosen], books.sends.acked_ns[chosen], QUANTILES, "events")
 
 
@@ -52,10 +57,18 @@ def waits_for_acks(books: Books) -> NDArray[np.bool_]:
     return np.asarray(asks, np.bool_)[books.plan.producer]
 
 
+def from_outside(books: Books) -> NDArray[np.bool_]:
+    """Return which events a driven run's own processes did not send, but a program of the user's."""
+    own = [each.external for each in books.scenario.producers.values()]
+    # What groups emit is numbered behind the producers.
+    theirs = np.flatnonzero(own) if books.run.engine == "driven" else np.zeros(0, np.int64)
+    return np.isin(books.plan.producer, theirs)
+
+
 def send_lateness(books: Books, scope: Scope) -> Found:
     """Measure how long after its intended instant each event was handed to the client; unsent events are left out."""
     handed = books.sends.handed_ns
-    chosen = measured_events(books, scope) & (handed != NEVER)
+    chosen = measured_events(books, scope) & (handed != NEVER) & ~from_outside(books)
     return _times(books, books.plan.intended_ns[chosen], handed[chosen], ("p50", "p99", "max"), "events that were sent")
 
 

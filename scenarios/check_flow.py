@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from scenarios.errors import Path
 from scenarios.finding import Finding, unknown
 from scenarios.retries import retry_topic
-from scenarios.schema import Group, Scenario
+from scenarios.schema import Group, Producer, Scenario
 
 _MOST_PLACES = 10_000
 
@@ -13,7 +13,7 @@ _MOST_PLACES = 10_000
 def flow_findings(scenario: Scenario) -> Iterator[Finding]:
     """Yield what does not fit about what flows between groups and topics."""
     for name, producer in scenario.producers.items():
-        yield from _payload(("producers", name), producer.payload is not None and "size" in producer.model_fields_set)
+        yield from _payload(("producers", name), producer)
     for name, group in scenario.groups.items():
         place: Path = ("groups", name)
         yield from _contradictions(place, group)
@@ -26,11 +26,16 @@ def flow_findings(scenario: Scenario) -> Iterator[Finding]:
     yield from _storms(scenario)
 
 
-def _payload(place: Path, has_both: bool) -> Iterator[Finding]:
-    if has_both:
+def _payload(place: Path, producer: Producer) -> Iterator[Finding]:
+    if producer.payload is None:
+        return
+    if "size" in producer.model_fields_set:
         yield Finding(
             (*place, "size"), "is given beside `payload`, whose values have a size of their own; remove one of them"
         )
+    if producer.external:
+        message = "is given beside `external: true`, and your own program sends values of its own; remove one of them"
+        yield Finding((*place, "payload"), message, ((*place, "external"),))
 
 
 def _contradictions(place: Path, group: Group) -> Iterator[Finding]:

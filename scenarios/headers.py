@@ -17,6 +17,10 @@ HEADER_ORIGIN = "eventdrill-origin"
 """Topic/partition/offset that a retry copy or dead letter was first read from."""
 HEADER_REDRIVEN = "eventdrill-redriven"
 """How often an event was sent again from a dead-letter topic."""
+HEADER_AT = "eventdrill-at"
+"""When the user's own program meant to send an event, in Unix time as decimal seconds; without it the record's timestamp counts."""
+HEADER_FROM = "eventdrill-from"
+"""Topic/partition/offset of the event that an effect is of, where that event carries no number."""
 OF_THE_EVENT = frozenset(
     {HEADER_RUN, HEADER_ID, HEADER_ROOT, HEADER_CAUSE, HEADER_INTENDED, HEADER_SCHEMA, HEADER_POISON, HEADER_REDRIVEN}
 )

@@ -19,6 +19,9 @@ _OLDEST_RELEASE = (3, 7)
 CAN = frozenset(
     {
         "recorded arrivals",
+        "payload",
+        "external producer",
+        "external group",
         "broker_crash",
         "broker_stop",
         "broker_pause",

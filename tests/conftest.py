@@ -21,6 +21,7 @@ LONG = {
     "test_loadgen_java_kafka",
     "test_loadgen_java_outbox",
     "test_loadgen_members_kafka",
+    "test_loadgen_outside",
     "test_loadgen_planted_kafka",
     "test_loadgen_process_faults",
     "test_loadgen_share_groups",

@@ -104,7 +104,8 @@ producers:
     key: {uniform: 100}
     event: OrderPlaced
     worth: 12.50 EUR
-  till: {topic: orders, arrivals: 10/s, payload: {file: orders.jsonl}, external: true}
+  till: {topic: orders, arrivals: 10/s, payload: {file: orders.jsonl}}
+  kiosk: {topic: orders, arrivals: 10/s, external: true}
   app: {topic: shipments, arrivals: 10/s, payload: {schema: order.avsc}}
 groups:
   fulfilment:

@@ -1,0 +1,212 @@
+"""A producer that is the user's own program: EventDrill sends nothing for it, reads what it writes, and judges the groups against that."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from live_runs import drive_on, group_code, load, rows_of, start
+from rundata.checks import check
+from rundata.dataset import open_run
+from rundata.indicators import measure
+from rundata.rows import NEVER, Kind, Outcome
+from rundata.tables import RunData
+
+SHOP = '''
+"""A shop that knows nothing of EventDrill but two headers: it sends 50 orders a second; of a hundred it leaves one out and sends one twice."""
+import json, sys, time
+from confluent_kafka import Producer
+
+producer = Producer({"bootstrap.servers": sys.argv[1], "linger.ms": 0, "enable.idempotence": True,
+                     "topic.metadata.refresh.interval.ms": 500, "allow.auto.create.topics": False})
+begun, number = time.time(), 0
+while True:
+    due = begun + number / 50
+    time.sleep(max(0.0, due - time.time()))
+    order = json.dumps({"kind": "order", "number": number})
+    numbered = sys.argv[2] == "numbered"
+    headers = {"eventdrill-id": str(number), "eventdrill-at": f"{due:.6f}"} if numbered else {}
+    times = {37: 0, 63: 2}.get(number % 100, 1) if numbered else 1
+    for _ in range(times):
+        producer.produce("orders", order, f"customer-{number % 7}", headers=headers)
+    producer.poll(0)
+    print(number, time.time(), flush=True)
+    number += 1
+'''
+WAREHOUSE = '''
+"""A program that handles the shop's orders and says which, by the place where it read them."""
+import json, sys, time
+from confluent_kafka import Consumer
+
+consumer = Consumer({"bootstrap.servers": sys.argv[1], "group.id": "warehouse", "auto.offset.reset": "earliest",
+                     "session.timeout.ms": 6000, "topic.metadata.refresh.interval.ms": 500,
+                     "allow.auto.create.topics": False, "enable.auto.commit": False})
+consumer.subscribe(["orders"])
+print("up", flush=True)
+while True:
+    message = consumer.poll(0.1)
+    if message is None or message.error():
+        continue
+    assert json.loads(message.value())["kind"] == "order"
+    with open(sys.argv[2], "a") as out:
+        place = f"{message.topic()}/{message.partition()}/{message.offset()}"
+        out.write(json.dumps({"from": place, "at": time.time()}) + "\\n")
+    consumer.commit(message, asynchronous=True)
+'''
+SCENARIO = """\
+scenario: outside
+seed: 4
+duration: 5s
+warm_up: 1s
+drain: 20s
+brokers: {kind: kafka, nodes: 1, settings: {group.initial.rebalance.delay.ms: 100, group.min.session.timeout.ms: 1000}}
+topics:
+  orders: {partitions: 2, replication: 1}
+  mails: {partitions: 1, replication: 1}
+producers:
+  shop: {topic: orders, external: true, arrivals: 50/s, key: {uniform: 7}}
+  post: {topic: mails, arrivals: 30/s, key: {uniform: 5}}
+groups:
+  warehouse: {topics: [orders], work: 0ms, external: true, effects: {file: EFFECTS}}
+  billing:
+    topics: [orders, mails]
+    work: {uniform: [1ms, 3ms]}
+    settings: {session.timeout.ms: 2000, heartbeat.interval.ms: 300}
+    failures: {transient: {chance: 10%}, retry: {attempts: 2}, then: skip}
+"""
+
+
+def drive_beside(folder: Path, kind: str) -> tuple[RunData, dict[int, float]]:
+    """A run beside the two programs, and when the shop says that it sent each order."""
+    (folder / "shop.py").write_text(SHOP)
+    (folder / "warehouse.py").write_text(WAREHOUSE)
+    done = folder / "done.jsonl"
+    loaded = load(SCENARIO.replace("EFFECTS", str(done)))
+    with start(loaded) as cluster:
+        commands = [
+            [sys.executable, str(folder / "shop.py"), cluster.bootstrap, kind],
+            [sys.executable, str(folder / "warehouse.py"), cluster.bootstrap, str(done)],
+        ]
+        with (folder / "sent.txt").open("w") as sent:
+            programs = [subprocess.Popen(each, stdout=sent, stderr=subprocess.DEVNULL) for each in commands]
+            try:
+                run = drive_on(cluster, loaded, folder / "run")
+            finally:
+                for program in programs:
+                    program.kill()
+                    program.wait()
+    lines = re.findall(r"^(\d+) ([\d.]+)$", (folder / "sent.txt").read_text(), re.MULTILINE)
+    return run, {int(number): float(at) for number, at in lines}
+
+
+@pytest.fixture(scope="module", params=["numbered", "bare"])
+def outside(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, RunData, dict[int, float], Path]]:
+    """Orders with numbers, some of them missing and some sent twice; and orders of a program that puts nothing into its records."""
+    folder = tmp_path_factory.mktemp("outside")
+    run, sent = drive_beside(folder, request.param)
+    yield str(request.param), run, sent, folder / "run"
+
+
+def orders(run: RunData) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+    return np.flatnonzero(run.plan.producer == 0)
+
+
+@pytest.mark.live
+def test_what_the_program_wrote_is_the_plan(outside: tuple[str, RunData, dict[int, float], Path]):
+    """Its events stand at the instants at which it says that it sent them, and nothing was sent for it."""
+    _, run, sent, _ = outside
+    about = run.about
+    assert about["state"] == "complete", about["incomplete"]
+    began = min(sent.values())
+    intended = run.plan.intended_ns[orders(run)] / 1e9
+
+    assert 240 <= len(intended) <= 252
+    assert np.median(np.diff(intended)) == pytest.approx(0.02, abs=0.003)
+    assert began < min(sent.values()) + 1
+    assert set(run.plan.key[orders(run)].tolist()) - {-1} == set(range(7))
+    sends = rows_of(run, Kind.send)
+    mine = sends[np.isin(sends["event_id"], orders(run))]
+    assert set(mine["process"].tolist()) == {run.names.processes.index("shop/1")}
+    assert len(mine) >= len(intended)
+
+
+@pytest.mark.live
+def test_every_order_is_handled_by_the_program_and_by_a_group_of_ours(
+    outside: tuple[str, RunData, dict[int, float], Path],
+):
+    kind, run, _, _ = outside
+    there = orders(run)
+    if kind == "numbered":
+        lacking = rows_of(run, Kind.send, outcome=Outcome.unknown)["event_id"]
+        there = np.setdiff1d(there, lacking)
+    for group in ("warehouse", "billing"):
+        effects = rows_of(run, Kind.try_, outcome=Outcome.ok, group=group_code(run, group))
+        own = effects[np.isin(effects["event_id"], there)]
+        assert np.unique(own["event_id"]).tolist() == there.tolist()
+        assert (own["ended_ns"] >= run.plan.intended_ns[own["event_id"]]).all()
+    mails = np.flatnonzero(run.plan.producer == 1)
+    billed = rows_of(run, Kind.try_, outcome=Outcome.ok, group=group_code(run, "billing"))["event_id"]
+    assert np.isin(mails, billed).all()
+    assert {name: found.examples for name, found in check(run).items() if not found.valid} == {}
+
+
+@pytest.mark.live
+def test_a_number_that_never_came_is_refused_and_one_that_came_twice_is_one_event(
+    outside: tuple[str, RunData, dict[int, float], Path],
+):
+    kind, run, _, _ = outside
+    found = measure(run)
+    if kind == "bare":
+        assert found["refused"].value == 0
+        assert found["duplicate_deliveries[billing].log"].value == 0
+        return
+    lacking = rows_of(run, Kind.send, outcome=Outcome.unknown)
+    measured = (run.plan.intended_ns[lacking["event_id"]] >= 1_000_000_000).sum()
+
+    assert 2 <= len(lacking) <= 3
+    assert set(lacking["ended_ns"].tolist()) == {NEVER}
+    assert found["refused"].value == measured
+    assert 1 <= (found["duplicate_deliveries[billing].log"].value or 0) <= 3
+    assert "shop is your own program" in check(run)["duplicate_deliveries"].allowed
+
+
+@pytest.mark.live
+def test_members_of_ours_work_as_the_scenario_says(outside: tuple[str, RunData, dict[int, float], Path]):
+    """Tries take what is planned for the declared event that stands for each, and fail as often."""
+    _, run, _, _ = outside
+    billing = group_code(run, "billing")
+    tries = rows_of(run, Kind.try_, group=billing)
+    own = tries[np.isin(tries["event_id"], orders(run))]
+    failed = np.unique(own["event_id"][own["outcome"] == Outcome.failed])
+
+    assert (
+        failed.tolist() == np.intersect1d(np.flatnonzero(run.plan.failing_tries["billing"] == 1), orders(run)).tolist()
+    )
+    assert 5 < len(failed) < 60
+    took = own["ended_ns"] - own["started_ns"]
+    assert (took >= run.plan.work_ns["billing"][own["event_id"]] - 1_000_000).mean() > 0.9
+
+
+@pytest.mark.live
+def test_latency_is_measured_and_what_only_the_program_knows_is_not(
+    outside: tuple[str, RunData, dict[int, float], Path],
+):
+    _, run, _, folder = outside
+    found = measure(run)
+    latency = found["latency[warehouse].p50"].value
+
+    assert latency is not None
+    assert 0 < latency < 0.5
+    assert found["ack_latency[orders].p50"].value is None
+    assert (
+        found["ack_latency[orders].p50"].reason
+        == "acknowledgements of the user's own program are known to that program only"
+    )
+    again = measure(open_run(folder).data)
+    assert {name: each.value for name, each in again.items()} == {name: each.value for name, each in found.items()}
