@@ -217,6 +217,39 @@ FORMULAS: dict[str, tuple[Formula, ...]] = {
         Formula("duplicate_effects", "at most what was not committed: 1 s of a member's 100/s, and a batch", 0, 250),
         Formula("lost", "none", 0, 0),
     ),
+    "42-retry-topic": (
+        Formula("latency[work].max", "back from the retry topic when its backoff of 2 s is over", 2.0, 2.3),
+        Formula("latency[work].p50", "nobody is held up by it", 0, 0.05),
+        Formula("dead_lettered", "none: the second try works", 0, 0),
+    ),
+    "43-leader-moved": (
+        Formula("write_gap[orders]", "nobody waits for a session; clients look for 0.1 to 0.6 s", 0.02, 1.0),
+        Formula("lost", "none", 0, 0),
+    ),
+    "44-producer-over-its-quota": (
+        Formula(
+            "write_gap[orders]",
+            "what was kept back goes in one request: each wait is (rate - quota) / quota = 4 times the one before, until the quota is gone",
+            7,
+            60,
+        ),
+        Formula("lost", "none: the connection waits, nothing is refused", 0, 0),
+    ),
+    "46-member-killed-in-a-transaction": (
+        Formula(
+            "gap[committed]",
+            "if a transaction is open when it dies: 8 s until it is back and aborts it, a rebalance, and the batch again",
+            0,
+            16,
+        ),
+        Formula("duplicate_effects[committed]", "none: what was open is aborted", 0, 0),
+        Formula("lost", "none", 0, 0),
+    ),
+    "47-leader-killed-under-transactions": (
+        Formula("gap[committed]", f"{_FENCE}, and the batch that waited for it, or once more", 0, 18),
+        Formula("duplicate_effects[committed]", "none: a batch is committed whole or aborted", 0, 0),
+        Formula("lost", "none with acks=all", 0, 0),
+    ),
     "27-leader-killed-acks-1-java": (
         Formula("lost", "at most the replication lag, some 0.1 s of 400/s", 0, 40),
         Formula("write_gap[orders]", f"{_FENCE}, leader found after U(0.1, 1.2)", 7.1, 11.3),
