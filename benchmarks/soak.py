@@ -103,7 +103,12 @@ def scenario(minutes: int, rate: int) -> dict[str, Any]:
                 "arrivals": f"{rate}/s",
                 "key": {"uniform": 10_000},
                 "size": "200B",
-                "settings": {"acks": "all", "enable.idempotence": True, "linger.ms": 20, "delivery.timeout.ms": 120_000},
+                "settings": {
+                    "acks": "all",
+                    "enable.idempotence": True,
+                    "linger.ms": 20,
+                    "delivery.timeout.ms": 120_000,
+                },
             }
         },
         "groups": {

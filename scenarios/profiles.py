@@ -102,6 +102,8 @@ class Profile(Frozen):
     """Of the new leaders after a crash: the share whose followers ask before it leads, and again only after `replica.fetch.backoff.ms`."""
     parked_followers: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Of the new leaders after a crash: the share that holds a fetch of its followers, without what it took over, for `replica.fetch.wait.max.ms`."""
+    takeover: Measured = NOTHING
+    """After a crash: new leaders elected to the first answers of those that go on leading, which had waited with the lost broker in sync."""
     catch_up: Measured = NOTHING
     """Registration of a restarted broker to its return into the in-sync replicas."""
     phases: Literal["random", "aligned"] = "random"

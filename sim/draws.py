@@ -322,6 +322,13 @@ class Draws:
         ]
         return elected_ns + sum(waits)
 
+    def answers_again_ns(self, fault: int) -> int:
+        """When leaders answer again that had waited with a lost broker in sync: brokers have their hands full with the new leaders first."""
+        elected_ns = self.elected_ns(fault)
+        if (given := self.observed.answered_ns.get(fault)) is not None:
+            return max(given, elected_ns)
+        return elected_ns + self._row(f"fault {fault}", "takeover", self.profile.takeover)[0]
+
     def controller_among(self, election: int, voters: Sequence[int]) -> int:
         """Return which voter the n-th election makes the active controller."""
         (u,) = self._phases("controller", str(election), "winner", 1)

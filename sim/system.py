@@ -415,6 +415,8 @@ class System:
         for partition in self.partitions:
             if broker in partition.in_sync and len(partition.in_sync) > 1:
                 partition.leaves(broker)
+                if self.world.part[partition.number, LEADER] != NONE:
+                    self._stands_until(partition, self.draws.answers_again_ns(index), index)
                 if partition.is_users:
                     self.incident("isr", partition.name, ",".join(map(str, partition.in_sync)), self.label(index))
         for partition in led:
@@ -422,22 +424,22 @@ class System:
             eligible = [b for b in partition.replicas if b in partition.eligible and b not in self.unavailable]
             if alive:
                 self.leads(alive[0], partition, self.clock.now, index)
-                self._followers_ask(partition, alive[0], index)
+                self._stands_until(partition, self.draws.followed_ns(index, alive[0]), index)
             elif eligible:
                 self._leads_as_eligible(eligible[0], partition, index)
         for partition in self.partitions:
             self.replicas_changed(partition)
 
-    def _followers_ask(self, partition: Replicas, leader: int, index: int) -> None:
-        """Keep the high watermark where it is while the followers of a lost broker's successor have asked too early."""
+    def _stands_until(self, partition: Replicas, drawn_ns: int, index: int) -> None:
+        """Keep the high watermark where it is: followers of a lost broker's successor asked too early, or its other leaders do not answer yet."""
         if isinstance(self.plan.faults[index % len(self.plan.faults)].fault, BrokerStop):
             return
-        followed_ns = self.clock.now + self.draws.followed_ns(index, leader) - self.draws.elected_ns(index)
-        if followed_ns > self.clock.now and partition.in_sync != [leader]:
+        until_ns = self.clock.now + drawn_ns - self.draws.elected_ns(index)
+        if until_ns > self.clock.now and partition.in_sync != [int(self.world.part[partition.number, LEADER])]:
             partition.unfollowed_epoch = int(self.world.part[partition.number, EPOCH])
-            self.clock.process(self._followers_ask_again(partition, partition.unfollowed_epoch, followed_ns, index))
+            self.clock.process(self._goes_on(partition, partition.unfollowed_epoch, until_ns, index))
 
-    def _followers_ask_again(self, partition: Replicas, epoch: int, at_ns: int, index: int) -> Process:
+    def _goes_on(self, partition: Replicas, epoch: int, at_ns: int, index: int) -> Process:
         yield self.clock.control(at_ns, Control.in_sync, index)
         if partition.unfollowed_epoch == epoch:
             partition.unfollowed_epoch = NONE

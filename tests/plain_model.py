@@ -84,6 +84,7 @@ class Rules:
     visible_in_order: bool = True
     stall_of_survivors: bool = True
     early_followers: bool = True
+    takeover: bool = True
     resend_after_loss: bool = True
     dedupe_of_resent: bool = True
     loss_with_acks_1: bool = True
@@ -461,12 +462,14 @@ class Model(Recording):
         for partition in self.all_partitions:
             if broker in partition.in_sync and len(partition.in_sync) > 1:
                 partition.leaves(broker)
+                if partition.leader is not None:
+                    self._stands_until(partition, self.draws.answers_again_ns(index), index, "takeover")
         for partition in led:
             alive = [b for b in partition.replicas if b in partition.in_sync and b not in self.down | {broker}]
             eligible = [b for b in partition.replicas if b in partition.eligible and b not in self.unavailable]
             if alive:
                 self.leads(alive[0], partition, self.clock.now, index)
-                self._followers_ask(partition, alive[0], index)
+                self._stands_until(partition, self.draws.followed_ns(index, alive[0]), index, "early followers")
             elif eligible:
                 self._leads_as_eligible(eligible[0], partition, index)
             else:
@@ -474,17 +477,18 @@ class Model(Recording):
         for partition in self.all_partitions:
             partition.replicas_changed()
 
-    def _followers_ask(self, partition: Partition, leader: int, index: int) -> None:
-        """Let the followers of a lost broker's successor ask it at once, or a backoff later if that was before it led."""
-        followed_ns = self.clock.now + self.draws.followed_ns(index, leader) - self.draws.elected_ns(index)
+    def _stands_until(self, partition: Partition, drawn_ns: int, index: int, why: str) -> None:
+        """Let the followers of a lost broker's successor ask a backoff late if they asked before it led; let its other leaders answer late."""
+        until_ns = self.clock.now + drawn_ns - self.draws.elected_ns(index)
         stopped = isinstance(self.plan.faults[index % len(self.plan.faults)].fault, BrokerStop)
-        if stopped or followed_ns <= self.clock.now or partition.in_sync == [leader] or not self.rules.early_followers:
+        applies = self.rules.takeover if why == "takeover" else self.rules.early_followers
+        if stopped or until_ns <= self.clock.now or partition.in_sync == [partition.leader] or not applies:
             return
-        self.fired["early followers"] += 1
+        self.fired[why] += 1
         partition.unfollowed = True
-        self.clock.process(self._followers_ask_again(partition, partition.epoch, followed_ns, index))
+        self.clock.process(self._goes_on(partition, partition.epoch, until_ns, index))
 
-    def _followers_ask_again(self, partition: Partition, epoch: int, at_ns: int, index: int) -> Process:
+    def _goes_on(self, partition: Partition, epoch: int, at_ns: int, index: int) -> Process:
         yield self.clock.control(at_ns, Control.in_sync, index)
         if partition.epoch == epoch:
             partition.unfollowed = False

@@ -464,5 +464,6 @@ def _profile(choose: random.Random) -> Profile:
         load_slope=choose.choice([0.0, 0.0, 0.37]),
         early_followers=(early := choose.choice([0.0, 0.0, 0.5])),
         parked_followers=early,
+        takeover=measured["catch_up"] if early else NOTHING,
         **measured,
     )

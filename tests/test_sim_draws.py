@@ -118,6 +118,19 @@ def test_followers_whose_fetch_is_held_ask_again_when_its_wait_is_over(plan: Pla
     assert both.followed_ns(0, 2) == both.elected_ns(0) + 3 * SECOND // 2
 
 
+def test_leaders_that_stay_answer_again_when_they_have_taken_it_in(plan: Plan):
+    """80 ms after the election, for all of them; or when it was observed, and never before the election."""
+    takes = PROFILE.model_copy(update={"takeover": Measured(quantiles_us=(80_000.0,) * len(KNOTS))})
+    draws = Draws(plan, takes, 1)
+    elected_ns = draws.elected_ns(0)
+
+    assert draws.answers_again_ns(0) == elected_ns + 80_000_000
+    assert (
+        Draws(plan, takes, 1, observed=Observed(answered_ns={0: elected_ns + 7})).answers_again_ns(0) == elected_ns + 7
+    )
+    assert Draws(plan, takes, 1, observed=Observed(answered_ns={0: elected_ns - 7})).answers_again_ns(0) == elected_ns
+
+
 def test_one_try_fails_alike_whether_drawn_alone_or_with_others(plan: Plan):
     """A keyed hash, so that one more try changes no other."""
     draws = Draws(plan, PROFILE, 1)

@@ -19,7 +19,7 @@ from eventdrill.workflows.calibrate_fully import (
 )
 from rundata.tables import RunData
 from scenarios.plan import make_plan
-from scenarios.profiles import KNOTS, Measured, Profile, load_profile
+from scenarios.profiles import KNOTS, NOTHING, Measured, Profile, load_profile
 from sim.engine import simulate
 
 BASE = load_profile("local-kafka")
@@ -117,8 +117,21 @@ def test_crashes_tell_how_long_clients_look_for_new_leaders():
         "member_discovery",
         "early_followers",
         "parked_followers",
+        "takeover",
         "catch_up",
     } == found.keys()
+
+
+def test_crashes_tell_when_leaders_that_stay_answer_again():
+    """Two crashes of a system that takes 200 ms, and of one that answers at once; the base knows nothing."""
+    slow = TRUE.model_copy(update={"takeover": Measured(quantiles_us=(200_000.0,) * len(KNOTS))})
+    found = failover(driven("failing", slow), BASE.model_copy(update={"takeover": NOTHING}))
+    at_once = failover(
+        driven("failing", TRUE.model_copy(update={"takeover": NOTHING})), BASE.model_copy(update={"takeover": NOTHING})
+    )
+
+    assert found["takeover"].median_us == pytest.approx(200_000, abs=15_000)
+    assert at_once["takeover"].median_us < 15_000
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0], ids=["never", "always"])

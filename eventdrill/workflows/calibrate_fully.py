@@ -49,6 +49,8 @@ _SATURATED = 5.0
 """A step whose answers take so many times those of the lowest rate is beyond what the brokers bear."""
 _WAITED = 0.65
 """Beyond so much of a wait of its followers a new leader's first acknowledgement waited for it: producers find it in some 0.2 s."""
+_BEHIND_OTHERS_NS = 300 * MILLISECOND
+"""Leaders that stay answer sooner after an election; what took longer stood behind requests that waited for a new leader's followers."""
 _BASE_WEIGHT = 10
 """Failovers of the base count as at most so many samples beside those that were measured."""
 HELD_BACK = ("latency.p50", "latency.p95", "latency.p99")
@@ -325,6 +327,9 @@ def failover(run: RunData, base: Profile) -> dict[str, Measured | float]:
     seen = Observed.from_run(run)
     crashes = range(len(run.plan.faults))
     election = [seen.elected_ns[n] - seen.fence_ns[n] for n in crashes if n in seen.elected_ns and n in seen.fence_ns]
+    takeover = [
+        took_ns for n, at_ns in seen.answered_ns.items() if (took_ns := at_ns - seen.elected_ns[n]) < _BEHIND_OTHERS_NS
+    ]
     catch_up = [
         seen.back_in_sync_ns[n] - seen.registered_ns[n]
         for n in crashes
@@ -359,6 +364,7 @@ def failover(run: RunData, base: Profile) -> dict[str, Measured | float]:
         ),
         "early_followers": share(base.early_followers, [leader.were_early for leader in leaders]),
         "parked_followers": share(base.parked_followers, [leader.were_parked for leader in leaders]),
+        "takeover": pooled(base.takeover, takeover),
         "catch_up": pooled(base.catch_up, catch_up),
     }
 
