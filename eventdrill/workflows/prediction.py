@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from rundata.replications import Estimate
     from sim.crew import Crew
 
-REPLICATIONS = 120
-"""So many make the 95 % interval's ends the 3rd and the 118th of the replications."""
+REPLICATIONS = 200
+"""So many make the 95 % interval's ends the 5th and the 196th of the replications."""
 FITTED_REPLICATIONS = 40
 """Enough for the width of an interval, to which the prediction's own is compared."""
 FILE = "prediction.json"
