@@ -90,12 +90,13 @@ def test_handlers_that_take_longer_than_planned_are_the_workloads_fault():
 
 
 def test_what_nothing_observed_explains_is_left_to_the_model():
-    """A handler's member waits 120 ms in each poll, which no part that is put in can tell; fence and discoveries lie in their middle."""
+    """A handler's member waits 120 ms in each poll, which no part that is put in can tell; fence, takeover and discoveries are such that the lag would be the predicted one."""
     elected_ns = 18_640_000_000
-    takes_ns = {"shop/1": 100_000_000, "shop/2": 100_000_000, "work/1": 1_000_000_000, "work/2": 1_000_000_000}
+    takes_ns = {"shop/1": 160_000_000, "shop/2": 160_000_000, "work/1": 1_000_000_000, "work/2": 1_000_000_000}
     middle = Observed(
         fence_ns={0: 18_560_000_000},
         elected_ns={0: elected_ns},
+        answered_ns={0: elected_ns + 64_000_000},
         discovered_ns={(0, who, "orders/0"): elected_ns + ns for who, ns in takes_ns.items()},
     )
 
