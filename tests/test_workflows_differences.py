@@ -90,7 +90,7 @@ def test_handlers_that_take_longer_than_planned_are_the_workloads_fault():
 
 
 def test_what_nothing_observed_explains_is_left_to_the_model():
-    """A handler's member waits 120 ms in each poll, which no part that is put in can tell; fence, takeover and discoveries are such that the lag would be the predicted one."""
+    """Members wait 1.5 s in each poll, which no part that is put in can tell; without that the lag would be the predicted one."""
     elected_ns = 18_640_000_000
     takes_ns = {"shop/1": 160_000_000, "shop/2": 160_000_000, "work/1": 1_000_000_000, "work/2": 1_000_000_000}
     middle = Observed(
@@ -100,7 +100,7 @@ def test_what_nothing_observed_explains_is_left_to_the_model():
         discovered_ns={(0, who, "orders/0"): elected_ns + ns for who, ns in takes_ns.items()},
     )
 
-    found = sources(simulate(PLAN, PROFILE.model_copy(update={"poll_us": 120_000.0}), chance=20, observed=middle))
+    found = sources(simulate(PLAN, PROFILE.model_copy(update={"poll_us": 1_500_000.0}), chance=20, observed=middle))
 
     assert main_one(found[LAG]) == "model"
 
