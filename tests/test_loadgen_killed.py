@@ -1,5 +1,6 @@
 """A driver that is killed in the middle: nothing goes on running, and what it recorded opens."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -25,6 +26,36 @@ sys.path.insert(0, sys.argv[2])
 from live_runs import SMALL, drive_embedded, load
 drive_embedded(load(SMALL, ["duration=60s"]), Path(sys.argv[1]))
 """
+# The same with every fault of producers, members, events and dependencies in effect at once, from 1 s on.
+HURT_DRIVER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from live_runs import drive_embedded, load
+from test_loadgen_process_faults import SCENARIO
+text = SCENARIO.replace("CLIENT", "librdkafka").replace("count: 2", "count: 3").replace("members: 2", "members: 5")
+side = "  side: {topics: [orders], members: 2, work: 1ms, settings: {session.timeout.ms: 6000}}"
+text = text.replace("dependencies:", side + chr(10) + "dependencies:")
+drive_embedded(load(text, [f"faults=[{sys.argv[3]}]", "duration=60s"]), Path(sys.argv[1]))
+"""
+OF_PROCESSES = [
+    "{fault: producer_crash, producer: shop/1, at: 1s, for: 40s}",
+    "{fault: producer_pause, producer: shop/2, at: 1s, for: 40s}",
+    "{fault: surge, producer: shop, factor: 2, at: 1s, for: 40s}",
+    "{fault: poison, producer: shop, share: 5%, at: 1s, for: 40s}",
+    "{fault: duplicates, producer: shop, share: 5%, at: 1s, for: 40s, after: 50ms}",
+    "{fault: late, producer: shop, share: 5%, by: 150ms, at: 1s, for: 40s}",
+    "{fault: oversized, producer: shop, events: 3, size: 2MiB, at: 1s, for: 40s}",
+    "{fault: member_crash, member: work/1, at: 1s, for: 40s}",
+    "{fault: member_pause, member: work/2, at: 1s, for: 40s}",
+    "{fault: member_leave, member: work/3, at: 1s, for: 40s}",
+    "{fault: poll_stall, member: work/4, at: 1s, for: 40s}",
+    "{fault: rolling_deploy, group: side, at: 1s, for: 40s}",
+    "{fault: slow_work, group: work, factor: 3, at: 1s, for: 40s}",
+    "{fault: failing_work, group: work, share: 20%, at: 1s, for: 40s}",
+    "{fault: dependency_slow, dependency: stock, factor: 10, at: 1s, for: 10s}",
+    "{fault: dependency_down, dependency: stock, at: 12s, for: 10s}",
+]
 CHILDREN = {"loadgen.producer_process": 2, "loadgen.member_process": 2, "loadgen.control": 1}
 
 
@@ -63,6 +94,48 @@ def test_nothing_survives_a_killed_driver_and_its_dataset_opens(tmp_path: Path):
     assert len(sends) > 100
     # What the children had written after the last part is there too: rows survive in their files.
     assert sends["ended_ns"].max() > 2_000_000_000
+
+
+def status_of(command: str, below: list[psutil.Process]) -> list[str]:
+    """Return the status of each process below a driver that runs one of our modules."""
+    found = []
+    for each in below:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if command in each.cmdline():
+                found.append(each.status())
+    return found
+
+
+def test_a_driver_that_is_killed_while_its_processes_are_hurt_leaves_none_of_them(tmp_path: Path):
+    """SIGKILL with a producer and a member killed, others stopped, one gone and one stalled, and every fault of events and dependencies on."""
+    command = [
+        sys.executable,
+        "-c",
+        HURT_DRIVER,
+        str(tmp_path / "run"),
+        str(Path(__file__).parent),
+        ", ".join(OF_PROCESSES),
+    ]
+    driver = subprocess.Popen(command)
+
+    def hurt() -> bool:
+        below = psutil.Process(driver.pid).children(recursive=True)
+        producers, members = (status_of(f"loadgen.{name}_process", below) for name in ("producer", "member"))
+        stopped = psutil.STATUS_STOPPED
+        return len(producers) == 2 and len(members) == 4 and stopped in producers and stopped in members
+
+    assert soon(hurt, 60)
+    time.sleep(1)
+    below = psutil.Process(driver.pid).children(recursive=True)
+    identities = [identity for child in below if (identity := identify(child.pid)) is not None]
+
+    driver.kill()
+    driver.wait()
+
+    assert soon(lambda: not any(each.runs() for each in identities), 10), [each for each in identities if each.runs()]
+    run = open_run(tmp_path / "run")
+    assert run.state == "running"
+    assert len(run.data.operations) > 100
 
 
 def test_ctrl_c_ends_everything_and_leaves_an_interrupted_run(tmp_path: Path):
