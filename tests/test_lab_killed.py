@@ -1,5 +1,6 @@
 """A driver that is killed, or hangs, in the middle of faults on its own Kafka: nothing stays hurt, and nothing goes on running."""
 
+import contextlib
 import json
 import os
 import signal
@@ -48,6 +49,22 @@ CLOCKS_AND_SCHEMAS = [
 if disks.cannot_have() is None:
     HOLDERS.append("{fault: disk_stall, broker: 1, at: 1s, for: 30s}")
     CLOCKS_AND_SCHEMAS.append("{fault: host_crash, broker: 3, at: 1s, for: 30s}")
+TOPICS_AND_LINKS = [
+    "{fault: leader_move, partition: orders/0, to: 3, at: 1s, for: 30s}",
+    "{fault: throttle, producer: shop, rate: 2kB/s, at: 1s, for: 30s}",
+    "{fault: add_partitions, topic: letters, to: 4, at: 1s}",
+    "{fault: reassign, partition: letters/0, to: [3, 2], at: 1s}",
+    "{fault: delete_records, topic: letters, up_to: latest, at: 1s}",
+    "{fault: slow_link, between: [clients, broker 3], delay: 20ms, at: 1s, for: 30s}",
+    "{fault: broker_stop, broker: 1, at: 1s, for: 30s}",
+]
+"""What topics are told, a slow link, and a broker that leaves in good order."""
+BROKERS = [
+    "{fault: broker_crash, broker: 1, at: 1s, for: 30s}",
+    "{fault: rolling_restart, brokers: [2], at: 1s, for: 30s}",
+    "{fault: disk_full, broker: 3, at: 1s, for: 30s}",
+]
+"""All brokers at once, each in its way."""
 WITH_DISKS = int(disks.cannot_have() is None)
 
 
@@ -67,13 +84,20 @@ def start_driver(
         [sys.executable, "-P", "-c", DRIVER, str(tmp_path / "run"), str(Path(__file__).parent), str(mark), *faults]
     )
     assert soon(mark.exists, 90)
+    assert soon(lambda: counts(driver, running) == dict(running), 30), counts(driver, running)
     below = [
         identity for child in psutil.Process(driver.pid).children(recursive=True) if (identity := identify(child.pid))
     ]
-    commands = [" ".join(psutil.Process(each.pid).cmdline()) for each in below]
-    for kind, count in running.items():
-        assert sum(kind in command for command in commands) == count, kind
     return driver, below, mark
+
+
+def counts(driver: subprocess.Popen[bytes], running: Mapping[str, int]) -> dict[str, int]:
+    """Count the processes below a driver by a word of their commands."""
+    commands = []
+    for child in psutil.Process(driver.pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            commands.append(" ".join(child.cmdline()))
+    return {kind: sum(kind in command for command in commands) for kind in running}
 
 
 def directories(below: list[Identity]) -> list[Path]:
@@ -128,6 +152,25 @@ def test_a_driver_that_is_killed_while_a_machine_is_gone_and_a_clock_is_wrong_le
     assert gone(below, kept)
     # What had come until then opens.
     assert len(open_run(tmp_path / "run").data.operations) > 100
+
+
+@pytest.mark.parametrize(
+    ("faults", "brokers"), [(TOPICS_AND_LINKS, 2), (BROKERS, 0)], ids=["topics and links", "brokers"]
+)
+def test_a_driver_that_is_killed_leaves_nothing_whatever_is_hurt(tmp_path: Path, faults: list[str], brokers: int):
+    """SIGKILL while topics are changed, clients held back and a link is slow; and while every broker is down. A controller runs in both."""
+    proxies = int(faults is TOPICS_AND_LINKS)
+    running = {**ALL_UP, "kafka.Kafka": brokers + 1, "proxies.server": proxies}
+    driver, below, mark = start_driver(tmp_path, faults, running)
+    kept = directories(below)
+    assert len(kept) == 2 + proxies
+
+    driver.kill()
+    driver.wait()
+
+    assert soon(lambda: not mark.exists(), 10)
+    assert gone(below, kept)
+    assert len(open_run(tmp_path / "run").data.operations) > 50
 
 
 def test_ctrl_c_in_the_middle_of_faults_undoes_them_too(tmp_path: Path):
