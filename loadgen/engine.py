@@ -24,12 +24,12 @@ from loadgen.clusters.model import Cluster, ClusterError
 from loadgen.control_link import ControlLink, Fleet, Ui
 from loadgen.crash_loops import CrashLoops
 from loadgen.crew import ASSIGNED_WITHIN_S, Crew
-from loadgen.external import ExternalGroup, wait_for_member
+from loadgen.external import ExternalGroup, done_by_commits, wait_for_member
 from loadgen.foreign_admin import ForeignAdmin
 from loadgen.gate import Gate, Open
 from loadgen.gauges import Sampler
 from loadgen.lab import LOOK_AHEAD_NS, Lab, needs_watchdog
-from loadgen.offsets import Committed, GroupOffsets, unrecorded
+from loadgen.offsets import Committed, GroupOffsets, ShareOffsets, unrecorded
 from loadgen.outside import Sizes, wait_for_records
 from loadgen.recorder import Progress, Recorder
 from loadgen.records import new_run_id
@@ -174,7 +174,7 @@ class _Run:
         self.watchdog: Watchdog | None = None
         self.externals: list[ExternalGroup] = []
         self.sizes = Sizes(self.plan)
-        self.offsets: dict[str, GroupOffsets] = {}
+        self.offsets: dict[str, GroupOffsets | ShareOffsets] = {}
         """By group that has been asked about: what its coordinator holds."""
 
     def _spin_ns(self) -> int:
@@ -375,13 +375,16 @@ class _Run:
         if not self.healed_ns:
             return
         for group, what in self.plan.scenario.groups.items():
-            if not what.external and not what.share_group and self.recorder.lag()[group]:
+            if not what.external and self.recorder.lag()[group]:
                 with suppress(AdminError):
                     self.recorder.learn_committed(group, self._offsets_of(group).read(COMMITTED_WITHIN_S))
 
-    def _offsets_of(self, group: str) -> GroupOffsets:
+    def _offsets_of(self, group: str) -> GroupOffsets | ShareOffsets:
         if group not in self.offsets:
-            self.offsets[group] = GroupOffsets(self.admin, self.plan.scenario, group)
+            shares = self.plan.scenario.groups[group].share_group
+            self.offsets[group] = (
+                ShareOffsets(self.admin, group) if shares else GroupOffsets(self.admin, self.plan.scenario, group)
+            )
         return self.offsets[group]
 
     def _watch(self) -> None:
@@ -495,9 +498,7 @@ class _Run:
         """Return what the coordinators hold for each group; without it nobody knows what was passed over, so the run is incomplete."""
         held: dict[str, Committed] = {}
         try:
-            for group, what in self.plan.scenario.groups.items():
-                if what.share_group:
-                    continue  # its brokers keep the state of each event, and no offset
+            for group in self.plan.scenario.groups:
                 held[group] = self._offsets_of(group).read()
         except AdminError as error:
             self.incomplete.append(str(error))
@@ -511,6 +512,7 @@ class _Run:
         operations = settled(arranged(np.concatenate([operations, more])), log)
         self.incomplete += timed_after(operations, self.crew.names, self.clock.now_ns())
         plan, operations, log = self._as_written(operations, log)
+        operations = np.concatenate([operations, done_by_commits(plan, operations, log)])
         of_plan = np.flatnonzero((operations["event_id"] >= 0) & (operations["event_id"] < len(plan)))
         operations["schema_version"][of_plan] = plan.schema_version[operations["event_id"][of_plan]]
         found = self._incidents()

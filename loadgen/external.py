@@ -2,7 +2,8 @@
 
 The program takes an event's id from the header `eventdrill-id` and writes it with what it has done: as a header of a record in the topic of
 effects, or as a line `{"event": 17}` of the file (with `"at"`, a Unix time in seconds, where the reading would be too late). An event that
-another program of the user's sent without a number is told by its place: `eventdrill-from: orders/0/17`, or `{"from": "orders/0/17"}`.
+another program of the user's sent without a number is told by its place: `eventdrill-from: orders/0/17`, or `{"from": "orders/0/17"}`. Of a
+program that tells of no effects, what it has committed beyond counts as done.
 """
 
 import json
@@ -13,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from numpy.typing import NDArray
 
 from loadgen.admin import AdminError, connection
 from loadgen.offsets import GroupOffsets
 from loadgen.records import headers_of
 from rundata.row_log import RowLog
-from rundata.rows import NONE, OPERATION, Kind, Outcome, new_operations
+from rundata.rows import NEVER, NONE, OPERATION, Kind, Outcome, new_operations
 from rundata.tables import Names
 from scenarios.headers import HEADER_FROM, HEADER_ID, HEADER_RUN
 from scenarios.outside import id_of_number, outside_topics, place_of
@@ -159,6 +161,56 @@ class ExternalGroup:
             self._reader.close()
         self._offsets.close()
         self._log.close()
+
+
+def done_by_commits(plan: "Plan", operations: NDArray[np.void], log: NDArray[np.void]) -> NDArray[np.void]:
+    """Return effects of groups that are the user's own programs and tell of none: what they have committed beyond counts as done, from then on."""
+    names = Names.of(plan.scenario)
+    found = [new_operations(0)]
+    for name, group in plan.scenario.groups.items():
+        if group.external and group.effects is None:
+            code = names.groups.index(name)
+            event, done_ns = _committed_beyond(
+                operations, log, plan, code, [names.topics.index(each) for each in group.topics]
+            )
+            rows = new_operations(len(event))
+            rows["process"], rows["group"], rows["outcome"] = names.processes.index(f"{name}/1"), code, Outcome.ok
+            rows["event_id"] = rows["root_id"] = event
+            rows["key"], rows["intended_ns"], rows["topic"] = (
+                plan.key[event],
+                plan.intended_ns[event],
+                plan.topic[event],
+            )
+            rows["started_ns"] = rows["ended_ns"] = np.maximum(done_ns, plan.intended_ns[event])
+            tries = rows.copy()
+            rows["kind"], tries["kind"], tries["attempt"] = Kind.delivery, Kind.try_, 1
+            found += [rows, tries]
+    return np.concatenate(found)
+
+
+def _committed_beyond(
+    operations: NDArray[np.void], log: NDArray[np.void], plan: "Plan", group: int, topics: list[int]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the events of some topics that a group has committed beyond, and when it first had."""
+    sends = operations[
+        (operations["kind"] == Kind.send) & (operations["outcome"] == Outcome.ok) & (operations["offset"] >= 0)
+    ]
+    columns = ("event_id", "topic", "partition", "offset")
+    event, topic, partition, offset = (np.concatenate([sends[c], log[c]]).astype(np.int64) for c in columns)
+    mine = (event >= 0) & (event < len(plan)) & np.isin(topic, topics)
+    event, topic, partition, offset = event[mine], topic[mine], partition[mine], offset[mine]
+    done_ns = np.full(len(plan), NEVER, np.int64)
+    commits = operations[
+        (operations["kind"] == Kind.commit) & (operations["outcome"] == Outcome.ok) & (operations["group"] == group)
+    ]
+    commits = commits[np.argsort(commits["ended_ns"], kind="stable")]
+    for place in {(int(t), int(p)) for t, p in zip(commits["topic"], commits["partition"], strict=True)}:
+        own = commits[(commits["topic"] == place[0]) & (commits["partition"] == place[1])]
+        there = np.flatnonzero((topic == place[0]) & (partition == place[1]))
+        first = np.searchsorted(np.maximum.accumulate(own["offset"]), offset[there], side="right")
+        np.minimum.at(done_ns, event[there], np.append(own["ended_ns"], NEVER)[first])
+    done = np.flatnonzero(done_ns != NEVER)
+    return done, done_ns[done]
 
 
 def wait_for_member(admin: "Admin", group: str, within_s: float) -> bool:

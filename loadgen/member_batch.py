@@ -96,6 +96,7 @@ class Batch:
             origin,
             bool(self.poison[number]) if self._in_headers else None,
             self._of_the_event(int(self.event_id[number]), headers),
+            _deliveries(message),
         )
 
     def _of_the_event(self, event_id: int, headers: Mapping[str, bytes]) -> tuple[tuple[str, bytes], ...]:
@@ -161,6 +162,12 @@ def _head_of(message: Message, value: bytes, run_id: int, outside: Mapping[str, 
         return value[: HEADER.size] if len(value) >= HEADER.size else _FOREIGN
     event_id, root_id, intended_ns, poison = found
     return HEADER.pack(run_id | POISON if poison else run_id, event_id, root_id, intended_ns)
+
+
+def _deliveries(message: Message) -> int:
+    """Return how often a record was delivered, as the brokers count it for share groups; 1 where nobody counts."""
+    counted = getattr(message, "delivery_count", None)  # clients without share groups do not have it
+    return (counted() if counted is not None else None) or 1
 
 
 def _of_copy(headers: Mapping[str, bytes]) -> tuple[int, int, str]:

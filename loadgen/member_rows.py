@@ -39,6 +39,8 @@ class Event:
     """Whether no handler can ever process it; None where its value tells."""
     headers: tuple[tuple[str, bytes], ...] = ()
     """Those that are about the event, and go with it to whatever topic it is handed on to."""
+    delivery: int = 1
+    """How often it has been delivered, where the brokers count that: in a share group."""
 
     @property
     def is_poison(self) -> bool:

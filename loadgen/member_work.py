@@ -118,6 +118,8 @@ class Handler:
         self.emit = emit
         self.store = store
         """Keeps what goes through an outbox, together with the effect."""
+        self.release: Callable[[Event], None] | None = None
+        """Notes an event that goes back to its share group (`then: release`)."""
         self.start_ns = 0
         self.worker = Worker()
         """The hands of a member that has one pair."""
@@ -274,15 +276,15 @@ class Handler:
         if self._is_broken(event, facts) or attempt <= facts.failing_tries:
             return False
         shares = [each.share for each in self.failing if each.holds(began_ns)]
-        return not shares or self._draw(event.event_id, attempt) >= max(shares)
+        return not shares or self._draw(event.event_id, attempt, event.delivery) >= max(shares)
 
     def _is_broken(self, event: Event, facts: Facts) -> bool:
         """Whether no try of this version of the handler can ever decode the event."""
         return facts.undecodable or event.is_poison
 
-    def _draw(self, event_id: int, attempt: int) -> float:
-        """Return the number that decides over one try, the same as the simulator's for a first delivery."""
-        words = (0, self._group, np.asarray([event_id]), np.asarray([attempt]), np.asarray([1]))
+    def _draw(self, event_id: int, attempt: int, delivery: int) -> float:
+        """Return the number that decides over one try, the same as the simulator's for this delivery where it is known, or else for a first one."""
+        words = (0, self._group, np.asarray([event_id]), np.asarray([attempt]), np.asarray([delivery]))
         return float(hashed_uniforms(self._seed, *words)[0])
 
     def _next_try(self, attempt: int, worker: Worker) -> int | None:
@@ -303,6 +305,9 @@ class Handler:
                 raise Stopped
             case "crash":
                 self.child.crash()
+            case "release":
+                assert self.release is not None
+                self.release(event)
             case _:
                 assert self.letters is not None
                 self.letters.dead(event, poll_id, attempt, self.start_ns)

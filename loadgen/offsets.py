@@ -9,6 +9,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from numpy.typing import NDArray
 
 from loadgen.admin import AdminError, connection
+from loadgen.wire import WireError, share_offsets
 from rundata.rows import NONE, Kind, Outcome, new_operations
 from rundata.tables import Names
 from scenarios.retries import all_topics, retry_topics
@@ -78,6 +79,24 @@ class GroupOffsets:
     def close(self) -> None:
         """Let go of the client."""
         self._client.close()
+
+
+class ShareOffsets:
+    """The same of a share group: below which offset it is through, with what it has done and with what its brokers have given up."""
+
+    def __init__(self, admin: "Admin", group: str) -> None:
+        self.group = group
+        self._bootstrap = admin.cluster.bootstrap
+
+    def read(self, _within_s: float = _WITHIN_S) -> Committed:
+        """Return that offset of each partition that it has begun with; raise AdminError where no coordinator answers."""
+        try:
+            return share_offsets(self._bootstrap, self.group)
+        except WireError as error:
+            raise AdminError(f"what is known of {error}") from None
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 def unrecorded(

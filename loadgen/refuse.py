@@ -60,6 +60,7 @@ CAN = frozenset(
         "calls",
         "breaker",
         "then crash",
+        "then release",
         "emits",
         "outbox",
         "share_group",

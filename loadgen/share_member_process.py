@@ -14,7 +14,7 @@ from loadgen.member_batch import Batch
 from loadgen.member_lookup import Lookup
 from loadgen.member_parts import attend, handler_of
 from loadgen.member_pool import Pool
-from loadgen.member_rows import MemberRows
+from loadgen.member_rows import Event, MemberRows
 from loadgen.member_sends import Clients
 from loadgen.member_work import Leaving
 from loadgen.wire import WireError, share_members
@@ -41,6 +41,9 @@ class ShareMember:
         self._rows = MemberRows(child, self._lookup)
         self._clients = Clients(child)
         self.handler = handler_of(child, self._rows, self._lookup, self._clients)
+        self._released: set[int] = set()
+        """Events of the batch at hand that go back to the group, by their objects."""
+        self.handler.release = lambda event: self._released.add(id(event))
         workers: int = spec["workers"]
         self._pool = Pool(child, self.handler, workers, "none") if workers > 1 else None
         self._client_id: str = spec["settings"]["client.id"]
@@ -136,8 +139,9 @@ class ShareMember:
         done = 0
         try:
             while done < len(batch) and not self.child.leaving:
-                self.handler.handle(batch.event(done), self.poll_id, delivered_at)
-                self._consumer.acknowledge(batch.messages[done], AcknowledgeType.ACCEPT)
+                event = batch.event(done)
+                self.handler.handle(event, self.poll_id, delivered_at)
+                self._consumer.acknowledge(batch.messages[done], self._answer(event))
                 done += 1
                 if self._each_event:
                     self._commit()
@@ -158,8 +162,15 @@ class ShareMember:
                 time.sleep(max(0, min(soon, pool.next_at() or soon) - clock()) / 1e9)
         finally:
             for event, message in zip(events, batch.messages, strict=True):
-                done = id(event) in finished
-                self._consumer.acknowledge(message, AcknowledgeType.ACCEPT if done else AcknowledgeType.RELEASE)
+                answer = self._answer(event) if id(event) in finished else AcknowledgeType.RELEASE
+                self._consumer.acknowledge(message, answer)
+
+    def _answer(self, event: Event) -> AcknowledgeType:
+        """Return what to tell the brokers about an event that was handled: that it is done, or that anybody may have it again."""
+        if id(event) in self._released:
+            self._released.remove(id(event))
+            return AcknowledgeType.RELEASE
+        return AcknowledgeType.ACCEPT
 
     def _commit(self) -> None:
         """Let the brokers know what was acknowledged, when what follows from it is in its topics."""

@@ -23,6 +23,7 @@ CONSUMER_GROUP_HEARTBEAT = 68
 _ALTER_PARTITION_REASSIGNMENTS = 45
 _ALTER_CLIENT_QUOTAS = 49
 _SHARE_GROUP_DESCRIBE = 77
+_DESCRIBE_SHARE_GROUP_OFFSETS = 90
 
 _UUID_BYTES = 16
 
@@ -129,6 +130,45 @@ def _members_of(answer: _Reader) -> list[ShareMemberPlaces]:
     return found
 
 
+def share_offsets(bootstrap: str, group: str) -> dict[Place, int]:
+    """Ask below which offset a share group is through with each partition, done or given up; of those that it has begun with."""
+    body = _compact([_compact_text(group) + _NULL + _NO_TAGS]) + _NO_TAGS
+    reason = "no broker coordinates it"
+    for address in bootstrap.split(","):
+        try:
+            answer = _Reader(_ask(address, _DESCRIBE_SHARE_GROUP_OFFSETS, body, flexible=True))
+        except WireError as error:  # that one is down; another may coordinate the group
+            reason = str(error)
+            continue
+        answer.skip_tags()
+        answer.int32()  # throttle time
+        answer.compact_length()  # one group was asked for
+        answer.compact_text()  # its name
+        found = _offsets_of(answer)
+        code, words = answer.int16(), answer.compact_text()
+        if code == 0:
+            return found
+        reason = f"{KafkaError(code).str()} {words}".strip()
+    raise WireError(f"share group {group}: {reason}")
+
+
+def _offsets_of(answer: _Reader) -> dict[Place, int]:
+    """Read the topics of a described group."""
+    found: dict[Place, int] = {}
+    for _ in range(answer.compact_length()):
+        topic = answer.compact_text()
+        answer.skip(_UUID_BYTES)
+        for _ in range(answer.compact_length()):
+            partition, offset = answer.int32(), answer.int64()
+            answer.int32()  # the leader's epoch
+            code, _ = answer.int16(), answer.compact_text()
+            answer.skip_tags()
+            if code == 0 and offset >= 0:
+                found[topic, partition] = offset
+        answer.skip_tags()
+    return found
+
+
 def ask_versions(port: int, client_id: str, within_s: float) -> float | str:
     """Ask a listener on loopback what it can do, as the first request of every client; gives the time, or what came instead."""
     head = struct.pack(">hhi", _API_VERSIONS, 0, 1) + _text(client_id)
@@ -190,6 +230,8 @@ def _check(code: int, message: str) -> None:
 # ---- texts and arrays, in both of the protocol's ways --------------------------------------------------------------
 
 _NO_TAGS = b"\0"
+_NULL = b"\0"
+"""In place of an array: everything there is."""
 
 
 def _text(value: str) -> bytes:
@@ -241,6 +283,9 @@ class _Reader:
 
     def int32(self) -> int:
         return int.from_bytes(self._take(4), "big", signed=True)
+
+    def int64(self) -> int:
+        return int.from_bytes(self._take(8), "big", signed=True)
 
     def varint(self) -> int:
         value = shift = 0

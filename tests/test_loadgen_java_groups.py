@@ -8,7 +8,8 @@ import pytest
 from live_runs import drive_on, group_code, load, rows_of, spec_of
 from loadgen.clusters.local import start_local
 from rundata.checks import check
-from rundata.rows import Kind, Outcome
+from rundata.indicators import measure
+from rundata.rows import NONE, Kind, Outcome
 from rundata.tables import RunData
 
 pytestmark = pytest.mark.live
@@ -40,6 +41,8 @@ groups:
     ordered_by: none
     work: 10ms
     failures: {then: skip}
+  again: {topics: [orders], client: java, share_group: true, members: 1, work: 1ms, failures: {then: release}}
+  hands: {topics: [orders], client: java, share_group: true, workers: 3, ordered_by: none, work: 1ms, failures: {then: release}}
   collecting:
     topics: [orders]
     client: java
@@ -90,8 +93,21 @@ def test_what_a_killed_member_had_is_given_to_others_at_once(run: RunData):
 
 def test_a_share_groups_members_commit_no_offsets(run: RunData):
     commits = rows_of(run, Kind.commit)
+    by_members = commits[commits["process"] != NONE]
 
-    assert set(commits["group"].tolist()) == {group_code(run, "collecting")}
+    assert set(by_members["group"].tolist()) == {group_code(run, "collecting")}
+
+
+@pytest.mark.parametrize("name", ["again", "hands"])
+def test_what_a_share_group_gives_back_is_delivered_until_the_brokers_give_it_up(run: RunData, name: str):
+    """Five times, Kafka's own limit; then it has passed. All else takes effect once."""
+    group, poison = group_code(run, name), np.flatnonzero(run.plan.poison)
+    deliveries = np.bincount(rows_of(run, Kind.delivery, group=group)["event_id"], minlength=len(run.plan))
+
+    assert len(poison) > 3
+    assert deliveries[poison].tolist() == [5] * len(poison)
+    assert measure(run)[f"passed[{name}]"].value == len(poison)
+    assert measure(run)[f"pending[{name}]"].value == 0
 
 
 def test_workers_of_a_share_groups_member_work_side_by_side(run: RunData):

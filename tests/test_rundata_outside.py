@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from loadgen.external import done_by_commits
 from loadgen.refuse import cannot
 from rundata.outside import TwiceError, as_written
 from rundata.rows import LOG_RECORD, NEVER, NONE, Kind, Outcome, new_operations
@@ -222,6 +223,32 @@ def test_what_follows_from_an_event_of_ours_keeps_its_root():
     assert run.plan.producer.tolist() == [1, 0, 1, 1, 1]
     assert run.operations["root_id"].tolist() == [0]
     assert run.operations["event_id"].tolist() == [1]
+
+
+# ---- groups ----------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_silent_program_has_committed_beyond_counts_as_done():
+    """Offsets 0 to 2 of partition 0; it commits 1 at 1 s and 2 at 2 s, so the third is not done. The log alone knows of the second."""
+    scenario = scenario_with(
+        {
+            "duration": "4s",
+            "producers": {"shop": {"arrivals": {"rate": "1/s", "spacing": "even"}}},
+            "groups": {"work": {"external": True}},
+        }
+    )
+    plan = make_plan(scenario)
+    sends = [operation(Kind.send, event, 500, topic=0, partition=0, offset=event) for event in (0, 2)]
+    commits = [
+        operation(Kind.commit, NONE, at, group=0, topic=0, partition=0, offset=offset)
+        for at, offset in ((1000, 1), (2000, 2))
+    ]
+    rows = done_by_commits(plan, np.concatenate([*sends, *commits]), record(1, 600, 0, 1))
+
+    assert rows["event_id"].tolist() == [0, 1, 0, 1]
+    assert rows["kind"].tolist() == [Kind.delivery] * 2 + [Kind.try_] * 2
+    assert rows["ended_ns"].tolist() == [1000 * MS, 2000 * MS] * 2
+    assert plan.intended_ns[:2].tolist() == [500 * MS, 1500 * MS]
 
 
 # ---- refusals ------------------------------------------------------------------------------------------------------

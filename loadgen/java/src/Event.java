@@ -11,11 +11,12 @@ import org.apache.kafka.common.header.Headers;
 /**
  * One record that a poll handed over, with what it says about itself. `attempt` is the number of its next try and `due` its instant from
  * the start of the run: a copy in a retry topic goes on counting, and knows where the event was first read. `headers` are those that
- * are about the event: its ids where the value is the user's own, and how often it was sent again.
+ * are about the event: its ids where the value is the user's own, and how often it was sent again. `delivery` is how often it has been
+ * delivered, where the brokers count that, in a share group.
  */
 record Event(
         long id, long root, long intended, boolean poison, String topic, int partition, long offset, byte[] key, byte[] value, int attempt,
-        long due, String copyOf, List<Header> headers) {
+        long due, String copyOf, List<Header> headers, int delivery) {
     static final String HEADER_RUN = "eventdrill-run";
     static final String HEADER_ID = "eventdrill-id";
     static final String HEADER_ROOT = "eventdrill-root";
@@ -48,7 +49,12 @@ record Event(
         return new Event(
                 id, root, intended, poison, record.topic(), record.partition(), record.offset(), record.key(), record.value(),
                 copy ? (int) number(record, HEADER_ATTEMPT) : 1, copy ? number(record, HEADER_DUE) : 0,
-                copy ? text(record, HEADER_ORIGIN) : null, ofTheEvent(record.headers()));
+                copy ? text(record, HEADER_ORIGIN) : null, ofTheEvent(record.headers()), 1);
+    }
+
+    /** Return the same as it is delivered for the nth time. */
+    Event deliveredTimes(int count) {
+        return new Event(id, root, intended, poison, topic, partition, offset, key, value, attempt, due, copyOf, headers, count);
     }
 
     private static List<Header> ofTheEvent(Headers headers) {

@@ -7,7 +7,7 @@ import java.util.concurrent.locks.LockSupport;
 /** Works on events, each in somebody's hands; with several workers they are in different hands at the same time. */
 final class Handler {
     /** How an event's handling ended. */
-    enum End { DONE, STOPPED, LEAVING }
+    enum End { DONE, RELEASED, STOPPED, LEAVING }
 
     private static final long NO_RETRY = Row.UNTIMED;
 
@@ -196,8 +196,8 @@ final class Handler {
             return false;
         }
         double share = failing.stream().filter(each -> each.holds(began)).mapToDouble(Interval::share).max().orElse(0);
-        // The same number as the simulator's for a first delivery.
-        return share == 0 || Draw.uniform(seed, 0, group, event.id(), attempt, 1) >= share;
+        // The same number as the simulator's for this delivery where the brokers count them, or else for a first one.
+        return share == 0 || Draw.uniform(seed, 0, group, event.id(), attempt, event.delivery()) >= share;
     }
 
     private long nextTry(int attempt, Hands hands) {
@@ -215,6 +215,9 @@ final class Handler {
             case "skip" -> rows.skipped(event, poll, attempt, System.nanoTime() - startNs);
             case "stop" -> {
                 return End.STOPPED;
+            }
+            case "release" -> {
+                return End.RELEASED;
             }
             default -> {
                 letters.dead(event, poll, attempt, startNs);

@@ -58,6 +58,8 @@ final class Pool {
     private int inHand;
     private boolean stopped;
     private Throwable failure;
+    /** By identity: events that were finished by giving them back. */
+    private final Set<Event> released = Collections.newSetFromMap(new IdentityHashMap<>());
 
     Pool(Child child, Handler handler, int workers, String orderedBy) {
         this.child = child;
@@ -142,6 +144,14 @@ final class Pool {
         return found;
     }
 
+    /** Return the events that go back to their share group, of those that were finished since the last time. */
+    synchronized Set<Event> released() {
+        Set<Event> found = Collections.newSetFromMap(new IdentityHashMap<>());
+        found.addAll(released);
+        released.clear();
+        return found;
+    }
+
     /** Wait until nobody works on anything, so that a member that leaves has finished what it began. */
     synchronized void finish(long withinMs) {
         long until = System.nanoTime() + withinMs * 1_000_000;
@@ -199,8 +209,12 @@ final class Pool {
         working.remove(task);
         free.add(hands);
         stopped |= end == Handler.End.STOPPED;
+        if (end == Handler.End.RELEASED) {
+            released.add(task.event);
+        }
         Deque<Task> waiting = lanes.get(task.lane);
-        if (end != Handler.End.DONE || waiting == null || waiting.peek() != task) {
+        boolean over = end == Handler.End.DONE || end == Handler.End.RELEASED;
+        if (!over || waiting == null || waiting.peek() != task) {
             return; // its lane stands still, or is no longer ours
         }
         waiting.poll();

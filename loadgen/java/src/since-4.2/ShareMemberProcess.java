@@ -127,12 +127,18 @@ final class ShareMemberProcess implements Requests.Member {
         long deliveredAt = System.nanoTime();
         hands.busyUntil = deliveredAt;
         List<Event> events = new ArrayList<>(records.size());
-        records.forEach(each -> events.add(Event.of(each, spec.number("run_id"), inHeaders)));
+        records.forEach(each -> events.add(event(each)));
         poll++;
         events.stream().filter(each -> each != null).forEach(each -> rows.delivery(each, poll, deliveredAt - startNs));
         Handler.End end = pool == null ? oneByOne(records, events, deliveredAt) : sideBySide(records, events, deliveredAt);
         commit();
         return end;
+    }
+
+    /** Read an event; null where the record is other people's. */
+    private Event event(ConsumerRecord<byte[], byte[]> record) {
+        Event event = Event.of(record, spec.number("run_id"), inHeaders);
+        return event == null ? null : event.deliveredTimes(record.deliveryCount().map(Short::intValue).orElse(1));
     }
 
     private Handler.End oneByOne(List<ConsumerRecord<byte[], byte[]>> records, List<Event> events, long deliveredAt) throws IOException {
@@ -141,10 +147,13 @@ final class ShareMemberProcess implements Requests.Member {
             if (end == Handler.End.DONE && child.leaving) {
                 end = Handler.End.LEAVING;
             }
+            boolean released = false;
             if (end == Handler.End.DONE && events.get(i) != null) { // other people's records are passed over
-                end = handler.handle(events.get(i), poll, deliveredAt, hands);
+                Handler.End its = handler.handle(events.get(i), poll, deliveredAt, hands);
+                released = its == Handler.End.RELEASED;
+                end = released ? Handler.End.DONE : its;
             }
-            acknowledge(records.get(i), end == Handler.End.DONE);
+            acknowledge(records.get(i), end == Handler.End.DONE && !released);
         }
         return end;
     }
@@ -157,8 +166,9 @@ final class ShareMemberProcess implements Requests.Member {
         }
         pool.finish(CLOSE_WITHIN.toMillis());
         Set<Event> unfinished = pool.unfinished();
+        Set<Event> released = pool.released();
         for (int i = 0; i < records.size(); i++) {
-            acknowledge(records.get(i), !unfinished.contains(events.get(i)));
+            acknowledge(records.get(i), !unfinished.contains(events.get(i)) && !released.contains(events.get(i)));
         }
         return pool.stopped() ? Handler.End.STOPPED : unfinished.isEmpty() ? Handler.End.DONE : Handler.End.LEAVING;
     }
