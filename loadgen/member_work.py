@@ -282,7 +282,7 @@ class Handler:
         """Whether no try of this version of the handler can ever decode the event."""
         return facts.undecodable or event.is_poison
 
-    def _draw(self, event_id: int, attempt: int, delivery: int) -> float:
+    def _draw(self, event_id: int, attempt: int, delivery: int = 1) -> float:
         """Return the number that decides over one try, the same as the simulator's for this delivery where it is known, or else for a first one."""
         words = (0, self._group, np.asarray([event_id]), np.asarray([attempt]), np.asarray([delivery]))
         return float(hashed_uniforms(self._seed, *words)[0])
