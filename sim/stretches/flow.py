@@ -89,6 +89,20 @@ def flow(plan: Plan, profile: Profile, *, chance: int = 0) -> Flow | None:
     return _Flowing(plan, profile, chance).flow()
 
 
+@dataclass(frozen=True, eq=False)
+class _Sent:
+    """What producers do: by event when it is acknowledged, its offset, and when it can be read; and the order of appends."""
+
+    acked_ns: Ints
+    offset: Ints
+    visible_ns: Ints
+    appended: Ints
+
+
+_FIRST_DRAWS = 512
+"""Of each random input so many at first, and twice as many when they run out."""
+
+
 class _Flowing:
     """One quiet stretch."""
 
@@ -120,12 +134,12 @@ class _Flowing:
         sent = self._sent(handed, order, sticky, sender, part)
         if sent is None:
             return None
-        acked, offset, visible = sent
+        acked, offset = sent.acked_ns, sent.offset
         delivered = np.full((len(world.group), len(plan)), NEVER, np.int64)
         effect = np.full_like(delivered, NEVER)
         commits = []
         for group in range(len(world.group)):
-            found = self._read(group, part, offset, visible, delivered[group], effect[group])
+            found = self._read(group, part, sent, delivered[group], effect[group])
             if found is None:
                 return None
             commits.append(found)
@@ -137,7 +151,7 @@ class _Flowing:
         if end_ns > plan.scenario.duration + plan.scenario.drain:
             return None
         finished = tuple(self._final(group, one, part, end_ns) for group, one in enumerate(commits))
-        return Flow(handed, acked, part, offset, visible, delivered, effect, finished, end_ns)
+        return Flow(handed, acked, part, offset, sent.visible_ns, delivered, effect, finished, end_ns)
 
     # ---- producers ---------------------------------------------------------------------------------------------------
 
@@ -165,47 +179,52 @@ class _Flowing:
                 first, process = first + len(own), process + 1
         return handed, np.concatenate(orders), np.concatenate(choices), sender
 
-    def _sent(
-        self, handed: Ints, order: Ints, sticky: Ints, sender: Ints, part: Ints
-    ) -> tuple[Ints, Ints, Ints] | None:
+    def _sent(self, handed: Ints, order: Ints, sticky: Ints, sender: Ints, part: Ints) -> _Sent | None:
         count, processes, world = len(self.plan), self.builder.processes, self.world
         queue = np.zeros((processes, self.parts, kernel.N_FLOW_QUEUE), np.int64)
         queue[:, :, [kernel.F_HEAD, kernel.F_TAIL]] = NONE
         link = np.zeros((processes, self.builder.brokers + 1, kernel.N_LINK), np.int64)
         link[:, :, [kernel.L_HEAD, kernel.L_TAIL]] = NONE
-        acked, offset, visible = (np.full(count, NEVER, np.int64) for _ in range(3))
-        scalars = np.zeros(kernel.N_SCALARS, np.int64)
-        by_process = int((sender[:, kernel.T_LAST] - sender[:, kernel.T_NEXT]).max(initial=0)) + 1
-        codes = range(processes)
-        kernel.produce_all(
-            kernel.Sending(
-                s=scalars,
-                heap=np.zeros((4 * count + processes * (self.parts + self.builder.brokers) + 64, 4), np.int64),
-                proc=world.proc,
-                sender=sender,
-                queue=queue,
-                link=link,
-                request=np.zeros((count + 1, kernel.N_BATCH), np.int64),
-                leads=world.part[: self.parts, at.LEADER].copy(),
-                log_end=np.zeros(self.parts, np.int64),
-                last_appended=np.zeros(self.parts, np.int64),
-                last_visible=np.zeros(self.parts, np.int64),
-                order=order,
-                sticky=sticky,
-                handed=handed,
-                size=self.plan.size_bytes.astype(np.int64),
-                part=part,
-                following=np.full(count, NONE, np.int64),
-                acked=acked,
-                offset=offset,
-                visible=visible,
-                produce=self._per_broker(by_process, codes, self.draws.produce),
-                leader=self._per_broker(by_process, codes, self.draws.leader),
-                acknowledge=self._per_broker(by_process, codes, self.draws.acknowledge),
-                costs=world.costs,
-            )
+        found = _Sent(*(np.full(count, NEVER, np.int64) for _ in range(3)), np.zeros(count, np.int64))
+        sending = kernel.Sending(
+            s=np.zeros(kernel.N_SCALARS, np.int64),
+            heap=np.zeros((4 * count + processes * (self.parts + self.builder.brokers) + 64, 4), np.int64),
+            proc=world.proc,
+            sender=sender,
+            queue=queue,
+            link=link,
+            request=np.zeros((count + 1, kernel.N_BATCH), np.int64),
+            leads=world.part[: self.parts, at.LEADER].copy(),
+            log_end=np.zeros(self.parts, np.int64),
+            last_appended=np.zeros(self.parts, np.int64),
+            last_visible=np.zeros(self.parts, np.int64),
+            order=order,
+            sticky=sticky,
+            handed=handed,
+            size=self.plan.size_bytes.astype(np.int64),
+            part=part,
+            following=np.full(count, NONE, np.int64),
+            acked=found.acked_ns,
+            offset=found.offset,
+            visible=found.visible_ns,
+            appended=found.appended,
+            **self._of_requests(_FIRST_DRAWS),
+            costs=world.costs,
         )
-        return None if scalars[kernel.S_PROBLEM] else (acked, offset, visible)
+        kernel.produce_all(sending)
+        while sending.s[kernel.S_PROBLEM] == kernel.SHORT:
+            sending.s[kernel.S_PROBLEM] = 0
+            sending = sending._replace(**self._of_requests(2 * sending.produce.shape[-1]))
+            kernel.produce_all(sending)
+        return None if sending.s[kernel.S_PROBLEM] else found
+
+    def _of_requests(self, count: int) -> dict[str, Ints]:
+        codes, draws = range(self.builder.processes), self.draws
+        return {
+            "produce": self._per_broker(count, codes, draws.produce),
+            "leader": self._per_broker(count, codes, draws.leader),
+            "acknowledge": self._per_broker(count, codes, draws.acknowledge),
+        }
 
     def _per_broker(self, count: int, codes: range, draw: Callable[[int, int], Values]) -> Ints:
         brokers = self.builder.brokers
@@ -217,21 +236,20 @@ class _Flowing:
 
     # ---- members -----------------------------------------------------------------------------------------------------
 
-    def _read(
-        self, group: int, part: Ints, offset: Ints, visible: Ints, delivered: Ints, effect: Ints
-    ) -> Committed | None:
+    def _read(self, group: int, part: Ints, sent: _Sent, delivered: Ints, effect: Ints) -> Committed | None:
         world, brokers = self.world, self.builder.brokers
         members = np.flatnonzero(world.member[:, at.GROUP] == group)
         owned = world.mp[members][:, : self.parts, at.OWNED] > 0
         owner = np.where(owned.any(axis=0), owned.argmax(axis=0), NONE)
         lane_of = np.where(owner == NONE, NONE, owner * (brokers + 1) + world.part[: self.parts, at.LEADER])
-        mine = np.flatnonzero(lane_of[part] != NONE)
-        mine = mine[np.lexsort((offset[mine], visible[mine]))]
-        mine = mine[np.argsort(lane_of[part[mine]].astype(np.int32), kind="stable")]
-        ends = np.cumsum(np.bincount(lane_of[part[mine]], minlength=len(members) * (brokers + 1)))
+        in_lane = np.zeros(len(members) * (brokers + 1) + 1, np.int64)  # the last one is nobody's
+        np.add.at(in_lane, lane_of, np.bincount(part, minlength=self.parts))
+        firsts = np.cumsum(in_lane[:-1]) - in_lane[:-1]
+        ends, mine = firsts.copy(), np.zeros(int(in_lane[:-1].sum()), np.int64)
+        kernel.lay_out(sent.appended, part, sent.visible_ns, lane_of, firsts, ends, mine)
         lane = np.zeros((len(members), brokers + 1, kernel.N_LANE), np.int64)
         lane[:, :, kernel.G_END] = ends.reshape(len(members), brokers + 1)
-        lane[:, :, kernel.G_NEXT] = np.concatenate([[0], ends[:-1]]).reshape(len(members), brokers + 1)
+        lane[:, :, kernel.G_NEXT] = firsts.reshape(len(members), brokers + 1)
         reader = np.zeros((len(members), kernel.N_READER), np.int64)
         reader[:, kernel.M_DUE] = world.group[group, at.INTERVAL]
         reader[:, kernel.M_DONE] = reader[:, kernel.M_CAME] = lane[:, 0, kernel.G_NEXT]
@@ -240,40 +258,46 @@ class _Flowing:
         scalars = np.zeros(kernel.N_READING, np.int64)
         scalars[kernel.C_LARGEST_BYTES] = int(self.plan.size_bytes.max(initial=1))
         codes = range(self.builder.processes + int(members[0]), self.builder.processes + int(members[-1]) + 1)
-        in_lane = int((lane[:, :, kernel.G_END] - lane[:, :, kernel.G_NEXT]).max(initial=0)) + 1
         of_member = int((lane[:, -1, kernel.G_END] - lane[:, 0, kernel.G_NEXT]).max(initial=0)) + 1
-        commits = np.zeros((len(mine) + 1, kernel.N_COMMIT_ROW), np.int64)
-        kernel.read_all(
-            kernel.Reading(
-                s=scalars,
-                group=world.group[group].copy(),
-                times=world.times,
-                lane=lane,
-                reader=reader,
-                own=np.concatenate(counts).astype(np.int64),
-                own_first=own_first,
-                given=np.zeros(self.parts, np.int64),
-                finished=np.zeros(self.parts, np.int64),
-                asked=np.zeros(self.parts, np.int64),
-                came=np.zeros(len(mine), np.int64),
-                seen=visible[mine],
-                event=mine,
-                part=part[mine],
-                work=self.plan.work_ns[self.builder.names.groups[group]],
-                delivered=delivered,
-                effect=effect,
-                commits=commits,
-                fetch=self._per_broker(in_lane, codes, self.draws.fetch),
-                turnaround=self._per_broker(in_lane, codes, self.draws.turnaround),
-                wake=self._per_member(of_member, codes, self.draws.wake),
-                overshoot=self._per_member(of_member, codes, self.draws.overshoot),
-                commit_time=self._per_member(of_member, codes, self.draws.commit),
-            )
+        reading = kernel.Reading(
+            s=scalars,
+            group=world.group[group].copy(),
+            times=world.times,
+            lane=lane,
+            reader=reader,
+            own=np.concatenate(counts).astype(np.int64),
+            own_first=own_first,
+            given=np.zeros(self.parts, np.int64),
+            finished=np.zeros(self.parts, np.int64),
+            asked=np.zeros(self.parts, np.int64),
+            came=np.zeros(len(mine), np.int64),
+            seen=sent.visible_ns[mine],
+            event=mine,
+            part=part[mine],
+            work=self.plan.work_ns[self.builder.names.groups[group]],
+            delivered=delivered,
+            effect=effect,
+            commits=np.zeros((len(mine) + 1, kernel.N_COMMIT_ROW), np.int64),
+            **self._of_calls(_FIRST_DRAWS, codes),
+            overshoot=self._per_member(of_member, codes, self.draws.overshoot),
         )
+        kernel.read_all(reading)
+        while scalars[kernel.C_PROBLEM] == kernel.SHORT:
+            scalars[kernel.C_PROBLEM] = 0
+            reading = reading._replace(**self._of_calls(2 * reading.wake.shape[-1], codes))
+            kernel.read_all(reading)
         if scalars[kernel.C_PROBLEM]:
             return None
-        rows = commits[: scalars[kernel.C_ROWS]]
+        rows = reading.commits[: scalars[kernel.C_ROWS]]
         return Committed(*(rows[:, column] for column in range(kernel.N_COMMIT_ROW)))
+
+    def _of_calls(self, count: int, codes: range) -> dict[str, Ints]:
+        return {
+            "fetch": self._per_broker(count, codes, self.draws.fetch),
+            "turnaround": self._per_broker(count, codes, self.draws.turnaround),
+            "wake": self._per_member(count, codes, self.draws.wake),
+            "commit_time": self._per_member(count, codes, self.draws.commit),
+        }
 
     @staticmethod
     def _per_member(count: int, codes: range, draw: Callable[[int], Values]) -> Ints:

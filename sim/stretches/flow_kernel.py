@@ -22,9 +22,9 @@ from sim.world import NEVER, NONE, Ints
 # per process
 (T_NEXT, T_LAST, T_UNTIL, T_CHOSEN, T_CHOICES, T_HELD, T_HELD_BYTES, N_SENDER) = range(8)
 # of all
-(S_HEAP, S_REQUESTS, S_PROBLEM, N_SCALARS) = range(4)
-# Why the rules of quiet stretches do not suffice.
-BUFFER_FULL, TIMED_OUT, LATE_CALL, FULL_ANSWER = range(1, 5)
+(S_HEAP, S_REQUESTS, S_PROBLEM, S_BEGUN, S_APPENDED, N_SCALARS) = range(6)
+# Why the rules of quiet stretches do not suffice; and that random inputs ran out, with more of which it goes on.
+BUFFER_FULL, TIMED_OUT, LATE_CALL, FULL_ANSWER, SHORT = range(1, 6)
 
 
 class Sending(NamedTuple):
@@ -54,6 +54,8 @@ class Sending(NamedTuple):
     acked: Ints
     offset: Ints
     visible: Ints
+    appended: Ints
+    """The events in the order in which they come into their logs."""
     produce: Ints
     leader: Ints
     acknowledge: Ints
@@ -108,13 +110,21 @@ def take(w: Sending) -> None:
 
 @entry
 def produce_all(w: Sending) -> None:
-    """Send every event: when it is acknowledged, where it stands in its log, and when members can read it."""
+    """Send every event: when it is acknowledged, where it stands in its log, and when members can read it.
+
+    Where random inputs run out it stops, and goes on when it is called again with more of them.
+    """
     s, heap, sender = w.s, w.heap, w.sender
-    for i in range(sender.shape[0]):
-        if sender[i, T_NEXT] < sender[i, T_LAST]:
-            put(w, w.handed[w.order[sender[i, T_NEXT]]], at.HAND_OVER, i, 0, i, 0)
+    if not s[S_BEGUN]:
+        s[S_BEGUN] = 1
+        for i in range(sender.shape[0]):
+            if sender[i, T_NEXT] < sender[i, T_LAST]:
+                put(w, w.handed[w.order[sender[i, T_NEXT]]], at.HAND_OVER, i, 0, i, 0)
     while s[S_HEAP] > 0 and s[S_PROBLEM] == 0:
         now, phase, a, b = heap[0, 0], heap[0, 1] >> 48, heap[0, 2], heap[0, 3]
+        if phase == at.SERVICE and w.link[a, b, L_SERVED] >= w.produce.shape[2]:
+            s[S_PROBLEM] = SHORT
+            return
         take(w)
         if phase == at.HAND_OVER:
             hand_over(w, now, a)
@@ -241,6 +251,8 @@ def serve(w: Sending, now: int, i: int, b: int) -> None:
     for _ in range(batch[B_COUNT]):
         w.offset[e] = w.log_end[p]
         w.log_end[p] += 1
+        w.appended[w.s[S_APPENDED]] = e
+        w.s[S_APPENDED] += 1
         w.visible[e] = visible_ns
         e = w.following[e]
     c[L_FREE_NS] = visible_ns if proc[at.ACKS] == at.ACKS_ALL else appended_ns
@@ -287,9 +299,10 @@ def answer(w: Sending, now: int, r: int) -> None:
 # per member and broker
 (G_NEXT, G_END, G_PARKED_NS, G_FETCHED, G_FROM, G_TO, G_ARRIVES_NS, N_LANE) = range(8)
 # per member
-(M_RETURNS, M_DUE, M_WAKES, M_TRIES, M_COMMITS, M_RECORDED_NS, M_COMMITTED_NS, M_DONE, M_CAME, N_READER) = range(10)
+(M_RETURNS, M_DUE, M_WAKES, M_TRIES, M_COMMITS, M_RECORDED_NS, M_COMMITTED_NS, M_DONE, M_CAME, M_NOW, M_BEGUN,
+ N_READER) = range(12)  # fmt: skip
 # of a group
-(C_ROWS, C_PROBLEM, C_LARGEST_BYTES, N_READING) = range(4)
+(C_ROWS, C_PROBLEM, C_LARGEST_BYTES, C_MEMBER, N_READING) = range(5)
 # per commit and partition
 (K_ENDED_NS, K_PART, K_OFFSET, K_BEGUN_NS, N_COMMIT_ROW) = range(5)
 
@@ -332,12 +345,40 @@ class Reading(NamedTuple):
 
 
 @entry
+def lay_out(appended: Ints, part: Ints, visible: Ints, lane_of: Ints, first: Ints, ends: Ints, laid: Ints) -> None:
+    """Put records into their partition's lane, in the order in which they can be read; ties as in the log.
+
+    They come in the order of appends, which is nearly that one. `ends` begins as `first`, and ends as the lanes' ends.
+    """
+    for e in appended:
+        lane = lane_of[part[e]]
+        if lane == NONE:
+            continue
+        place, seen_ns = ends[lane], visible[e]
+        ends[lane] = place + 1
+        while place > first[lane] and visible[laid[place - 1]] > seen_ns:
+            laid[place] = laid[place - 1]
+            place -= 1
+        laid[place] = e
+
+
+@entry
 def read_all(w: Reading) -> None:
-    """Let the members of a group read everything: when each event is delivered and has its effect, and what is committed when."""
-    for m in range(w.reader.shape[0]):
-        for b in range(w.lane.shape[1]):
-            fetch_next(w, m, b)
+    """Let the members of a group read everything: when each event is delivered and has its effect, and what is committed when.
+
+    Where random inputs run out it stops, and goes on when it is called again with more of them.
+    """
+    s = w.s
+    while s[C_MEMBER] < w.reader.shape[0]:
+        m = s[C_MEMBER]
+        if not w.reader[m, M_BEGUN]:
+            w.reader[m, M_BEGUN] = 1
+            for b in range(w.lane.shape[1]):
+                fetch_next(w, m, b)
         read(w, m)
+        if s[C_PROBLEM] != 0:
+            return
+        s[C_MEMBER] += 1
 
 
 @compiled
@@ -345,12 +386,20 @@ def read(w: Reading, m: int) -> None:
     """Let one member call, wait, work and commit until nothing comes any more."""
     member, group = w.reader[m], w.group
     mode, interval = group[at.MODE], group[at.INTERVAL]
-    now = 0
+    now: int = member[M_NOW]
     while True:
+        member[M_NOW] = now
         next_ns = arrive(w, m, now)
+        waiting = member[M_CAME] - member[M_DONE]
+        if (
+            member[M_WAKES] >= w.wake.shape[1]
+            or member[M_COMMITS] + min(waiting, group[at.MAX_POLL]) + 2 > w.commit_time.shape[1]
+        ):
+            w.s[C_PROBLEM] = SHORT
+        if w.s[C_PROBLEM] == SHORT:
+            return
         if interval > 0:
             commit_if_due(w, m, now)
-        waiting = member[M_CAME] - member[M_DONE]
         if member[M_RETURNS] == NEVER and waiting > 0:
             member[M_RETURNS] = now + w.wake[m, member[M_WAKES]]
             member[M_WAKES] += 1
@@ -401,6 +450,9 @@ def arrive(w: Reading, m: int, until_ns: int) -> int:
             if w.lane[m, other, G_ARRIVES_NS] < first_ns:
                 b, first_ns = other, w.lane[m, other, G_ARRIVES_NS]
         if b == NONE or first_ns > until_ns:
+            return first_ns
+        if w.lane[m, b, G_FETCHED] >= w.fetch.shape[2]:
+            w.s[C_PROBLEM] = SHORT
             return first_ns
         queue_up(w, m, w.lane[m, b, G_FROM], w.lane[m, b, G_TO])
         fetch_next(w, m, b)
