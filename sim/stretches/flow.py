@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -185,7 +186,8 @@ class _Flowing:
         queue[:, :, [kernel.F_HEAD, kernel.F_TAIL]] = NONE
         link = np.zeros((processes, self.builder.brokers + 1, kernel.N_LINK), np.int64)
         link[:, :, [kernel.L_HEAD, kernel.L_TAIL]] = NONE
-        found = _Sent(*(np.full(count, NEVER, np.int64) for _ in range(3)), np.zeros(count, np.int64))
+        acked, offset, visible = (np.full(count, NEVER, np.int64) for _ in range(3))
+        found = _Sent(acked, offset, visible, np.zeros(count, np.int64))
         sending = kernel.Sending(
             s=np.zeros(kernel.N_SCALARS, np.int64),
             heap=np.zeros((4 * count + processes * (self.parts + self.builder.brokers) + 64, 4), np.int64),
@@ -204,9 +206,9 @@ class _Flowing:
             size=self.plan.size_bytes.astype(np.int64),
             part=part,
             following=np.full(count, NONE, np.int64),
-            acked=found.acked_ns,
-            offset=found.offset,
-            visible=found.visible_ns,
+            acked=acked,
+            offset=offset,
+            visible=visible,
             appended=found.appended,
             **self._of_requests(_FIRST_DRAWS),
             costs=world.costs,
@@ -218,7 +220,7 @@ class _Flowing:
             kernel.produce_all(sending)
         return None if sending.s[kernel.S_PROBLEM] else found
 
-    def _of_requests(self, count: int) -> dict[str, Ints]:
+    def _of_requests(self, count: int) -> dict[str, Any]:
         codes, draws = range(self.builder.processes), self.draws
         return {
             "produce": self._per_broker(count, codes, draws.produce),
@@ -291,7 +293,7 @@ class _Flowing:
         rows = reading.commits[: scalars[kernel.C_ROWS]]
         return Committed(*(rows[:, column] for column in range(kernel.N_COMMIT_ROW)))
 
-    def _of_calls(self, count: int, codes: range) -> dict[str, Ints]:
+    def _of_calls(self, count: int, codes: range) -> dict[str, Any]:
         return {
             "fetch": self._per_broker(count, codes, self.draws.fetch),
             "turnaround": self._per_broker(count, codes, self.draws.turnaround),
