@@ -66,7 +66,7 @@ def _backlog(books: Books, chosen: Bools | None) -> Backlog:
     if chosen is not None:
         waits &= chosen
     came, left = pairs.acked_ns[waits], np.maximum(pairs.end_ns[waits], pairs.acked_ns[waits])
-    order = np.argsort(came, kind="stable")
+    order = np.argsort(came)  # ties may come in any order: the oldest of them came at one instant
     return Backlog(came[order], np.sort(left), np.maximum.accumulate(left[order]))
 
 
@@ -152,15 +152,27 @@ def high_watermark(books: Books, partition: int, times_ns: Ints) -> Ints:
 
     A record was visible at its acknowledgement or first delivery at the latest; and so was every record before it.
     """
-    mine = np.flatnonzero(books.records.partition == partition)
-    order = np.argsort(books.records.offset[mine], kind="stable")
-    event, offset = books.records.event[mine][order], books.records.offset[mine][order]
-    seen = books.sends.acked_ns[event]
-    if len(books.groups):
-        seen = np.minimum(seen, books.handling.delivered_ns.min(axis=0)[event])
-    visible = np.minimum.accumulate(seen[::-1])[::-1]
+    logs = books.once("logs", lambda: _Logs(books))
+    offset, visible = logs.of(partition)
     passed = np.searchsorted(visible, times_ns, side="right")
     return np.concatenate([[0], offset + 1])[passed]
+
+
+class _Logs:
+    """Records by partition in the order of their offsets, with the instant by which each could be read."""
+
+    def __init__(self, books: Books) -> None:
+        records = books.records_in_order
+        self._offset = records.offset
+        self._ends = np.searchsorted(records.partition, np.arange(int(books.first_partition[-1])), side="right")
+        self._seen = books.sends.acked_ns[records.event]
+        if len(books.groups):
+            self._seen = np.minimum(self._seen, books.handling.delivered_ns.min(axis=0)[records.event])
+
+    def of(self, partition: int) -> tuple[Ints, Ints]:
+        """Return a partition's offsets and instants."""
+        mine = slice(int(self._ends[partition - 1]) if partition else 0, int(self._ends[partition]))
+        return self._offset[mine], np.minimum.accumulate(self._seen[mine][::-1])[::-1]
 
 
 def _committed(books: Books, group: int, partition: int, times_ns: Ints) -> Ints:

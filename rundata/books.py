@@ -256,6 +256,13 @@ class Books:
             np.concatenate([self.logged.offset, self.offset[extra]]),
         )
 
+    @cached_property
+    def records_in_order(self) -> Records:
+        """The same by partition and offset."""
+        records = self.records
+        order = np.lexsort((records.offset, records.partition))
+        return Records(records.event[order], records.partition[order], records.offset[order])
+
     # ---- commits ------------------------------------------------------------------------------------------------
 
     @property

@@ -64,7 +64,7 @@ def _stage(
 ) -> pa.Table:
     """Return one stage's windows in the order of time, partition and producer or group."""
     bins, window = bin_of(latency_ns), at_ns // window_ns
-    order = np.lexsort((bins, of, partition, window))
+    order = _order(window, partition, of, bins)
     bins, of, partition, window = bins[order], of[order], partition[order], window[order]
     new_window = _changes(window, partition, of)
     new_bin = _changes(window, partition, of, bins)
@@ -87,6 +87,16 @@ def _stage(
         },
         schema=parquet.ROW_SCHEMAS["windows"],
     )
+
+
+def _order(*columns: NDArray[Any]) -> NDArray[np.intp]:
+    """Return an order by several columns, the first one first; as one number where they fit into it, which is several times as fast."""
+    number, room = np.zeros(len(columns[0]), np.int64), 1
+    for column in columns:
+        if len(column):
+            lowest, values = int(column.min()), int(column.max()) - int(column.min()) + 1
+            number, room = number * values + (column - lowest), room * values
+    return np.argsort(number) if room < 2**63 else np.lexsort(columns[::-1])
 
 
 def _changes(*columns: NDArray[Any]) -> NDArray[np.bool_]:

@@ -387,6 +387,8 @@ class FlowBooks(Books):
         handling.deliveries = once
         handling.effects = handling.tries = (found.effect_ns != NEVER).astype(np.int64)
         self.block.sends = _Sends(found)  # type: ignore[assignment]  # the columns that are asked for
+        # A process hands a key's events over in order, to one partition, which one member handles in order.
+        self.once("inverted pairs", lambda: np.zeros(len(self.pairs.event), np.bool_))
 
     @cached_property
     def logged(self) -> Records:
@@ -394,11 +396,21 @@ class FlowBooks(Books):
         return Records(np.arange(self.events), self._found.partition, self._found.offset)
 
     @cached_property
+    def records_in_order(self) -> Records:
+        """Offsets count from 0 in each partition, so each record has its place."""
+        found = self._found
+        counts = np.bincount(found.partition, minlength=int(self.first_partition[-1]))
+        event, first = np.zeros(self.events, np.int64), np.cumsum(counts) - counts
+        event[first[found.partition] + found.offset] = np.arange(self.events)
+        return Records(event, found.partition[event], found.offset[event])
+
+    @cached_property
     def commits(self) -> dict[tuple[int, int], tuple[Ints, Ints]]:
         """By group and partition: when each commit ended, and its offset; in the order of time."""
         found = {}
         for group, made in enumerate(self._found.commits):
-            order = np.lexsort((made.offset, made.ended_ns, made.partition))
+            # Members' commits follow one another, and those at the end come last: those of a partition are in order.
+            order = np.argsort(made.partition.astype(np.int32), kind="stable")
             partition = made.partition[order]
             firsts = np.flatnonzero(np.diff(partition, prepend=-1))
             for first, end in zip(firsts, np.append(firsts, len(order))[1:], strict=True):
