@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rundata import series
+from rundata import series, windows
 from rundata.dataset import save
 from rundata.expect import judge
 from rundata.histogram import Histogram, bin_of, middle_of
@@ -267,3 +267,15 @@ def test_outages_are_long_waits_with_their_place() -> None:
     build.flow(6.0)
 
     assert series.outages(build.run()) == [series.Outage("work", "orders/1", ns(2), ns(5))]
+
+
+@pytest.mark.parametrize("widest", [1_000, 2**62], ids=["as one number", "too wide for one number"])
+def test_windows_come_in_the_order_of_time_place_and_bin(widest: int) -> None:
+    """Several columns, negative ones too, are sorted like tuples, whether or not they fit into one number."""
+    generator = np.random.default_rng(1)
+    columns = [generator.integers(-3, 4, 500) * scale for scale in (widest // 3, 1, 100, 7)]
+
+    order = windows._order(*columns)
+
+    rows = list(zip(*(column[order].tolist() for column in columns), strict=True))
+    assert rows == sorted(rows) and sorted(order.tolist()) == list(range(500))

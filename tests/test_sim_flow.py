@@ -17,7 +17,7 @@ from scenarios.profiles import KNOTS, Measured, Profile
 from scenarios.schema import Scenario
 from scenarios.yaml_text import write_yaml
 from sim.engine import simulate
-from sim.stretches.flow import Flow, as_run, flow, flows
+from sim.stretches.flow import Flow, _Flowing, as_run, flow, flows
 
 CASES = 120
 SLOW = Profile(profile="slow", produce=Measured(quantiles_us=(20_000.0,) * len(KNOTS)))
@@ -86,6 +86,32 @@ def test_arrays_say_event_by_event_what_the_kernel_says() -> None:
         assert figures[0] == figures[1], f"quiet case {number}"
         assert measure(runs[0]) == measure(runs[1]), f"quiet case {number}"
     assert compared > CASES // 3
+
+
+def test_random_inputs_that_run_out_are_drawn_further_and_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Producers and members stop where they lack one, at any place of theirs, and go on with more of them."""
+    cases = [case for case in map(quiet_case, range(40)) if case is not None and flows(case[0].scenario)]
+    at_once = [flow(*case) for case in cases]
+    draws: list[int] = []
+    for name in ("_of_requests", "_of_calls"):
+        original = getattr(_Flowing, name)
+        monkeypatch.setattr(
+            _Flowing, name, lambda self, count, *rest, of=original: draws.append(count) or of(self, count, *rest)
+        )
+    monkeypatch.setattr("sim.stretches.flow._FIRST_DRAWS", 1)
+
+    for case, expected in zip(cases, at_once, strict=True):
+        found = flow(*case)
+        assert (found is None) == (expected is None)
+        if found is not None and expected is not None:
+            assert parts_of(found) == parts_of(expected), case[0].scenario
+    assert draws.count(1) > 20 and draws.count(2) > 20 and max(draws) >= 32
+
+
+def parts_of(found: Flow) -> list[object]:
+    arrays = ("handed_ns", "acked_ns", "partition", "offset", "visible_ns", "delivered_ns", "effect_ns")
+    commits = [of_flow(found, group) for group in range(len(found.commits))]
+    return [found.end_ns, *commits, *(getattr(found, name).tolist() for name in arrays)]
 
 
 def test_a_difference_of_a_nanosecond_is_seen() -> None:
