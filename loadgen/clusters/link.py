@@ -18,7 +18,8 @@ from loadgen.clusters.keeping import remove_leftovers
 from loadgen.clusters.model import ClusterError
 from loadgen.clusters.places import scratch_dir, scratch_dirs
 
-ANSWER_WITHIN_S = 15.0
+ANSWER_WITHIN_S = 60.0
+"""A keeper answers in ms; a machine that stood still for some seconds is no reason to end an hour's run."""
 END_WITHIN_S = 15.0
 
 
