@@ -217,7 +217,8 @@ class _Run:
         for name, group in self.plan.scenario.groups.items():
             if group.external:
                 self.externals.append(ExternalGroup(self.plan, self.admin, name, self.writer.folder, self.run_id))
-                self._say("preparing", f"waiting for a member of {name}, which is your own program")
+                at = f"bootstrap.servers {self.cluster.bootstrap}"
+                self._say("preparing", f"waiting for a member of {name}, which is your own program ({at})")
                 if self.cluster.implementation != EMBEDDED and not wait_for_member(self.admin, name, EXTERNAL_WITHIN_S):
                     raise DriveError(
                         f"nobody joined group {name} within {EXTERNAL_WITHIN_S:.0f} s; start your program with bootstrap.servers "
@@ -227,7 +228,8 @@ class _Run:
     def _wait_for_records(self) -> None:
         """Wait until the producers that are the user's own programs have begun to write."""
         for topic, name in outside_topics(self.plan.scenario).items():
-            self._say("preparing", f"waiting for a record of {name}, which is your own program, in {topic}")
+            at = f"bootstrap.servers {self.cluster.bootstrap}"
+            self._say("preparing", f"waiting for a record of {name}, which is your own program, in {topic} ({at})")
         if (silent := wait_for_records(self.admin, self.plan, EXTERNAL_WITHIN_S)) is not None:
             raise DriveError(
                 f"nobody wrote to topic {silent} within {EXTERNAL_WITHIN_S:.0f} s; start your program with bootstrap.servers "

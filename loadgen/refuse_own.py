@@ -110,3 +110,12 @@ def undeclared(plan: Plan) -> Iterator[str]:
     for number, (name, producer) in enumerate(plan.scenario.producers.items()):
         if producer.external and not (plan.producer == number).any():
             yield f"producers.{name}.arrivals make no event at all; give the rate that your program has, about"
+
+
+def incomparable(scenario: Scenario) -> Iterator[str]:
+    """Yield what keeps a run from having the events of its prediction."""
+    for topic, name in outside_topics(scenario).items():
+        yield (
+            f"producers.{name}.external is true, so what comes to {topic} in a run is not what was predicted; `simulate` and `drive` it, and lay the "
+            "two side by side with `report`"
+        )

@@ -4,12 +4,15 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from live_runs import drive_on, group_code, load, rows_of, start
+from live_runs import drive_on, group_code, load, rows_of, spec_of, start
+from loadgen.clusters.local import start_local
+from loadgen.clusters.model import Cluster
 from rundata.checks import check
 from rundata.dataset import open_run
 from rundata.indicators import measure
@@ -30,7 +33,7 @@ while True:
     order = json.dumps({"kind": "order", "number": number})
     numbered = sys.argv[2] == "numbered"
     headers = {"eventdrill-id": str(number), "eventdrill-at": f"{due:.6f}"} if numbered else {}
-    times = {37: 0, 63: 2}.get(number % 100, 1) if numbered else 1
+    times = {37: 0, 63: 2}.get(number % 100, 1) if numbered and len(sys.argv) == 3 else 1
     for _ in range(times):
         producer.produce("orders", order, f"customer-{number % 7}", headers=headers)
     producer.poll(0)
@@ -80,25 +83,30 @@ groups:
 """
 
 
-def drive_beside(folder: Path, kind: str) -> tuple[RunData, dict[int, float]]:
-    """A run beside the two programs, and when the shop says that it sent each order."""
+@contextmanager
+def programs_beside(folder: Path, cluster: Cluster, *arguments: str) -> Iterator[None]:
+    """The two programs at work."""
     (folder / "shop.py").write_text(SHOP)
     (folder / "warehouse.py").write_text(WAREHOUSE)
-    done = folder / "done.jsonl"
-    loaded = load(SCENARIO.replace("EFFECTS", str(done)))
-    with start(loaded) as cluster:
-        commands = [
-            [sys.executable, str(folder / "shop.py"), cluster.bootstrap, kind],
-            [sys.executable, str(folder / "warehouse.py"), cluster.bootstrap, str(done)],
-        ]
-        with (folder / "sent.txt").open("w") as sent:
-            programs = [subprocess.Popen(each, stdout=sent, stderr=subprocess.DEVNULL) for each in commands]
-            try:
-                run = drive_on(cluster, loaded, folder / "run")
-            finally:
-                for program in programs:
-                    program.kill()
-                    program.wait()
+    commands = [
+        [sys.executable, str(folder / "shop.py"), cluster.bootstrap, *arguments],
+        [sys.executable, str(folder / "warehouse.py"), cluster.bootstrap, str(folder / "done.jsonl")],
+    ]
+    with (folder / "sent.txt").open("w") as sent:
+        programs = [subprocess.Popen(each, stdout=sent, stderr=subprocess.DEVNULL) for each in commands]
+        try:
+            yield
+        finally:
+            for program in programs:
+                program.kill()
+                program.wait()
+
+
+def drive_beside(folder: Path, kind: str) -> tuple[RunData, dict[int, float]]:
+    """A run beside the two programs, and when the shop says that it sent each order."""
+    loaded = load(SCENARIO.replace("EFFECTS", str(folder / "done.jsonl")))
+    with start(loaded) as cluster, programs_beside(folder, cluster, kind):
+        run = drive_on(cluster, loaded, folder / "run")
     lines = re.findall(r"^(\d+) ([\d.]+)$", (folder / "sent.txt").read_text(), re.MULTILINE)
     return run, {int(number): float(at) for number, at in lines}
 
@@ -210,3 +218,33 @@ def test_latency_is_measured_and_what_only_the_program_knows_is_not(
     )
     again = measure(open_run(folder).data)
     assert {name: each.value for name, each in again.items()} == {name: each.value for name, each in found.items()}
+
+
+@pytest.mark.live
+def test_the_users_programs_live_through_the_crash_of_a_leader(tmp_path: Path):
+    """On a real Kafka: the program's client waits and goes on, nothing it had sent is missing, and the outage is measured as it was."""
+    settings = [
+        "brokers.nodes=3",
+        "brokers.settings={group.initial.rebalance.delay.ms: 100, broker.session.timeout.ms: 2000, group.min.session.timeout.ms: 1000}",
+    ]
+    settings += ["topics.orders={partitions: 2, replication: 3, settings: {min.insync.replicas: 2}}", "duration=9s"]
+    settings += [
+        "faults=[{fault: broker_crash, broker: leader of orders/0, at: 3s, for: 4s}]",
+        "topics.mails.replication=3",
+    ]
+    loaded = load(SCENARIO.replace("EFFECTS", str(tmp_path / "done.jsonl")), settings)
+    with (
+        start_local(spec_of(loaded), progress=print, log_dir=tmp_path / "logs") as cluster,
+        programs_beside(tmp_path, cluster, "numbered", "all"),
+    ):
+        run = drive_on(cluster, loaded, tmp_path / "run")
+    found = measure(run)
+
+    assert run.about["state"] == "complete", run.about["incomplete"]
+    assert {name: each.examples for name, each in check(run).items() if not each.valid} == {}
+    assert (found["lost"].value, found["refused"].value, found["pending"].value) == (0, 0, 0)
+    assert "led by" in run.faults[0].proof
+    assert 1 < (found["write_gap[orders]"].value or 0) < 8
+    assert 1 < (found["gap[warehouse]"].value or 0) < 9
+    assert found["delivery[warehouse]"].value == found["delivery[billing]"].value == 1
+    assert 380 < len(orders(run)) <= 451

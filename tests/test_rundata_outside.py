@@ -5,8 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from eventdrill.errors import WrongInputError
+from eventdrill.workflows.drive import prepare
 from loadgen.external import done_by_commits
 from loadgen.refuse import cannot
+from loadgen.refuse_own import undeclared
 from rundata.outside import TwiceError, as_written
 from rundata.rows import LOG_RECORD, NEVER, NONE, Kind, Outcome, new_operations
 from rundata.tables import RunData
@@ -294,6 +297,16 @@ def test_what_own_programs_cannot_be_asked_is_refused(setting: str, reason: str)
     found = cannot(load_text(FILE, "own.yaml", [setting]).scenario)
 
     assert any(each.startswith(reason) for each in found), found
+
+
+def test_a_program_that_is_expected_to_send_nothing_and_a_verification_of_one_that_sends_are_refused():
+    scenario = load_text(FILE, "own.yaml", ["producers.shop.arrivals=0.001/s"]).scenario
+
+    assert list(undeclared(make_plan(scenario))) == [
+        "producers.shop.arrivals make no event at all; give the rate that your program has, about"
+    ]
+    with pytest.raises(WrongInputError, match=r"producers\.shop\.external is true, so what comes to orders"):
+        prepare(load_text(FILE, "own.yaml"), on="embedded", same_events=True)
 
 
 def test_a_payload_for_a_program_that_sends_its_own_is_wrong_input():

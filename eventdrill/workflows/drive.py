@@ -44,22 +44,32 @@ def drive(
     return work.run(Path(out), progress=progress)
 
 
-def prepare(scenario: Source, *, on: Place, seed: int | None = None, settings: Sequence[str] = ()) -> "Drive":
-    """Check everything that can be wrong, before anything starts."""
+def prepare(
+    scenario: Source,
+    *,
+    on: Place,
+    seed: int | None = None,
+    settings: Sequence[str] = (),
+    same_events: bool = False,
+) -> "Drive":
+    """Check everything that can be wrong, before anything starts; `same_events` says that the run is compared with a simulation event by event."""
     from loadgen.clusters.jars import read_lock
     from loadgen.clusters.model import ClusterError
     from loadgen.refuse import cannot
+    from loadgen.refuse_own import incomparable, undeclared
 
     found = loaded(scenario, settings)
-    spec = spec_of(found.scenario)
-    reasons = cannot(found.scenario, implementation=IMPLEMENTATIONS[on])
+    spec, plan = spec_of(found.scenario), make_plan(found.scenario, seed)
+    reasons = [*cannot(found.scenario, implementation=IMPLEMENTATIONS[on]), *undeclared(plan)]
+    if same_events:
+        reasons += incomparable(found.scenario)
     if on == "local":
         try:
             read_lock(spec.version)
         except ClusterError as error:
             reasons.append(str(error))
     _refuse(found, reasons)
-    return Drive(found, on, spec, make_plan(found.scenario, seed))
+    return Drive(found, on, spec, plan)
 
 
 def prepare_foreign(
@@ -76,16 +86,18 @@ def prepare_foreign(
     from loadgen.clusters.security import read_security
     from loadgen.foreign import forbidden, mismatches, too_old
     from loadgen.refuse import cannot
+    from loadgen.refuse_own import undeclared
 
     found = loaded(scenario, settings)
-    _refuse(found, [*forbidden(found.scenario), *cannot(found.scenario)])
+    plan = make_plan(found.scenario, seed)
+    _refuse(found, [*forbidden(found.scenario), *cannot(found.scenario), *undeclared(plan)])
     try:
         system = connect(on, read_security(client_settings, os.environ))
     except ClusterError as error:
         raise WrongInputError(str(error)) from None
     _refuse(found, [*mismatches(found.scenario, system), *cannot(found.scenario, system)])
     _refuse(found, too_old(found.scenario, system))
-    return Drive(found, "local", spec_of(found.scenario), make_plan(found.scenario, seed), system)
+    return Drive(found, "local", spec_of(found.scenario), plan, system)
 
 
 def _refuse(found: LoadedScenario, reasons: Sequence[str]) -> None:

@@ -113,7 +113,7 @@ def verify(
     scenario's is taken.
     """
     simulation = simulating.prepare(scenario, seed=seed, settings=settings, profile=profile)
-    drive = driving.prepare(simulation.loaded, on=on, seed=seed)
+    drive = driving.prepare(simulation.loaded, on=on, seed=seed, same_events=True)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
