@@ -24,13 +24,12 @@ from loadgen.clusters.model import Cluster, ClusterError
 from loadgen.control_link import ControlLink, Fleet, Ui
 from loadgen.crash_loops import CrashLoops
 from loadgen.crew import ASSIGNED_WITHIN_S, Crew
-from loadgen.external import ExternalGroup, done_by_commits, wait_for_member
 from loadgen.foreign_admin import ForeignAdmin
 from loadgen.gate import Gate, Open
 from loadgen.gauges import Sampler
 from loadgen.lab import LOOK_AHEAD_NS, Lab, needs_watchdog
 from loadgen.offsets import Committed, GroupOffsets, ShareOffsets, unrecorded
-from loadgen.outside import Sizes, wait_for_records
+from loadgen.own_programs import AbsentError, OwnPrograms
 from loadgen.recorder import Progress, Recorder
 from loadgen.records import new_run_id
 from loadgen.refuse import cannot, fleet_cannot
@@ -41,7 +40,6 @@ from loadgen.warm_up import WarmUp, warm_up
 from loadgen.watchdog.client import Watchdog
 from rundata.dataset import RunWriter
 from rundata.operations import arranged
-from rundata.outside import TwiceError, as_written
 from rundata.rows import LOG_RECORD, NONE
 from rundata.so_far import holds_since
 from rundata.tables import Gauge, Incident, Phase, RunData
@@ -49,7 +47,6 @@ from rundata.transactions import settled
 from scenarios.expectations import Expectation
 from scenarios.files import LoadedScenario
 from scenarios.occurrences import PlannedFault
-from scenarios.outside import FIRST, outside_topics
 from scenarios.plan import Plan
 from scenarios.quantities import MILLISECOND, SECOND
 from scenarios.retries import all_topics
@@ -66,7 +63,6 @@ HELD_TICK_NS = 2 * EXACT_NS
 CORES_FOR_OTHERS = 2
 SPIN_NS = 200_000
 HALT_WITHIN_S = 10.0
-EXTERNAL_WITHIN_S = 60.0
 OUTSIDE_GRACE_NS = SECOND
 """So long after the load records of the user's own programs may be on their way that were sent before its end."""
 COMMITTED_WITHIN_S = 1.0
@@ -172,8 +168,7 @@ class _Run:
         self.people: Actions | None = None
         self.crash_loops: CrashLoops | None = None
         self.watchdog: Watchdog | None = None
-        self.externals: list[ExternalGroup] = []
-        self.sizes = Sizes(self.plan)
+        self.own_programs = OwnPrograms(self.plan, self.admin, self.writer.folder, self.run_id)
         self.offsets: dict[str, GroupOffsets | ShareOffsets] = {}
         """By group that has been asked about: what its coordinator holds."""
 
@@ -205,36 +200,14 @@ class _Run:
                 self.crew, connection(self.cluster), warm_s, lambda text: self._say("warming up", text)
             )
         self.admin.restore_leaders()
-        self._follow_externals()
-        self._wait_for_records()
+        try:
+            self.own_programs.wait(lambda text: self._say("preparing", text))
+        except AbsentError as error:
+            raise DriveError(str(error)) from None
         self._say("preparing", "waiting for the groups' assignments")
         self.crew.wait(self.crew.assigned, ASSIGNED_WITHIN_S, "assigning every partition to a member")
         self.control.wait_for_start(self.crew, lambda text: self._say("preparing", text))
         self.gate.ready()
-
-    def _follow_externals(self) -> None:
-        """Begin to watch the groups that are the user's own programs, and wait until each has a member."""
-        for name, group in self.plan.scenario.groups.items():
-            if group.external:
-                self.externals.append(ExternalGroup(self.plan, self.admin, name, self.writer.folder, self.run_id))
-                at = f"bootstrap.servers {self.cluster.bootstrap}"
-                self._say("preparing", f"waiting for a member of {name}, which is your own program ({at})")
-                if self.cluster.implementation != EMBEDDED and not wait_for_member(self.admin, name, EXTERNAL_WITHIN_S):
-                    raise DriveError(
-                        f"nobody joined group {name} within {EXTERNAL_WITHIN_S:.0f} s; start your program with bootstrap.servers "
-                        f"{self.cluster.bootstrap} before the run, or leave `external` out"
-                    )
-
-    def _wait_for_records(self) -> None:
-        """Wait until the producers that are the user's own programs have begun to write."""
-        for topic, name in outside_topics(self.plan.scenario).items():
-            at = f"bootstrap.servers {self.cluster.bootstrap}"
-            self._say("preparing", f"waiting for a record of {name}, which is your own program, in {topic} ({at})")
-        if (silent := wait_for_records(self.admin, self.plan, EXTERNAL_WITHIN_S)) is not None:
-            raise DriveError(
-                f"nobody wrote to topic {silent} within {EXTERNAL_WITHIN_S:.0f} s; start your program with bootstrap.servers "
-                f"{self.cluster.bootstrap} before the run, or leave `external` out"
-            )
 
     def _brokers(self) -> dict[str, Any]:
         return {
@@ -254,8 +227,7 @@ class _Run:
         self.clock = clock = RunClock.starting_in(START_AHEAD_NS if self.fleet is None else FLEET_START_AHEAD_NS)
         self.lab = Lab(self.plan, self.cluster, self.crew, self.admin, clock, self.recorder.next_poll_id, self.watchdog)
         self.crew.begin(clock.start_ns, clock.start_unix_ns)
-        for external in self.externals:
-            external.begin(clock.start_unix_ns)
+        self.own_programs.begin(clock.start_unix_ns)
         self.started = True
         self.writer.state("running", clock_start=clock.start_text)
         self.people = Actions(self.plan, self.crew, self.admin, clock, self.recorder.next_poll_id, self._holds_since)
@@ -265,7 +237,7 @@ class _Run:
             _Every(SECOND // 2, self._watch),
             _Every(SECOND, self._sample),
             _Every(2 * SECOND, self._collect),
-            _Every(SECOND // 2, self._watch_externals),
+            _Every(SECOND // 2, lambda: self.own_programs.watch(clock.now_ns())),
             _Every(SECOND, self._ask_committed),
             _Every(SECOND // 10, self.crash_loops.look),
         ]
@@ -339,7 +311,7 @@ class _Run:
         self.recorder.take()
         operations = arranged(self.recorder.operations(self.crew.started_ns()))
         now_ns = self.clock.now_ns()
-        plan, operations, _ = self._as_written(operations, np.zeros(0, LOG_RECORD))
+        plan, operations, _, _ = self.own_programs.written_down(operations, np.zeros(0, LOG_RECORD))
         return holds_since(expectation, plan, operations, since_ns=since_ns, now_ns=now_ns, engine="driven")
 
     def _sleep_until(self, at_ns: int) -> None:
@@ -360,7 +332,7 @@ class _Run:
             self.writer.state("draining")
         if self.incomplete or now >= scenario.duration + scenario.drain:
             return True
-        if self.crew.watcher is not None and now < scenario.duration + OUTSIDE_GRACE_NS:
+        if self.own_programs.producers and now < scenario.duration + OUTSIDE_GRACE_NS:
             return False  # what their last moment brought has yet to be read
         return bool(self.healed_ns) and self.crew.finished() and self._drained()
 
@@ -422,11 +394,6 @@ class _Run:
         self.sampler.sample(
             self.clock.now_ns(), pids, [name for name in self.crew.names.processes if self.crew.clients.is_java(name)]
         )
-
-    def _watch_externals(self) -> None:
-        assert self.clock is not None
-        for external in self.externals:
-            external.watch(self.clock.now_ns())
 
     def _collect(self) -> None:
         self.writer.collect()
@@ -490,7 +457,7 @@ class _Run:
                 self.run_id,
                 self.clock.start_unix_ns,
                 transactional=transactional,
-                look=self.sizes.look if self.crew.watcher is not None else None,
+                look=self.own_programs.sizes.look if self.own_programs.producers else None,
             )
         except (AdminError, AuditError) as error:
             self.incomplete.append(f"the topics could not be read back: {error}")
@@ -513,8 +480,8 @@ class _Run:
         more = unrecorded(operations, self.crew.names, held, self.clock.now_ns())
         operations = settled(arranged(np.concatenate([operations, more])), log)
         self.incomplete += timed_after(operations, self.crew.names, self.clock.now_ns())
-        plan, operations, log = self._as_written(operations, log)
-        operations = np.concatenate([operations, done_by_commits(plan, operations, log)])
+        plan, operations, log, wrong = self.own_programs.written_down(operations, log)
+        self.incomplete += [wrong] if wrong else []
         of_plan = np.flatnonzero((operations["event_id"] >= 0) & (operations["event_id"] < len(plan)))
         operations["schema_version"][of_plan] = plan.schema_version[operations["event_id"][of_plan]]
         found = self._incidents()
@@ -533,17 +500,6 @@ class _Run:
             error_names={int(code): KafkaError(int(code)).name() for code in np.unique(operations["error"]) if code},
             about=self._about(operations),
         )
-
-    def _as_written(self, operations: Any, log: Any) -> tuple[Plan, Any, Any]:
-        """Return plan, operations and log with what the user's own programs wrote in place of what was declared."""
-        try:
-            run = as_written(RunData(self.plan, "driven", operations, log), self.sizes.by_place)
-            return run.plan, run.operations, run.log
-        except TwiceError as error:
-            self.incomplete.append(str(error))
-            log = log.copy()
-            log["event_id"][log["event_id"] >= FIRST] = NONE
-            return self.plan, operations[operations["event_id"] < FIRST], log
 
     def _gauges(self) -> list[Gauge]:
         assert self.clock is not None
@@ -623,8 +579,7 @@ class _Run:
             self.people.close()
         if self.watchdog is not None:
             self.watchdog.close()
-        for external in self.externals:
-            external.close()
+        self.own_programs.close()
         for offsets in self.offsets.values():
             offsets.close()
         self.crew.close()

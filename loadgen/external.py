@@ -82,8 +82,13 @@ class ExternalGroup:
             self._read_file(Path(self._effects.file), now_ns)
 
     def _watch_commits(self, now_ns: int) -> None:
+        asked = time.monotonic_ns()
         with suppress(AdminError):  # no coordinator just now: the next look will tell
-            for (topic, partition), offset in self._offsets.read(_WITHIN_S).items():
+            held = self._offsets.read(_WITHIN_S)
+            now_ns += (
+                time.monotonic_ns() - asked
+            )  # what the answer holds may have been committed while it was on its way
+            for (topic, partition), offset in held.items():
                 if self._committed.get((topic, partition)) != offset:
                     self._committed[topic, partition] = offset
                     self._append(

@@ -103,6 +103,18 @@ def test_every_act_is_told_before_it_is_done():
     ]
 
 
+def test_what_own_programs_do_there_is_left_to_them():
+    """They write and read themselves; their group is neither made nor removed."""
+    own = make_plan(scenario("producers.shop.external=true", "groups.drill-work.external=true"))
+
+    assert acts(own, ForeignKafka("b:9092", {}, "CLUSTER", (1, 2, 3)))[2:] == [
+        "watch what group drill-work, your own program, commits for drill-orders",
+        "read what shop, your own program, writes to drill-orders",
+        "read every topic of the scenario from its first to its last record",
+        "remove the topics drill-orders, drill-eventdrill.warm-up",
+    ]
+
+
 @contextlib.contextmanager
 def brokers_that_know(*kinds: int) -> Iterator[str]:
     """A listener that answers ApiVersions as a broker does, once per connection."""

@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from live_runs import drive_on, group_code, load, rows_of, spec_of, start
-from loadgen.clusters.local import start_local
-from loadgen.clusters.model import Cluster
+from eventdrill.workflows.drive import prepare_foreign
+from live_runs import drive_on, group_code, load, rows_of, start
+from loadgen.clusters.local import LocalKafka, start_local
+from loadgen.clusters.model import Cluster, ClusterSpec
+from loadgen.watchdog.undoing import admin
 from rundata.checks import check
 from rundata.dataset import open_run
 from rundata.indicators import measure
@@ -84,10 +86,10 @@ groups:
 
 
 @contextmanager
-def programs_beside(folder: Path, cluster: Cluster, *arguments: str) -> Iterator[None]:
+def programs_beside(folder: Path, cluster: Cluster, *arguments: str, topic: str = "orders") -> Iterator[None]:
     """The two programs at work."""
-    (folder / "shop.py").write_text(SHOP)
-    (folder / "warehouse.py").write_text(WAREHOUSE)
+    (folder / "shop.py").write_text(SHOP.replace('produce("orders"', f'produce("{topic}"'))
+    (folder / "warehouse.py").write_text(WAREHOUSE.replace('subscribe(["orders"])', f'subscribe(["{topic}"])'))
     commands = [
         [sys.executable, str(folder / "shop.py"), cluster.bootstrap, *arguments],
         [sys.executable, str(folder / "warehouse.py"), cluster.bootstrap, str(folder / "done.jsonl")],
@@ -220,24 +222,33 @@ def test_latency_is_measured_and_what_only_the_program_knows_is_not(
     assert {name: each.value for name, each in again.items()} == {name: each.value for name, each in found.items()}
 
 
+@pytest.fixture(scope="module")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
+    settings = {
+        "group.initial.rebalance.delay.ms": "100",
+        "group.min.session.timeout.ms": "1000",
+        "broker.session.timeout.ms": "2000",
+    }
+    spec = ClusterSpec(settings=settings)
+    with start_local(spec, progress=print, log_dir=tmp_path_factory.mktemp("logs")) as cluster:
+        yield cluster
+
+
+ON_THREE = [
+    "brokers.nodes=3",
+    "brokers.settings={broker.session.timeout.ms: 2000, group.min.session.timeout.ms: 1000}",
+    "topics.orders={partitions: 2, replication: 3, settings: {min.insync.replicas: 2}}",
+    "topics.mails.replication=3",
+]
+
+
 @pytest.mark.live
-def test_the_users_programs_live_through_the_crash_of_a_leader(tmp_path: Path):
+def test_the_users_programs_live_through_the_crash_of_a_leader(kafka: LocalKafka, tmp_path: Path):
     """On a real Kafka: the program's client waits and goes on, nothing it had sent is missing, and the outage is measured as it was."""
-    settings = [
-        "brokers.nodes=3",
-        "brokers.settings={group.initial.rebalance.delay.ms: 100, broker.session.timeout.ms: 2000, group.min.session.timeout.ms: 1000}",
-    ]
-    settings += ["topics.orders={partitions: 2, replication: 3, settings: {min.insync.replicas: 2}}", "duration=9s"]
-    settings += [
-        "faults=[{fault: broker_crash, broker: leader of orders/0, at: 3s, for: 4s}]",
-        "topics.mails.replication=3",
-    ]
-    loaded = load(SCENARIO.replace("EFFECTS", str(tmp_path / "done.jsonl")), settings)
-    with (
-        start_local(spec_of(loaded), progress=print, log_dir=tmp_path / "logs") as cluster,
-        programs_beside(tmp_path, cluster, "numbered", "all"),
-    ):
-        run = drive_on(cluster, loaded, tmp_path / "run")
+    crash = "faults=[{fault: broker_crash, broker: leader of orders/0, at: 3s, for: 4s}]"
+    loaded = load(SCENARIO.replace("EFFECTS", str(tmp_path / "done.jsonl")), [*ON_THREE, "duration=9s", crash])
+    with programs_beside(tmp_path, kafka, "numbered", "all"):
+        run = drive_on(kafka, loaded, tmp_path / "run")
     found = measure(run)
 
     assert run.about["state"] == "complete", run.about["incomplete"]
@@ -248,3 +259,31 @@ def test_the_users_programs_live_through_the_crash_of_a_leader(tmp_path: Path):
     assert 1 < (found["gap[warehouse]"].value or 0) < 9
     assert found["delivery[warehouse]"].value == found["delivery[billing]"].value == 1
     assert 380 < len(orders(run)) <= 451
+
+
+@pytest.mark.live
+def test_on_a_system_that_stays_own_programs_find_their_topics_and_keep_their_group(kafka: LocalKafka, tmp_path: Path):
+    """Both run before the topics are there; what EventDrill made it removes, and the programs' group is theirs."""
+    text = (
+        SCENARIO.replace("EFFECTS", str(tmp_path / "done.jsonl"))
+        .replace("orders", "drill-orders")
+        .replace("mails", "drill-mails")
+    )
+    target = f"target={{cluster_id: {kafka.cluster_id}, topics: [drill-*, warehouse, billing]}}"
+    file = tmp_path / "there.yaml"
+    file.write_text(text)
+    there = [each.replace("orders", "drill-orders").replace("mails", "drill-mails") for each in ON_THREE]
+    work = prepare_foreign(str(file), on=kafka.bootstrap, settings=[*there, target])
+    assert work.system is not None
+    with programs_beside(tmp_path, kafka, "numbered", "all", topic="drill-orders"):
+        run = drive_on(work.system, work.loaded, tmp_path / "run")
+        client = admin({"bootstrap.servers": kafka.bootstrap})
+        topics = set(client.list_topics(timeout=5).topics)
+        groups = {each.group_id for each in client.list_consumer_groups(request_timeout=5).result(5).valid}
+
+    assert run.about["state"] == "complete", run.about["incomplete"]
+    assert {name: each.examples for name, each in check(run).items() if not each.valid} == {}
+    assert measure(run)["delivery[warehouse]"].value == 1
+    assert not {each for each in topics if each.startswith("drill-")}
+    assert "warehouse" in groups
+    assert "billing" not in groups

@@ -10,6 +10,7 @@ from eventdrill.workflows.drive import prepare
 from loadgen.external import done_by_commits
 from loadgen.refuse import cannot
 from loadgen.refuse_own import undeclared
+from rundata.indicators import measure
 from rundata.outside import TwiceError, as_written
 from rundata.rows import LOG_RECORD, NEVER, NONE, Kind, Outcome, new_operations
 from rundata.tables import RunData
@@ -29,6 +30,8 @@ from scenarios.outside import (
     stand_ins,
 )
 from scenarios.plan import make_plan
+from scenarios.profiles import IDEAL
+from sim.engine import simulate
 from sim.refuse import cannot as simulator_cannot
 
 MS = 1_000_000
@@ -271,10 +274,15 @@ groups:
 
 
 def test_own_programs_are_driven_and_simulated():
+    """The simulator takes both as they are declared."""
     scenario = load_text(FILE, "own.yaml").scenario
 
     assert cannot(scenario, implementation="librdkafka-mock") == []
     assert simulator_cannot(scenario) == []
+    run = simulate(make_plan(scenario), IDEAL)
+    effects = run.operations[(run.operations["kind"] == Kind.try_) & (run.operations["outcome"] == Outcome.ok)]
+    assert np.sort(effects["event_id"]).tolist() == list(range(len(run.plan)))
+    assert measure(run)["ack_latency[orders].p50"].value is not None
 
 
 @pytest.mark.parametrize(
