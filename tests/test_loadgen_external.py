@@ -6,20 +6,27 @@ import random
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from fastavro import parse_schema, schemaless_reader
 
 from live_runs import drive_embedded, drive_on, group_code, load, rows_of, start, values_of_orders
+from loadgen.external import ExternalGroup
+from loadgen.offsets import GroupOffsets
 from loadgen.payloads import PayloadError, made_up, values_of
 from loadgen.records import ids_in_headers
 from loadgen.refuse import cannot
 from rundata.checks import check
+from rundata.row_log import read_rows
 from rundata.rows import Kind, Outcome
 from rundata.tables import RunData
+from scenarios.plan import make_plan
 from scenarios.schema import FilePayload, SchemaPayload
 
 PROGRAM = '''
@@ -117,6 +124,27 @@ def test_commits_of_the_users_program_are_watched(external: tuple[RunData, list[
     assert len(commits) > 4
     assert max(ends.values()) > 0
     assert all(commits["offset"][commits["partition"] == p].max() > 0.5 * end for p, end in ends.items())
+
+
+def test_a_commit_is_no_earlier_than_the_answer_that_tells_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """It may have come while the question was on its way: timed from when that was asked, it would lie before what was done before it."""
+    loaded = load(
+        SCENARIO.replace("PAYLOAD", "orders.jsonl").replace("EFFECTS", f"{{file: {tmp_path / 'done.jsonl'}}}")
+    )
+    cluster: Any = SimpleNamespace(bootstrap="127.0.0.1:1")
+
+    def answers_late(_self: GroupOffsets, _within_s: float = 0.0) -> dict[tuple[str, int], int]:
+        time.sleep(0.05)
+        return {("orders", 1): 3}
+
+    monkeypatch.setattr(GroupOffsets, "read", answers_late)
+    group = ExternalGroup(make_plan(loaded.scenario), SimpleNamespace(cluster=cluster), "app", tmp_path, 7)  # type: ignore[arg-type]  # no more of it is used
+    group.watch(1_000_000_000)
+    group.close()
+    (commit,) = read_rows(tmp_path / "app-external.rows")
+
+    assert (commit["kind"], commit["partition"], commit["offset"]) == (Kind.commit, 1, 3)
+    assert commit["ended_ns"] >= 1_050_000_000
 
 
 # ---- payloads ------------------------------------------------------------------------------------------------------
