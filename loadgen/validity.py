@@ -10,6 +10,8 @@ from loadgen.gauges import values
 from loadgen.outcomes import QUEUE_FULL
 from rundata.rows import Kind
 from rundata.tables import Gauge, Names
+from scenarios.disturbances import NOT_AGAIN
+from scenarios.faults import ProducerCrash, ProducerPause
 from scenarios.plan import Plan
 from scenarios.quantities import format_duration
 
@@ -56,11 +58,43 @@ def limits(plan: Plan, operations: NDArray[np.void], blocks: Blocks | None = Non
     sends = sends[~np.isin(sends["process"], theirs)]  # the user's own programs are no part of the driver
     if not len(sends):
         return Limits(0, 0, 0, 0)
-    late = sends["started_ns"] - np.maximum(sends["intended_ns"], _held_until(plan, sends, blocks or {}))
+    due = _due_ns(plan, sends)
+    late = sends["started_ns"] - np.maximum(due, _held_until(plan, sends, blocks or {}))
     ended = sends["ended_ns"] != np.iinfo(np.int64).max
-    acks = (sends["ended_ns"] - sends["intended_ns"])[ended]
+    acks = (sends["ended_ns"] - due)[ended]
     p50, p99 = (int(np.quantile(late, q, method="inverted_cdf")) for q in (0.5, 0.99))
     return Limits(p50, p99, int(late.max()), int(np.quantile(acks, 0.99, method="inverted_cdf")) if len(acks) else 0)
+
+
+def _due_ns(plan: Plan, sends: NDArray[np.void]) -> NDArray[np.int64]:
+    """Return when each send was due: as intended, but for what faults of the scenario's own hand over later, again, or when a process is back."""
+    due: NDArray[np.int64] = sends["intended_ns"].astype(np.int64)
+    planned = np.flatnonzero((sends["event_id"] >= 0) & (sends["event_id"] < len(plan)))
+    event, started = sends["event_id"][planned], sends["started_ns"][planned]
+    due[planned] += plan.late_ns[event]
+    again_ns = plan.again_ns[event]
+    second = (again_ns != NOT_AGAIN) & (started >= again_ns)
+    due[planned[second]] = again_ns[second]
+    for code, name in enumerate(Names.of(plan.scenario).processes):
+        own = np.flatnonzero(sends["process"] == code)
+        for begin_ns, end_ns in _absences(plan, name):
+            back = sends["started_ns"][own]
+            back_ns = int(back[back >= end_ns].min(initial=np.iinfo(np.int64).max))
+            missed = own[(due[own] >= begin_ns) & (due[own] < back_ns)]
+            due[missed] = np.minimum(back_ns, sends["started_ns"][missed])
+    return due
+
+
+def _absences(plan: Plan, process: str) -> list[tuple[int, int]]:
+    """Return the stretches in which a fault keeps a producer's process from sending."""
+    producer, _, number = process.rpartition("/")
+    return [
+        (each.begin_ns, each.end_ns)
+        for each in plan.faults
+        if isinstance(each.fault, ProducerCrash | ProducerPause)
+        and each.fault.producer.producer == producer
+        and each.fault.producer.process in (0, int(number))
+    ]
 
 
 def _held_until(plan: Plan, sends: NDArray[np.void], blocks: Blocks) -> NDArray[np.int64]:

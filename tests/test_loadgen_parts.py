@@ -22,6 +22,9 @@ from loadgen.warm_up import is_steady
 from rundata.rows import Kind, Outcome, new_operations
 from rundata.tables import Gauge, Incident, Names
 from runs import Build, ns, scenario_with
+from scenarios.disturbances import NOT_AGAIN
+from scenarios.files import load_text
+from scenarios.plan import Plan, make_plan
 
 MS = 1_000_000
 
@@ -302,6 +305,49 @@ def test_lateness_is_measured_by_what_it_is_compared_with():
 
     assert verdict(sends(late, ack_ms=100.0)) == []
     assert limits(PLAN, sends(late)).lateness_p99_ns == 6 * MS
+
+
+HURT = """\
+scenario: hurt-senders
+duration: 4s
+brokers: {kind: kafka, nodes: 1}
+topics: {orders: {}}
+producers:
+  shop: {topic: orders, count: 2, share: arrivals, arrivals: {rate: 100/s, spacing: even}}
+faults:
+  - {fault: duplicates, producer: shop, share: 50%, at: 0s, for: 1s, after: 300ms}
+  - {fault: late, producer: shop, share: 50%, by: 200ms, at: 1s, for: 1s}
+  - {fault: producer_crash, producer: shop/2, at: 2s, for: 1s}
+"""
+
+
+def as_asked(plan: Plan) -> np.ndarray:
+    """Sends as a driver in time makes them: again, late, and behind a crash as the faults want it, from 3.4 s on what was due meanwhile."""
+    repeated = np.flatnonzero(plan.again_ns != NOT_AGAIN)
+    rows = new_operations(len(plan) + len(repeated))
+    rows["kind"] = Kind.send
+    rows["event_id"] = event = np.concatenate([np.arange(len(plan)), repeated])
+    rows["intended_ns"] = plan.intended_ns[event]
+    rows["process"] = plan.process[event] - 1
+    rows["started_ns"] = plan.intended_ns[event] + plan.late_ns[event]
+    rows["started_ns"][len(plan) :] = plan.again_ns[repeated]
+    gone = (rows["process"] == 1) & (rows["started_ns"] >= 2000 * MS) & (rows["started_ns"] < 3400 * MS)
+    rows["started_ns"][gone] = 3400 * MS
+    rows["ended_ns"] = rows["started_ns"] + 5 * MS
+    return rows
+
+
+def test_what_a_fault_keeps_from_being_sent_is_not_the_drivers_lateness():
+    """A twentieth of the events 20 ms late is, also beside such faults."""
+    plan = make_plan(load_text(HURT, "hurt.yaml").scenario)
+    rows = as_asked(plan)
+
+    assert len(rows) > len(plan) + 20
+    assert (plan.late_ns > 0).sum() > 20
+    assert limits(plan, rows).lateness_max_ns == 0
+    assert limits(plan, rows).ack_p99_ns == 5 * MS
+    rows["started_ns"][np.flatnonzero(rows["process"] == 0)[::10]] += 20 * MS
+    assert limits(plan, rows).lateness_p99_ns == 20 * MS
 
 
 def test_a_full_client_queue_makes_a_run_invalid():
