@@ -124,7 +124,9 @@ class Member:
         w.member[self.index, GENERATION] += 1
         w.mb[self.index, :, PARKED] = IS_PARKED
         w.mb[self.index, :, PARKED_NS] = self.system.clock.now
-        w.answer[self.index, :, :, A_TO] = w.answer[self.index, :, :, A_FROM]
+        answer = w.answer[self.index]
+        on_its_way = answer[:, :, A_TO] != answer[:, :, A_FROM]  # few, and what nobody wrote takes no memory
+        answer[on_its_way, A_TO] = answer[on_its_way, A_FROM]
         kernel.wake_fetches(w, self.index)
 
     def _sit_down(self, seat: Seat | None = None) -> None:
