@@ -156,6 +156,10 @@ BROKER_DEFAULTS: Mapping[str, Value] = {
     "group.share.record.lock.duration.ms": 30_000,
     "group.share.session.timeout.ms": 45_000,
     "leader.imbalance.check.interval.seconds": 300,
+    "log.cleaner.backoff.ms": 15_000,
+    "log.cleaner.max.compaction.lag.ms": 2**63 - 1,
+    "log.cleaner.min.cleanable.ratio": 0.5,
+    "log.cleaner.min.compaction.lag.ms": 0,
     "log.cleanup.policy": "delete",
     "log.retention.bytes": -1,
     "log.retention.check.interval.ms": 300_000,
@@ -176,7 +180,10 @@ BROKER_DEFAULTS: Mapping[str, Value] = {
 """Kafka's defaults of the broker settings that EventDrill looks at."""
 _BROKER_NAME_OF: Mapping[str, str] = {
     "cleanup.policy": "log.cleanup.policy",
+    "max.compaction.lag.ms": "log.cleaner.max.compaction.lag.ms",
     "max.message.bytes": "message.max.bytes",
+    "min.cleanable.dirty.ratio": "log.cleaner.min.cleanable.ratio",
+    "min.compaction.lag.ms": "log.cleaner.min.compaction.lag.ms",
     "min.insync.replicas": "min.insync.replicas",
     "retention.bytes": "log.retention.bytes",
     "retention.ms": "log.retention.ms",

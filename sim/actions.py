@@ -18,6 +18,8 @@ from sim import world as at
 from sim.clock import Control
 from sim.dependencies import interval_ns
 from sim.draws import FIRST_ACTION, Values
+from sim.replaying import replaying
+from sim.replays import Replayer
 from sim.versions import versions
 from sim.world import L_EVENT, L_ORIGIN, L_TIMES, LOG_START, NEVER, NONE, OPEN, VERSION, VISIBLE_END, Ints
 
@@ -57,6 +59,8 @@ class Actions:
         self.system, self.clock, self.plan = system, system.clock, system.plan
         self.judge = judge
         """Whether an expectation holds of what was intended since an instant."""
+        self.replayers = {what.number: Replayer(system, what) for what in replaying(self.plan.scenario)}
+        """By action of the scenario."""
         self.redrivers, self.reserve = redrivers, reserve
         """By action of the scenario and topic; and how room is made for so many sendings."""
         self.versions = versions(system.plan.scenario)
@@ -97,7 +101,7 @@ class Actions:
             case actions.Redrive():
                 return self._redrive(number, action)
             case actions.Replay():
-                raise AssertionError("replay was not refused")
+                return self._replay(number, action)
             case _:
                 assert_never(action)
 
@@ -207,6 +211,17 @@ class Actions:
         kept = len(letters) - len(sent)
         self._note(number, f"{len(sent)} of {len(letters)} dead letters sent, {kept} had come back too often")
         self._happened(number, action.from_, f"{len(sent)} dead letters sent")
+
+    def _replay(self, number: int, action: actions.Replay) -> Process:
+        """Have what is there handled once more, after what the same action still has under way."""
+        replayer = self.replayers[self.plan.actions[number].index]
+        while replayer.is_busy:
+            yield replayer.ended.wait()
+            yield self._afterwards(number)
+        replayer.begin(lambda partition: self.system.offset_of(partition, action.from_), action.rate)
+        yield replayer.ended.wait()
+        self._note(number, replayer.words())
+        self._happened(number, action.group, replayer.words().split(" handed")[0] + " replayed")
 
     def _send_again(self, redriver: "Redriver", letter: Ints, due_ns: int) -> int:
         """Have a letter reach a redriver's client; return when it does."""

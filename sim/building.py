@@ -28,6 +28,8 @@ from sim.actions import Redriver
 from sim.dependencies import dependency_faults, dependency_rows, group_calls
 from sim.draws import Draws
 from sim.emitters import emitters
+from sim.kernel.replays import AT_ONCE as REPLAYED_AT_ONCE
+from sim.replaying import replaying
 from sim.supply import Supply
 from sim.versions import versions
 from sim.world import NEVER, NONE, Ints, World
@@ -61,7 +63,10 @@ class Builder:
         self.brokers = plan.scenario.brokers.nodes
         self.users = sum(topic.partitions for topic in all_topics(plan.scenario).values())
         self.processes = sum(producer.count for producer in plan.scenario.producers.values())
-        self.members = sum(most_members(plan.scenario, name) for name in plan.scenario.groups)
+        self.readers = [name for name in plan.scenario.groups for _ in range(most_members(plan.scenario, name))]
+        self.readers += [replay.group for replay in replaying(plan.scenario)]
+        """The group of everyone who reads: of each member, and of each who replays."""
+        self.members = len(self.readers)
         self.emitters, self.derived, self.versions = emitters(plan.scenario), Derived(plan), versions(plan.scenario)
         self.supply = Supply(draws, self.processes, self.members, self.brokers, self.emitters)
         first_of_topic = [places[f"{topic}/0"] for topic in self.names.topics]
@@ -100,7 +105,8 @@ class Builder:
         )
         group, backoff = self._groups()
         scalars[at.LARGEST_BYTES] = int(plan.size_bytes.max(initial=1))
-        largest = int(max([*group[:, at.MAX_POLL], *group[:, at.COLLECT_EVENTS]], default=1))
+        at_once = [REPLAYED_AT_ONCE] if replaying(plan.scenario) else []
+        largest = int(max([*group[:, at.MAX_POLL], *group[:, at.COLLECT_EVENTS], *at_once], default=1))
         scalars[at.MOST] = largest
         scalars[at.FREE_CALL] = NONE
         part = np.zeros((parts, at.N_PART), np.int64)
@@ -138,7 +144,7 @@ class Builder:
             broker=np.zeros((self.brokers + 1, at.N_BROKER), np.int64),
             link=np.zeros((self.brokers + 1, 2, at.N_LINK), np.int64),
             pair=np.zeros((self.brokers + 1, self.brokers + 1, at.N_PAIR), np.int64),
-            quota=np.zeros((len(plan.scenario.producers) + 1, self.brokers + 1, at.N_QUOTA), np.int64),
+            quota=np.zeros((len(plan.scenario.producers) + 1 + groups, self.brokers + 1, at.N_QUOTA), np.int64),
             in_sync=np.zeros((parts, self.brokers + 1), np.uint8),
             log=np.zeros((self.users, capacity, at.N_LOG), np.int64),
             knows=np.zeros((self.processes + self.members + len(self.emitters), parts), np.int64),
@@ -434,9 +440,7 @@ class Builder:
 
     def _member_rows(self) -> Ints:
         rows = np.zeros((self.members, at.N_MEMBER), np.int64)
-        scenario = self.plan.scenario
-        groups = [code for code, name in enumerate(scenario.groups) for _ in range(most_members(scenario, name))]
-        rows[:, at.GROUP] = rows[:, at.VERSION] = groups
+        rows[:, at.GROUP] = rows[:, at.VERSION] = [self.names.groups.index(name) for name in self.readers]
         rows[:, at.CODE] = np.arange(self.members) + self.processes
         rows[:, [at.POLL_AT, at.LATE_AT, at.LATE_TIMER]] = NEVER
         rows[:, [at.LAST_COMMIT, at.TXN]] = NONE
@@ -447,9 +451,7 @@ class Builder:
 
     @property
     def _workers(self) -> Ints:
-        scenario = self.plan.scenario
-        groups = scenario.groups.items()
-        return np.array([what.workers for name, what in groups for _ in range(most_members(scenario, name))], np.int64)
+        return np.array([self.plan.scenario.groups[name].workers for name in self.readers], np.int64)
 
     def _worker_rows(self) -> Ints:
         rows = np.zeros((int(self._workers.sum()), at.N_WORKER), np.int64)

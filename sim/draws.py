@@ -18,6 +18,7 @@ from scenarios.streams import hashed_uniforms, stream, uniforms
 from sim.dependencies import call_stream
 from sim.emitters import emitters
 from sim.observed import NOTHING_OBSERVED, Observed
+from sim.replaying import replaying
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -129,8 +130,12 @@ class Draws:
         self._seed = seed
         self._chance = chance
         self._names = Names.of(plan.scenario)
-        self._entities = (*self._names.processes, *(emitter.name for emitter in emitters(plan.scenario)))
-        """Processes, members, and members' emitting clients."""
+        self._entities = (
+            *self._names.processes,
+            *(replay.name for replay in replaying(plan.scenario)),
+            *(emitter.name for emitter in emitters(plan.scenario)),
+        )
+        """Processes, members, who replays, and members' emitting clients."""
         self._topics = all_topics(plan.scenario)
         self._row = cache(self._make_row)
         self._discovered: dict[tuple[int, str], dict[str, int]] = {}
@@ -372,6 +377,12 @@ class Draws:
         (phase,) = self._phases("broker", str(broker), "retention look", 1)
         return interval_ns - round(phase * interval_ns)
 
+    def cleaner_look_ns(self, broker: int) -> int:
+        """When a broker first looks for logs to compact."""
+        interval_ns = int(broker_setting(self.plan.scenario, "log.cleaner.backoff.ms")) * MILLISECOND
+        (phase,) = self._phases("broker", str(broker), "cleaner look", 1)
+        return interval_ns - round(phase * interval_ns)
+
     def transaction_scan_ns(self) -> int:
         """When the coordinators of transactions first look for those that are open for too long; they all look at one instant."""
         name = "transaction.abort.timed.out.transaction.cleanup.interval.ms"
@@ -457,7 +468,7 @@ class Draws:
 
     def silence_ns(self, member: int, fault: int) -> int:
         """When a member whose fetch a hung broker does not answer gives up on it and finds the new leader."""
-        name = self._names.processes[member]
+        name = self._entities[member]
         settings = consumer_settings(self.plan.scenario, name.rsplit("/", 1)[0])
         (age,) = self._phases("entity", name, f"age of its fetch at fault {fault}", 1)
         timeout_ns = settings.request_timeout_ns - round(age * settings.fetch_wait_ns)

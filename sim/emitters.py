@@ -8,6 +8,7 @@ from rundata.tables import most_members
 from scenarios.actions import Redrive
 from scenarios.clients import ProducerSettings, Value, sending_settings_of, settings_of_emits
 from scenarios.schema import Scenario
+from sim.replaying import replaying
 
 REDRIVES: Mapping[str, Value] = {"acks": "all", "enable.idempotence": True, "linger.ms": 5}
 """Settings with which dead letters are sent once more."""
@@ -15,7 +16,7 @@ REDRIVES: Mapping[str, Value] = {"acks": "all", "enable.idempotence": True, "lin
 
 @dataclass(frozen=True)
 class Emitter:
-    """A client; its code comes after those of all processes."""
+    """A client; its code comes after those of all processes, and of all who replay."""
 
     code: int
     entity: int
@@ -34,7 +35,7 @@ class Emitter:
 def emitters(scenario: Scenario) -> tuple[Emitter, ...]:
     """Return every such client: members' in the order of members and their emits, then relays, then redrives by their topics."""
     member = sum(producer.count for producer in scenario.producers.values())
-    first = member + sum(most_members(scenario, name) for name in scenario.groups)
+    first = member + sum(most_members(scenario, name) for name in scenario.groups) + len(replaying(scenario))
     found: list[Emitter] = []
     for name, group in scenario.groups.items():
         is_java = group.client == "java"

@@ -26,7 +26,9 @@ from sim.compile_ahead import compile_ahead
 from sim.compiled import must_compile
 from sim.dependencies import proof_of
 from sim.draws import Draws
+from sim.members import Member
 from sim.observed import NOTHING_OBSERVED, Observed
+from sim.replays import Replayer
 from sim.system import System
 from sim.world import NONE, Ints, World
 
@@ -183,7 +185,9 @@ class _Run:
         reached = clock.at(now, at.END)
         while not reached.processed:
             clock.step()
-        member = next(m for group in system.groups.values() for m in group.members if m.index == index)
+        readers: list[Member | Replayer] = [member for group in system.groups.values() for member in group.members]
+        readers += self.actions.replayers.values()
+        member = next(each for each in readers if each.index == index)
         match why:
             case at.DUTY:
                 member.do_duty()
@@ -194,7 +198,7 @@ class _Run:
             case at.LATE:
                 member.evict()
             case at.DIED:
-                member.group.dies(member)
+                member.dies()
         while clock.peek() == now and clock.next_key() < _CONTROL_KEY:
             clock.step()
 
@@ -343,6 +347,10 @@ class _Run:
         code[planned] = first[plan.producer[events]] + plan.process[events] - 1
         return code
 
+    def _of_scenario(self, codes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return codes of processes; who replays is none of the scenario's."""
+        return np.where(codes < len(self.system.names.processes), codes, NONE)
+
     def _events(self) -> dict[str, NDArray[np.int64]]:
         """Columns of operations by event: planned ones first, then those that could be emitted."""
         plan, world, derived = self.plan, self.system.world, self.builder.derived
@@ -366,7 +374,8 @@ class _Run:
     def _members_rows(self, found: Ints, events: Mapping[str, Ints]) -> NDArray[np.void]:
         event, rows = found[:, at.O_EVENT], new_operations(len(found))
         topic, number = self._topic_and_number(found[:, at.O_PART])
-        rows["kind"], rows["process"], rows["group"] = found[:, at.O_KIND], found[:, at.O_PROCESS], found[:, at.O_GROUP]
+        rows["kind"], rows["group"] = found[:, at.O_KIND], found[:, at.O_GROUP]
+        rows["process"] = self._of_scenario(found[:, at.O_PROCESS])
         rows["topic"], rows["partition"], rows["offset"] = topic, number, found[:, at.O_OFFSET]
         rows["started_ns"], rows["ended_ns"] = found[:, at.O_STARTED], found[:, at.O_ENDED]
         rows["attempt"], rows["poll_id"] = np.minimum(found[:, at.O_ATTEMPT], MOST_ATTEMPTS), found[:, at.O_POLL]
@@ -384,9 +393,8 @@ class _Run:
         found = found[(found[:, at.O_VALID] == 1) & (found[:, at.O_KIND] == Kind.delivery)]
         request = world.request[world.log[found[:, at.O_PART], found[:, at.O_OFFSET], at.L_REQUEST]]
         rows = np.zeros(len(found), INSTANT)
-        rows["event_id"], rows["process"], rows["group"] = (
-            found[:, column] for column in (at.O_EVENT, at.O_PROCESS, at.O_GROUP)
-        )
+        rows["event_id"], rows["group"] = found[:, at.O_EVENT], found[:, at.O_GROUP]
+        rows["process"] = self._of_scenario(found[:, at.O_PROCESS])
         rows["batched_ns"], rows["served_ns"], rows["visible_ns"] = (
             request[:, column] for column in (at.R_MADE, at.R_BEGUN, at.R_SEEN_NS)
         )

@@ -208,6 +208,10 @@ class Member:
         self.crashes += 1
         self.crashes_in_a_row = 1 if has_run_ns >= twice_ns else self.crashes_in_a_row + 1
 
+    def dies(self) -> None:
+        """Die of an event, and be started again."""
+        self.group.dies(self)
+
     def stop(self) -> None:
         """Leave for good, by the policy for failures."""
         self.stopped = self.must_leave = True

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from scenarios import faults
-from scenarios.actions import Action, ResetOffsets
+from scenarios.actions import Action, Replay, ResetOffsets
 from scenarios.clients import consumer_settings, is_static, may_expire, producer_settings, release, topic_setting
 from scenarios.distributions import Constant
 from scenarios.faults import Fault
@@ -66,6 +66,7 @@ CAN = frozenset(
         "dependency_slow",
         "scale",
         "reset_offsets",
+        "replay",
         "deploy",
         "redrive",
         "commit transaction",
@@ -191,6 +192,19 @@ def _may_fail(scenario: Scenario, name: str) -> bool:
 
 
 def _action(scenario: Scenario, index: int, action: Action) -> Iterator[str]:
+    if isinstance(action, Replay):
+        group = scenario.groups[action.group]
+        why = {
+            "is a share group": group.share_group,
+            "emits events": bool(group.emits),
+            "commits in transactions": group.commit == "transaction",
+            "retries by topic": group.failures is not None and group.failures.retry.where == "topic",
+        }
+        if reasons := [words for words, holds in why.items() if holds]:
+            yield (
+                f"actions[{index}].action is replay of {action.group}, which {reasons[0]}; the simulator replays groups whose handlers do all "
+                "of the work, as the live driver does: use reset_offsets"
+            )
     if isinstance(action, ResetOffsets) and scenario.groups[action.group].share_group:
         yield f"actions[{index}].group is {action.group}, a share group, which has no offsets to set: leave the action out"
     if isinstance(action, ResetOffsets) and is_static(scenario, action.group):
@@ -206,8 +220,8 @@ def _fault(scenario: Scenario, fault: Fault) -> Iterator[str]:
         yield f"direction is {fault.direction}; the simulator cuts both directions of links to clients and to the controller: leave it out"
     if isinstance(fault, faults.SlowLink) and "controller" in {end.role for end in fault.between}:
         yield "between names the controller; the simulator's heartbeats and metadata take no time, and cannot be slowed: name clients or brokers"
-    if isinstance(fault, faults.Throttle) and fault.group is not None:
-        yield "group is throttled; the simulator models quotas of producers: name a producer"
+    if isinstance(fault, faults.Throttle) and fault.group is not None and scenario.groups[fault.group].share_group:
+        yield f"group is {fault.group}, a share group; the simulator models quotas of producers and of other groups: name one of these"
     if not isinstance(fault, OfBroker):
         return
     of_disk = isinstance(fault, faults.DiskFull | faults.DiskStall)

@@ -39,6 +39,7 @@ from sim.emitters import emitters
 from sim.failures import Failures
 from sim.groups import Group
 from sim.links import Links
+from sim.replaying import replaying
 from sim.share_groups import ShareGroup
 from sim.world import (
     EPOCH,
@@ -95,8 +96,11 @@ class System:
 
     def __init__(self, plan: Plan, draws: Draws) -> None:
         self.plan, self.draws, self.clock, self.names = plan, draws, Clock(), Names.of(plan.scenario)
-        self.knowers = [*range(len(self.names.processes)), *(emitter.entity for emitter in emitters(plan.scenario))]
-        """Whoever knows leaders, by code: processes, members, members' emitting clients, which know when the member does, relays and redrives."""
+        self.knowers = [
+            *range(len(self.names.processes) + len(replaying(plan.scenario))),
+            *(emitter.entity for emitter in emitters(plan.scenario)),
+        ]
+        """Whoever knows leaders, by code: processes, members, who replays, members' emitting clients, which know when the member does, relays and redrives."""
         self.incidents: list[Incident] = []
         self.proofs: dict[int, str] = {}
         self.targets: dict[int, str] = {}
@@ -176,7 +180,7 @@ class System:
                     self.targets[index] = f"{planned.fault.between[0]} and {planned.fault.between[1]}"
                     self.clock.process(self.links.cut(index, planned.fault))
                 case faults.Throttle():
-                    self.targets[index] = planned.fault.producer or ""
+                    self.targets[index] = planned.fault.producer or planned.fault.group or ""
                     self.clock.process(self._throttle(index, planned.fault))
                 case faults.SlowLink():
                     self.targets[index] = f"{planned.fault.between[0]} and {planned.fault.between[1]}"
@@ -283,9 +287,13 @@ class System:
         self.prove(index, f"{target} did nothing until {planned.end_ns / 1e9:.3f} s")
 
     def _throttle(self, index: int, fault: faults.Throttle) -> Process:
-        """Hold a producer to a quota, which every broker begins to measure anew."""
-        assert fault.producer is not None
-        planned, owner = self.plan.faults[index], self.plan.producers.index(fault.producer)
+        """Hold a producer or a group to a quota, which every broker begins to measure anew."""
+        planned, producers = self.plan.faults[index], len(self.plan.scenario.producers)
+        if fault.producer is not None:
+            owner = self.plan.producers.index(fault.producer)
+        else:
+            assert fault.group is not None
+            owner = producers + 1 + self.names.groups.index(fault.group)
         for at_ns, kind in ((planned.begin_ns, Control.begin), (planned.end_ns, Control.end)):
             yield self.clock.control(at_ns, kind, index)
             self.throttles ^= {index}
@@ -293,11 +301,12 @@ class System:
             limits = [
                 each.rate
                 for each in faults_now
-                if isinstance(each, faults.Throttle) and each.producer == fault.producer
+                if isinstance(each, faults.Throttle) and (each.producer, each.group) == (fault.producer, fault.group)
             ]
             self.world.quota[owner] = 0
             self.world.quota[owner, :, QT_BYTES_S] = max(1, round(min(limits))) if limits else 0
-        self.prove(index, f"brokers took {fault.rate:.0f} B/s of {fault.producer} each")
+        how = f"took {fault.rate:.0f} B/s of {fault.producer}" if fault.producer else f"gave {fault.rate:.0f} B/s to {fault.group}"
+        self.prove(index, f"brokers {how} each")
 
     def _move(self, partition: Replicas, broker: int, cause: str, takes_ns: list[int]) -> None:
         """Let another replica in sync lead; the old leader refuses what it has not finished."""

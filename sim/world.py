@@ -70,8 +70,8 @@ REACHED, DUTY, SETTLED, STOPPED, SHORT, LATE, DIED = range(7)
 
 # scalars
 (NOW, SEQ, HEAP, REQUESTS, ROWS, COMMITS, ITEMS, OPEN, WHY, WHO, CHANCE, SEED, MOST, WANT, SENDINGS,
- FIRST_EMITTING, PRODUCERS, HANGING, SLOWED, FREE_CALL, USED_CALLS, LARGEST_BYTES, TXNS, ACQUISITIONS,
- N_SCALARS) = range(25)  # fmt: skip
+ FIRST_EMITTING, PRODUCERS, HANGING, SLOWED, FREE_CALL, USED_CALLS, LARGEST_BYTES, TXNS, ACQUISITIONS, HOLES,
+ N_SCALARS) = range(26)  # fmt: skip
 
 # per producer process
 (LINGER, BATCH_BYTES, BATCH_EVENTS, IN_FLIGHT, ACKS, IDEMPOTENT, FIRST_PART, PARTS, FIRST_EVENT, LAST_EVENT, NEXT_EVENT,
@@ -121,7 +121,7 @@ TO_BROKER, FROM_BROKER = range(2)
 # What crosses a link, for its jitter's chance; apart from the attempts that failing_work asks about.
 LINK_REQUEST, LINK_ANSWER, LINK_FETCH, LINK_FETCHED, LINK_COMMIT, LINK_LETTER = range(100_000, 100_012, 2)
 
-# per producer and broker: a quota, and samples of what came, in a ring
+# per producer or group, and broker: a quota, and samples of what came or was fetched, in a ring
 QT_PLACES = 13
 QT_BYTES_S, QT_FIRST, QT_COUNT, QT_STARTS = range(4)
 QT_SUMS, N_QUOTA = QT_STARTS + QT_PLACES, QT_STARTS + 2 * QT_PLACES
@@ -141,7 +141,7 @@ and Java members that collect."""
 (GROUP, CODE, STATE, LIFE, GENERATION, HAS_DUTY, CALLED, RETURNS, DUE, POLL_AT, POLLS, WAKES, TRIES, N_COMMITS, DEAD_LETTERS,
  LAST_COMMIT, GOES_ON, BATCH_LEFT, FIRST_WORKER, RING_HEAD, RING_COUNT, RING_EVENTS, RECORDED_NS, LATE_AT, LATE_TIMER,
  SEAT, FENCED, EMITTING, FIRST_EMITTER, PAUSED_NS, STALLED_NS, HELD, NO_ROOM, SERIAL,
- COMMIT_SOON, VERSION, TXN, N_TXNS, N_MEMBER) = range(39)  # fmt: skip
+ COMMIT_SOON, VERSION, TXN, N_TXNS, REPLAYS, PACE_NS, PACED_NS, N_MEMBER) = range(42)  # fmt: skip
 IDLE, POLLING, WORKING, COMMITTING, SETTLING, WAITING, FLUSHING = range(7)
 TO_FIRST_TRY, TO_NEXT_EVENT, TO_POLL, TO_DUTY = range(4)
 
@@ -155,7 +155,7 @@ H_FREE, H_COMING, H_WAITS, H_AT_WORK = range(4)
 AT_WORK, DL_UNKNOWN, DL_SENT = range(3)
 
 # per member and partition
-(OWNED, POSITION, GIVEN, FINISHED, ASKED, HELD_FROM, HELD_TO, WAKING, QUEUED, N_MP) = range(10)
+(OWNED, POSITION, GIVEN, FINISHED, ASKED, HELD_FROM, HELD_TO, WAKING, QUEUED, READ_TO, N_MP) = range(11)
 
 # per member and broker
 (PARKED, FETCHED, PARKED_NS, N_MB) = range(4)
@@ -179,6 +179,9 @@ ON_ITS_WAY, IS_PARKED, TO_SEND = range(3)
 # per record in a log
 # how often it was redriven, and the partition where it was first read, are NONE for what was never a dead letter or a copy
 (L_EVENT, L_TIME, L_EPOCH, L_REQUEST, L_SENDING, L_DUE, L_TIMES, L_ORIGIN, L_TXN, N_LOG) = range(10)
+
+# in place of a record's transaction: it is not in the log any more, and readers pass over it
+TRUNCATED, COMPACTED = -2, -3
 
 # per transaction
 (TX_STATE, TX_BEGUN, TX_ID, N_TXN) = range(4)

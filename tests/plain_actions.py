@@ -8,7 +8,7 @@ import simpy
 
 from plain_clock import Control
 from rundata.so_far import holds_since
-from scenarios.actions import Deploy, Redrive, ResetOffsets, Scale
+from scenarios.actions import Deploy, Redrive, Replay, ResetOffsets, Scale
 from scenarios.targets import LogPosition
 from sim.actions import EMPTY_WITHIN_NS
 from sim.dependencies import interval_ns
@@ -43,6 +43,8 @@ class Actions:
                 yield from self._reset(number, self.model.groups[action.group], action)
             case Redrive():
                 yield from self._redrive(number, action)
+            case Replay():
+                yield from self._replay(number, action)
             case Deploy():
                 yield from self._deploy(number, self.model.groups[action.group], action)
         self.model.open.discard(("action", number))
@@ -123,6 +125,16 @@ class Actions:
                 since_ns = self.clock.now - place.value
                 late = [offset for offset in range(partition.start, end) if partition.log[offset].handed_ns >= since_ns]
                 return min(late, default=end)
+
+    def _replay(self, number: int, action: Replay) -> Process:
+        replayer = self.model.replayers[self.model.plan.actions[number].index]
+        while replayer.alive:
+            self.model.fired["replay waits for the one before"] += 1
+            yield replayer.ended.wait()
+            yield self.clock.control(self.clock.now, Control.end, FIRST_ACTION + number)
+        replayer.begin(lambda partition: self._offset(partition, action.from_), action.rate)
+        while replayer.alive:
+            yield replayer.ended.wait()
 
     def _redrive(self, number: int, action: Redrive) -> Process:
         letters = {

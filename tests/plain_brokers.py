@@ -34,6 +34,8 @@ class Record:
     due_ns: int
     """In a retry topic: when the next try is due."""
     transaction: "Transaction | None"
+    gone: str = ""
+    """What took it out of the log."""
 
 
 @dataclass(eq=False)
@@ -217,6 +219,7 @@ class Partition:
             self.model.fired["records deleted"] += 1
             self.model.incident("expired", str(self), f"first offset {offset}")
         self.start = max(self.start, offset)
+        self.model.news.give()
 
     def hangs(self, broker: int) -> None:
         """Let what is not appended or replicated wait for the leader to go on."""

@@ -55,13 +55,14 @@ class Fetching(MemberState):
             if partition.leader == broker and self.model.knows(self.code, partition)
             if not self.takes_first or self.positions[partition] == self.handed_over[partition]
             for offset in range(self.positions[partition], self.group.may_read_to(partition))
+            if not partition.log[offset].gone
         ]
 
     def _fitting(self, reads: list[Read]) -> list[Read]:
         """Return what of the visible records an answer holds."""
         settings = self.group.settings
         taken: list[Read] = []
-        left, full = settings.fetch_bytes, set["Partition"]()
+        left, full = self._most_bytes(), set["Partition"]()
         of_partition: dict[Partition, int] = {}
         for read in reads if self.model.rules.fetch_limits else ():
             partition, size = read.partition, self._size(read)
@@ -75,12 +76,16 @@ class Fetching(MemberState):
             taken.append(read)
         return taken if self.model.rules.fetch_limits else reads
 
+    def _most_bytes(self) -> int:
+        return self.model.quotas.most_bytes(self.group.name, self.group.settings.fetch_bytes)
+
     def _size(self, read: Read) -> int:
         return int(self.model.derived.size_bytes(np.array([read.event]))[0])
 
     def _is_enough(self, reads: list[Read], parked_ns: int) -> bool:
         """Whether a parked fetch is answered now: with enough, or with less when its wait is over."""
-        least, wait_ns = self.group.settings.fetch_min_bytes, self.group.settings.fetch_wait_ns
+        least = min(self.group.settings.fetch_min_bytes, self._most_bytes())
+        wait_ns = self.group.settings.fetch_wait_ns
         if self.group.is_share or least <= 1 or wait_ns == 0 or not self.model.rules.fetch_min_bytes:
             return True
         enough = sum(self._size(read) for read in reads) >= least
@@ -109,10 +114,13 @@ class Fetching(MemberState):
                     due_ns = clock.now + wait_ns - (clock.now - parked_ns) % wait_ns
                     yield self.model.news.wait() | clock.at(due_ns, Phase.fetch, self.code, broker)
             answer = self.group.acquire(self, answer) if self.group.is_share else self._fitting(answer)
+            size = sum(self.model.record_size(read.event) for read in answer)
+            if throttled_ns := self.model.quotas.keeps_back(self.group.name, broker, size):
+                yield from self._pass(clock.now + throttled_ns)
+                continue
             n, self.fetched[broker] = self.fetched[broker], self.fetched[broker] + 1
             for read in answer:
                 self.positions[read.partition] = read.offset + 1
-            size = sum(self.model.record_size(read.event) for read in answer)
             crossing_ns = self.model.links.crosses(broker, "from", size, self.code, FETCHED, n)
             yield clock.at(clock.now + fetch[n] + crossing_ns, Phase.arrival, self.code, broker)
             yield from self._hang(Phase.arrival, broker, client=True)
@@ -133,7 +141,11 @@ class Fetching(MemberState):
         n = self.fetched[broker] - 1
         crossing_ns = self.model.links.crosses(broker, "to", 0, self.code, FETCH, n)
         length_ns = self.model.draws.turnaround(self.code, broker)[n]
-        yield self.clock.at(self.clock.now + length_ns + crossing_ns, Phase.end)
+        yield from self._pass(self.clock.now + length_ns + crossing_ns)
+
+    def _pass(self, until_ns: int) -> Process:
+        """Wait until the next fetch is sent, which a process that hangs does later."""
+        yield self.clock.at(until_ns, Phase.end)
         while self.paused_ns > self.clock.now:
             yield self.clock.at(self.paused_ns, Phase.end)
 

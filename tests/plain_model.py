@@ -28,6 +28,7 @@ from plain_members import Member
 from plain_producers import Client
 from plain_quotas import Quotas
 from plain_recording import Recording
+from plain_replays import Replayer
 from plain_shares import ShareGroup
 from plain_transactions import Transactions
 from rundata.tables import Incident, Names, RunData
@@ -58,6 +59,7 @@ from scenarios.quantities import SECOND
 from scenarios.targets import BrokerTarget
 from sim.draws import Draws
 from sim.emitters import emitters
+from sim.replaying import replaying
 
 Process = Generator[simpy.Event, Any, None]
 
@@ -94,6 +96,7 @@ class Rules:
     eligible_leaders: bool = True
     controller_lost: bool = True
     quotas: bool = True
+    quotas_of_groups: bool = True
     slow_links: bool = True
     slow_followers: bool = True
     sessions_begin_anew: bool = True
@@ -155,6 +158,7 @@ class Rules:
     roll_back: bool = True
     restart_backoff: bool = True
     most_redrives: bool = True
+    replay_rate: bool = True
     cooldown: bool = True
     start_up: bool = True
     outbox: bool = True
@@ -203,8 +207,9 @@ class Model(Recording):
         self.all_partitions = [p for several in self.partitions.values() for p in several] + self.offsets
         for place, partition in enumerate(self.all_partitions):
             partition.place = place
-        self.knowers = range(len(self.names.processes) + len(emitters(plan.scenario)))
-        """Codes of everyone who knows leaders: processes, members, and members' emitting clients."""
+        replay = replaying(plan.scenario)
+        self.knowers = range(len(self.names.processes) + len(replay) + len(emitters(plan.scenario)))
+        """Codes of everyone who knows leaders: processes, members, who replays, and members' emitting clients."""
         everybody = [(code, partition) for code in self.knowers for partition in self.all_partitions]
         self.known = {(code, partition): partition.leader for code, partition in everybody}
         """Whom clients and members take for a partition's leader."""
@@ -218,6 +223,7 @@ class Model(Recording):
             name: (ShareGroup if group.share_group else Group)(self, name)
             for name, group in plan.scenario.groups.items()
         }
+        self.replayers = {what.number: Replayer(self.groups[what.group], what) for what in replay}
         emitting = [Emitting(self, what) for what in emitters(plan.scenario)]
         of_members = [client for client in emitting if client.what.kind == "member"]
         self.emitting = {(client.what.entity, client.what.number): client for client in of_members}

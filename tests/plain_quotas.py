@@ -1,4 +1,4 @@
-"""Quotas in the plain model: a broker that got more of a producer than it may have takes nothing for a while."""
+"""Quotas in the plain model: a broker that got more of a producer, or gave more to a group, than it may takes and gives nothing for a while."""
 
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
@@ -16,40 +16,58 @@ Process = Generator[simpy.Event, Any, None]
 
 
 class Quotas:
-    """What each broker has got of each producer, in samples of a second."""
+    """What each broker has got of each producer, and given to each group, in samples of a second."""
 
     def __init__(self, model: "Model") -> None:
         self.model = model
         self.in_effect: list[Throttle] = []
         self.samples: dict[tuple[str, int], list[tuple[int, int]]] = {}
-        """By producer and broker: begin and bytes of each sample."""
+        """By producer or group, and broker: begin and bytes of each sample."""
 
     def throttle(self, index: int, fault: Throttle) -> Process:
-        """Hold a producer to a quota."""
+        """Hold a producer or a group to a quota."""
         planned, clock = self.model.plan.faults[index], self.model.clock
         yield clock.control(planned.begin_ns, Control.begin, index)
-        self._begin_anew(fault.producer)
+        owner = fault.producer or fault.group
+        self._begin_anew(owner)
         self.in_effect.append(fault)
         yield clock.control(planned.end_ns, Control.end, index)
         self.in_effect.remove(fault)
-        self._begin_anew(fault.producer)
+        self._begin_anew(owner)
 
-    def _begin_anew(self, producer: str | None) -> None:
-        self.samples = {key: samples for key, samples in self.samples.items() if key[0] != producer}
+    def _begin_anew(self, owner: str | None) -> None:
+        self.samples = {key: samples for key, samples in self.samples.items() if key[0] != owner}
 
-    def mutes(self, producer: str, broker: int, size: int) -> int:
+    def _limits(self, owner: str) -> list[int]:
+        return [max(1, round(fault.rate)) for fault in self.in_effect if owner in (fault.producer, fault.group)]
+
+    def most_bytes(self, group: str, most: int) -> int:
+        """Return how much a fetch may bring: no more than ten seconds of a quota."""
+        return min([most, *(10 * limit for limit in self._limits(group))])
+
+    def keeps_back(self, group: str, broker: int, size: int) -> int:
+        """Note bytes that a group fetches, unless that is too much: then return for how long its member gets nothing."""
+        if not self.model.rules.quotas_of_groups:
+            return 0
+        if wait_ns := self.mutes(group, broker, size):
+            self.model.fired["fetch throttled"] += 1
+            begin, sum_ = self.samples[group, broker][-1]
+            self.samples[group, broker][-1] = (begin, sum_ - size)
+        return wait_ns
+
+    def mutes(self, owner: str, broker: int, size: int) -> int:
         """Note bytes; return for how long their connection is muted: until the rate over the samples is the quota again."""
-        limits = [max(1, round(fault.rate)) for fault in self.in_effect if fault.producer == producer]
+        limits = self._limits(owner)
         if not limits or not self.model.rules.quotas:
             return 0
         now = self.model.clock.now
         samples = [
-            (begin, sum_) for begin, sum_ in self.samples.get((producer, broker), []) if begin > now - 11 * SECOND
+            (begin, sum_) for begin, sum_ in self.samples.get((owner, broker), []) if begin > now - 11 * SECOND
         ]
         if not samples or now - samples[-1][0] >= SECOND:
             samples.append((now, 0))
         samples[-1] = (samples[-1][0], samples[-1][1] + size)
-        self.samples[producer, broker] = samples
+        self.samples[owner, broker] = samples
         elapsed_ns = now - samples[0][0]
         elapsed_ns += max(0, 10 - elapsed_ns // SECOND) * SECOND
         mute_ns = max(0, sum(sum_ for _, sum_ in samples) * SECOND // min(limits) - elapsed_ns)

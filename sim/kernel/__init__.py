@@ -21,11 +21,13 @@ from sim.kernel.logs import cut_back, cut_to_visible, delete_below, set_halted
 from sim.kernel.loop import advance
 from sim.kernel.polls import watch
 from sim.kernel.producers import die, fall_asleep
+from sim.kernel.rows import KIND_DELIVERY
 from sim.kernel.shares import release_all
 from sim.kernel.transactions import abort_late_transactions, abort_transaction
 from sim.kernel.visibility import forget_leader, learned
 
 __all__ = [
+    "KIND_DELIVERY",
     "abandon",
     "abort_late_transactions",
     "abort_transaction",

@@ -94,7 +94,7 @@ def begin_commit(w: World, m: int, progress: int) -> None:
     """Begin a commit of all partitions with something new, if there are any."""
     s, member = w.scalars, w.member[m]
     x = member[at.TXN]
-    if member[FENCED] and x == NONE:
+    if (member[FENCED] and x == NONE) or member[at.REPLAYS]:
         return
     if x != NONE:  # all of its batch, also where somebody else has the partition meanwhile
         progress = GIVEN

@@ -3,8 +3,9 @@
 from sim import world as at
 from sim.compiled import compiled, entry, rare
 from sim.kernel.links import crosses
+from sim.kernel.quotas import SAMPLE_NS, SAMPLES, mutes, take_back
 from sim.kernel.rows import close
-from sim.kernel.stable import end_for, first_available, is_passed_over, shares
+from sim.kernel.stable import end_for, first_available, has_holes, is_gone, is_passed_over, shares
 from sim.world import (
     A_FROM,
     A_OWNERSHIP,
@@ -80,7 +81,10 @@ def has_more(w: World, m: int, p: int) -> bool:
     g = w.member[m, at.GROUP]
     if shares(w, g):
         return first_available(w, g, p) != NONE
-    return w.mp[m, p, POSITION] < end_for(w, g, p)
+    offset, end = w.mp[m, p, POSITION], end_for(w, m, p)
+    while w.scalars[at.HOLES] and offset < end and is_gone(w, p, offset):
+        offset += 1
+    return offset < end
 
 
 @compiled
@@ -109,7 +113,7 @@ def fetched(w: World, m: int, b: int) -> None:
     if shares(w, member[at.GROUP]):
         acquired(w, m, b)
         return
-    any_record, left, is_small = False, w.group[member[at.GROUP], at.ANSWER_BYTES], is_small_answer(w, m, b)
+    any_record, left, is_small = False, most_bytes(w, m, b), is_small_answer(w, m, b)
     for p in range(w.mp.shape[1]):
         answer, mp = w.answer[m, b, p], w.mp[m, p]
         answer[A_TO] = answer[A_FROM]
@@ -117,14 +121,49 @@ def fetched(w: World, m: int, b: int) -> None:
             answer[A_FROM] = mp[POSITION]
             answer[A_OWNERSHIP] = mp[OWNED]
             if is_small:
-                answer[A_TO] = end_for(w, member[at.GROUP], p)
+                answer[A_TO] = end_for(w, m, p)
             else:
                 left = fill(w, m, b, p, left, not any_record)
+            while w.scalars[at.HOLES] and answer[A_TO] > answer[A_FROM] and is_gone(w, p, answer[A_TO] - 1):
+                answer[A_TO] -= 1
             mp[POSITION] = answer[A_TO]
             any_record = True
-    if not any_record:
+    if not any_record or (w.quota[owner_of(w, m), b, at.QT_BYTES_S] and is_kept_back(w, m, b)):
         return
     send_answer(w, m, b)
+
+
+@compiled
+def owner_of(w: World, m: int) -> int:
+    """Return whose quota a member's fetches count for."""
+    return w.quota.shape[0] - w.group.shape[0] + w.member[m, at.GROUP]
+
+
+@compiled
+def most_bytes(w: World, m: int, b: int) -> int:
+    """Return how much an answer holds at most; no more than a quota allows to who had nothing yet."""
+    most, quota = w.group[w.member[m, at.GROUP], at.ANSWER_BYTES], w.quota[owner_of(w, m), b, at.QT_BYTES_S]
+    if quota:
+        most = min(most, quota * (SAMPLES - 1) * SAMPLE_NS // 1_000_000_000)
+    return most
+
+
+@rare
+def is_kept_back(w: World, m: int, b: int) -> bool:
+    """Whether a broker answers with nothing because the group had too much; the fetch that follows waits until its rate is the quota again."""
+    size = answer_bytes(w, m, b)
+    mute_ns = mutes(w, owner_of(w, m), b, size)
+    if mute_ns == 0:
+        return False
+    take_back(w, owner_of(w, m), b, size)
+    for p in range(w.mp.shape[1]):
+        answer = w.answer[m, b, p]
+        if answer[A_TO] > answer[A_FROM]:
+            w.mp[m, p, POSITION] = answer[A_FROM]
+            answer[A_TO] = answer[A_FROM]
+    w.mb[m, b, PARKED] = at.ON_ITS_WAY
+    push(w, w.scalars[NOW] + mute_ns, END, 0, 0, at.ON_TURNED, m, b, w.member[m, GENERATION])
+    return True
 
 
 @compiled
@@ -208,7 +247,9 @@ def is_in_fetch(w: World, m: int, b: int, p: int) -> bool:
 
 @compiled
 def size_of(w: World, p: int, offset: int) -> int:
-    """Return the size of a record's value."""
+    """Return the size of a record's value, nothing where the record is gone."""
+    if is_gone(w, p, offset):
+        return 0
     return w.identity[w.log[p, offset, at.L_EVENT], at.V_SIZE]
 
 
@@ -218,21 +259,20 @@ def is_small_answer(w: World, m: int, b: int) -> bool:
     group, total = w.group[w.member[m, at.GROUP]], 0
     for p in range(w.mp.shape[1]):
         if is_in_fetch(w, m, b, p):
-            size = (end_for(w, w.member[m, at.GROUP], p) - w.mp[m, p, POSITION]) * w.scalars[at.LARGEST_BYTES]
+            size = (end_for(w, m, p) - w.mp[m, p, POSITION]) * w.scalars[at.LARGEST_BYTES]
             if size > group[at.PART_BYTES]:
                 return False
             total += size
-    return total <= group[at.ANSWER_BYTES]
+    return total <= most_bytes(w, m, b)
 
 
 @rare
 def fill(w: World, m: int, b: int, p: int, left: int, is_first: bool) -> int:
     """Fill an answer with what fits of a partition, its first record always if `is_first`; return what room is left."""
     answer = w.answer[m, b, p]
-    begin, end = answer[A_FROM], end_for(w, w.member[m, at.GROUP], p)
+    offset, size, end = answer[A_FROM], 0, end_for(w, m, p)
     most = min(left, w.group[w.member[m, at.GROUP], at.PART_BYTES])
-    offset, size = begin, 0
-    while offset < end and (size + size_of(w, p, offset) <= most or (is_first and offset == begin)):
+    while offset < end and (size + size_of(w, p, offset) <= most or (is_first and size == 0)):
         size += size_of(w, p, offset)
         offset += 1
     answer[A_TO] = offset
@@ -243,15 +283,16 @@ def fill(w: World, m: int, b: int, p: int, left: int, is_first: bool) -> int:
 def has_enough(w: World, m: int, b: int) -> bool:
     """Whether a parked fetch is answered now: with `fetch.min.bytes`, or with less when its wait is over; else look again then."""
     group, mb = w.group[w.member[m, at.GROUP]], w.mb[m, b]
-    if group[at.LEAST_BYTES] <= 1 or group[at.FETCH_WAIT] == 0:
+    least = min(group[at.LEAST_BYTES], most_bytes(w, m, b))
+    if least <= 1 or group[at.FETCH_WAIT] == 0:
         return True
     found, any_record = 0, False
     for p in range(w.mp.shape[1]):
         if is_in_fetch(w, m, b, p):
             any_record = True
-            for offset in range(w.mp[m, p, POSITION], end_for(w, w.member[m, at.GROUP], p)):
+            for offset in range(w.mp[m, p, POSITION], end_for(w, m, p)):
                 found += size_of(w, p, offset)
-                if found >= group[at.LEAST_BYTES]:
+                if found >= least:
                     return True
     waited = w.scalars[NOW] - mb[at.PARKED_NS]
     if waited > 0 and waited % group[at.FETCH_WAIT] == 0:
@@ -290,8 +331,11 @@ def reset_position(w: World, m: int, p: int) -> None:
     """Let a member of which the record to read next is deleted go on where auto.offset.reset says; what it leaves out is over."""
     g, mp = w.member[m, at.GROUP], w.mp[m, p]
     to = w.part[p, at.LOG_START]
+    if w.member[m, at.REPLAYS]:
+        replay_goes_on(w, m, p, to)
+        return
     if w.group[g, at.FROM_LATEST]:
-        to = max(to, end_for(w, g, p))
+        to = max(to, end_for(w, m, p))
     first = min(mp[POSITION], mp[at.HELD_FROM]) if w.tried_before[p] else mp[POSITION]
     mp[at.HELD_FROM] = to
     mp[at.HELD_TO] = to
@@ -301,6 +345,18 @@ def reset_position(w: World, m: int, p: int) -> None:
     mp[POSITION] = to
     if w.group[g, at.AHEAD] != at.ANY:
         skip_unseen(w, m, p)
+
+
+@rare
+def replay_goes_on(w: World, m: int, p: int, to: int) -> None:
+    """Let a replay of which the record to read next is deleted go on with the first one that is left; nobody else is concerned."""
+    mp = w.mp[m, p]
+    mp[POSITION] = to
+    mp[at.HELD_FROM] = to
+    mp[at.HELD_TO] = to
+    skip_unseen(w, m, p)
+    if w.member[m, STATE] == POLLING:
+        poll_at(w, m, w.scalars[NOW])
 
 
 @rare
@@ -340,10 +396,12 @@ def arrived(w: World, m: int, b: int, generation: int) -> None:
 
 @rare
 def queue_all(w: World, m: int, p: int, begin: int, end: int) -> None:
-    """Put records into the member's queue, those apart that it does not see since their transaction was aborted."""
+    """Put records into the member's queue, those apart that it does not see."""
     g, first = w.member[m, at.GROUP], begin
-    for offset in range(begin, end if w.scalars[at.TXNS] else begin):
+    for offset in range(begin, end if has_holes(w) else begin):
         if is_passed_over(w, g, p, offset):
+            if is_gone(w, p, offset) and not w.member[m, at.REPLAYS]:
+                w.left[g, p, offset] = 0
             if offset > first:
                 queue_up(w, m, p, first, offset, NONE)
             first = offset + 1

@@ -2,6 +2,7 @@
 
 from sim import world as at
 from sim.compiled import compiled, entry
+from sim.kernel.fetches import wake_fetch
 from sim.kernel.links import followers_take
 from sim.kernel.rows import close
 from sim.kernel.stable import is_open
@@ -103,6 +104,8 @@ def append(w: World, r: int, leader_ns: int, duration: int, idempotent: bool) ->
             known = w.worker[dead, DL_OFFSET]
         elif idempotent:
             known = event[e, OFFSET]
+        if known != NONE and s[at.HOLES] and w.log[p, known, at.L_TXN] == at.TRUNCATED:
+            known = NONE
         x = w.member[w.worker[dead, at.WK_MEMBER], at.TXN] if dead != NONE else event[e, at.E_TXN]
         if known == NONE and (x == NONE or is_open(w, x)):
             offset = part[LOG_LEN]
@@ -172,6 +175,8 @@ def delete_below(w: World, p: int, offset: int) -> None:
             for below in range(w.part[p, at.LOG_START], offset):
                 close(w, g, p, below)
     w.part[p, at.LOG_START] = offset
+    for m in range(w.member.shape[0]):
+        wake_fetch(w, m, p)
 
 
 @entry

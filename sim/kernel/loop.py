@@ -9,7 +9,9 @@ from sim.kernel.emits import emitted, relay, relayed
 from sim.kernel.fetches import arrived, due, fetched, turned
 from sim.kernel.polls import late, poll
 from sim.kernel.producers import all_answered, expire, hand_over, is_put_off, make_batches, refreshed
+from sim.kernel.replays import has_pool
 from sim.kernel.shares import lock_over
+from sim.kernel.stable import has_holes
 from sim.kernel.visibility import timed
 from sim.kernel.work import begin_batch, begin_event, begin_try, flushed, handled, recorded, send_dead_letter, tried
 from sim.world import (
@@ -123,11 +125,11 @@ def short_of(w: World) -> int:
         if w.scalars[at.ACQUISITIONS] + w.mp.shape[1] >= w.acquisition.shape[0]:
             return 21
     elif what == at.ON_DUE:
-        stretches = w.mp[a, b, at.HELD_TO] - w.mp[a, b, at.HELD_FROM] if w.scalars[at.TXNS] else 1
+        stretches = w.mp[a, b, at.HELD_TO] - w.mp[a, b, at.HELD_FROM] if has_holes(w) else 1
         return 9 if w.member[a, RING_COUNT] + stretches >= w.ring.shape[1] else 0
     elif what == ON_ARRIVAL:
         stretches = w.mp.shape[1]
-        for p in range(w.mp.shape[1] if w.scalars[at.TXNS] else 0):
+        for p in range(w.mp.shape[1] if has_holes(w) else 0):
             stretches += w.answer[a, b, p, at.A_TO] - w.answer[a, b, p, at.A_FROM]
         if w.member[a, RING_COUNT] + stretches >= w.ring.shape[1]:
             return 9
@@ -139,7 +141,7 @@ def short_of(w: World) -> int:
         if min(w.scalars[MOST], w.member[a, RING_EVENTS]) > w.hand.shape[1]:
             return 13
         group = w.group[w.member[a, at.GROUP]]
-        if group[at.WORKERS] > 1 and group[at.IN_HAND] > w.hand.shape[1]:
+        if has_pool(w, a) and group[at.IN_HAND] > w.hand.shape[1]:
             return 13
         if w.scalars[ROWS] + min(w.scalars[MOST], w.member[a, RING_EVENTS]) + 64 > w.rows.shape[0]:
             return 3

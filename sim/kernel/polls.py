@@ -5,14 +5,13 @@ from sim.compiled import compiled, entry
 from sim.kernel.commits import commit_if_due, commit_in_between
 from sim.kernel.fetches import poll_at, send_fetches, skip_unseen, wake_fetches
 from sim.kernel.pool import dispatch, free_slot
+from sim.kernel.replays import collects_events, collects_for, has_pool, is_through
 from sim.kernel.rows import KIND_DELIVERY, new_row
 from sim.kernel.stable import shares
 from sim.world import (
     BATCH_LEFT,
     CALLED,
     CODE,
-    COLLECT_EVENTS,
-    COLLECT_TIMEOUT,
     CONTROL,
     DUE,
     DUTY,
@@ -75,7 +74,8 @@ def poll(w: World, m: int) -> None:
         return
     member[POLL_AT] = NEVER
     group = w.group[member[GROUP]]
-    if group[at.WORKERS] > 1:
+    is_pool = has_pool(w, m)
+    if is_pool:
         dispatch(w, m)
         if member[at.HELD] >= group[at.IN_HAND]:
             member[at.NO_ROOM] = 1
@@ -88,21 +88,21 @@ def poll(w: World, m: int) -> None:
             member[CALLED] = now
             member[RETURNS] = now
     member[LATE_AT] = NEVER
-    if member[HAS_DUTY]:
+    if member[HAS_DUTY] or is_through(w, m):
         s[WHY] = DUTY
         s[WHO] = m
         return
     commit_if_due(w, m)
-    collects = group[COLLECT_EVENTS] > 0
-    if member[RETURNS] == NEVER and member[RING_EVENTS] > 0 and not collects:
+    collects, timeout = collects_events(w, m), collects_for(w, m)
+    if member[RETURNS] == NEVER and member[RING_EVENTS] > 0 and collects == 0:
         member[RETURNS] = now + w.wake[m, member[WAKES]]
         member[WAKES] += 1
-    if collects:
-        most = group[COLLECT_EVENTS]
-        takes = member[RING_EVENTS] >= most or now >= member[CALLED] + group[COLLECT_TIMEOUT]
+    if collects > 0:
+        most = collects
+        takes = member[RING_EVENTS] >= most or now >= member[CALLED] + timeout
     else:
         most = group[MAX_POLL]
-        if group[at.WORKERS] > 1:
+        if is_pool:
             most = min(most, group[at.IN_HAND] - member[at.HELD])
         takes = member[RETURNS] <= now
     count = min(most, member[RING_EVENTS]) if takes else 0
@@ -115,10 +115,10 @@ def poll(w: World, m: int) -> None:
     if member[RING_EVENTS] == 0 or group[at.AHEAD] == at.WHEN_CALLED:
         send_fetches(w, m)
     following = NEVER
-    if collects:
-        while member[CALLED] + group[COLLECT_TIMEOUT] <= now:
-            member[CALLED] += group[COLLECT_TIMEOUT]
-        following = member[CALLED] + group[COLLECT_TIMEOUT]
+    if collects > 0:
+        while member[CALLED] + timeout <= now:
+            member[CALLED] += timeout
+        following = member[CALLED] + timeout
     elif member[RETURNS] <= now:
         member[RETURNS] = NEVER
     else:
@@ -166,7 +166,7 @@ def deliver(w: World, m: int, count: int) -> None:
     g, now = member[GROUP], s[NOW]
     member[STATE] = WORKING
     member[BATCH_LEFT] = count
-    is_pool = w.group[g, at.WORKERS] > 1
+    is_pool, replays = has_pool(w, m), member[at.REPLAYS]
     if not is_pool:
         w.worker[member[FIRST_WORKER], WK_HAND] = 0
     member[RING_EVENTS] -= count
@@ -187,7 +187,7 @@ def deliver(w: World, m: int, count: int) -> None:
             held[at.H_ACQUISITION] = stretch[at.RG_ACQUISITION]
             held[at.H_RELEASED] = 0
             held[at.H_OWNERSHIP] = w.mp[m, p, at.OWNED]
-            if stretch[at.RG_ACQUISITION] == NONE:
+            if stretch[at.RG_ACQUISITION] == NONE and not replays:
                 w.left[g, p, offset] = 1
             taken += 1
             if is_pool:
@@ -212,6 +212,6 @@ def deliver(w: World, m: int, count: int) -> None:
     member[POLLS] += 1
     if is_pool:
         member[at.HELD] += count
-    if not is_pool or member[at.HELD] >= w.group[g, at.IN_HAND]:
+    if not replays and (not is_pool or member[at.HELD] >= w.group[g, at.IN_HAND]):
         watch(w, m)
     push(w, now + w.times[1], WORK, member[CODE], 0, ON_BEGIN, m, m, member[LIFE])

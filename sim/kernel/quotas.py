@@ -10,6 +10,14 @@ SAMPLES = 11
 
 
 @compiled
+def take_back(w: World, owner: int, b: int, size: int) -> None:
+    """Do not count bytes that were noted last: the broker did not send them."""
+    quota = w.quota[owner, b]
+    last = (quota[at.QT_FIRST] + quota[at.QT_COUNT] - 1) % at.QT_PLACES
+    quota[at.QT_SUMS + last] -= size
+
+
+@compiled
 def mutes(w: World, owner: int, b: int, size: int) -> int:
     """Note bytes at a broker; return for how long their connection is muted, 0 without a quota."""
     quota = w.quota[owner, b]

@@ -1,4 +1,8 @@
-"""What transactions let readers of committed records see: all up to the first record of an open one (last stable offset), aborted ones apart."""
+"""What readers see of a log: up to where, and what they pass over.
+
+Readers of committed records see all up to the first record of an open transaction (last stable offset), aborted ones apart. Nobody sees what
+compaction, or an unclean election, took out.
+"""
 
 from sim import world as at
 from sim.compiled import compiled
@@ -8,19 +12,36 @@ from sim.world import NONE, World
 @compiled
 def is_open(w: World, x: int) -> bool:
     """Whether a transaction has neither been committed nor aborted."""
-    return x != NONE and w.txn[x, at.TX_STATE] == at.TX_OPEN
+    return x >= 0 and w.txn[x, at.TX_STATE] == at.TX_OPEN
 
 
 @compiled
-def end_for(w: World, g: int, p: int) -> int:
-    """Return up to which offset a group may read a partition."""
-    return w.part[p, at.STABLE_END] if w.group[g, at.READ_COMMITTED] else w.part[p, at.VISIBLE_END]
+def end_for(w: World, m: int, p: int) -> int:
+    """Return up to which offset a member may read a partition; a replay no further than what was there when it began."""
+    end = w.part[p, at.STABLE_END] if w.group[w.member[m, at.GROUP], at.READ_COMMITTED] else w.part[p, at.VISIBLE_END]
+    if w.member[m, at.REPLAYS]:
+        end = min(end, w.mp[m, p, at.READ_TO])
+    return end
+
+
+@compiled
+def is_gone(w: World, p: int, offset: int) -> bool:
+    """Whether compaction, or an unclean election, took a record out of the log."""
+    return w.log[p, offset, at.L_TXN] < NONE
+
+
+@compiled
+def has_holes(w: World) -> bool:
+    """Whether there is anything that readers may pass over."""
+    return w.scalars[at.TXNS] > 0 or w.scalars[at.HOLES] > 0
 
 
 @compiled
 def is_passed_over(w: World, g: int, p: int, offset: int) -> bool:
-    """Whether a group does not see a record because its transaction was aborted."""
+    """Whether a group does not see a record because its transaction was aborted, or the record is gone."""
     x = w.log[p, offset, at.L_TXN]
+    if x < NONE:
+        return True
     return x != NONE and w.group[g, at.READ_COMMITTED] == 1 and w.txn[x, at.TX_STATE] == at.TX_ABORTED
 
 

@@ -11,6 +11,7 @@ from sim.kernel.finishing import part_done
 from sim.kernel.links import there_and_back
 from sim.kernel.logs import append, new_request
 from sim.kernel.pool import free_worker, takes_on
+from sim.kernel.replays import has_pool, keeps_pace
 from sim.kernel.rows import KIND_DEAD_LETTER, KIND_SKIP, KIND_TRY, done_with, fails, new_row
 from sim.kernel.transactions import begin_transaction, transaction_id
 from sim.world import (
@@ -92,7 +93,7 @@ from sim.world import (
 def begin_batch(w: World, m: int) -> None:
     """Begin a batch: with the commit where that comes before the work."""
     member = w.member[m]
-    if w.group[member[GROUP], at.WORKERS] > 1:
+    if has_pool(w, m):
         takes_on(w, m)
         return
     if w.group[member[GROUP], MODE] == BEFORE_WORK:
@@ -109,6 +110,8 @@ def begin_event(w: World, k: int) -> None:
     """Let a worker begin its event's first try, unless the event is known to have had its effect."""
     worker = w.worker[k]
     m = worker[WK_MEMBER]
+    if w.member[m, at.REPLAYS] and keeps_pace(w, k):
+        return
     g, held = w.member[m, GROUP], w.hand[m, worker[WK_HAND]]
     if knows(w, m, w.log[held[H_PART], held[H_OFFSET], L_EVENT]):
         done_with(w, g, held[H_PART], held[H_OFFSET])
@@ -201,7 +204,7 @@ def try_over(w: World, k: int, ended: int, called: bool) -> None:
         row[O_RETRY] = now + backoff
     push(w, ended, END, 0, 0, ON_RECORDED, s[ROWS] - 1, m, member[LIFE])
     if not failed:
-        if group[at.EMITS] or group[at.WORKERS] > 1:
+        if group[at.EMITS] or has_pool(w, m):
             member[at.EMITTING] += 1
             next_comes(w, k)
         else:
@@ -258,7 +261,7 @@ def recorded(w: World, row_number: int, m: int, life: int) -> None:
     if row[O_OUTCOME] == 0:
         done_with(w, row[O_GROUP], row[O_PART], row[O_OFFSET])
         mark(w, m, row[at.O_EVENT])
-        if w.group[row[O_GROUP], at.EMITS] or w.group[row[O_GROUP], at.WORKERS] > 1:
+        if w.group[row[O_GROUP], at.EMITS] or has_pool(w, m):
             emit(w, m, row_number)
 
 
@@ -321,7 +324,7 @@ def next_comes(w: World, k: int) -> None:
 def handled(w: World, k: int) -> None:
     """Commit where that is due after an event, and go on."""
     m = w.worker[k, WK_MEMBER]
-    if w.group[w.member[m, GROUP], at.WORKERS] > 1:
+    if has_pool(w, m):
         free_worker(w, k)
         return
     w.worker[k, WK_HAND] += 1
