@@ -21,7 +21,7 @@ from sim.draws import FIRST_ACTION, Values
 from sim.replaying import replaying
 from sim.replays import Replayer
 from sim.versions import versions
-from sim.world import L_EVENT, L_ORIGIN, L_TIMES, LOG_START, NEVER, NONE, OPEN, VERSION, VISIBLE_END, Ints
+from sim.world import L_EVENT, L_ORIGIN, L_TIMES, L_TXN, LOG_START, NEVER, NONE, OPEN, VERSION, VISIBLE_END, Ints
 
 if TYPE_CHECKING:
     from sim.groups import Group
@@ -61,6 +61,7 @@ class Actions:
         """Whether an expectation holds of what was intended since an instant."""
         self.replayers = {what.number: Replayer(system, what) for what in replaying(self.plan.scenario)}
         """By action of the scenario."""
+        system.replayers = [*self.replayers.values()]
         self.redrivers, self.reserve = redrivers, reserve
         """By action of the scenario and topic; and how room is made for so many sendings."""
         self.versions = versions(system.plan.scenario)
@@ -161,9 +162,9 @@ class Actions:
         for topic in [action.topic] if action.topic else self.plan.scenario.groups[group.name].topics:
             for index in range(self.plan.scenario.topics[topic].partitions):
                 partition = self.system.places[f"{topic}/{index}"]
-                offset = self.system.offset_of(partition, action.to)
+                offset = self.system.log_ends.number_at(partition, action.to)
                 self._commit(group.code, partition, offset)
-                places.append(f"{topic}/{index} offset {offset}")
+                places.append(f"{topic}/{index} offset {self.system.log_ends.offset_of(partition, offset)}")
         self._note(number, f"committed {', '.join(places)}")
         self._happened(number, group.name, f"offsets set to {action.to.written()}")
 
@@ -199,7 +200,8 @@ class Actions:
         for partition in range(self.plan.scenario.topics[action.from_].partitions):
             place = self.system.places[f"{action.from_}/{partition}"]
             for letter in world.log[place, world.part[place, LOG_START] : world.part[place, VISIBLE_END]]:
-                letters[int(letter[L_EVENT])] = letter
+                if letter[L_TXN] >= NONE:
+                    letters[int(letter[L_EVENT])] = letter
         sent = [letter for letter in letters.values() if letter[L_TIMES] < action.most]
         step_ns = interval_ns(action.rate)
         self.reserve(len(sent))
@@ -218,7 +220,7 @@ class Actions:
         while replayer.is_busy:
             yield replayer.ended.wait()
             yield self._afterwards(number)
-        replayer.begin(lambda partition: self.system.offset_of(partition, action.from_), action.rate)
+        replayer.begin(lambda partition: self.system.log_ends.number_at(partition, action.from_), action.rate)
         yield replayer.ended.wait()
         self._note(number, replayer.words())
         self._happened(number, action.group, replayer.words().split(" handed")[0] + " replayed")

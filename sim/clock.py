@@ -21,6 +21,7 @@ class Control(IntEnum):
     leader_check = 7
     retention = 8
     transactions = 9
+    cleaning = 10
 
 
 def key_of(phase: int, tie: int = 0, second: int = 0) -> int:

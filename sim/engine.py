@@ -327,7 +327,8 @@ class _Run:
         rows["kind"] = Kind.send
         _tell_events(rows, own[:, at.IDENTITY], events)
         rows["started_ns"], rows["ended_ns"] = own[:, at.CALLED_NS], own[:, at.SENT_ENDED]
-        rows["offset"], rows["topic"], rows["partition"] = own[:, at.SENT_OFFSET], topic, number
+        rows["topic"], rows["partition"] = topic, number
+        rows["offset"] = self.system.log_ends.offsets_of(part, own[:, at.SENT_OFFSET])
         rows["process"], rows["attempt"] = self._senders(own[:, at.E_MEMBER], own[:, at.IDENTITY]), 1
         emitted = own[:, at.INTENDED] != NONE
         rows["intended_ns"][emitted] = own[emitted, at.INTENDED]
@@ -376,7 +377,9 @@ class _Run:
         topic, number = self._topic_and_number(found[:, at.O_PART])
         rows["kind"], rows["group"] = found[:, at.O_KIND], found[:, at.O_GROUP]
         rows["process"] = self._of_scenario(found[:, at.O_PROCESS])
-        rows["topic"], rows["partition"], rows["offset"] = topic, number, found[:, at.O_OFFSET]
+        rows["topic"], rows["partition"] = topic, number
+        behind = (found[:, at.O_KIND] == Kind.commit).astype(np.int64)  # a commit is one more than what it covers
+        rows["offset"] = self.system.log_ends.offsets_of(found[:, at.O_PART], found[:, at.O_OFFSET] - behind) + behind
         rows["started_ns"], rows["ended_ns"] = found[:, at.O_STARTED], found[:, at.O_ENDED]
         rows["attempt"], rows["poll_id"] = np.minimum(found[:, at.O_ATTEMPT], MOST_ATTEMPTS), found[:, at.O_POLL]
         rows["transaction_id"] = found[:, at.O_TXN]
@@ -410,12 +413,12 @@ class _Run:
         first, end = (int(world.part[place, column]) for column in (at.LOG_START, at.LOG_LEN))
         records = world.log[place, first:end]
         there = world.request[records[:, at.L_REQUEST], at.R_APPENDED] <= end_ns
+        there &= records[:, at.L_TXN] >= NONE  # neither compacted nor cut off
         rows = np.zeros(int(np.count_nonzero(there)), LOG_RECORD)
         topic, number = self._topic_and_number(np.asarray([place]))
-        rows["offset"], rows["event_id"] = (
-            first + np.flatnonzero(there),
-            world.identity[records[there, at.L_EVENT], at.V_ID],
-        )
+        numbers = first + np.flatnonzero(there)
+        rows["offset"] = self.system.log_ends.offsets_of(np.full(len(numbers), place), numbers)
+        rows["event_id"] = world.identity[records[there, at.L_EVENT], at.V_ID]
         rows["time_ns"], rows["leader_epoch"] = records[there, at.L_TIME], records[there, at.L_EPOCH]
         rows["topic"], rows["partition"] = topic[0], number[0]
         own = records[there, at.L_TXN]
@@ -426,9 +429,11 @@ class _Run:
         places = [partition for partition in self.system.partitions if partition.is_users]
         found = []
         for partition in places:
-            first = int(self.system.world.part[partition.number, at.LOG_START])
-            end = first + len(self._log_of(partition.number, end_ns))
-            found.append(Extent(*_split(partition.name), first, end))
+            world, number, offset_of = self.system.world, partition.number, self.system.log_ends.offset_of
+            first, end = (int(world.part[number, column]) for column in (at.LOG_START, at.LOG_LEN))
+            appended = world.request[world.log[number, first:end, at.L_REQUEST], at.R_APPENDED] <= end_ns
+            end = first + int(np.count_nonzero(appended))
+            found.append(Extent(*_split(partition.name), offset_of(number, first), offset_of(number, end)))
         return tuple(found)
 
     def _faults(self, end_ns: int) -> Iterator[FaultRecord]:

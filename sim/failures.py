@@ -172,6 +172,7 @@ class Failures:
         """Let a broker answer nothing; return what it led. Members wait; producers do not know."""
         world = self.system.at_now()
         self.system.down.add(broker)
+        self.system.log_ends.stops(broker)
         led = [partition for partition in self.system.partitions if world.part[partition.number, LEADER] == broker]
         kernel.set_silent(world, broker)
         for partition in led:
@@ -217,6 +218,7 @@ class Failures:
             (b, broker) for b in range(1, self.system.plan.scenario.brokers.nodes + 1) if b != broker
         } - self.system.parted
         self.system.parted |= pairs
+        self.system.log_ends.stops(broker, {leader for leader, _ in pairs})
         for partition in self.system.partitions:
             self.system.replicas_changed(partition)
         yield self.clock.control(planned.end_ns, Control.end, index)

@@ -43,7 +43,9 @@ class Group:
             for topic in (*what.topics, *retry_topics(scenario, name))
         ]
         self.partitions = sorted(partition for partitions in self.topics for partition in partitions)
-        self.own_partitions = sorted(partition for partitions in self.topics[: len(what.topics)] for partition in partitions)
+        self.own_partitions = sorted(
+            partition for partitions in self.topics[: len(what.topics)] for partition in partitions
+        )
         """Without those of retry topics."""
         self.ownerships = self.rebalances = 0
         self.changed = Signal(system.clock)

@@ -154,6 +154,8 @@ class Links:
         pairs = {pair for pair in pairs if pair[0] != pair[1]} - self.system.parted
         self.system.prove(index, "cut: " + (", ".join(f"{a}-{b}" for a, b in sorted(pairs) if a < b) or "nothing"))
         self.system.parted |= pairs
+        for leader, follower in sorted(pairs):
+            self.system.log_ends.stops(follower, {leader})
         for partition in self.system.partitions:
             self.system.replicas_changed(partition)
         yield self.clock.control(self.system.plan.faults[index].end_ns, Control.end, index)

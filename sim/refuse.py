@@ -104,10 +104,48 @@ def _topic(scenario: Scenario, name: str) -> Iterator[str]:
     place = f"topics.{name}"
     if scenario.replication_of(name) == 1 and any(isinstance(fault, faults.HostCrash) for fault in scenario.faults):
         yield f"{place}: replication is 1, so a host_crash loses what was not written to disk yet, which the simulator does not model: make it 2 or more"
-    if "compact" in (policy := str(topic_setting(scenario, name, "cleanup.policy"))):
-        yield f"{place}: cleanup.policy is {policy}; the simulator keeps every record: leave it at delete"
-    if topic_setting(scenario, name, "unclean.leader.election.enable"):
-        yield f"{place}: unclean.leader.election.enable is true; the simulator elects replicas in sync, or eligible ones, only: leave it false"
+    compacts = "compact" in (policy := str(topic_setting(scenario, name, "cleanup.policy")))
+    is_unclean = bool(topic_setting(scenario, name, "unclean.leader.election.enable"))
+    readers = [group for group, what in scenario.groups.items() if what.share_group and name in what.topics]
+    if compacts:
+        yield from _compacted(scenario, name, policy)
+    if is_unclean and (compacts or _deletes(scenario)):
+        yield (
+            f"{place}: unclean.leader.election.enable is true where records are deleted or compacted, which the simulator does not combine: "
+            "keep all records, or leave it false"
+        )
+    if readers and (compacts or is_unclean):
+        what = "is compacted" if compacts else "may be cut by an unclean election"
+        yield f"{place} {what}, and is read by the share group {readers[0]}, which the simulator does not model: let other groups read it"
+
+
+def _compacted(scenario: Scenario, name: str, policy: str) -> Iterator[str]:
+    """Yield what brokers refuse of a compacted topic, by Kafka's own rules."""
+    place = f"topics.{name}"
+    for key, producer in scenario.producers.items():
+        if producer.key == "none" and name in _reached_from(scenario, producer.topic):
+            yield f"{place}: cleanup.policy is {policy}, and brokers take no records without a key then, but producers.{key}.key is none: give it a key"
+    for index, fault in enumerate(scenario.faults):
+        if isinstance(fault, faults.DeleteRecords) and "delete" not in policy:
+            topic = fault.topic if fault.partition is None else fault.partition.topic
+            if topic == name:
+                yield f"faults[{index}] deletes records of {name}, whose cleanup.policy is {policy}; brokers refuse that: make it compact,delete"
+
+
+def _reached_from(scenario: Scenario, topic: str) -> set[str]:
+    """Return a topic and all to which its events, or what follows from them, may be sent."""
+    reached, left = set[str](), [topic]
+    while left:
+        reached.add(one := left.pop())
+        for group in (group for group in scenario.groups.values() if one in group.topics):
+            sent = [emits.topic for emits in group.emits]
+            sent += [group.topic_of_dead_letters] if group.topic_of_dead_letters is not None else []
+            left += set(sent) - reached
+    return reached
+
+
+def _deletes(scenario: Scenario) -> bool:
+    return may_expire(scenario) or any(isinstance(fault, faults.DeleteRecords) for fault in scenario.faults)
 
 
 def _producer(scenario: Scenario, name: str) -> Iterator[str]:
@@ -130,7 +168,7 @@ def _producer(scenario: Scenario, name: str) -> Iterator[str]:
 
 def _group(scenario: Scenario, name: str) -> Iterator[str]:
     group = scenario.groups[name]
-    deletes = may_expire(scenario) or any(isinstance(fault, faults.DeleteRecords) for fault in scenario.faults)
+    deletes = _deletes(scenario)
     if deletes and consumer_settings(scenario, name).auto_offset_reset == "none":
         yield (
             f"groups.{name}.settings: auto.offset.reset is none where records may be deleted, which ends a member that read too late; the simulator "

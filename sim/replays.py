@@ -97,6 +97,8 @@ class Replayer:
         """Say what was done since the begin."""
         w = self.system.world
         rows = w.rows[self._first_row : int(w.scalars[at.ROWS])]
-        delivered = np.count_nonzero((rows[:, at.O_PROCESS] == self.code) & (rows[:, at.O_KIND] == kernel.KIND_DELIVERY))
+        delivered = np.count_nonzero(
+            (rows[:, at.O_PROCESS] == self.code) & (rows[:, at.O_KIND] == kernel.KIND_DELIVERY)
+        )
         stopped = ", and stopped there by the handler's policy" if self.was_stopped else ""
         return f"{delivered} events handed over once more{stopped}"

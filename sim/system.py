@@ -5,7 +5,6 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 
-import numpy as np
 import simpy
 
 from rundata.tables import Incident, Names
@@ -28,10 +27,11 @@ from scenarios.faults import (
 from scenarios.partitioners import coordinator_partition
 from scenarios.plan import Plan, replica_assignment
 from scenarios.quantities import MILLISECOND, SECOND, format_duration
-from scenarios.targets import BrokerTarget, LogPosition
+from scenarios.targets import BrokerTarget
 from sim import kernel
 from sim.autoscaling import Scaler
 from sim.clock import Clock, Control, Signal
+from sim.compaction import Compaction
 from sim.controller import Controller
 from sim.deletion import Deletion
 from sim.draws import FIRST_ACTION, FIRST_CRASH, FIRST_SCALER, Draws
@@ -39,14 +39,15 @@ from sim.emitters import emitters
 from sim.failures import Failures
 from sim.groups import Group
 from sim.links import Links
+from sim.log_ends import LogEnds
 from sim.replaying import replaying
+from sim.replays import Replayer
+from sim.segments import Segments
 from sim.share_groups import ShareGroup
 from sim.world import (
     EPOCH,
     HALTED,
-    L_TIME,
     LEADER,
-    LOG_START,
     NONE,
     NOW,
     PRODUCERS,
@@ -123,6 +124,7 @@ class System:
         """By partition that changed its leader: since when it has the present one."""
         self.offsets_partitions = int(broker_setting(plan.scenario, "offsets.topic.num.partitions"))
         self.partitions = self._partitions()
+        self.replayers: list[Replayer] = []
         self.places = {partition.name: partition.number for partition in self.partitions}
         self.world: World
 
@@ -145,6 +147,14 @@ class System:
         """Return whose settings a topic has: a retry topic is as the topic that it belongs to."""
         return topic if topic in self.plan.topics else topic.rsplit(".retry.", 1)[0]
 
+    def compacts(self, topic: str) -> bool:
+        """Whether a topic of the file is compacted."""
+        return "compact" in str(topic_setting(self.plan.scenario, topic, "cleanup.policy"))
+
+    def deletes(self, topic: str) -> bool:
+        """Whether segments of a topic are deleted."""
+        return "delete" in str(topic_setting(self.plan.scenario, self.owner_of(topic), "cleanup.policy"))
+
     def coordinator_of(self, group: str) -> int:
         """Return the number of the partition whose leader coordinates a group."""
         return self.places[f"{OFFSETS_TOPIC}/{coordinator_partition(group, self.offsets_partitions)}"]
@@ -159,6 +169,7 @@ class System:
             world.part[partition.number, [HALTED, TOO_FEW]] = too_few
             self._note_in_sync(partition)
         self.controller = Controller(self)
+        self.log_ends = LogEnds(self)
         self.failures, self.links = Failures(self), Links(self)
         self.groups = {
             name: (ShareGroup if group.share_group else Group)(self, name)
@@ -169,7 +180,9 @@ class System:
                 Scaler(self, self.groups[name], what.autoscaler)
         if broker_setting(self.plan.scenario, "auto.leader.rebalance.enable"):
             self.clock.process(self._check_leaders())
-        Deletion(self).begin()
+        segments = Segments(self)
+        Deletion(self, segments).begin()
+        Compaction(self, segments).begin()
         if any(group.commit == "transaction" for group in self.plan.scenario.groups.values()):
             self.clock.process(self._abort_late_transactions())
         for index, planned in enumerate(self.plan.faults):
@@ -305,13 +318,17 @@ class System:
             ]
             self.world.quota[owner] = 0
             self.world.quota[owner, :, QT_BYTES_S] = max(1, round(min(limits))) if limits else 0
-        how = f"took {fault.rate:.0f} B/s of {fault.producer}" if fault.producer else f"gave {fault.rate:.0f} B/s to {fault.group}"
+        how = (
+            f"took {fault.rate:.0f} B/s of {fault.producer}"
+            if fault.producer
+            else f"gave {fault.rate:.0f} B/s to {fault.group}"
+        )
         self.prove(index, f"brokers {how} each")
 
     def _move(self, partition: Replicas, broker: int, cause: str, takes_ns: list[int]) -> None:
         """Let another replica in sync lead; the old leader refuses what it has not finished."""
         world, number = self.at_now(), partition.number
-        kernel.cut_back(world, number)
+        self._cut_back(number)
         kernel.take_out(world, int(world.part[number, LEADER]), number)
         kernel.forget_leader(world, number)
         part = world.part[number]
@@ -322,22 +339,6 @@ class System:
             self.incident("election", partition.name, f"leader {broker}", cause)
         for code, wait_ns in enumerate(takes_ns):
             self.clock.process(self.discover(code, number, int(part[EPOCH]), self.clock.now + wait_ns))
-
-    def offset_of(self, partition: int, place: LogPosition) -> int:
-        """Return the offset of a place in a partition, among what is visible."""
-        part = self.world.part[partition]
-        first, end = int(part[LOG_START]), int(part[VISIBLE_END])
-        match place.place:
-            case "earliest":
-                return first
-            case "latest":
-                return end
-            case "offset":
-                return min(max(place.value, first), end)
-            case "ago":
-                times = self.world.log[partition, first:end, L_TIME]
-                late = np.flatnonzero(times >= self.clock.now - place.value)
-                return first + int(late[0]) if len(late) else end
 
     def topic_of(self, partition: int) -> str:
         """Return the topic of a partition of the world."""
@@ -383,7 +384,11 @@ class System:
         world = self.at_now()
         world.part[partition.number, LEADER] = NONE
         if partition.in_sync != [broker]:
-            kernel.cut_back(world, partition.number)
+            self._cut_back(partition.number)
+
+    def _cut_back(self, partition: int) -> None:
+        kernel.cut_back(self.at_now(), partition)
+        self.log_ends.was_cut(partition)
 
     def told(self, code: int, broker: int, at_ns: int) -> Process:
         """Let a process that took a broker for the leader hear who leads."""
@@ -410,8 +415,9 @@ class System:
         led = [partition for partition in self.partitions if world.part[partition.number, LEADER] == broker]
         for partition in led:
             world.part[partition.number, LEADER] = NONE
-            kernel.cut_back(world, partition.number)
+            self._cut_back(partition.number)
             kernel.forget_leader(world, partition.number)
+        self.log_ends.stops(broker)
         for partition in self.partitions:
             if broker in partition.in_sync:
                 self.replicas_changed(partition)
@@ -424,18 +430,22 @@ class System:
         for partition in self.partitions:
             if broker in partition.in_sync and len(partition.in_sync) > 1:
                 partition.leaves(broker)
+                self.log_ends.leaves(partition, broker)
                 if self.world.part[partition.number, LEADER] != NONE:
                     self._stands_until(partition, self.draws.answers_again_ns(index), index)
                 if partition.is_users:
                     self.incident("isr", partition.name, ",".join(map(str, partition.in_sync)), self.label(index))
         for partition in led:
             alive = [b for b in partition.replicas if b in partition.in_sync and b not in self.down | {broker}]
-            eligible = [b for b in partition.replicas if b in partition.eligible and b not in self.unavailable]
+            up = [b for b in partition.replicas if b not in self.unavailable]
+            eligible = [b for b in up if b in partition.eligible]
             if alive:
                 self.leads(alive[0], partition, self.clock.now, index)
                 self._stands_until(partition, self.draws.followed_ns(index, alive[0]), index)
             elif eligible:
                 self._leads_as_eligible(eligible[0], partition, index)
+            elif up and self.log_ends.may_be_led_by(up[0], partition):
+                self._leads_uncleanly(up[0], partition, index)
         for partition in self.partitions:
             self.replicas_changed(partition)
 
@@ -457,14 +467,26 @@ class System:
     def _leads_as_eligible(self, broker: int, partition: Replicas, index: int) -> None:
         """Let an eligible replica lead, where nobody in sync is up: it has what is visible, and the rest is gone."""
         kernel.cut_to_visible(self.at_now(), partition.number)
+        self.log_ends.was_cut(partition.number)
         partition.eligible = (partition.eligible | set(partition.in_sync)) - {broker}
         partition.in_sync = [broker]
         if partition.is_users:
             self.incident("isr", partition.name, str(broker), self.label(index))
         self.leads(broker, partition, self.clock.now, index)
 
+    def _leads_uncleanly(self, broker: int, partition: Replicas, index: int) -> None:
+        """Let a replica lead that is out of sync, where nobody in sync or eligible is up: what it does not have is lost."""
+        lost = self.log_ends.cut_to(partition, broker)
+        partition.eligible, partition.in_sync = set(), [broker]
+        self.incident("isr", partition.name, str(broker), self.label(index))
+        first = int(self.world.part[partition.number, VISIBLE_END])
+        words = f"{lost} records lost from offset {self.log_ends.offset_of(partition.number, first)} on"
+        self.incident("unclean election", partition.name, words, self.label(index))
+        self.leads(broker, partition, self.clock.now, index)
+
     def leads(self, broker: int, partition: Replicas, elected_ns: int, index: int) -> None:
         """Let a broker lead a partition, and everybody find it."""
+        self.log_ends.kept.pop((partition.number, broker), None)
         part = self.world.part[partition.number]
         part[LEADER] = broker
         part[EPOCH] += 1
@@ -537,6 +559,7 @@ class System:
         self.watched.discard(watch)
         if still and follower in partition.in_sync:
             partition.leaves(follower)
+            self.log_ends.leaves(partition, follower)
             if partition.is_users:
                 self.incident("isr", partition.name, ",".join(map(str, partition.in_sync)), "replica.lag.time.max.ms")
             self.replicas_changed(partition)
@@ -547,6 +570,8 @@ class System:
             self.leads(broker, partition, self.clock.now, index)
         elif self.world.part[partition.number, LEADER] == NONE and broker in partition.eligible:
             self._leads_as_eligible(broker, partition, index)
+        elif self.world.part[partition.number, LEADER] == NONE and self.log_ends.may_be_led_by(broker, partition):
+            self._leads_uncleanly(broker, partition, index)
         if self.world.part[partition.number, LEADER] != NONE:
             before = partition.in_sync
             leader = int(self.world.part[partition.number, LEADER])
@@ -554,6 +579,7 @@ class System:
             partition.in_sync = [b for b in partition.replicas if b in before or b in able]
             enough = len(partition.in_sync) >= partition.min_in_sync
             partition.eligible = set() if enough else partition.eligible - set(partition.in_sync)
+            self.log_ends.fetches(partition)
             if partition.is_users and partition.in_sync != before:
                 self.incident("isr", partition.name, ",".join(map(str, partition.in_sync)), self.label(index))
         self.replicas_changed(partition)

@@ -120,11 +120,11 @@ class Actions:
             case "latest":
                 return end
             case "offset":
-                return min(max(place.value, partition.start), end)
+                return min(max(partition.number_of(place.value), partition.start), end)
             case "ago":
                 since_ns = self.clock.now - place.value
-                late = [offset for offset in range(partition.start, end) if partition.log[offset].handed_ns >= since_ns]
-                return min(late, default=end)
+                there = [offset for offset in range(partition.start, end) if not partition.log[offset].gone]
+                return min((offset for offset in there if partition.log[offset].handed_ns >= since_ns), default=end)
 
     def _replay(self, number: int, action: Replay) -> Process:
         replayer = self.model.replayers[self.model.plan.actions[number].index]
@@ -141,6 +141,7 @@ class Actions:
             record.event: record
             for partition in self.model.partitions[action.from_]
             for record in partition.log[partition.start : partition.visible_end]
+            if not record.gone
         }
         begin_ns = last_ns = self.clock.now
         sent = 0

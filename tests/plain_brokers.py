@@ -102,6 +102,12 @@ class Partition:
         """Leaders and followers that do not fetch from them."""
         self.place = 0
         """Its number among all partitions."""
+        self.is_unclean = False
+        """Whether anybody leads it rather than nobody."""
+        self.kept: dict[int, int] = {}
+        """By replica that does not fetch: up to where it has the log."""
+        self.cuts: list[tuple[int, int]] = []
+        """From which record on, and how far, offsets lie below the records' places in `log`."""
         self.changed = Signal(model.clock)
 
     def __str__(self) -> str:
@@ -173,18 +179,21 @@ class Partition:
         """Let readers of committed records read up to the first one of an open transaction."""
         while self.stable_end < self.visible_end:
             transaction = self.log[self.stable_end].transaction
-            if transaction is not None and transaction.is_open and self.model.rules.stable_end:
+            is_there = not self.log[self.stable_end].gone
+            if transaction is not None and is_there and transaction.is_open and self.model.rules.stable_end:
                 self.model.fired["held back by an open transaction"] += 1
                 return
             self.stable_end += 1
 
     def offset_of(self, token: Hashable) -> int:
         """Return where the log has what a sender sent, or NONE."""
-        return next((offset for offset, record in enumerate(self.log) if record.token == token), NONE)
+        there = (n for n, record in enumerate(self.log) if record.token == token and record.gone != "cut off")
+        return next(there, NONE)
 
     def leaves(self, broker: int) -> None:
         """Take a broker out of the in-sync set."""
         self.in_sync.remove(broker)
+        self.stops(broker)
         version = self.model.plan.scenario.brokers.version
         if self.has_too_few and release(version) >= (4, 1) and self.model.rules.eligible_leaders:
             self.eligible.add(broker)
@@ -205,10 +214,59 @@ class Partition:
         if not self.model.rules.loss_with_acks_1:
             return
         self.stale_end = len(self.log)
+        self.kept = {broker: min(end, len(self.log) - self._records_of(lost)) for broker, end in self.kept.items()}
         self.log = [record for record in self.log if record.request not in lost]
         self.requests = kept
         for request in lost:
             request.cut = True
+
+    def _records_of(self, requests: list[Request]) -> int:
+        return sum(record.request in requests for record in self.log)
+
+    # ---- replicas out of sync, and unclean elections -----------------------------------------------------------------
+
+    def stops(self, broker: int) -> None:
+        """Note what a replica has when it stops to fetch."""
+        now = self.model.clock.now
+        if broker in self.replicas and broker not in self.kept:
+            self.kept[broker] = sum(record.request.replicated_ns <= now for record in self.log)
+
+    def fetches(self) -> None:
+        """Forget what replicas had that have caught up."""
+        parted, unavailable = self.model.parted, self.model.unavailable
+        for broker in self.in_sync:
+            if broker not in unavailable and (self.leader, broker) not in parted:
+                self.kept.pop(broker, None)
+
+    def cut_to(self, broker: int) -> None:
+        """Cut the log back to what a new leader has that is out of sync."""
+        self.cut_to_visible()
+        end = self.visible_end
+        begin = min(self.kept.pop(broker, end), end) if self.model.rules.kept_by_replicas else end
+        lost = [number for number in range(begin, end) if not self.log[number].gone]
+        self.model.fired["visible records lost"] += bool(lost)
+        if lost:
+            self.cuts.append((end, end - self.offset(lost[0])))
+            self.erase(lost, "cut off")
+            self.move_stable_end()
+
+    def erase(self, numbers: list[int], how: str) -> None:
+        """Take records out of the log; nobody waits for them any more."""
+        for number in numbers:
+            self.log[number].gone = how
+            for group in self.model.groups.values():
+                self.model.open.discard((group, self, number))
+        for replayer in self.model.replayers.values():
+            replayer.looks_again()
+        self.model.news.give()
+
+    def offset(self, number: int) -> int:
+        """Return the offset of a record by its place in `log`."""
+        return number - next((shift for begin, shift in reversed(self.cuts) if number >= begin), 0)
+
+    def number_of(self, offset: int) -> int:
+        """Return the place of the latest record that had an offset."""
+        return next((offset + shift for begin, shift in reversed(self.cuts) if offset + shift >= begin), offset)
 
     def delete_below(self, offset: int) -> None:
         """Delete what lies before an offset; nobody waits for that any more."""

@@ -34,6 +34,7 @@ class Control(IntEnum):
     leader_check = 7
     retention = 8
     transactions = 9
+    cleaning = 10
 
 
 class Clock(simpy.Environment):

@@ -28,6 +28,8 @@ class Batch:
 
     end: int
     size: int
+    left: int
+    """What is left of its size after compaction."""
     latest_ns: int
 
 
@@ -55,12 +57,13 @@ class Deletion:
             at_ns = self.model.draws.retention_look_ns(broker) + look * interval_ns
             yield self.model.clock.control(at_ns, Control.retention, broker)
             for partition in self._partitions():
-                if partition.leader == broker and broker not in self.model.down and self.model.rules.retention:
+                may = partition.leader == broker and broker not in self.model.down and self.model.rules.retention
+                if may and "delete" in str(self.setting(partition, "cleanup.policy")):
                     self._expire(partition)
 
     def _expire(self, partition: Partition) -> None:
         """Delete segments from the oldest on: those that are too old, then those beyond the size to keep."""
-        segments, offset = self._segments(partition), partition.start
+        segments, offset = self.segments(partition), partition.start
         kept_ns = self._setting(partition, "retention.ms") * MILLISECOND
         for planned in self.model.plan.faults:
             fault = planned.fault
@@ -87,21 +90,27 @@ class Deletion:
         partition.rolls.add(gone[-1].end)
         return gone[-1].end
 
-    def _setting(self, partition: Partition, name: str) -> int:
+    def setting(self, partition: Partition, name: str) -> Any:
+        """Return a setting of a partition's topic; a retry topic is as the one that it belongs to."""
         own = partition.topic.rsplit(".retry.", 1)[0] if partition.copy else partition.topic
-        return int(topic_setting(self.scenario, own, name))
+        return topic_setting(self.scenario, own, name)
 
-    def _segments(self, partition: Partition) -> list[Segment]:
+    def _setting(self, partition: Partition, name: str) -> int:
+        return int(self.setting(partition, name))
+
+    def segments(self, partition: Partition) -> list[Segment]:
         """Return what is left: a new segment begins where a batch does not fit, is much younger than the first, or the rest is gone."""
         most_bytes = self._setting(partition, "segment.bytes")
         most_ns = self._setting(partition, "segment.ms") * MILLISECOND
+        if "compact" in str(self.setting(partition, "cleanup.policy")):
+            most_ns = min(most_ns, self._setting(partition, "max.compaction.lag.ms") * MILLISECOND)
         segments: list[Segment] = []
-        for batch in self._batches(partition):
+        for batch in self.batches(partition):
             last = segments[-1] if segments else None
             goes_on = (
                 last is not None
                 and last[-1].end not in partition.rolls
-                and self._size(last) + batch.size <= most_bytes
+                and sum(batch.size for batch in last) + batch.size <= most_bytes
                 and batch.latest_ns - last[0].latest_ns <= most_ns
             )
             if last is not None and goes_on:
@@ -113,17 +122,20 @@ class Deletion:
             del segments[0]
         return segments
 
-    def _batches(self, partition: Partition) -> Iterator[Batch]:
+    def batches(self, partition: Partition) -> Iterator[Batch]:
+        """Yield what is visible, request by request."""
         end = 0
         for _, group in itertools.groupby(partition.log[: partition.visible_end], lambda record: id(record.request)):
             records = list(group)
             end += len(records)
             values = [int(self.model.derived.size_bytes(np.array([record.event]))[0]) for record in records]
             size = sum(values) + BATCH_BYTES + RECORD_BYTES * len(records)
-            yield Batch(end, size, max(record.handed_ns for record in records))
+            left = sum(v + RECORD_BYTES for v, record in zip(values, records, strict=True) if not record.gone)
+            left += BATCH_BYTES if left else 0
+            yield Batch(end, size, left, max(record.handed_ns for record in records))
 
     def _size(self, segment: Segment) -> int:
-        return sum(batch.size for batch in segment)
+        return sum(batch.left for batch in segment)
 
     def _latest_ns(self, segment: Segment) -> int:
         return max(batch.latest_ns for batch in segment)
@@ -145,7 +157,8 @@ class Deletion:
                 return min(fault.up_to.value, end)
             case "ago":
                 since_ns = self.model.clock.now - fault.up_to.value
-                return next((n for n, record in enumerate(partition.log[:end]) if record.handed_ns >= since_ns), end)
+                there = [n for n in range(partition.start, end) if not partition.log[n].gone]
+                return next((n for n in there if partition.log[n].handed_ns >= since_ns), end)
             case "latest":
                 return end
             case "earliest":

@@ -268,6 +268,7 @@ class Failures:
         """Let a broker answer nothing; return what it led. Members wait; producers do not know."""
         self.model.down.add(broker)
         self.model.silent.add(broker)
+        self.model.stops(broker)
         led = [partition for partition in self.model.all_partitions if partition.leader == broker]
         for partition in led:
             partition.hangs(broker)
@@ -305,6 +306,9 @@ class Failures:
         self.model.stalled.add(broker)
         pairs = {(b, broker) for b in self.model.brokers if b != broker} - self.model.parted
         self.model.parted |= pairs
+        for partition in self.model.all_partitions:
+            if (partition.leader, broker) in pairs:
+                partition.stops(broker)
         for partition in self.model.all_partitions:
             if partition.leader == broker:
                 partition.hangs(broker)

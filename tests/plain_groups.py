@@ -179,7 +179,9 @@ class Group:
         return partition.stable_end if self.reads_committed else partition.visible_end
 
     def passes_over(self, partition: "Partition", offset: int) -> bool:
-        """Whether the group does not see a record because its transaction was aborted."""
+        """Whether the group does not see a record because its transaction was aborted, or because it is gone."""
+        if partition.log[offset].gone:
+            return True
         transaction = partition.log[offset].transaction
         is_aborted = transaction is not None and transaction.state == "aborted"
         return is_aborted and self.reads_committed and self.model.rules.aborted_unseen

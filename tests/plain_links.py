@@ -146,6 +146,10 @@ class Links:
         """Let brokers not fetch from one another: the high watermark waits until the leader gives the others up."""
         self.model.fired["brokers parted"] += bool(pairs)
         self.model.parted |= pairs
+        for leader, follower in sorted(pairs):
+            for partition in self.model.all_partitions:
+                if partition.leader == leader:
+                    partition.stops(follower)
         for partition in self.model.all_partitions:
             partition.replicas_changed()
         yield self.clock.control(self.plan.faults[index].end_ns, Control.end, index)

@@ -17,6 +17,7 @@ from plain_actions import Actions
 from plain_autoscaling import autoscale
 from plain_brokers import OFFSETS, OFFSETS_PARTITIONS, Partition, Request
 from plain_clock import Clock, Control, Phase, Signal
+from plain_compaction import Compaction
 from plain_deletion import Deletion
 from plain_dependencies import Service
 from plain_emits import FIRST_SENDING, Emitting
@@ -94,6 +95,11 @@ class Rules:
     not_enough_replicas: bool = True
     retention: bool = True
     eligible_leaders: bool = True
+    unclean_elections: bool = True
+    kept_by_replicas: bool = True
+    compaction: bool = True
+    least_dirty: bool = True
+    compaction_lag: bool = True
     controller_lost: bool = True
     quotas: bool = True
     quotas_of_groups: bool = True
@@ -238,7 +244,7 @@ class Model(Recording):
         self.clients += emitting
         if broker_setting(plan.scenario, "auto.leader.rebalance.enable") and rules.preferred_leader:
             self.clock.process(self._check_leaders())
-        Deletion(self)
+        Compaction(self, Deletion(self))
         for index, planned in enumerate(plan.faults):
             self._start_fault(index, planned.fault)
         self.actions = Actions(self)
@@ -253,10 +259,14 @@ class Model(Recording):
         own = topic if topic in self.plan.topics else topic.rsplit(".retry.", 1)[0]
         copy = 0 if own == topic else int(topic.rsplit(".", 1)[1])
         least = int(topic_setting(self.plan.scenario, own, "min.insync.replicas"))
-        return [
+        found = [
             Partition(self, topic, number, replicas, least, copy)
             for number, replicas in enumerate(self.plan.replicas(topic))
         ]
+        for partition in found:
+            unclean = topic_setting(self.plan.scenario, own, "unclean.leader.election.enable")
+            partition.is_unclean = bool(unclean) and self.rules.unclean_elections
+        return found
 
     def _offsets_partitions(self) -> list[Partition]:
         nodes = len(self.brokers)
@@ -455,6 +465,7 @@ class Model(Recording):
             partition.leader = None
             partition.cut_back(self.clock.now)
             self.forget(partition)
+        self.stops(broker)
         for partition in self.all_partitions:
             if broker in partition.in_sync:
                 partition.replicas_changed()
@@ -462,6 +473,11 @@ class Model(Recording):
             client.lost_broker(broker)
         self.news.give()
         return led
+
+    def stops(self, broker: int) -> None:
+        """Note what a broker has of everything that it fetches no longer."""
+        for partition in self.all_partitions:
+            partition.stops(broker)
 
     def elect(self, broker: int, led: list[Partition], index: int) -> None:
         """Take a lost broker out of the in-sync sets and give its partitions to the next in line."""
@@ -472,12 +488,15 @@ class Model(Recording):
                     self._stands_until(partition, self.draws.answers_again_ns(index), index, "takeover")
         for partition in led:
             alive = [b for b in partition.replicas if b in partition.in_sync and b not in self.down | {broker}]
-            eligible = [b for b in partition.replicas if b in partition.eligible and b not in self.unavailable]
+            up = [b for b in partition.replicas if b not in self.unavailable]
+            eligible = [b for b in up if b in partition.eligible]
             if alive:
                 self.leads(alive[0], partition, self.clock.now, index)
                 self._stands_until(partition, self.draws.followed_ns(index, alive[0]), index, "early followers")
             elif eligible:
                 self._leads_as_eligible(eligible[0], partition, index)
+            elif up and partition.is_unclean:
+                self._leads_uncleanly(up[0], partition, index)
             else:
                 self.fired["no leader left"] += 1
         for partition in self.all_partitions:
@@ -509,7 +528,16 @@ class Model(Recording):
         partition.in_sync = [broker]
         self.leads(broker, partition, self.clock.now, index)
 
+    def _leads_uncleanly(self, broker: int, partition: Partition, index: int) -> None:
+        """Let a replica lead that is out of sync, since nobody in sync or eligible is up."""
+        self.fired["unclean election"] += 1
+        partition.cut_to(broker)
+        partition.eligible, partition.in_sync = set(), [broker]
+        self.incident("unclean election", str(partition))
+        self.leads(broker, partition, self.clock.now, index)
+
     def leads(self, broker: int, partition: Partition, elected_ns: int, index: int) -> None:
+        partition.kept.pop(broker, None)
         partition.leader = broker
         partition.unfollowed = False
         partition.epoch += 1
@@ -570,10 +598,13 @@ class Model(Recording):
                 self.leads(broker, partition, self.clock.now, index)
             elif partition.leader is None and broker in partition.eligible:
                 self._leads_as_eligible(broker, partition, index)
+            elif partition.leader is None and partition.is_unclean and broker in partition.replicas:
+                self._leads_uncleanly(broker, partition, index)
             if partition.leader is not None:
                 able = [b for b in partition.replicas if b not in self.unavailable]
                 caught_up = [b for b in able if (partition.leader, b) not in self.parted]
                 partition.in_sync = [b for b in partition.replicas if b in partition.in_sync or b in caught_up]
+                partition.fetches()
                 partition.eligible -= set(partition.replicas if not partition.has_too_few else partition.in_sync)
             partition.replicas_changed()
         self.news.give()

@@ -61,9 +61,7 @@ class Quotas:
         if not limits or not self.model.rules.quotas:
             return 0
         now = self.model.clock.now
-        samples = [
-            (begin, sum_) for begin, sum_ in self.samples.get((owner, broker), []) if begin > now - 11 * SECOND
-        ]
+        samples = [(begin, sum_) for begin, sum_ in self.samples.get((owner, broker), []) if begin > now - 11 * SECOND]
         if not samples or now - samples[-1][0] >= SECOND:
             samples.append((now, 0))
         samples[-1] = (samples[-1][0], samples[-1][1] + size)

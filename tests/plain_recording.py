@@ -106,12 +106,20 @@ class Recording:
             and self.sent_for.get(event) != NONE
             and (event in self.unheard or self.is_open(event))
         ]
-        rows = self.rows + unanswered
+        rows = [self._with_offset(row) for row in self.rows] + unanswered
         operations = new_operations(len(rows))
         for operation, row in zip(operations, rows, strict=True):
             for name, value in row.items():
                 operation[name] = value
         return operations
+
+    def _with_offset(self, row: dict[str, int]) -> dict[str, int]:
+        """Return a row with an offset instead of a place in the log; a commit is one more than what it covers."""
+        if "offset" not in row:
+            return row
+        partition = self.partitions[self.names.topics[row["topic"]]][row["partition"]]
+        behind = row["kind"] == Kind.commit
+        return {**row, "offset": partition.offset(row["offset"] - behind) + behind}
 
     def _chosen_for(self, event: int) -> int:
         return self.handed[event][1].number if event in self.handed else int(self.plan.partition[self.event_of(event)])
@@ -121,14 +129,19 @@ class Recording:
         for partition in [partition for several in self.partitions.values() for partition in several]:
             appended = [record for record in partition.log if record.request.appended_ns <= self.clock.now]
             found.append(
-                Extent(partition.topic, partition.number, partition.start, max(partition.start, len(appended)))
+                Extent(
+                    partition.topic,
+                    partition.number,
+                    partition.offset(partition.start),
+                    partition.offset(max(partition.start, len(appended))),
+                )
             )
         return tuple(found)
 
     def _log(self) -> NDArray[np.void]:
         rows = [
             (
-                offset,
+                partition.offset(offset),
                 record.event,
                 record.handed_ns,
                 partition.number,
@@ -140,7 +153,7 @@ class Recording:
             for code, topic in enumerate(self.names.topics)
             for partition in self.partitions[topic]
             for offset, record in enumerate(partition.log)
-            if offset >= partition.start and record.request.appended_ns <= self.clock.now
+            if offset >= partition.start and not record.gone and record.request.appended_ns <= self.clock.now
         ]
         return np.array(rows, LOG_RECORD)
 

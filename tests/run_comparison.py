@@ -24,6 +24,8 @@ _INCIDENTS = (
     "assignment",
     "expired",
     "controller",
+    "unclean election",
+    "compacted",
 )
 
 
