@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint bench live differential predictions agreement repeats soak docs clean
+.PHONY: help setup demo test lint bench live differential slice predictions agreement repeats soak docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -45,6 +45,13 @@ bench: $(VENV)/.dev  ## measure; the figures are kept in benchmarks/RESULTS.md
 
 differential: $(VENV)/.dev  ## 600 random scenarios against the plain model, and each rule left out in turn; an hour
 	EVENTDRILL_DIFFERENTIAL=600 $(BIN)/python -m pytest -n 2 tests/test_sim_differential.py
+
+FIRST := 600
+CASES := 500
+RECORD := runs/differential.jsonl
+slice: $(VENV)/.dev  ## CASES more random scenarios from number FIRST on, and a line in RECORD for them: make slice FIRST=1100
+	@mkdir -p $(dir $(RECORD))
+	$(BIN)/python tests/differential_slice.py $(FIRST) $(CASES) $(RECORD)
 
 predictions: $(VENV)/.dev  ## what Kafka's rules say, simulated and on a real Kafka: docs/agreement.md, some 50 minutes
 	@$(BIN)/python benchmarks/predictions/run.py

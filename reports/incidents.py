@@ -24,9 +24,11 @@ _SENTENCES = {
     "rebalance": "Rebalance of {where}",
     "session expired": "Session expired: {where}",
     "eviction": "Evicted: {where}",
+    "unclean election": "Led by a replica out of sync: {where}",
+    "compacted": "Compacted: {where}",
 }
 _MINOR = ("unfence", "started")
-_DETAILED = ("election", "isr", "assignment")
+_DETAILED = ("election", "isr", "assignment", "unclean election", "compacted")
 
 
 @dataclass(frozen=True)

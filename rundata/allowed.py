@@ -1,6 +1,6 @@
 """What a configuration allows to go wrong, in words: acks and idempotence of producers, commits of groups, settings of topics."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 
 import numpy as np
@@ -10,6 +10,7 @@ from rundata.books import Books
 from rundata.chains import emits_name, emitting, sending_settings, sent_to
 from rundata.rows import Kind
 from scenarios.actions import Redrive, Replay, ResetOffsets
+from scenarios.clients import broker_setting, topic_setting
 from scenarios.faults import Duplicates, Late
 from scenarios.retries import all_topics, retry_topics
 from scenarios.schema import Dedupe, EveryCommit, Group, Scenario
@@ -31,6 +32,8 @@ class Allowed:
         return tuple(self._loses(name) for name in self._books.plan.producers)
 
     def _loses(self, name: str) -> str:
+        if why := self._is_cut([sent_to(self._scenario, name)]):
+            return why
         match sending_settings(self._scenario, name).acks:
             case "1":
                 return f"{name} has acks=1: what the followers do not have yet is lost with its leader"
@@ -38,6 +41,15 @@ class Allowed:
                 return f"{name} has acks=0: nobody says whether a broker took the event"
             case "all":
                 return ""
+
+    def _is_cut(self, topics: Iterable[str]) -> str:
+        """Return why the logs of topics may be cut back, although what is lost was acknowledged, read and committed."""
+        for topic in topics:
+            if topic in self._scenario.topics and topic_setting(
+                self._scenario, topic, "unclean.leader.election.enable"
+            ):
+                return f"{topic} is led by a replica out of sync rather than by nobody (unclean.leader.election.enable)"
+        return ""
 
     @cached_property
     def repeats_sends(self) -> tuple[str, ...]:
@@ -83,7 +95,7 @@ class Allowed:
             return f"{name} is your own program: in which order it sent is known by its clocks only"
         settings = sending_settings(self._scenario, name)
         if settings.idempotence or settings.in_flight == 1:
-            return ""
+            return self._is_cut([sent_to(self._scenario, name)])
         return f"{name} is not idempotent and has several requests in flight: one that is sent again overtakes none, but is overtaken"
 
     @cached_property
@@ -139,7 +151,7 @@ class Allowed:
         return tuple(
             f"{name} reads a batch again whose transaction was aborted (commit: transaction)"
             if group.commit == "transaction"
-            else ""
+            else self._is_cut(group.topics)
             for name, group in self._scenario.groups.items()
         )
 
@@ -187,7 +199,7 @@ class Allowed:
             if group.share_group
             else f"{name} {words[group.commit]} (commit: {group.commit})"
             if isinstance(group.commit, str) and group.commit in words
-            else ""
+            else self._is_cut(group.topics)
             for name, group in self._scenario.groups.items()
         )
 
@@ -214,7 +226,8 @@ class Allowed:
         written = {names[code] for code in sent} | _written_in_transactions(self._scenario)
         return tuple(
             f"{name} is compacted"
-            if "compact" in str(topic.settings.get("cleanup.policy", ""))
+            if "compact"
+            in str(topic.settings.get("cleanup.policy", broker_setting(self._scenario, "log.cleanup.policy")))
             else f"{name} is written in transactions, whose ends take an offset each"
             if name in written
             else ""

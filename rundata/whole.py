@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rundata.operations import blocks, taken
 from rundata.rows import NEVER, NONE, Kind, Outcome
 from rundata.tables import RunData
+from scenarios.clients import is_compacted
 from scenarios.plan import NO_KEY
 from scenarios.retries import all_topics, most_partitions
 
@@ -161,9 +162,7 @@ class Whole:
     @cached_property
     def compacted(self) -> Bools:
         """By topic of the plan: whether it is compacted."""
-        topics = self.scenario.topics
-        policies = [str(topics[name].settings.get("cleanup.policy", "")) for name in self.plan.topics]
-        return np.asarray(["compact" in policy for policy in policies], np.bool_)
+        return np.asarray([is_compacted(self.scenario, name) for name in self.plan.topics], np.bool_)
 
     @cached_property
     def latest_of_key(self) -> Ints:

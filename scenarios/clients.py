@@ -380,6 +380,11 @@ def topic_setting(scenario: Scenario, topic: str, name: str) -> Value:
     return broker_setting(scenario, broker_name) if own is None else _like(BROKER_DEFAULTS[broker_name], own)
 
 
+def is_compacted(scenario: Scenario, topic: str) -> bool:
+    """Whether a topic is compacted."""
+    return "compact" in str(topic_setting(scenario, topic, "cleanup.policy"))
+
+
 def may_expire(scenario: Scenario) -> bool:
     """Whether retention could delete something within a run."""
     run_ms = (scenario.duration + scenario.drain) / MILLISECOND

@@ -313,7 +313,10 @@ class _Run:
             "started_ns": (world.event[sent, at.CALLED_NS], world.rows[done, at.O_STARTED]),
             "kind": (np.full(len(sent), int(Kind.send)), world.rows[done, at.O_KIND]),
             "event_id": (ids[identities], np.where(events == NONE, NONE, ids[np.maximum(events, 0)])),
-            "process": (self._senders(world.event[sent, at.E_MEMBER], identities), world.rows[done, at.O_PROCESS]),
+            "process": (
+                self._senders(world.event[sent, at.E_MEMBER], identities),
+                self._of_scenario(world.rows[done, at.O_PROCESS]),
+            ),
         }
         return order_of({name: np.concatenate(both) for name, both in columns.items()}, ("kind", "event_id", "process"))
 

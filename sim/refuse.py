@@ -4,7 +4,15 @@ from collections.abc import Iterator
 
 from scenarios import faults
 from scenarios.actions import Action, Replay, ResetOffsets
-from scenarios.clients import consumer_settings, is_static, may_expire, producer_settings, release, topic_setting
+from scenarios.clients import (
+    consumer_settings,
+    is_compacted,
+    is_static,
+    may_expire,
+    producer_settings,
+    release,
+    topic_setting,
+)
 from scenarios.distributions import Constant
 from scenarios.faults import Fault
 from scenarios.features import refused
@@ -104,7 +112,7 @@ def _topic(scenario: Scenario, name: str) -> Iterator[str]:
     place = f"topics.{name}"
     if scenario.replication_of(name) == 1 and any(isinstance(fault, faults.HostCrash) for fault in scenario.faults):
         yield f"{place}: replication is 1, so a host_crash loses what was not written to disk yet, which the simulator does not model: make it 2 or more"
-    compacts = "compact" in (policy := str(topic_setting(scenario, name, "cleanup.policy")))
+    compacts, policy = is_compacted(scenario, name), str(topic_setting(scenario, name, "cleanup.policy"))
     is_unclean = bool(topic_setting(scenario, name, "unclean.leader.election.enable"))
     readers = [group for group, what in scenario.groups.items() if what.share_group and name in what.topics]
     if compacts:

@@ -9,7 +9,7 @@ import simpy
 
 from rundata.tables import Incident, Names
 from scenarios import faults
-from scenarios.clients import broker_setting, release, topic_setting
+from scenarios.clients import broker_setting, is_compacted, release, topic_setting
 from scenarios.faults import (
     BrokerCrash,
     BrokerPause,
@@ -149,7 +149,7 @@ class System:
 
     def compacts(self, topic: str) -> bool:
         """Whether a topic of the file is compacted."""
-        return "compact" in str(topic_setting(self.plan.scenario, topic, "cleanup.policy"))
+        return is_compacted(self.plan.scenario, topic)
 
     def deletes(self, topic: str) -> bool:
         """Whether segments of a topic are deleted."""

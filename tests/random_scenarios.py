@@ -7,6 +7,7 @@ from typing import Any
 import random_actions as actions
 import random_crashes as crashes
 import random_dependencies as dependencies
+import random_logs as logs
 from scenarios.errors import ScenarioError
 from scenarios.files import load_text
 from scenarios.plan import Plan, make_plan
@@ -33,7 +34,7 @@ def random_case(number: int) -> Case:
     choose = random.Random(number)
     scenario = _scenario(choose, number)
     text = write_yaml(scenario)
-    if cannot(load_text(text).scenario):  # share groups where records are deleted
+    if cannot(load_text(text).scenario):  # share groups where records are deleted, compacted or cut off
         for group in scenario["groups"].values():
             if group.pop("share_group", False):
                 group["settings"]["group.protocol"] = "consumer"
@@ -87,6 +88,7 @@ def _scenario(choose: random.Random, number: int) -> dict[str, Any]:
     actions.add_autoscalers(random.Random(f"{number}: autoscalers"), groups)
     crashes.add(random.Random(f"{number}: crashes"), scenario)
     actions.add(random.Random(f"{number}: actions"), scenario, length_ms)
+    faults = logs.add(random.Random(f"{number}: logs"), scenario, faults, length_ms)
     return _with_faults(scenario, faults)
 
 

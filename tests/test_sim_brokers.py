@@ -301,6 +301,18 @@ def test_a_producer_above_its_quota_has_its_connection_muted(run: Run) -> None:
 
 
 @in_both_models
+def test_a_group_above_its_quota_gets_nothing_for_a_while(run: Run) -> None:
+    """100 B each 200 ms at a quota of 100 B/s: what ten seconds allow is there after 2 s, and the eleventh waits for the twelfth second."""
+    producer = {"topic": "a", "share": "arrivals", "size": "100B", "arrivals": {"rate": "5/s", "spacing": "even"}}
+    throttle = {"fault": "throttle", "group": "g", "rate": "100B/s", "at": "0s", "for": "60s"}
+    data = run(duration="5s", producers__p=producer, faults=[throttle], drain="55s")
+
+    assert ms(data, Kind.delivery)[:10] == [105.0 + 200 * n for n in range(10)]
+    assert ms(data, Kind.delivery)[10:] == []
+    assert ms(data, Kind.send) == [105.0 + 200 * n for n in range(25)]
+
+
+@in_both_models
 def test_a_replica_that_stopped_while_too_few_were_in_sync_leads_when_it_is_back(run: Run) -> None:
     """Two replicas, both must be in sync: 2 stops in good order, then 1 dies: from 4.1 on 2 leads as soon as it is back, before that nobody."""
     topic = {"partitions": 1, "replication": 2, "settings": {"min.insync.replicas": 2}}

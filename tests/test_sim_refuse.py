@@ -30,8 +30,12 @@ def test_nothing_is_refused_of_a_scenario_that_can_be_simulated():
             "groups.fulfilment.commit is auto beside client: java and reads: collect, which the simulator does not model",
         ),
         ("nodes: 3}", "nodes: 3, version: '3.6'}", "brokers.version is 3.6; the simulator models 3.7 and later"),
-        ("{partitions: 1, replication: 3}", "{settings: {cleanup.policy: compact}}", "topics.orders.dlq: cleanup.policy is compact"),
-        ("min.insync.replicas: 2}", "unclean.leader.election.enable: true}", "topics.orders: unclean.leader.election.enable is true"),
+        ("{partitions: 1, replication: 3}", "{settings: {cleanup.policy: compact}}", None),
+        ("min.insync.replicas: 2}", "unclean.leader.election.enable: true}", None),
+        (
+            "min.insync.replicas: 2}", "unclean.leader.election.enable: true, retention.bytes: 1000}",
+            "topics.orders: unclean.leader.election.enable is true where records are deleted or compacted",
+        ),
         (
             FAILURES, "",
             None,
@@ -54,7 +58,7 @@ def test_nothing_is_refused_of_a_scenario_that_can_be_simulated():
         ),
         (
             "fault: broker_crash, broker: leader of orders/0", "fault: throttle, group: analytics, rate: 1KiB/s",
-            "faults[0].group is throttled; the simulator models quotas of producers",
+            None,
         ),
         (
             "fault: broker_crash, broker: leader of orders/0", "fault: slow_link, between: [controller, broker 1], delay: 5ms",
@@ -71,9 +75,9 @@ def test_nothing_is_refused_of_a_scenario_that_can_be_simulated():
             "actions[0].group is analytics, whose members are static (group.instance.id)",
         ),
         (
-            "work: 1ms\n    failures: {then: skip}", "work: 1ms\n"
+            "work: 1ms\n    failures: {then: skip}", "work: 1ms\n    commit: transaction\n"
             "actions: [{action: replay, group: analytics, from: earliest, at: 10s}]",
-            "actions[0].action is replay, which the simulator cannot do yet; of actions it can do deploy, redrive, reset_offsets, scale",
+            "actions[0].action is replay of analytics, which commits in transactions; the simulator replays groups whose handlers do all of the work",
         ),
         (
             "work: 1ms\n    failures: {then: skip}", "work: 1ms\n    workers: 4\n    commit: transaction",

@@ -11,7 +11,7 @@ from rundata.books import Books, Records
 from rundata.pairs import HandlingTally, SendTally
 from rundata.rows import LOG_RECORD, NEVER, NONE, new_operations
 from rundata.tables import Extent, Phase, RunData
-from scenarios.clients import may_expire
+from scenarios.clients import is_compacted, may_expire
 from scenarios.disturbances import NOT_AGAIN
 from scenarios.plan import Plan, empty_plan
 from scenarios.profiles import Profile
@@ -30,6 +30,7 @@ def flows(scenario: Scenario) -> bool:
         not scenario.faults
         and not scenario.actions
         and not may_expire(scenario)
+        and not any(is_compacted(scenario, topic) for topic in scenario.topics)
         and all(
             each.client == "librdkafka" and each.poison == 0 and str(each.settings.get("acks", "all")) != "0"
             for each in scenario.producers.values()

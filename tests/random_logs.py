@@ -1,0 +1,91 @@
+"""Random settings of logs, and what else came late, for random scenarios: unclean elections, compaction, replays, quotas of groups."""
+
+import random
+from typing import Any
+
+Faults = list[dict[str, Any]]
+
+
+def add(choose: random.Random, scenario: dict[str, Any], faults: Faults, length_ms: int) -> Faults:
+    """Give some topics logs that are cut or compacted, and some groups replays; return the faults then."""
+    which = choose.choice(["", "", "unclean", "compact"])
+    if which == "unclean" and scenario["brokers"]["nodes"] > 1:
+        faults = _let_anybody_lead(choose, scenario, faults, length_ms)
+    elif which == "compact":
+        _compact(choose, scenario)
+    if choose.random() < 0.6:
+        _replay(choose, scenario, length_ms)
+    if choose.random() < 0.15:
+        group = choose.choice(list(scenario["groups"]))
+        at_ms, rate = choose.choice([0, 100]), choose.choice(["30B/s", "100B/s", "1KiB/s"])
+        faults.append({"fault": "throttle", "group": group, "rate": rate, "at": f"{at_ms}ms", "for": f"{length_ms}ms"})
+    return faults
+
+
+def _let_anybody_lead(choose: random.Random, scenario: dict[str, Any], faults: Faults, length_ms: int) -> Faults:
+    """Have elections that lose what is visible: few in sync, often an old release, records that are never deleted."""
+    for topic in scenario["topics"].values():
+        for name in ("retention.ms", "retention.bytes"):
+            topic["settings"].pop(name, None)
+        topic["replication"] = max(2, topic["replication"])
+        topic["settings"]["unclean.leader.election.enable"] = True
+        topic["settings"]["min.insync.replicas"] = choose.choice([1, 1, 2])
+    scenario["brokers"]["version"] = choose.choice(["3.9", "3.9", "4.2"])
+    scenario["brokers"]["settings"]["replica.lag.time.max.ms"] = choose.choice([100, 300])
+    faults = [fault for fault in faults if fault["fault"] not in ("retention", "delete_records")]
+    if choose.random() < 0.3:
+        return faults
+    # A follower is gone and given up; others, too; then the leader goes, before or after the first one is back.
+    second = length_ms * choose.choice([0.5, 0.7])
+    gone = choose.choice(
+        [
+            [{"fault": "broker_crash", "broker": n, "at": f"{10 * n}ms", "for": f"{second + choose.choice([-200, 50])}ms"}
+             for n in range(2, scenario["brokers"]["nodes"] + 1)],
+            [{"fault": "cut", "between": ["brokers", "leader of a/0"], "at": "20ms", "for": f"{length_ms}ms"}],
+        ]
+    )  # fmt: skip
+    kind = choose.choice(["broker_crash", "broker_crash", "broker_stop", "broker_pause"])
+    target = choose.choice([1, "leader of a/0"])
+    return [*gone, {"fault": kind, "broker": target, "at": f"{second}ms", "for": f"{length_ms}ms"}, *faults]
+
+
+def _compact(choose: random.Random, scenario: dict[str, Any]) -> None:
+    for producer in scenario["producers"].values():
+        if producer["key"] == "none":
+            producer |= {"key": choose.choice([{"uniform": 3}, {"uniform": 8}]), "share": "keys"}
+    policy = choose.choice(["compact", "compact", "compact,delete", "delete,compact"])
+    for name, topic in scenario["topics"].items():
+        if name == "dead" or choose.random() < 0.8:
+            topic["settings"] |= {
+                "cleanup.policy": policy,
+                "segment.ms": choose.choice([20, 60, 100]),
+                "min.cleanable.dirty.ratio": choose.choice([0.01, 0.3, 0.5, 0.5]),
+                "min.compaction.lag.ms": choose.choice([0, 0, 100, 200]),
+            }
+            if choose.random() < 0.3:
+                topic["settings"]["max.compaction.lag.ms"] = choose.choice([50, 300])
+    scenario["brokers"]["settings"]["log.cleaner.backoff.ms"] = choose.choice([50, 100, 250])
+
+
+def _replay(choose: random.Random, scenario: dict[str, Any], length_ms: int) -> None:
+    """Replay what a group handled, where its handler does all of the work."""
+    able = [
+        name
+        for name, what in scenario["groups"].items()
+        if not what.get("share_group")
+        and not what.get("emits")
+        and what["commit"] != "transaction"
+        and what.get("failures", {}).get("retry", {}).get("where") != "topic"
+    ]
+    if not able:
+        return
+    at_ms = choose.randrange(1, length_ms // 50) * 50
+    action: dict[str, Any] = {
+        "action": "replay", "group": choose.choice(able), "from": choose.choice(["earliest", "earliest", 3, "50ms"]), "at": f"{at_ms}ms",
+    }  # fmt: skip
+    if choose.random() < 0.3:
+        del action["at"]
+        action["every"] = f"{length_ms // 4}ms"
+    if choose.random() < 0.5:
+        action["rate"] = choose.choice(["30/s", "200/s"])
+    scenario.setdefault("actions", []).append(action)
