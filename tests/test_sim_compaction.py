@@ -58,18 +58,18 @@ def test_a_reader_that_comes_late_does_not_see_what_is_gone(run: Run) -> None:
 
 @in_both_models
 def test_too_little_that_is_dirty_is_left_alone(run: Run) -> None:
-    """Six of the first 12 events are dirty at 2 s (half of the bytes), which is not more than 0.9 of them."""
-    assert cleaned(run(**compacted(**{"min.cleanable.dirty.ratio": 0.95}))) == [1.0]
+    """After the first time one record is clean, so 20 dirty ones are more than 0.95: 18 at 3 s are too few, 30 at 4 s are enough, and so on."""
+    assert cleaned(run(**compacted(**{"min.cleanable.dirty.ratio": 0.95}))) == [1.0, 4.0, 7.0, 10.0]
 
 
 @in_both_models
 def test_what_is_younger_than_the_lag_stays_and_what_is_older_than_the_longest_goes(run: Run) -> None:
-    """With three seconds' lag the first segment (until 0.55 s) is cleaned at 4 s; a lag of at most 2 s overrules the ratio."""
+    """With three seconds' lag the first segment (until 0.55 s) is cleaned at 4 s; a lag of at most 2 s overrules a ratio of 0.95."""
     late = run(**compacted(**{"min.compaction.lag.ms": 3000}))
     forced = run(**compacted(**{"min.cleanable.dirty.ratio": 0.95, "max.compaction.lag.ms": 2000}))
 
     assert cleaned(late)[0] == 4.0
-    assert cleaned(forced) == [1.0, 4.0, 6.0, 9.0]
+    assert cleaned(forced) == [1.0, 3.0, 5.0, 7.0, 9.0]
 
 
 @in_both_models
