@@ -8,7 +8,9 @@ Faults = list[dict[str, Any]]
 
 def add(choose: random.Random, scenario: dict[str, Any], faults: Faults, length_ms: int) -> Faults:
     """Give some topics logs that are cut or compacted, and some groups replays; return the faults then."""
-    which = choose.choice(["", "", "unclean", "compact"])
+    which = choose.choice(["", "unclean", "compact"])
+    if any(group.get("share_group") for group in scenario["groups"].values()):
+        which = ""  # which the simulator does not combine
     if which == "unclean" and scenario["brokers"]["nodes"] > 1:
         faults = _let_anybody_lead(choose, scenario, faults, length_ms)
     elif which == "compact":
