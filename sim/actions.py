@@ -173,9 +173,9 @@ class Actions:
         world = self.system.world
         before = int(world.committed[group, partition])
         passed, again = slice(before, max(before, offset)), slice(min(before, offset), before)
-        closed = world.closed[group, partition]
-        world.scalars[OPEN] += np.count_nonzero(closed[again]) - np.count_nonzero(closed[passed] == 0)
-        closed[passed], closed[again] = 1, 0
+        closed, gone = world.closed[group, partition], world.log[partition, again, L_TXN] < NONE
+        world.scalars[OPEN] += np.count_nonzero(closed[again] > gone) - np.count_nonzero(closed[passed] == 0)
+        closed[passed], closed[again] = 1, gone
         world.committed[group, partition] = offset
 
     def _deploy(self, number: int, group: "Group", action: actions.Deploy) -> Process:

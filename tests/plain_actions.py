@@ -108,7 +108,8 @@ class Actions:
                     self.model.open.discard((group, partition, below))
                 for again in range(offset, before) if self.model.rules.offsets_set_back else ():
                     self.model.fired["offset set back"] += 1
-                    self.model.open.add((group, partition, again))
+                    if not partition.log[again].gone:
+                        self.model.open.add((group, partition, again))
                 if offset > before or self.model.rules.offsets_set_back:
                     group.committed[partition] = offset
 
