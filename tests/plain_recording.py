@@ -111,7 +111,18 @@ class Recording:
         for operation, row in zip(operations, rows, strict=True):
             for name, value in row.items():
                 operation[name] = value
+        told = operations["event_id"] != NONE
+        events = operations["event_id"][told]
+        operations["intended_ns"][told] = [self._intended_ns(event) for event in events.tolist()]
+        operations["root_id"][told] = self.derived.root_of(events)
+        operations["cause_id"][told] = self.derived.cause_of(events)
         return operations
+
+    def _intended_ns(self, event: int) -> int:
+        """Return when an event was intended, an emitted one for the first time."""
+        if event < len(self.plan):
+            return int(self.plan.intended_ns[event])
+        return min((at_ns for emitted, at_ns in self.sendings if emitted == event), default=NEVER)
 
     def _with_offset(self, row: dict[str, int]) -> dict[str, int]:
         """Return a row with an offset instead of a place in the log; a commit is one more than what it covers."""
