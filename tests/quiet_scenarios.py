@@ -29,7 +29,7 @@ def quiet_case(number: int) -> tuple[Plan, Profile] | None:
         if str(producer.get("settings", {}).get("acks")) == "0":
             producer["settings"]["acks"] = 1
     for topic in raw["topics"].values():
-        for name in ("retention.ms", "retention.bytes"):
+        for name in ("retention.ms", "retention.bytes", "cleanup.policy"):
             topic.get("settings", {}).pop(name, None)
     for group in raw["groups"].values():
         _quieten(group)
