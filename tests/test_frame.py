@@ -103,6 +103,7 @@ def test_the_makefile_has_what_the_readme_names() -> None:
         "bench",
         "live",
         "differential",
+        "slice",
         "predictions",
         "agreement",
         "repeats",
