@@ -31,6 +31,8 @@ FILE = HERE / "figures.csv"
 PAGE = HERE.parent.parent / "docs" / "agreement.md"
 BEGIN, END = "<!-- predictions: begin -->", "<!-- predictions: end -->"
 REPLICATIONS = 100
+WARM_S = 10.0
+"""Gaps and counts do not wait for compilers; `verify` itself warms up for a minute."""
 
 
 @dataclass(frozen=True)
@@ -358,7 +360,7 @@ def driven(name: str, cluster: object, repeats: int) -> dict[str, tuple[tuple[fl
     """Return by indicator what the live runs showed, and the verdict of `verify`."""
     loaded = load_scenario(str(HERE / f"{name}.yaml"))
     with tempfile.TemporaryDirectory(prefix="eventdrill-") as folder:
-        work = Work(loaded, Path(folder), repeats=repeats, telling=on_terminal())
+        work = Work(loaded, Path(folder), repeats=repeats, telling=on_terminal(), warm_s=WARM_S)
         prediction = work.predict(load_profile(loaded.scenario.profile))
         result = work.compare(prediction, work.drive(cluster, prediction))  # type: ignore[arg-type]  # a private Kafka
     found = {}
