@@ -168,7 +168,7 @@ class _OneFault:
         }
         sends = (rows["kind"] == Kind.send) & (rows["outcome"] == Outcome.ok)
         deliveries = (rows["kind"] == Kind.delivery) & (rows["event_id"] >= 0)
-        acknowledged_ns = np.full(len(self.run.plan), _EVER, np.int64)
+        acknowledged_ns = np.full(int(rows["event_id"].max(initial=-1)) + 1, _EVER, np.int64)
         acknowledged_ns[rows["event_id"][sends]] = rows["ended_ns"][sends]
         for code, name in enumerate(names.processes):
             produces = name.rpartition("/")[0] in self.run.plan.producers

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from runs import Build, ns
 from sim.observed import NOTHING_OBSERVED, Assignment, Observed
 
@@ -85,6 +87,16 @@ def test_leaders_that_stayed_answered_again_30_ms_before_half_of_what_had_waited
         found.append(Observed.from_run(build.run(engine="driven")).answered_ns)
 
     assert found == [{0: ns(5.1305 - 0.03)}, {}]
+
+
+def test_events_beyond_the_plan_hinder_nothing():
+    """What members emitted has numbers beyond the planned ones."""
+    run = crashed().run(engine="driven")
+    emitted = run.operations.copy()
+    emitted["event_id"] += len(run.plan)
+    both = replace(run, operations=np.concatenate([run.operations, emitted]))
+
+    assert Observed.from_run(both).fence_ns == {0: ns(5.0)}
 
 
 def test_an_answer_that_nothing_follows_while_others_wait_tells_of_no_discovery():

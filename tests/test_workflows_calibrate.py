@@ -90,6 +90,19 @@ def steady(answer_ms: float, delivery_ms: float) -> Build:
     return build
 
 
+def test_emitted_events_tell_nothing_of_the_parts():
+    """They have numbers beyond the plan's, and no planned work: the same parts with and without them."""
+    run = steady(4.0, 1.0).run(engine="driven")
+    emitted = run.operations.copy()
+    emitted["event_id"] += len(run.plan)
+    both = dataclasses.replace(run, operations=np.concatenate([run.operations, emitted]))
+
+    parts, alone = residuals(both, ns(8)), residuals(run, ns(8))
+
+    for part in dataclasses.fields(alone):
+        assert getattr(parts, part.name).tolist() == getattr(alone, part.name).tolist()
+
+
 def test_a_profile_fitted_to_a_steady_run_adds_up_to_what_was_seen():
     """Answer 3 ms is produce plus acknowledge; delivery 1 ms after it is fetch less acknowledge; 0.1 ms of overshoot."""
     profile = fit(steady(3.0, 1.0).run(engine="driven"), shipped_base())

@@ -125,9 +125,9 @@ class Residuals:
 
 
 def residuals(run: RunData, begin_ns: int = 0, end_ns: int = NEVER) -> Residuals:
-    """Take a run's operations apart into the times of the parts; only what began from `begin_ns` on and ended by `end_ns` counts."""
+    """Take a run's operations apart into the times of the parts; only what began from `begin_ns` on and ended by `end_ns` counts, emitted events apart."""
     rows = run.operations
-    rows = rows[(rows["started_ns"] >= begin_ns) & (rows["ended_ns"] <= end_ns)]
+    rows = rows[(rows["started_ns"] >= begin_ns) & (rows["ended_ns"] <= end_ns) & (rows["event_id"] < len(run.plan))]
     sends = rows[(rows["kind"] == Kind.send) & (rows["outcome"] == Outcome.ok)]
     found = batches(run, sends)
     return Residuals(
