@@ -284,7 +284,8 @@ class Member:
         row[SEAT] += 1
         row[GENERATION] += 1
         w.mb[self.index, :, PARKED] = ON_ITS_WAY
-        self.evicted, self.seat.is_live, self.is_back = True, False, False
+        self._is_gone()
+        self.evicted, self.is_back = True, False
 
     def evict(self) -> None:
         """Be no member any more, and go on with the batch as if one were; the group learns at once."""
@@ -333,13 +334,19 @@ class Member:
         self.must_rejoin, self.is_back = False, True
         self.group.changed.give()
 
+    def _is_gone(self) -> None:
+        """Have no live seat; whoever waits to tell it something notices before it may be back there."""
+        self.seat.is_live = False
+        self.system.news.give()
+
     def _leave(self) -> None:
         self._drop()
         kernel.abort_transaction(self.system.at_now(), self.index)
         self.system.world.member[self.index, STATE] = IDLE
         if self.group.is_pool:
             self._empty_hands(self.system.world)
-        self.alive = self.is_back = self.seat.is_live = False
+        self._is_gone()
+        self.alive = self.is_back = False
         if self.evicted:
             self.group.changed.give()
         elif self.group.is_static and not self.stopped:
@@ -357,4 +364,5 @@ class Member:
         row[EMITTING] = 0
         for emit in range(self.group.emits):
             kernel.abandon(self.system.world, int(row[FIRST_EMITTER]) + emit)
-        self.alive = self.is_back = self.seat.is_live = False
+        self._is_gone()
+        self.alive = self.is_back = False
