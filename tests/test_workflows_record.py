@@ -38,7 +38,8 @@ def test_every_verification_stays_in_the_record():
     remember(verified())
 
     found = ed.predictions()
-    assert found[["indicator", "run", "observed", "faults", "counts"]].values.tolist() == [
+    told = found[["indicator", "run", "observed", "faults", "counts"]].values.tolist()
+    assert sorted(told) == [  # by time they may alternate: whether a second lies between the two
         ["lag.max", 1, 9.0, "broker_crash", True],
         ["lag.max", 1, 9.0, "broker_crash", True],
         ["lag.max", 2, 13.0, "broker_crash", True],
