@@ -19,7 +19,7 @@ from scenarios import faults
 from scenarios.actions import Replay, ResetOffsets
 from scenarios.clients import consumer_settings, release
 from scenarios.faults import Fault
-from scenarios.features import refused
+from scenarios.features import follows_a_handler, refused
 from scenarios.schema import CollectReads, Group, Producer, Scenario
 
 CAN = frozenset(
@@ -149,14 +149,7 @@ def _replays(scenario: Scenario) -> Iterator[str]:
         if not isinstance(action, Replay):
             continue
         group = scenario.groups[action.group]
-        why = {
-            "is your own program": group.external,
-            "is a share group": group.share_group,
-            "emits events": bool(group.emits),
-            "commits in transactions": group.commit == "transaction",
-            "retries by topic": group.failures is not None and group.failures.retry.where == "topic",
-        }
-        if reasons := [words for words, holds in why.items() if holds]:
+        if reasons := [*(["is your own program"] if group.external else []), *follows_a_handler(group)]:
             yield (
                 f"actions[{index}].action is replay of {action.group}, which {reasons[0]}; the live driver replays groups whose "
                 "handlers do all of the work: use reset_offsets"

@@ -49,6 +49,17 @@ class Feature:
         return f"{self.place} is {self.written}, which {engine} cannot do yet; {what} it can do {known}"
 
 
+def follows_a_handler(group: Group) -> list[str]:
+    """Return why events of a group are not done when their handler is, so that what follows would come twice in a replay."""
+    why = {
+        "is a share group": group.share_group,
+        "emits events": bool(group.emits),
+        "commits in transactions": group.commit == "transaction",
+        "retries by topic": group.failures is not None and group.failures.retry.where == "topic",
+    }
+    return [words for words, holds in why.items() if holds]
+
+
 def features(scenario: Scenario) -> Iterator[Feature]:
     """Yield everything that a scenario asks for, in the order of the file."""
     for name, producer in scenario.producers.items():

@@ -15,7 +15,7 @@ from scenarios.clients import (
 )
 from scenarios.distributions import Constant
 from scenarios.faults import Fault
-from scenarios.features import refused
+from scenarios.features import follows_a_handler, refused
 from scenarios.schema import CollectReads, Group, Scenario
 
 OfBroker = (
@@ -238,19 +238,11 @@ def _may_fail(scenario: Scenario, name: str) -> bool:
 
 
 def _action(scenario: Scenario, index: int, action: Action) -> Iterator[str]:
-    if isinstance(action, Replay):
-        group = scenario.groups[action.group]
-        why = {
-            "is a share group": group.share_group,
-            "emits events": bool(group.emits),
-            "commits in transactions": group.commit == "transaction",
-            "retries by topic": group.failures is not None and group.failures.retry.where == "topic",
-        }
-        if reasons := [words for words, holds in why.items() if holds]:
-            yield (
-                f"actions[{index}].action is replay of {action.group}, which {reasons[0]}; the simulator replays groups whose handlers do all "
-                "of the work, as the live driver does: use reset_offsets"
-            )
+    if isinstance(action, Replay) and (reasons := follows_a_handler(scenario.groups[action.group])):
+        yield (
+            f"actions[{index}].action is replay of {action.group}, which {reasons[0]}; the simulator replays groups whose handlers do all "
+            "of the work, as the live driver does: use reset_offsets"
+        )
     if isinstance(action, ResetOffsets) and scenario.groups[action.group].share_group:
         yield f"actions[{index}].group is {action.group}, a share group, which has no offsets to set: leave the action out"
     if isinstance(action, ResetOffsets) and is_static(scenario, action.group):

@@ -48,7 +48,7 @@ class Replayer(Member):
 
     def __init__(self, group: Group, what: Replaying) -> None:
         self.beside = Beside(group)
-        super().__init__(self.beside, 0, what.code)  # type: ignore[arg-type]
+        super().__init__(self.beside, 0, what.code)  # type: ignore[arg-type]  # it hands on what it does not change of a group
         self.name = what.name
         self.pace_ns = self.paced_ns = 0
         self.ended = Signal(self.clock)

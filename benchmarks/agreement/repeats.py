@@ -148,11 +148,15 @@ def report(rows: pd.DataFrame) -> str:
         [
             f"{rows['cluster'].nunique()} verifications, {len(rows.drop_duplicates(['cluster', 'run']))} runs; verdicts: {counts}. "
             f"Flips between *agrees* and *differs*: {', '.join(flipped) if flipped else 'none'}. "
-            + (f"Brokers took {drift.min():+.0%} to {drift.max():+.0%} CPU time against the calibration." if len(drift) else ""),
+            + (
+                f"Brokers took {drift.min():+.0%} to {drift.max():+.0%} CPU time against the calibration."
+                if len(drift)
+                else ""
+            ),
             "",
             *("| " + " | ".join(cells) + " |" for cells in [*head, *(list(line.values()) for line in lines)]),
         ]
-    )  # fmt: skip
+    )
 
 
 def write(rows: pd.DataFrame) -> None:
