@@ -104,7 +104,7 @@ def memory(place: Place) -> None:
     counts = {kind: int(np.count_nonzero(run.operations["kind"] == kind)) for kind in (Kind.send, Kind.delivery)}
     print(f"{place}: {counts[Kind.send]:,} events sent, {counts[Kind.delivery]:,} delivered")
     for name in ("source/1", "sink/1", "driver"):
-        sizes = [(g.time_ns, g.value / 2**20) for g in run.gauges if g.name == "rss_bytes" and g.where == name]
+        sizes = [(g.time_ns, g.value / 2**20) for g in run.gauges if g.name == "own_bytes" and g.where == name]
         tenth = next(size for at_ns, size in sizes if at_ns > 9e9)
         last = [size for at_ns, size in sizes if at_ns < 90e9][-1]
         print(f"{place}: {name}: {tenth:.0f} MiB after a tenth, {last:.0f} MiB at the end of the load")

@@ -1,7 +1,8 @@
 """A long live run with a fault every minute: nothing lost, nothing leaked, and a report. `make soak` takes an hour, `--minutes 3` a taste of it.
 
-`python benchmarks/soak.py [--minutes M] [--rate EVENTS_PER_S] [--out DIR]`. Memory is judged by each process's resident size: the medians of the second
-and of the last fifth of the run, of the processes that lived through both.
+`python benchmarks/soak.py [--minutes M] [--rate EVENTS_PER_S] [--out DIR]`. Memory is judged by each process's own resident pages (those of files that it
+maps, as the plan's arrays, belong to the system's cache): the medians of the second and of the last fifth of the run, of the processes that lived
+through both.
 """
 
 import argparse
@@ -138,10 +139,10 @@ def scenario(minutes: int, rate: int) -> dict[str, Any]:
 
 
 def sizes(run: RunData) -> dict[str, tuple[float, float]]:
-    """Return by process its resident size in the second and the last fifth of the load."""
+    """Return by process its own memory in the second and the last fifth of the load."""
     fifth, found = run.plan.scenario.duration / 5, dict[str, tuple[list[float], list[float]]]()
     for gauge in run.gauges:
-        if gauge.name == "rss_bytes":
+        if gauge.name == "own_bytes":
             early, late = found.setdefault(gauge.where, ([], []))
             if fifth <= gauge.time_ns < 2 * fifth:
                 early.append(gauge.value)

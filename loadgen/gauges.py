@@ -54,7 +54,7 @@ class Sampler:
                 self._spent.pop(name, None)
             with process.oneshot():
                 spent = process.cpu_times()
-                rss = process.memory_info().rss
+                memory = process.memory_info()
             threads = {t.id: t.user_time + t.system_time for t in process.threads() if any_thread or t.id == pid}
         except psutil.Error:
             self._processes.pop(name, None)
@@ -62,7 +62,8 @@ class Sampler:
         now, total = time.monotonic(), spent.user + spent.system
         before = self._spent.get(name)
         self._spent[name] = (now, total, threads)
-        self.gauges.append(Gauge(at_ns, "rss_bytes", name, float(rss)))
+        self.gauges.append(Gauge(at_ns, "rss_bytes", name, float(memory.rss)))
+        self.gauges.append(Gauge(at_ns, "own_bytes", name, float(memory.rss - getattr(memory, "shared", 0))))
         if before is None:
             return 0.0
         if now > before[0]:

@@ -64,7 +64,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Gauge:
-    """A sampled figure: `cpu_share` of a process, `rss_bytes`, `buffer_events`, `members`, `isr`."""
+    """A sampled figure: `cpu_share` of a process, `rss_bytes`, `own_bytes` (those without pages of files that it maps), `buffer_events`, `members`, `isr`."""
 
     time_ns: int
     name: str

@@ -152,6 +152,7 @@ def test_processes_and_lateness_are_measured(small: tuple[RunData, ...]):
         ("cpu_share", "shop/1"),
         ("cpu_share", "fulfilment/2"),
         ("rss_bytes", "locust"),
+        ("own_bytes", "fulfilment/1"),
         ("cpu_share", "host"),
     } <= names
     assert 0 < run.about["driver"]["lateness_p50_ns"] < 2_000_000

@@ -34,7 +34,7 @@ def test_a_process_that_grows_is_noticed_and_one_that_breathes_is_not(soak: Modu
     times = [n * 500_000_000 for n in range(20)]
     sizes = {"leaks": (100, 200), "breathes": (100, 104)}
     gauges = tuple(
-        Gauge(at, "rss_bytes", name, float((early if at < 5 * 10**9 else late) * MIB))
+        Gauge(at, "own_bytes", name, float((early if at < 5 * 10**9 else late) * MIB))
         for name, (early, late) in sizes.items()
         for at in times
     )
