@@ -10,8 +10,8 @@ from rundata.books import Books
 from rundata.chains import emits_name, emitting, sending_settings, sent_to
 from rundata.rows import Kind
 from scenarios.actions import Redrive, Replay, ResetOffsets
-from scenarios.clients import broker_setting, topic_setting
-from scenarios.faults import Duplicates, Late
+from scenarios.clients import broker_setting, consumer_settings, topic_setting
+from scenarios.faults import AddPartitions, Duplicates, Late
 from scenarios.retries import all_topics, retry_topics
 from scenarios.schema import Dedupe, EveryCommit, Group, Scenario
 
@@ -99,15 +99,25 @@ class Allowed:
         return f"{name} is not idempotent and has several requests in flight: one that is sent again overtakes none, but is overtaken"
 
     @cached_property
+    def _grown(self) -> frozenset[str]:
+        """Topics that get more partitions."""
+        return frozenset(each.topic for each in self._scenario.faults if isinstance(each, AddPartitions))
+
+    @cached_property
     def reorders_keys(self) -> tuple[str, ...]:
         """Why each producer's events of a key may be in another order than they were intended."""
         late = {each.producer for each in self._scenario.faults if isinstance(each, Late)}
+        moved = {
+            name: f"{name} sends to {producer.topic}, where keys move to other partitions (fault add_partitions)"
+            for name, producer in self._scenario.producers.items()
+            if producer.topic in self._grown
+        }
         order = dict(zip(self._scenario.groups, self.gives_up_order, strict=True))
         emitted = {emits_name(group, emit): order[group] for group, emit, _ in emitting(self._scenario)}
         return tuple(
             f"{name} hands some events over late, behind later ones of their keys (fault late)"
             if name in late
-            else emitted.get(name) or why
+            else moved.get(name) or emitted.get(name) or why
             for name, why in zip(self._books.plan.producers, self.reorders, strict=True)
         )
 
@@ -192,6 +202,12 @@ class Allowed:
             for each in self._scenario.actions
             if isinstance(each, ResetOffsets) and each.to.place != "earliest"
         }
+        late = {
+            name: f"{name} begins at the end of partitions that came late (fault add_partitions, auto.offset.reset: latest)"
+            for name, group in self._scenario.groups.items()
+            if self._grown.intersection(group.topics)
+            and consumer_settings(self._scenario, name).auto_offset_reset == "latest"
+        }
         return tuple(
             forward[name]
             if name in forward
@@ -199,7 +215,7 @@ class Allowed:
             if group.share_group
             else f"{name} {words[group.commit]} (commit: {group.commit})"
             if isinstance(group.commit, str) and group.commit in words
-            else self._is_cut(group.topics)
+            else late.get(name) or self._is_cut(group.topics)
             for name, group in self._scenario.groups.items()
         )
 

@@ -367,6 +367,15 @@ def is_static(scenario: Scenario, group: str) -> bool:
     return "group.instance.id" in scenario.groups[group].settings
 
 
+def metadata_age_ns(what: Producer | Group) -> int | None:
+    """Return after how long a client asks by itself what there is of its topics, or None where it never does."""
+    name = "metadata.max.age.ms" if what.client == "java" else "topic.metadata.refresh.interval.ms"
+    age_ns = milliseconds_ns(what.settings.get(name, 300_000))
+    if what.client == "java":
+        return max(age_ns, MILLISECOND)
+    return age_ns if age_ns > 0 else None
+
+
 def broker_setting(scenario: Scenario, name: str) -> Value:
     """Return a broker setting of the scenario, or Kafka's default; raise KeyError for one that EventDrill does not look at."""
     default = BROKER_DEFAULTS[name]

@@ -72,6 +72,8 @@ MODELLED: Mapping[str, frozenset[str]] = {
             "buffer.memory",
             "max.block.ms",
             "max.request.size",
+            "metadata.max.age.ms",
+            "topic.metadata.refresh.interval.ms",
         }
     ),
     "groups": frozenset(
@@ -95,6 +97,8 @@ MODELLED: Mapping[str, frozenset[str]] = {
             "enable.auto.commit",
             "isolation.level",
             "auto.offset.reset",
+            "metadata.max.age.ms",
+            "topic.metadata.refresh.interval.ms",
         }
     ),
 }

@@ -5,7 +5,6 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, assert_never
 
-import numpy as np
 import simpy
 
 from rundata.tables import FaultRecord, Incident
@@ -160,23 +159,13 @@ class Actions:
     def _set_offsets(self, number: int, group: "Group", action: actions.ResetOffsets) -> None:
         places = []
         for topic in [action.topic] if action.topic else self.plan.scenario.groups[group.name].topics:
-            for index in range(self.plan.scenario.topics[topic].partitions):
+            for index in range(self.system.growth.counts[topic]):
                 partition = self.system.places[f"{topic}/{index}"]
                 offset = self.system.log_ends.number_at(partition, action.to)
-                self._commit(group.code, partition, offset)
+                group.set_offset(partition, offset)
                 places.append(f"{topic}/{index} offset {self.system.log_ends.offset_of(partition, offset)}")
         self._note(number, f"committed {', '.join(places)}")
         self._happened(number, group.name, f"offsets set to {action.to.written()}")
-
-    def _commit(self, group: int, partition: int, offset: int) -> None:
-        """Set what a group has committed: what it passes over has ended for it, what it reads again has not."""
-        world = self.system.world
-        before = int(world.committed[group, partition])
-        passed, again = slice(before, max(before, offset)), slice(min(before, offset), before)
-        closed, gone = world.closed[group, partition], world.log[partition, again, L_TXN] < NONE
-        world.scalars[OPEN] += np.count_nonzero(closed[again] > gone) - np.count_nonzero(closed[passed] == 0)
-        closed[passed], closed[again] = 1, gone
-        world.committed[group, partition] = offset
 
     def _deploy(self, number: int, group: "Group", action: actions.Deploy) -> Process:
         up = self._up(group)

@@ -33,7 +33,8 @@ class Scaler:
         for look in itertools.count(1):
             yield self.clock.control(look * self.what.poll, Control.leader_check, self.number)
             lag = self._lag()
-            wanted = max(self.what.min, min(-(-lag // self.what.lag), self.what.max, len(self.group.partitions)))
+            readable = sum(bool(self.system.partitions[partition].replicas) for partition in self.group.partitions)
+            wanted = max(self.what.min, min(-(-lag // self.what.lag), self.what.max, readable))
             self.recommended.append((self.clock.now, wanted))
             there = [m for m in self.group.members if (m.alive and not m.must_leave) or m.is_awaited]
             most = max(number for at_ns, number in self.recommended if at_ns > self.clock.now - self.what.cooldown)

@@ -21,7 +21,7 @@ from scenarios.faults import FailingWork, SlowWork
 from scenarios.partitioners import partition_of
 from scenarios.plan import ALWAYS_FAILS, CLIENT_CHOOSES, Plan, hand_overs
 from scenarios.quantities import MILLISECOND
-from scenarios.retries import all_topics, retry_topic, retry_topics
+from scenarios.retries import all_topics, most_partitions, retry_topic, retry_topics
 from scenarios.schema import CollectReads, Dedupe, EveryCommit, Failures, Group
 from sim import world as at
 from sim.actions import Redriver
@@ -61,7 +61,7 @@ class Builder:
         self.plan, self.draws, self.chance, self.places, self.coordinators = plan, draws, chance, places, coordinators
         self.names = Names.of(plan.scenario)
         self.brokers = plan.scenario.brokers.nodes
-        self.users = sum(topic.partitions for topic in all_topics(plan.scenario).values())
+        self.users = sum(most_partitions(plan.scenario, topic) for topic in all_topics(plan.scenario))
         self.processes = sum(producer.count for producer in plan.scenario.producers.values())
         self.readers = [name for name in plan.scenario.groups for _ in range(most_members(plan.scenario, name))]
         self.readers += [replay.group for replay in replaying(plan.scenario)]
@@ -253,7 +253,7 @@ class Builder:
         row[at.BACKOFF_NS], row[at.MOST_BACKOFF_NS] = settings.retry_backoff_ns, settings.retry_backoff_max_ns
         row[at.IN_FLIGHT] = NONE if settings.in_flight is None else settings.in_flight
         row[at.ACKS], row[at.IDEMPOTENT] = _ACKS[settings.acks], settings.idempotence
-        row[at.FIRST_PART], row[at.PARTS] = self.places[f"{topic}/0"], self.draws.partitions_of(topic)
+        row[at.FIRST_PART], row[at.PARTS] = self.places[f"{topic}/0"], most_partitions(self.plan.scenario, topic)
         row[at.UNTIL] = -1
 
     def _emitting(self) -> Ints:
@@ -363,7 +363,7 @@ class Builder:
         for code, what in enumerate(scenario.groups.values()):
             for topic in (*what.topics, *retry_topics(scenario, self.names.groups[code])):
                 first = self.places[f"{topic}/0"]
-                reads[code, first : first + self.draws.partitions_of(topic)] = 1
+                reads[code, first : first + most_partitions(scenario, topic)] = 1
         return reads
 
     def _work_of(self, ids: Ints) -> Ints:

@@ -371,6 +371,11 @@ class Draws:
         (phase,) = self._phases("controller", "", "leader check", 1)
         return interval_ns - round(phase * interval_ns)
 
+    def metadata_ns(self, entity: int, age_ns: int) -> int:
+        """When a process or member first asks by itself what there is of topics, which it does again whenever that is so old."""
+        (phase,) = self._phases("entity", self._entities[entity], "metadata", 1)
+        return age_ns - round(phase * age_ns)
+
     def retention_look_ns(self, broker: int) -> int:
         """When a broker first looks for segments that nobody keeps any more."""
         interval_ns = int(broker_setting(self.plan.scenario, "log.retention.check.interval.ms")) * MILLISECOND

@@ -429,7 +429,7 @@ class _Run:
         return rows
 
     def _extents(self, end_ns: int) -> tuple[Extent, ...]:
-        places = [partition for partition in self.system.partitions if partition.is_users]
+        places = [partition for partition in self.system.partitions if partition.is_users and partition.replicas]
         found = []
         for partition in places:
             world, number, offset_of = self.system.world, partition.number, self.system.log_ends.offset_of

@@ -3,19 +3,20 @@
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import simpy
 
 from rundata.tables import most_members
 from scenarios.clients import assignor, broker_setting, consumer_settings, is_static
 from scenarios.faults import MemberCrash, MemberLeave, MemberPause, PollStall
 from scenarios.quantities import MILLISECOND
-from scenarios.retries import retry_topics
+from scenarios.retries import most_partitions, retry_topics
 from scenarios.schema import Restart
 from sim.assignors import Assignment, Seat, range_assignment, round_robin_assignment, uniform_assignment
 from sim.clock import Control, Signal
 from sim.draws import FIRST_CRASH
 from sim.members import Member
-from sim.world import EPOCH, LEADER, LIFE, NONE, PAUSED_NS
+from sim.world import EPOCH, L_TXN, LEADER, LIFE, LOG_START, NONE, OPEN, PAUSED_NS, STABLE_END, VISIBLE_END
 
 if TYPE_CHECKING:
     from sim.system import System
@@ -35,11 +36,11 @@ class Group:
         self.assignor, self.is_static = assignor(scenario, name), is_static(scenario, name)
         self.is_cooperative = self.settings.protocol == "classic" and self.assignor == "cooperative-sticky"
         self.coordinator = system.coordinator_of(name)
-        self.is_share = what.share_group
+        self.is_share, self.is_java = what.share_group, what.client == "java"
         self.emits, self.workers, self.is_pool = len(what.emits), what.workers, what.workers > 1
         self.restart = what.failures.restart if what.failures else Restart()
         self.topics = [
-            [system.places[f"{topic}/{number}"] for number in range(system.draws.partitions_of(topic))]
+            [system.places[f"{topic}/{number}"] for number in range(most_partitions(scenario, topic))]
             for topic in (*what.topics, *retry_topics(scenario, name))
         ]
         self.partitions = sorted(partition for partitions in self.topics for partition in partitions)
@@ -47,6 +48,10 @@ class Group:
             partition for partitions in self.topics[: len(what.topics)] for partition in partitions
         )
         """Without those of retry topics."""
+        self.unheard = {partition for partition in self.partitions if not system.partitions[partition].replicas}
+        """Partitions that there are not yet, or that the group does not know of."""
+        self.late: set[int] = set()
+        """Partitions that came late, and of which nothing was read or committed yet."""
         self.ownerships = self.rebalances = 0
         self.changed = Signal(system.clock)
         first = system.names.processes.index(f"{name}/1")
@@ -80,7 +85,7 @@ class Group:
         else:
             for number in self.system.draws.join_order(self.code):
                 self.joined.append(self.members[number - 1].seat)
-                self.target = uniform_assignment(self.joined, self.target, self.partitions)
+                self.target = uniform_assignment(self.joined, self.target, self._known(self.partitions))
         for seat, partitions in self.target.items():
             self._tell_assignment(seat, partitions)
             seat.member.gets(partitions)
@@ -99,19 +104,51 @@ class Group:
         self.system.incident("assignment", seat.member.name, names)
 
     def _classic_assignment(self, seats: list[Seat]) -> Assignment:
+        if not self.is_java:  # a leader of librdkafka asks at every rebalance how many partitions there are
+            self.unheard = {p for p in self.unheard if not self.system.partitions[p].replicas}
         match self.assignor:
             case "range":
-                return range_assignment(seats, self.topics)
+                return range_assignment(seats, [self._known(partitions) for partitions in self.topics])
             case "roundrobin":
-                return round_robin_assignment(seats, [p for partitions in self.topics for p in partitions])
+                return round_robin_assignment(seats, [p for partitions in self.topics for p in self._known(partitions)])
             case "sticky" | "cooperative-sticky":
                 by_name = sorted(seats, key=lambda seat: seat.member.client_id)
                 had = {seat: [p for p, owner in self.owner.items() if owner is seat] for seat in seats}
-                return uniform_assignment(by_name, had, self.partitions)
+                return uniform_assignment(by_name, had, self._known(self.partitions))
 
     def position(self, partition: int) -> int:
-        """Return where a new owner begins to read."""
+        """Return where a new owner begins to read: at what is committed; in a partition that came late first where auto.offset.reset says."""
+        if partition in self.late:
+            self.late.discard(partition)
+            if self.settings.auto_offset_reset == "latest":
+                end = STABLE_END if self.settings.isolation == "read_committed" else VISIBLE_END
+                part = self.system.world.part[partition]
+                self.set_offset(partition, max(int(part[LOG_START]), int(part[end])))
         return int(self.system.world.committed[self.code, partition])
+
+    def set_offset(self, partition: int, offset: int) -> None:
+        """Set what is committed: what that passes over has ended for the group, what it reads again has not."""
+        self.late.discard(partition)
+        world = self.system.world
+        before = int(world.committed[self.code, partition])
+        passed, again = slice(before, max(before, offset)), slice(min(before, offset), before)
+        closed, gone = world.closed[self.code, partition], world.log[partition, again, L_TXN] < NONE
+        world.scalars[OPEN] += np.count_nonzero(closed[again] > gone) - np.count_nonzero(closed[passed] == 0)
+        closed[passed], closed[again] = 1, gone
+        world.committed[self.code, partition] = offset
+
+    # ---- partitions that come late ---------------------------------------------------------------------------------
+
+    def _known(self, partitions: list[int]) -> list[int]:
+        """Return those that the group knows of."""
+        return [partition for partition in partitions if partition not in self.unheard] if self.unheard else partitions
+
+    def hears_of(self, partitions: set[int]) -> None:
+        """Know of new partitions, and have them assigned."""
+        if self.unheard & partitions:
+            self.unheard -= partitions
+            if self.joined:
+                self._rebalance("new partitions")
 
     # ---- who is a member -------------------------------------------------------------------------------------------
 
@@ -379,7 +416,7 @@ class Group:
         number, self.rebalances = self.rebalances, self.rebalances + 1
         self.system.incident("rebalance", self.name, cause=cause)
         before = {partition: seat for seat, partitions in self.target.items() for partition in partitions}
-        self.target = uniform_assignment(self.joined, self.target, self.partitions)
+        self.target = uniform_assignment(self.joined, self.target, self._known(self.partitions))
         for seat, partitions in self.target.items():
             for partition in partitions:
                 if before.get(partition) is not seat:

@@ -57,6 +57,16 @@ class LogEnds:
             if broker not in self.system.unavailable and (leader, broker) not in self.system.parted:
                 self.kept.pop((partition.number, broker), None)
 
+    def begins_empty(self, partition: "Replicas", brokers: list[int]) -> None:
+        """Note that new replicas have nothing yet."""
+        if partition in self.unclean:
+            self.kept.update(dict.fromkeys(((partition.number, broker) for broker in brokers), 0))
+
+    def drops(self, partition: "Replicas") -> None:
+        """Forget what brokers had that are no replicas any more."""
+        for broker in [b for number, b in self.kept if number == partition.number and b not in partition.replicas]:
+            del self.kept[partition.number, broker]
+
     def was_cut(self, partition: int) -> None:
         """Note that a log became shorter: nobody has more of it."""
         end = int(self.system.world.part[partition, at.LOG_LEN])

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from scenarios import faults
-from scenarios.actions import Action, Replay, ResetOffsets
+from scenarios.actions import Action, Redrive, Replay, ResetOffsets
 from scenarios.clients import (
     consumer_settings,
     is_compacted,
@@ -40,6 +40,8 @@ CAN = frozenset(
         "disk_stall",
         "host_crash",
         "leader_move",
+        "reassign",
+        "add_partitions",
         "retention",
         "delete_records",
         "producer_crash",
@@ -260,6 +262,8 @@ def _fault(scenario: Scenario, fault: Fault) -> Iterator[str]:
         yield "between names the controller; the simulator's heartbeats and metadata take no time, and cannot be slowed: name clients or brokers"
     if isinstance(fault, faults.Throttle) and fault.group is not None and scenario.groups[fault.group].share_group:
         yield f"group is {fault.group}, a share group; the simulator models quotas of producers and of other groups: name one of these"
+    if isinstance(fault, faults.AddPartitions):
+        yield from _grows(scenario, fault.topic)
     if not isinstance(fault, OfBroker):
         return
     of_disk = isinstance(fault, faults.DiskFull | faults.DiskStall)
@@ -268,3 +272,32 @@ def _fault(scenario: Scenario, fault: Fault) -> Iterator[str]:
             "broker is controller, which is no broker here, and the simulator has no disk of it: name a broker, "
             "or let it crash, stop or pause"
         )
+
+
+def _grows(scenario: Scenario, topic: str) -> Iterator[str]:
+    """Yield what the simulator does not combine with new partitions of a topic."""
+    for name, group in scenario.groups.items():
+        if topic in (group.topic_of_dead_letters, *(emits.topic for emits in group.emits)):
+            yield f"topic is {topic}, to which {name} sends; the simulator adds partitions where only producers send: name another topic"
+        if topic not in group.topics:
+            continue
+        why = {
+            "retries by topic": group.failures is not None and group.failures.retry.where == "topic",
+            "has auto.offset.reset: none": consumer_settings(scenario, name).auto_offset_reset == "none",
+        }
+        for words in (words for words, holds in why.items() if holds):
+            yield f"topic is {topic}, which {name} reads, and {name} {words}; the simulator does not model that of a topic that grows: name another topic"
+    for index, action in enumerate(scenario.actions):
+        if isinstance(action, Redrive) and topic in _redriven(scenario, action):
+            yield (
+                f"topic is {topic}, to which actions[{index}] may send dead letters; the simulator adds partitions where only producers send: "
+                "leave the redrive out"
+            )
+
+
+def _redriven(scenario: Scenario, action: Redrive) -> set[str]:
+    """Return the topics to which a redrive may send."""
+    if action.to is not None:
+        return {action.to}
+    readers = (group for group in scenario.groups.values() if group.topic_of_dead_letters == action.from_)
+    return {topic for group in readers for topic in group.topics}

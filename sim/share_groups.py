@@ -21,7 +21,7 @@ class ShareGroup(Group):
         for member in self.first_members:
             member.start(assigned=True)
         self.joined = [self.members[number - 1].seat for number in self.system.draws.join_order(self.code)]
-        self.target = share_assignment(self.joined, self.partitions)
+        self.target = share_assignment(self.joined, self._known(self.partitions))
         for seat, partitions in self.target.items():
             self._tell_assignment(seat, partitions)
             seat.member.gets(partitions)
@@ -30,7 +30,7 @@ class ShareGroup(Group):
         """Decide who is to read what; each hears of it at its next heartbeat."""
         number, self.rebalances = self.rebalances, self.rebalances + 1
         self.system.incident("rebalance", self.name, cause=cause)
-        self.target = share_assignment(self.joined, self.partitions)
+        self.target = share_assignment(self.joined, self._known(self.partitions))
         for seat, partitions in self.target.items():
             self.clock.process(self._hear(seat, partitions, number))
 

@@ -27,6 +27,7 @@ from scenarios.faults import (
 from scenarios.partitioners import coordinator_partition
 from scenarios.plan import Plan, replica_assignment
 from scenarios.quantities import MILLISECOND, SECOND, format_duration
+from scenarios.retries import most_partitions
 from scenarios.targets import BrokerTarget
 from sim import kernel
 from sim.autoscaling import Scaler
@@ -38,8 +39,10 @@ from sim.draws import FIRST_ACTION, FIRST_CRASH, FIRST_SCALER, Draws
 from sim.emitters import emitters
 from sim.failures import Failures
 from sim.groups import Group
+from sim.growth import Growth
 from sim.links import Links
 from sim.log_ends import LogEnds
+from sim.reassignment import Reassignments
 from sim.replaying import replaying
 from sim.replays import Replayer
 from sim.segments import Segments
@@ -79,6 +82,12 @@ class Replicas:
     """Replicas that left while fewer than min.insync.replicas were in sync, so that they have all that is visible."""
     unfollowed_epoch: int = NONE
     """The leader epoch in which no follower fetches yet, since it asked before the leader led."""
+    reassigned_by: int = NONE
+    """The reassignment that is under way."""
+    adding: set[int] = field(default_factory=set)
+    """Replicas that it waits for."""
+    copying: dict[int, int] = field(default_factory=dict)
+    """By new replica that has not copied the log yet: the reassignment that added it."""
 
     def leaves(self, broker: int) -> None:
         """Take a broker out of the in-sync set."""
@@ -124,6 +133,7 @@ class System:
         """By partition that changed its leader: since when it has the present one."""
         self.offsets_partitions = int(broker_setting(plan.scenario, "offsets.topic.num.partitions"))
         self.partitions = self._partitions()
+        self.growth = Growth(self)
         self.replayers: list[Replayer] = []
         self.places = {partition.name: partition.number for partition in self.partitions}
         self.world: World
@@ -133,7 +143,8 @@ class System:
         eligible = release(plan.scenario.brokers.version) >= ELIGIBLE_SINCE
         for topic in self.names.topics:
             least = int(topic_setting(plan.scenario, self.owner_of(topic), "min.insync.replicas"))
-            for index, replicas in enumerate(plan.replicas(topic)):
+            later: list[list[int]] = [[]] * (most_partitions(plan.scenario, topic) - len(plan.replicas(topic)))
+            for index, replicas in enumerate([*plan.replicas(topic), *later]):
                 found.append(Replicas(len(found), f"{topic}/{index}", True, replicas, list(replicas), least, eligible))
         nodes = plan.scenario.brokers.nodes
         replicas_of = replica_assignment(self.offsets_partitions, min(3, nodes), nodes)
@@ -163,12 +174,13 @@ class System:
         """Start the groups and the faults."""
         self.world = world
         for partition in self.partitions:
-            world.part[partition.number, LEADER] = partition.replicas[0]
-            world.knows[:, partition.number] = partition.replicas[0]
+            leader = partition.replicas[0] if partition.replicas else NONE
+            world.part[partition.number, LEADER] = leader
+            world.knows[:, partition.number] = max(leader, 0)
             too_few = len(partition.replicas) < partition.min_in_sync
             world.part[partition.number, [HALTED, TOO_FEW]] = too_few
             self._note_in_sync(partition)
-        self.controller = Controller(self)
+        self.controller, self.reassignments = Controller(self), Reassignments(self)
         self.log_ends = LogEnds(self)
         self.failures, self.links = Failures(self), Links(self)
         self.groups = {
@@ -198,6 +210,10 @@ class System:
                 case faults.SlowLink():
                     self.targets[index] = f"{planned.fault.between[0]} and {planned.fault.between[1]}"
                     self.clock.process(self.links.slow(index, planned.fault))
+                case faults.AddPartitions():
+                    self.growth.begin(index, planned.fault)
+                case faults.Reassign():
+                    self.reassignments.begin(index, planned.fault)
                 case faults.LeaderMove():
                     self.targets[index] = str(planned.fault.partition)
                     self.clock.process(self._leader_move(index, planned.fault))
@@ -223,14 +239,7 @@ class System:
                     self.targets[index] = planned.fault.dependency
                 case Poison() | Surge() | faults.SchemaChange():
                     self.targets[index] = planned.fault.producer
-                case (
-                    faults.RollingRestart()
-                    | faults.RollingDeploy()
-                    | faults.Reassign()
-                    | faults.AddPartitions()
-                    | faults.ClockSkew()
-                    | faults.Hook()
-                ):
+                case faults.RollingRestart() | faults.RollingDeploy() | faults.ClockSkew() | faults.Hook():
                     # Rolling faults come in parts; the others are refused before a run (`sim.refuse`).
                     raise AssertionError(f"{planned.fault.kind} was not refused")
                 case _:
@@ -242,10 +251,10 @@ class System:
         for check in itertools.count():
             yield self.clock.control(self.draws.leader_check_ns() + check * interval_ns, Control.leader_check)
             for partition in self.partitions:
-                preferred = partition.replicas[0]
+                preferred = partition.replicas[0] if partition.replicas else NONE
                 if self._may_lead(partition, preferred):
                     takes_ns = [self.draws.moved_ns(entity, check) for entity in self.knowers]
-                    self._move(partition, preferred, "preferred replica", takes_ns)
+                    self.move(partition, preferred, "preferred replica", takes_ns)
 
     def _abort_late_transactions(self) -> Process:
         """Abort transactions that are open for too long, whenever their coordinators look."""
@@ -267,12 +276,12 @@ class System:
             self.prove(index, "no effect: there was no leader, or no other replica up and in sync to lead")
             return
         self.prove(index, f"leader {before} gave {partition.name} to {to}")
-        self._move(partition, to, planned.label, [self.draws.moved_back_ns(e, index, back=False) for e in self.knowers])
+        self.move(partition, to, planned.label, [self.draws.moved_back_ns(e, index, back=False) for e in self.knowers])
         if planned.stays:
             return
         yield self.clock.control(planned.end_ns, Control.end, index)
         if int(self.world.part[partition.number, LEADER]) == to and self._may_lead(partition, before):
-            self._move(
+            self.move(
                 partition, before, planned.label, [self.draws.moved_back_ns(e, index, back=True) for e in self.knowers]
             )
 
@@ -295,6 +304,7 @@ class System:
             code = self.names.processes.index(f"{target.producer}/{number}")
             if isinstance(fault, faults.ProducerCrash):
                 kernel.die(self.at_now(), code, planned.end_ns)
+                self.growth.starts_again(code, planned.end_ns)
             else:
                 kernel.fall_asleep(self.at_now(), code, planned.end_ns)
         self.prove(index, f"{target} did nothing until {planned.end_ns / 1e9:.3f} s")
@@ -325,7 +335,7 @@ class System:
         )
         self.prove(index, f"brokers {how} each")
 
-    def _move(self, partition: Replicas, broker: int, cause: str, takes_ns: list[int]) -> None:
+    def move(self, partition: Replicas, broker: int, cause: str, takes_ns: list[int]) -> None:
         """Let another replica in sync lead; the old leader refuses what it has not finished."""
         world, number = self.at_now(), partition.number
         self._cut_back(number)
@@ -527,6 +537,7 @@ class System:
         if is_it and self.world.knows[code, number] == 0:
             kernel.learned(self.at_now(), code, number)
             self.news.give()
+            self.growth.found(code, number)
 
     def replicas_changed(self, partition: Replicas) -> None:
         """See anew whether the high watermark may move."""
@@ -544,6 +555,7 @@ class System:
         self._note_in_sync(partition)
         halted = not has_leader or waits or too_few
         kernel.set_halted(self.at_now(), partition.number, int(halted))
+        self.reassignments.notes()
 
     def _note_in_sync(self, partition: Replicas) -> None:
         row = self.world.in_sync[partition.number]
@@ -576,6 +588,7 @@ class System:
             before = partition.in_sync
             leader = int(self.world.part[partition.number, LEADER])
             able = {b for b in partition.replicas if b not in self.unavailable and (leader, b) not in self.parted}
+            able -= partition.copying.keys()
             partition.in_sync = [b for b in partition.replicas if b in before or b in able]
             enough = len(partition.in_sync) >= partition.min_in_sync
             partition.eligible = set() if enough else partition.eligible - set(partition.in_sync)

@@ -19,9 +19,10 @@ def _plainly(profile: Profile = IDEAL, **changes: Any) -> RunData:
     return simulate_plainly(make_plan(by_hand(**changes)), profile)[0]
 
 
-def _simulated(profile: Profile = IDEAL, **changes: Any) -> RunData:
+def simulated(profile: Profile = IDEAL, **changes: Any) -> RunData:
+    """Return the simulator's run of a scenario that is changed in some places."""
     return simulate(make_plan(by_hand(**changes)), profile)
 
 
-in_both_models = pytest.mark.parametrize("run", [_plainly, _simulated], ids=["plain", "simulator"])
+in_both_models = pytest.mark.parametrize("run", [_plainly, simulated], ids=["plain", "simulator"])
 """Gives a test `run(profile, **changes)`, in one model and in the other."""

@@ -100,7 +100,8 @@ class Actions:
 
     def _set_offsets(self, group: "Group", action: ResetOffsets) -> None:
         for topic in [action.topic] if action.topic else self.model.plan.scenario.groups[group.name].topics:
-            for partition in self.model.partitions[topic]:
+            for partition in self.model.growth.there(topic):
+                group.late.discard(partition)
                 offset = self._offset(partition, action.to)
                 before = group.committed.get(partition, 0)
                 for below in range(before, offset):

@@ -79,7 +79,7 @@ class Partition:
         self.copy = copy
         """Of a retry topic: how many tries have failed of what it holds."""
         self.min_in_sync = min_in_sync if model.rules.min_in_sync else 1
-        self.leader: int | None = replicas[0]
+        self.leader: int | None = replicas[0] if replicas else None
         self.in_sync = list(replicas)
         self.epoch = 0
         self.led_since_ns = 0
@@ -106,6 +106,12 @@ class Partition:
         """Whether anybody leads it rather than nobody."""
         self.kept: dict[int, int] = {}
         """By replica that does not fetch: up to where it has the log."""
+        self.reassigned_by: int | None = None
+        """The reassignment that is under way."""
+        self.adding: set[int] = set()
+        """Replicas that it waits for."""
+        self.copying: dict[int, int] = {}
+        """By new replica that has not copied the log yet: the reassignment that added it."""
         self.cuts: list[tuple[int, int]] = []
         """From which record on, and how far, offsets lie below the records' places in `log`."""
         self.changed = Signal(model.clock)
@@ -311,3 +317,4 @@ class Partition:
         down_in_sync = self.model.rules.stall_of_survivors and (bool(waits) or self.leader in self.model.stalled)
         self.halted = self.leader is None or down_in_sync or self.unfollowed or self.has_too_few
         self.changed.give()
+        self.model.reassignments.news.give()

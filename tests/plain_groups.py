@@ -108,6 +108,10 @@ class Group:
         self.failing_work = [(one, one.fault) for one in planned if isinstance(one.fault, FailingWork)]
         self.committed: dict[Partition, int] = {}
         self.deliveries: dict[int, int] = {}
+        self.unheard = {partition for partition in self.partitions if not partition.replicas}
+        """Partitions that there are not yet, or that the group does not know of."""
+        self.late: set[Partition] = set()
+        """Partitions that came late, and of which nothing was read or committed yet."""
         self.ownerships = self.rebalances = 0
         self.changed = Signal(model.clock)
         first_code = model.names.processes.index(f"{name}/1")
@@ -149,22 +153,25 @@ class Group:
         else:
             for number in self.model.draws.join_order(self.code):
                 self.joined.append(self.all_members[number - 1].seat)
-                self.target = uniform_assignment(self.joined, self.target, self.partitions)
+                self.target = uniform_assignment(self.joined, self.target, self._known(self.partitions))
         for seat, partitions in self.target.items():
             seat.member.gets(partitions)
             self.owner.update(dict.fromkeys(partitions, seat))
 
     def _classic_assignment(self, seats: list[Seat]) -> Assignment:
         self.model.fired[f"assignor {self.assignor}"] += 1
+        if not self.is_java:  # a leader of librdkafka asks at every rebalance how many partitions there are
+            self.unheard = {partition for partition in self.unheard if not partition.replicas}
         match self.assignor:
             case "range":
-                return range_assignment(seats, self.topics)
+                return range_assignment(seats, [self._known(partitions) for partitions in self.topics])
             case "roundrobin":
-                return round_robin_assignment(seats, self.topics)
+                return round_robin_assignment(seats, [self._known(partitions) for partitions in self.topics])
             case _:
                 by_name = sorted(seats, key=lambda seat: seat.member.client_id)
                 had = {seat: [p for p, owner in self.owner.items() if owner is seat] for seat in seats}
-                return uniform_assignment(by_name, had if self.model.rules.stickiness else {}, self.partitions)
+                had = had if self.model.rules.stickiness else {}
+                return uniform_assignment(by_name, had, self._known(self.partitions))
 
     # ---- what is committed -----------------------------------------------------------------------------------------
 
@@ -187,8 +194,27 @@ class Group:
         return is_aborted and self.reads_committed and self.model.rules.aborted_unseen
 
     def position(self, partition: "Partition") -> int:
-        """Return where a new owner begins to read."""
+        """Return where a new owner begins to read; in a partition that came late auto.offset.reset says where the first one does."""
+        if partition in self.late:
+            self.late.discard(partition)
+            if self.settings.auto_offset_reset == "latest" and self.model.rules.reset_in_new_partitions:
+                end = max(partition.start, self.may_read_to(partition))
+                self.model.fired["passed over in a new partition"] += end > partition.start
+                self.commit_offset(partition, end)
         return self.committed.get(partition, 0) if self.model.rules.positions_from_committed else partition.visible_end
+
+    # ---- partitions that come late ---------------------------------------------------------------------------------
+
+    def _known(self, partitions: list["Partition"]) -> list["Partition"]:
+        return [partition for partition in partitions if partition not in self.unheard]
+
+    def hears_of(self, partitions: set["Partition"]) -> None:
+        """Know of new partitions, and have them assigned."""
+        if self.unheard & partitions and self.model.rules.groups_ask:
+            self.model.fired[f"new partitions read {self.protocol}"] += 1
+            self.unheard -= partitions
+            if self.joined:
+                self._rebalance()
 
     # ---- who is a member -------------------------------------------------------------------------------------------
 
@@ -440,7 +466,7 @@ class Group:
         number, self.rebalances = self.rebalances, self.rebalances + 1
         self.model.incident("rebalance", self.name)
         before = {partition: seat for seat, partitions in self.target.items() for partition in partitions}
-        self.target = uniform_assignment(self.joined, self.target, self.partitions)
+        self.target = uniform_assignment(self.joined, self.target, self._known(self.partitions))
         for seat, partitions in self.target.items():
             for partition in partitions:
                 if before.get(partition) is not seat:

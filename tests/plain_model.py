@@ -23,11 +23,13 @@ from plain_dependencies import Service
 from plain_emits import FIRST_SENDING, Emitting
 from plain_failures import Controller, Failures
 from plain_groups import Group
+from plain_growth import Growth
 from plain_links import Links
 from plain_member_state import Delivery
 from plain_members import Member
 from plain_producers import Client
 from plain_quotas import Quotas
+from plain_reassignment import Reassignments
 from plain_recording import Recording
 from plain_replays import Replayer
 from plain_shares import ShareGroup
@@ -36,6 +38,7 @@ from rundata.tables import Incident, Names, RunData
 from scenarios.clients import broker_setting, topic_setting
 from scenarios.derived import Derived
 from scenarios.faults import (
+    AddPartitions,
     BrokerCrash,
     BrokerPause,
     BrokerStop,
@@ -50,6 +53,7 @@ from scenarios.faults import (
     PollStall,
     ProducerCrash,
     ProducerPause,
+    Reassign,
     SlowLink,
     Throttle,
 )
@@ -57,6 +61,7 @@ from scenarios.partitioners import coordinator_partition
 from scenarios.plan import Plan, hand_overs, replica_assignment
 from scenarios.profiles import Profile
 from scenarios.quantities import SECOND
+from scenarios.retries import most_partitions
 from scenarios.targets import BrokerTarget
 from sim.draws import Draws
 from sim.emitters import emitters
@@ -108,6 +113,11 @@ class Rules:
     sessions_begin_anew: bool = True
     offset_reset: bool = True
     preferred_leader: bool = True
+    new_replicas_copy: bool = True
+    old_replicas_leave: bool = True
+    processes_ask: bool = True
+    groups_ask: bool = True
+    reset_in_new_partitions: bool = True
     stale_leader: bool = True
     size_limit: bool = True
     shrink_of_in_sync: bool = True
@@ -198,6 +208,8 @@ class Model(Recording):
         """Brokers that hang."""
         self.stale_until_ns: dict[int, int] = {}
         """By broker: until when it takes itself for the leader of what it led."""
+        self.numbers: dict[int, int] = {}
+        """Where a sending is to go, if its client knows of other partitions than the plan."""
         self.called: dict[int, int] = {}
         """When the application called its client with an event, which may then have blocked."""
         self.derived = Derived(plan)
@@ -220,6 +232,7 @@ class Model(Recording):
         self.known = {(code, partition): partition.leader for code, partition in everybody}
         """Whom clients and members take for a partition's leader."""
         self.controller = Controller(self)
+        self.reassignments, self.growth = Reassignments(self), Growth(self)
         self.failures, self.links = Failures(self), Links(self)
         self.quotas = Quotas(self)
         self.clients = self._clients()
@@ -259,9 +272,10 @@ class Model(Recording):
         own = topic if topic in self.plan.topics else topic.rsplit(".retry.", 1)[0]
         copy = 0 if own == topic else int(topic.rsplit(".", 1)[1])
         least = int(topic_setting(self.plan.scenario, own, "min.insync.replicas"))
+        later: list[list[int]] = [[]] * (most_partitions(self.plan.scenario, topic) - len(self.plan.replicas(topic)))
         found = [
             Partition(self, topic, number, replicas, least, copy)
-            for number, replicas in enumerate(self.plan.replicas(topic))
+            for number, replicas in enumerate([*self.plan.replicas(topic), *later])
         ]
         for partition in found:
             unclean = topic_setting(self.plan.scenario, own, "unclean.leader.election.enable")
@@ -305,6 +319,10 @@ class Model(Recording):
         """Return the event that is sent: a planned one is its own sending."""
         return self.sendings[sending - FIRST_SENDING][0] if sending >= FIRST_SENDING else sending
 
+    def planned_number(self, sending: int) -> int:
+        """Return which partition a planned event is to go to, as far as its client knows now."""
+        return self.numbers.get(sending, int(self.plan.partition[self.event_of(sending)]))
+
     def size_of(self, sending: int) -> int:
         """Return the size of an event's value."""
         return int(self.derived.size_bytes(np.array([self.event_of(sending)]))[0])
@@ -333,17 +351,17 @@ class Model(Recording):
         for check in itertools.count():
             yield self.clock.control(self.draws.leader_check_ns() + check * interval_ns, Control.leader_check)
             for partition in self.all_partitions:
-                preferred = partition.replicas[0]
+                preferred = partition.replicas[0] if partition.replicas else 0
                 if not self.may_lead(partition, preferred):
                     continue
                 self.fired["preferred leader"] += 1
-                self._move(
+                self.move(
                     partition,
                     preferred,
                     [self.draws.moved_ns(self.entity(code), check) for code in self.knowers],
                 )
 
-    def _move(self, partition: Partition, broker: int, takes_ns: list[int]) -> None:
+    def move(self, partition: Partition, broker: int, takes_ns: list[int]) -> None:
         """Let another replica in sync lead; the old leader refuses what it has not finished."""
         assert partition.leader is not None
         partition.cut_back(self.clock.now)
@@ -372,6 +390,10 @@ class Model(Recording):
                 self.clock.process(self.quotas.throttle(index, fault))
             case SlowLink():
                 self.clock.process(self.links.slow(index, fault))
+            case AddPartitions():
+                self.clock.process(self.growth.add(index, fault))
+            case Reassign():
+                self.clock.process(self.reassignments.reassign(index, fault))
             case LeaderMove():
                 self.clock.process(self._leader_move(index, fault))
             case ProducerCrash() | ProducerPause():
@@ -395,13 +417,13 @@ class Model(Recording):
             return
         self.fired["leader move"] += 1
         assert before is not None
-        self._move(partition, to, [self.draws.moved_back_ns(self.entity(c), index, back=False) for c in self.knowers])
+        self.move(partition, to, [self.draws.moved_back_ns(self.entity(c), index, back=False) for c in self.knowers])
         if planned.stays:
             return
         yield self.clock.control(planned.end_ns, Control.end, index)
         if partition.leader == to and self.may_lead(partition, before):
             self.fired["leader moved back"] += 1
-            self._move(
+            self.move(
                 partition, before, [self.draws.moved_back_ns(self.entity(c), index, back=True) for c in self.knowers]
             )
 
@@ -429,6 +451,7 @@ class Model(Recording):
                 self.fired[fault.kind] += 1
                 if isinstance(fault, ProducerCrash):
                     client.dies(planned.end_ns)
+                    self.growth.starts_again(client.code, planned.end_ns)
                 else:
                     client.falls_asleep(planned.end_ns)
 
@@ -564,7 +587,10 @@ class Model(Recording):
         hangs = self.is_member(code) and partition.leader in self.silent
         reachable = partition.leader is not None and partition.leader not in self.cut_off and not hangs
         if reachable and partition.epoch == epoch:
+            is_new = self.known[code, partition] is None
             self.learns(code, partition)
+            if is_new:
+                self.growth.found(code, partition)
 
     def learns(self, code: int, partition: Partition) -> None:
         if self.known[code, partition] is not None:
@@ -594,20 +620,24 @@ class Model(Recording):
         self.unavailable.discard(broker)
         self.down.discard(broker)
         for partition in self.all_partitions:
-            if partition.leader is None and partition.in_sync == [broker]:
-                self.leads(broker, partition, self.clock.now, index)
-            elif partition.leader is None and broker in partition.eligible:
-                self._leads_as_eligible(broker, partition, index)
-            elif partition.leader is None and partition.is_unclean and broker in partition.replicas:
-                self._leads_uncleanly(broker, partition, index)
-            if partition.leader is not None:
-                able = [b for b in partition.replicas if b not in self.unavailable]
-                caught_up = [b for b in able if (partition.leader, b) not in self.parted]
-                partition.in_sync = [b for b in partition.replicas if b in partition.in_sync or b in caught_up]
-                partition.fetches()
-                partition.eligible -= set(partition.replicas if not partition.has_too_few else partition.in_sync)
-            partition.replicas_changed()
+            self.comes_back(broker, partition, index)
         self.news.give()
+
+    def comes_back(self, broker: int, partition: Partition, index: int) -> None:
+        """Let a broker, and whoever else has caught up, be in sync again, and lead where nobody else can."""
+        if partition.leader is None and partition.in_sync == [broker]:
+            self.leads(broker, partition, self.clock.now, index)
+        elif partition.leader is None and broker in partition.eligible:
+            self._leads_as_eligible(broker, partition, index)
+        elif partition.leader is None and partition.is_unclean and broker in partition.replicas:
+            self._leads_uncleanly(broker, partition, index)
+        if partition.leader is not None:
+            able = [b for b in partition.replicas if b not in self.unavailable and b not in partition.copying]
+            caught_up = [b for b in able if (partition.leader, b) not in self.parted]
+            partition.in_sync = [b for b in partition.replicas if b in partition.in_sync or b in caught_up]
+            partition.fetches()
+            partition.eligible -= set(partition.replicas if not partition.has_too_few else partition.in_sync)
+        partition.replicas_changed()
 
     # ---- the run --------------------------------------------------------------------------------------------------
 

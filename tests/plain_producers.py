@@ -12,6 +12,7 @@ from plain_clock import Phase, Signal
 from plain_connections import Connection
 from rundata.rows import NONE
 from scenarios.clients import ProducerSettings, producer_settings
+from scenarios.partitioners import partition_of
 from scenarios.plan import CLIENT_CHOOSES
 
 if TYPE_CHECKING:
@@ -59,6 +60,11 @@ class Client:
         self.failures = dict.fromkeys(self.partitions, 0)
         self.retry_ns = dict.fromkeys(self.partitions, 0)
         self.retries = 0
+        self.due = 0
+        """Which of its events is handed over next."""
+        self.count = sum(bool(partition.replicas) for partition in partitions)
+        """How many partitions it knows of."""
+        self.sticky = model.draws.sticky(code, self.count)
         self.connections = {broker: Connection(self, broker) for broker in model.brokers}
         self.news, self.freed = Signal(model.clock), Signal(model.clock)
         self.held_events, self.held_bytes = 0, 0
@@ -72,21 +78,23 @@ class Client:
     # ---- events come in ----------------------------------------------------------------------------------------------
 
     def _hand_over(self) -> Process:
-        clock, plan = self.model.clock, self.model.plan
+        clock = self.model.clock
         choose = self._sticky()
         for n, event in enumerate(self.events):
             yield clock.at(self.due_ns[n], Phase.hand_over, self.code)
             yield from self.sleep(Phase.hand_over)
             if self.again[n] and self.due_ns[n] <= self.back_ns:
                 self.model.fired["second time left out"] += 1
+                self.due = n + 1
                 self.model.open.discard(("send", event))
                 continue
             self.model.called[event] = clock.now
-            number = int(plan.partition[self.model.event_of(event)])
             life = self.life
             yield from self._wait_for_room(event)
             if self.life != life:
                 continue
+            self.due = n + 1
+            number = self.model.planned_number(event)
             if not self._has_room(event):
                 self._note_refusal(event)
                 self.model.refused(self.code, event, self.partitions[0].topic, number)
@@ -100,6 +108,17 @@ class Client:
             self.queues[partition].append((event, event, clock.now))
             self.news.give()
             clock.process(self._expire(event, partition))
+
+    def hears_of(self, count: int) -> None:
+        """Know of so many partitions: what is handed over from now on may go to any of them."""
+        if count == self.count or not self.model.rules.processes_ask:
+            return
+        self.model.fired["process hears of new partitions"] += 1
+        self.count, self.sticky = count, self.model.draws.sticky(self.code, count)
+        client = "java" if self.is_java else "librdkafka"
+        for sending in self.events[self.due :]:
+            key = self.model.plan.key_text(self.model.event_of(sending))
+            self.model.numbers[sending] = CLIENT_CHOOSES if key is None else partition_of(client, key.encode(), count)
 
     def _note_refusal(self, event: int) -> None:
         too_large = self._size(event) > self.settings.largest_bytes
@@ -135,13 +154,13 @@ class Client:
 
     def _sticky(self) -> Callable[[int], int]:
         """Return what chooses partitions for events without keys: librdkafka by time, Java by bytes."""
-        sticky, clock = self.model.draws.sticky(self.code, len(self.partitions)), self.model.clock
+        clock = self.model.clock
         chosen, choices, until_ns, left_bytes = 0, 0, -1, 0
 
         def choose(size: int) -> int:
             nonlocal chosen, choices, until_ns, left_bytes
             if left_bytes <= 0 if self.is_java else clock.now >= until_ns:
-                chosen, choices, until_ns = sticky[choices], choices + 1, clock.now + 2 * self.settings.linger_ns
+                chosen, choices, until_ns = self.sticky[choices], choices + 1, clock.now + 2 * self.settings.linger_ns
                 left_bytes = self.settings.batch_bytes
                 self.model.fired["partition chosen"] += 1
             left_bytes -= size
@@ -398,6 +417,8 @@ class Client:
                 self.model.fired["lost with its producer"] += 1
                 self.model.open.discard(("send", event))
                 self.model.unheard.add(event)
+        if self.due < len(self.events) and self.events[self.due] in self.model.called:
+            self.due += 1
         self.forgets()
         self.freed.give()
         self.back_ns = max(self.back_ns, back_ns)

@@ -133,11 +133,11 @@ class Recording:
         return {**row, "offset": partition.offset(row["offset"] - behind) + behind}
 
     def _chosen_for(self, event: int) -> int:
-        return self.handed[event][1].number if event in self.handed else int(self.plan.partition[self.event_of(event)])
+        return self.handed[event][1].number if event in self.handed else self.planned_number(event)
 
     def _extents(self) -> tuple[Extent, ...]:
         found = []
-        for partition in [partition for several in self.partitions.values() for partition in several]:
+        for partition in (p for several in self.partitions.values() for p in several if p.replicas):
             appended = [record for record in partition.log if record.request.appended_ns <= self.clock.now]
             found.append(
                 Extent(

@@ -55,7 +55,7 @@ class ShareGroup(Group):
             seat.member.gets(partitions)
 
     def _shares(self) -> Assignment:
-        members, partitions = len(self.joined), self.partitions
+        members, partitions = len(self.joined), self._known(self.partitions)
         return {
             seat: [
                 partition
@@ -69,7 +69,7 @@ class ShareGroup(Group):
         number, self.rebalances = self.rebalances, self.rebalances + 1
         self.model.incident("rebalance", self.name)
         for seat, partitions in self._shares().items():
-            self.model.fired["partition shared"] += len(self.joined) > len(self.partitions)
+            self.model.fired["partition shared"] += len(self.joined) > len(self._known(self.partitions))
             self.clock.process(self._hear(seat, partitions, number))
 
     def _hear(self, seat: Seat, partitions: list["Partition"], number: int) -> Process:

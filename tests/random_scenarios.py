@@ -8,6 +8,7 @@ import random_actions as actions
 import random_crashes as crashes
 import random_dependencies as dependencies
 import random_logs as logs
+import random_topics as changes
 from scenarios.errors import ScenarioError
 from scenarios.files import load_text
 from scenarios.plan import Plan, make_plan
@@ -89,6 +90,7 @@ def _scenario(choose: random.Random, number: int) -> dict[str, Any]:
     crashes.add(random.Random(f"{number}: crashes"), scenario)
     actions.add(random.Random(f"{number}: actions"), scenario, length_ms)
     faults = logs.add(random.Random(f"{number}: logs"), scenario, faults, length_ms)
+    faults = changes.add(random.Random(f"{number}: topics"), scenario, faults, length_ms)
     return _with_faults(scenario, faults)
 
 

@@ -81,6 +81,11 @@ OF_LOGS = {
     "compaction is overdue": 5, "aborted record compacted": 1, "action replay": 30, "replayed": 30, "replay keeps its rate": 10,
     "replay stopped": 3, "replay of what is deleted": 0, "replay waits for the one before": 5, "fetch throttled": 10,
 }  # fmt: skip
+OF_TOPICS = {
+    "reassigned": 20, "reassigned away from its leader": 5, "reassignment waits": 10, "reassignment replaced": 1, "partitions added": 10,
+    "process hears of new partitions": 8, "new partitions read classic": 3, "new partitions read consumer": 3,
+    "member hears of new partitions": 2, "passed over in a new partition": 1,
+}  # fmt: skip
 FIRED_IN_AT_LEAST = (
     OF_PRODUCERS_AND_BROKERS
     | OF_GROUPS
@@ -90,6 +95,7 @@ FIRED_IN_AT_LEAST = (
     | OF_TRANSACTIONS
     | OF_SHARE_GROUPS
     | OF_LOGS
+    | OF_TOPICS
 )
 """In how many of 300 scenarios each rule must have come into play."""
 

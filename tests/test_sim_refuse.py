@@ -83,6 +83,14 @@ def test_nothing_is_refused_of_a_scenario_that_can_be_simulated():
             "work: 1ms\n    failures: {then: skip}", "work: 1ms\n    workers: 4\n    commit: transaction",
             "groups.analytics.commit is transaction beside workers: 4, which the simulator does not model",
         ),
+        (
+            "{fault: broker_crash, broker: leader of orders/0, at: 20s, for: 15s}", "{fault: add_partitions, name: more, topic: orders, to: 12, at: 20s}",
+            None,
+        ),
+        (
+            "{fault: broker_crash, broker: leader of orders/0, at: 20s, for: 15s}", "{fault: add_partitions, topic: orders.dlq, to: 12, at: 20s}",
+            "faults[0].topic is orders.dlq, to which fulfilment sends; the simulator adds partitions where only producers send",
+        ),
     ],
 )  # fmt: skip
 def test_what_is_not_modelled_is_refused_where_it_stands(old: str, new: str, said: str | None):
@@ -111,3 +119,32 @@ def test_all_of_a_scenarios_problems_are_told_at_once():
         "groups.fulfilment.commit",
         "faults[0].broker",
     ]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            ("work: 1ms\n    failures: {then: skip}", "work: 1ms\n    failures: {then: skip, retry: {attempts: 2, where: topic}}"),
+            "faults[0].topic is orders, which analytics reads, and analytics retries by topic",
+        ),
+        (
+            ("    members: 2\n", "    members: 2\n    settings: {auto.offset.reset: error}\n"),
+            "faults[0].topic is orders, which analytics reads, and analytics has auto.offset.reset: none",
+        ),
+        (
+            ("objectives:", "actions: [{action: redrive, from: orders.dlq, at: 10s}]\nobjectives:"),
+            "faults[0].topic is orders, to which actions[0] may send dead letters",
+        ),
+    ],
+)  # fmt: skip
+def test_a_topic_grows_only_where_producers_alone_send_and_groups_alone_read(change: tuple[str, str], said: str):
+    """One line each, with the way out."""
+    grows = (
+        "{fault: broker_crash, broker: leader of orders/0, at: 20s, for: 15s}",
+        "{fault: add_partitions, topic: orders, to: 12, at: 20s}",
+    )
+
+    refused = cannot(small(grows, change))
+
+    assert [line[: len(said)] for line in refused] == [said]

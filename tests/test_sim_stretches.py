@@ -99,10 +99,16 @@ def test_a_ramp_is_cut_where_the_stretch_is() -> None:
     assert len(make_plan(part, 1)) == pytest.approx(30.5 * 60, abs=4 * np.sqrt(30.5 * 60))
 
 
-def test_a_fault_that_stays_is_refused() -> None:
-    stays = {"fault": "leader_move", "partition": "orders/0", "at": "10m"}
-
-    with pytest.raises(TimelineError, match=r"faults\[0\] \(leader_move at 10m\) is never undone"):
+@pytest.mark.parametrize(
+    "stays",
+    [
+        {"fault": "leader_move", "partition": "orders/0", "at": "10m"},
+        {"fault": "reassign", "partition": "orders/0", "to": [1], "at": "10m"},
+        {"fault": "add_partitions", "topic": "orders", "to": 99, "at": "10m"},
+    ],
+)
+def test_a_fault_that_stays_is_refused(stays: dict[str, Any]) -> None:
+    with pytest.raises(TimelineError, match=rf"faults\[0\] \({stays['fault']} at 10m\) is never undone"):
         Timeline(scenario(faults=[stays]), 1, 0)
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 from scenarios.clients import broker_setting
 from scenarios.excerpts import Loads, excerpt
 from scenarios.faults import (
+    AddPartitions,
     BrokerCrash,
     BrokerPause,
     BrokerStop,
@@ -16,6 +17,7 @@ from scenarios.faults import (
     DiskStall,
     HostCrash,
     LeaderMove,
+    Reassign,
     RollingRestart,
     SlowLink,
 )
@@ -205,9 +207,11 @@ def cannot_be_parted(scenario: Scenario, faults: Sequence[PlannedFault]) -> str 
     for index, action in enumerate(scenario.actions):
         return f"actions[{index}] ({action.label}) changes what comes after it, so nothing after it is like what came before"
     for fault in faults:
-        if fault.stays and "for_ns" in type(fault.fault).model_fields:
+        ends = "for_ns" in type(fault.fault).model_fields
+        if fault.stays and (ends or isinstance(fault.fault, Reassign | AddPartitions)):
+            way_out = ": give it a `for`" if ends else ""
             return (
                 f"faults[{fault.index}] ({fault.label} at {format_duration(fault.begin_ns)}) is never undone, so nothing after it is "
-                "like what came before: give it a `for`"
+                f"like what came before{way_out}"
             )
     return None
