@@ -3,22 +3,23 @@
 An event's id is its row in the plan, so rows are in the order of intended times (ties: producer, then draw order).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scenarios import faults as fault_types
+from scenarios.arrivals import arrival_times
 from scenarios.disturbances import NOT_AGAIN, Disturbances, schema_versions, undecodable
 from scenarios.load import expected_events_of
 from scenarios.occurrences import PlannedAction, PlannedFault, plan_actions, plan_faults
 from scenarios.partitioners import java_partition, librdkafka_partition
-from scenarios.quantities import SECOND
 from scenarios.recordings import recorded_keys, recorded_sizes, rows_in_order
 from scenarios.retries import all_topics
-from scenarios.schema import Arrivals, Bursts, HotKeys, Producer, Scenario, UniformKeys, ZipfKeys
+from scenarios.schema import Arrivals, HotKeys, Producer, Scenario, UniformKeys, ZipfKeys
 from scenarios.streams import stream, uniforms
 
 Ints = NDArray[np.int64]
@@ -112,6 +113,10 @@ def hand_overs(plan: Plan, own: Ints) -> tuple[Ints, Ints, NDArray[np.bool_]]:
     """Return a process's events in the order in which they are handed to its client, when that is meant to be, and which go a second time."""
     again_ns = plan.again_ns[own]
     repeated = again_ns != NOT_AGAIN
+    if not repeated.any():
+        due_ns = plan.intended_ns[own] + plan.late_ns[own]
+        if not np.any(due_ns[1:] < due_ns[:-1]):
+            return own, due_ns, repeated
     events = np.concatenate([own, own[repeated]])
     due_ns = np.concatenate([plan.intended_ns[own] + plan.late_ns[own], again_ns[repeated]])
     again = np.arange(len(events)) >= len(own)
@@ -134,28 +139,50 @@ def make_plan(scenario: Scenario, seed: int | None = None, replication: int = 0)
             "duration (simulate can do without a plan of the whole: --stretches)"
         )
     faults = plan_faults(scenario, seed, replication)
-    parts = [
-        _producer_events(scenario, name, index, seed, replication, faults)
-        for index, name in enumerate(scenario.producers)
-    ]
+    parts = [_producer_events(scenario, name, seed, replication, faults) for name in scenario.producers]
+
+    def draw(group: str, purpose: str) -> np.random.Generator:
+        return stream(seed, "group", group, purpose, replication=replication)
+
+    return plan_of(scenario, seed, replication, faults, in_order_of_time(parts), draw)
+
+
+Columns = dict[str, NDArray[Any]]
+
+
+def in_order_of_time(parts: Sequence[Columns]) -> Columns:
+    """Return what producers send, one after another, in the order of intended times."""
+    if len(parts) == 1:
+        return parts[0]
     columns = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     order = np.argsort(columns["intended_ns"], kind="stable")
-    columns = {key: column[order] for key, column in columns.items()}
+    return {key: column[order] for key, column in columns.items()}
+
+
+def plan_of(
+    scenario: Scenario,
+    seed: int,
+    replication: int,
+    faults: tuple[PlannedFault, ...],
+    columns: Mapping[str, NDArray[Any]],
+    draw: Callable[[str, str], np.random.Generator],
+) -> Plan:
+    """Return a plan of what producers send, with the work of groups: `draw` returns the stream of a group for a purpose."""
+    count = len(columns["intended_ns"])
     topic_of_producer = np.asarray([list(scenario.topics).index(p.topic) for p in scenario.producers.values()])
-    topic = topic_of_producer[columns["producer"]] if len(order) else np.zeros(0, np.int64)
+    topic = topic_of_producer[columns["producer"]] if count else np.zeros(0, np.int64)
     broken = undecodable(scenario, faults, columns["schema_change"], topic)
     work, failing = {}, {}
     for name, group in scenario.groups.items():
-        count = len(order)
         reads = np.isin(topic, [list(scenario.topics).index(t) for t in topics_that_reach(scenario, name)])
-        draws = uniforms(stream(seed, "group", name, "work", replication=replication), count)
+        draws = uniforms(draw(name, "work"), count)
         work[name] = np.where(reads, np.rint(np.minimum(group.work.quantile(draws), LONGEST_WORK_NS)), 0).astype(
             np.int64
         )
         failing[name] = np.zeros(count, np.int16)
         if group.failures and group.failures.transient:
             transient = group.failures.transient
-            chance = uniforms(stream(seed, "group", name, "transient", replication=replication), count)
+            chance = uniforms(draw(name, "transient"), count)
             failing[name][reads & (chance < transient.chance)] = transient.attempts
         failing[name][broken[name]] = ALWAYS_FAILS
     return Plan(
@@ -206,35 +233,75 @@ def topics_that_reach(scenario: Scenario, group: str) -> set[str]:
 
 
 def _producer_events(
-    scenario: Scenario, name: str, index: int, seed: int, replication: int, faults: tuple[PlannedFault, ...]
-) -> dict[str, NDArray[np.generic]]:
+    scenario: Scenario, name: str, seed: int, replication: int, faults: tuple[PlannedFault, ...]
+) -> Columns:
     producer = scenario.producers[name]
 
     def draw(purpose: str) -> np.random.Generator:
         return stream(seed, "producer", name, purpose, replication=replication)
 
-    recorded = producer.recorded
+    recorded, numbering = producer.recorded, Numbering()
     if recorded is None:
-        surges = [f for f in faults if isinstance(f.fault, fault_types.Surge) and f.fault.producer == name]
-        intended = _arrival_times(producer, scenario.duration, surges, draw("arrivals"))
-        key = _keys(producer, len(intended), draw("keys"))
-        size = producer.size.quantile(uniforms(draw("sizes"), len(intended)))
+        blocks = arrival_times(
+            producer, scenario.duration, surges_of(faults, name), draw("arrivals"), at_once=MOST_EVENTS
+        )
+        intended = np.concatenate([np.zeros(0, np.int64), *blocks])
+        key, size = keys_and_sizes(producer, len(intended), draw, numbering)
     else:
         rows, intended = rows_in_order(recorded, scenario.duration)
-        key = recorded_keys(recorded, rows) if recorded.key else _keys(producer, len(rows), draw("keys"))
-        sizes = uniforms(draw("sizes"), len(rows))
-        size = recorded_sizes(recorded, rows) if recorded.size else producer.size.quantile(sizes)
-    count = len(intended)
+        key, size = keys_and_sizes(producer, len(rows), draw, numbering)
+        key = recorded_keys(recorded, rows) if recorded.key else key
+        size = recorded_sizes(recorded, rows) if recorded.size else size
+    return columns_of(scenario, name, faults, intended, key, size, draw, numbering)
+
+
+def surges_of(faults: Sequence[PlannedFault], producer: str) -> list[PlannedFault]:
+    """Return the surges of a producer."""
+    return [each for each in faults if isinstance(each.fault, fault_types.Surge) and each.fault.producer == producer]
+
+
+@dataclass
+class Numbering:
+    """What a producer counts on from one block of its events to the next."""
+
+    first: int = 0
+    """Number of the next event."""
+    partitions: dict[int, int] = field(default_factory=dict)
+    """By key: where the partitioner puts it."""
+
+
+def keys_and_sizes(
+    producer: Producer, count: int, draw: Callable[[str], np.random.Generator], numbering: Numbering
+) -> tuple[Ints, NDArray[np.float64]]:
+    """Return keys and sizes of a producer's next events."""
+    key = _keys(producer, count, draw("keys"), numbering.first)
+    return key, producer.size.quantile(uniforms(draw("sizes"), count))
+
+
+def columns_of(
+    scenario: Scenario,
+    name: str,
+    faults: tuple[PlannedFault, ...],
+    intended: Ints,
+    key: Ints,
+    size: NDArray[np.float64],
+    draw: Callable[[str], np.random.Generator],
+    numbering: Numbering,
+) -> Columns:
+    """Return all columns of some events of a producer, which follow those that its numbering has counted."""
+    producer, count = scenario.producers[name], len(intended)
     disturbed = Disturbances(name, intended, faults, draw)
+    numbers = np.arange(numbering.first, numbering.first + count, dtype=np.int64)
+    numbering.first += count
     by_key = producer.share == "keys" and producer.keyed
-    process = _process_of_key(key, producer.count) if by_key else np.arange(count, dtype=np.int64) % producer.count + 1
+    process = _process_of_key(key, producer.count) if by_key else numbers % producer.count + 1
     return {
         "intended_ns": intended,
-        "producer": np.full(count, index, np.int64),
+        "producer": np.full(count, list(scenario.producers).index(name), np.int64),
         "process": process,
         "key": key,
         "size_bytes": disturbed.size_bytes(np.minimum(np.maximum(np.rint(size), HEADER_BYTES), 2**31 - 1)),
-        "partition": _partitions(scenario, name, producer, key),
+        "partition": _partitions(scenario, name, key, numbering.partitions),
         "poison": disturbed.poison(producer.poison),
         "late_ns": disturbed.late_ns(),
         "again_ns": disturbed.again_ns(),
@@ -248,78 +315,15 @@ def _process_of_key(key: Ints, processes: int) -> Ints:
     return (spread % np.uint64(processes)).astype(np.int64) + 1
 
 
-# ---- arrival times -------------------------------------------------------------------------------------------------
-
-
-def _arrival_times(
-    producer: Producer, duration_ns: int, surges: list[PlannedFault], generator: np.random.Generator
-) -> Ints:
-    """Return intended times in [0, duration), sorted: each part by its own spacing along its (surged) rate."""
-    parts, begin = [], 0
-    for arrivals in producer.rated(duration_ns):
-        end = begin + (arrivals.for_ns if arrivals.for_ns is not None else duration_ns - begin)
-        parts.append(_part_times(arrivals, begin, min(end, duration_ns), surges, generator))
-        begin = end
-    return np.concatenate(parts)
-
-
-def _part_times(
-    arrivals: Arrivals, begin_ns: int, end_ns: int, surges: list[PlannedFault], generator: np.random.Generator
-) -> Ints:
-    """Return times at which the cumulative rate passes the points of a unit-rate process (exact time change)."""
-    knots_ns, expected = _cumulative_rate(arrivals, begin_ns, end_ns, surges)
-    total = float(expected[-1])
-    match arrivals.spacing:
-        case "even":
-            points = np.arange(0.5, total, 1.0) if total > 0 else np.zeros(0)
-        case "poisson":
-            points = _unit_poisson(total, generator)
-        case Bursts(bursts=size):
-            points = np.repeat(_unit_poisson(total / size, generator) * size, size)
-    times = np.interp(points, expected, knots_ns)
-    clipped: Ints = np.clip(np.rint(times).astype(np.int64), begin_ns, end_ns - 1)
-    return clipped
-
-
-def _unit_poisson(total: float, generator: np.random.Generator) -> NDArray[np.float64]:
-    chunks, reached = [], 0.0
-    while reached < total:
-        chunk = reached + np.cumsum(generator.exponential(size=int((total - reached) * 1.02) + 64))
-        chunks.append(chunk)
-        reached = float(chunk[-1])
-    points = np.concatenate(chunks) if chunks else np.zeros(0)
-    return points[points < total]
-
-
-def _cumulative_rate(
-    arrivals: Arrivals, begin_ns: int, end_ns: int, surges: list[PlannedFault]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return knots in time and the expected number of events up to each; ramps are cut finely enough to be straight."""
-    low, high = arrivals.rate
-    edges = {begin_ns, end_ns}
-    for surge in surges:
-        edges |= {edge for edge in (surge.begin_ns, surge.end_ns) if begin_ns < edge < end_ns}
-    if low != high:
-        edges |= set(range(begin_ns, end_ns, max(1, (end_ns - begin_ns) // 4096)))
-    knots = np.array(sorted(edges), dtype=np.float64)
-    middle = (knots[1:] + knots[:-1]) / 2
-    rate = low + (high - low) * (middle - begin_ns) / max(1, end_ns - begin_ns)
-    for surge in surges:
-        assert isinstance(surge.fault, fault_types.Surge)
-        rate = np.where((middle >= surge.begin_ns) & (middle < surge.end_ns), rate * surge.fault.factor, rate)
-    expected = np.concatenate([[0.0], np.cumsum(rate * np.diff(knots) / SECOND)])
-    return knots, expected
-
-
 # ---- keys ----------------------------------------------------------------------------------------------------------
 
 
-def _keys(producer: Producer, count: int, generator: np.random.Generator) -> Ints:
+def _keys(producer: Producer, count: int, generator: np.random.Generator, first: int) -> Ints:
     match producer.key:
         case "none":
             return np.full(count, NO_KEY, np.int64)
         case "sequence":
-            return np.arange(count, dtype=np.int64)
+            return np.arange(first, first + count, dtype=np.int64)
         case UniformKeys(uniform=values):
             return (uniforms(generator, count) * values).astype(np.int64)
         case ZipfKeys(zipf=shape):
@@ -332,10 +336,15 @@ def _keys(producer: Producer, count: int, generator: np.random.Generator) -> Int
             return np.where(u < hot.share, np.int64(0), others)
 
 
-def _partitions(scenario: Scenario, name: str, producer: Producer, key: Ints) -> Ints:
+def _partitions(scenario: Scenario, name: str, key: Ints, known: dict[int, int]) -> Ints:
+    producer = scenario.producers[name]
     partitions = scenario.topics[producer.topic].partitions
     if not producer.keyed:
         return np.full(len(key), CLIENT_CHOOSES if partitions > 1 else 0, np.int64)
     partition_of = java_partition if producer.client == "java" else librdkafka_partition
     distinct, inverse = np.unique(key, return_inverse=True)
-    return np.array([partition_of(f"{name}-{k}".encode(), partitions) for k in distinct.tolist()], np.int64)[inverse]
+    numbers = distinct.tolist()
+    if producer.key == "sequence":
+        known = {}  # none comes again
+    known |= {k: partition_of(f"{name}-{k}".encode(), partitions) for k in numbers if k not in known}
+    return np.array([known[k] for k in numbers], np.int64)[inverse]

@@ -12,6 +12,7 @@ from scenario_text import changed, small
 from scenarios.files import load_text
 from scenarios.occurrences import plan_faults
 from scenarios.plan import CLIENT_CHOOSES, NO_KEY, Plan, make_plan, replica_assignment
+from scenarios.plan_blocks import plan_in_blocks
 from scenarios.quantities import MILLISECOND, SECOND
 
 ARRIVALS = """arrivals:
@@ -286,3 +287,63 @@ def test_any_plan_is_sorted_within_the_load_and_fits_its_topic(data: st.DataObje
     assert (plan.size_bytes >= 32).all()
     assert all(len(column) == len(plan) for column in columns(plan).values())
     assert columns(plan) == columns(make_plan(load_text(text).scenario, seed))
+
+
+# ---- in blocks -----------------------------------------------------------------------------------------------------
+
+SEVERAL = """
+scenario: several
+duration: 20s
+brokers: {kind: kafka, nodes: 3}
+topics: {orders: {partitions: 4}, visits: {partitions: 2}, audits: {partitions: 1}}
+producers:
+  shop:
+    topic: orders
+    count: 2
+    key: {zipf: {values: 50, exponent: 1.1}}
+    size: {lognormal: {mean: 200B, cv: 0.5}}
+    poison: 2%
+    arrivals: [{for: 8s, rate: [10/s, 60/s]}, {for: 5s, rate: 0/s}, {for: 7s, rate: 40/s}]
+  web: {topic: visits, key: sequence, arrivals: {rate: 90/s, spacing: {bursts: 30}}}
+  clock: {topic: audits, count: 3, key: none, arrivals: {rate: 10/s, spacing: even}}
+groups:
+  work:
+    topics: [orders, visits]
+    work: {exponential: 2ms}
+    failures: {transient: {chance: 20%, attempts: 2}, retry: {attempts: 3, backoff: 10ms}, then: skip}
+  audit: {topics: [audits], work: 1ms}
+faults:
+  - {fault: surge, producer: shop, factor: 3, at: 3s, for: 2s}
+  - {fault: broker_crash, broker: 1, at: 5s, for: 5s}
+"""
+
+
+@pytest.mark.parametrize("at_once", [5, 37, 10_000])
+def test_blocks_of_any_size_hold_the_whole_plan(at_once: int) -> None:
+    """Ramps, pauses, bursts at one instant, a surge, three producers whose events lie between each other, and failing tries."""
+    scenario = load_text(SEVERAL).scenario
+    whole = make_plan(scenario, 7, 3)
+
+    blocks = list(plan_in_blocks(scenario, 7, 3, at_once))
+
+    assert len(whole) > 2_500
+    assert sum(len(block) for block in blocks) == len(whole)
+    together = [columns(block) for block in blocks]
+    assert {name: [value for one in together for value in one[name]] for name in together[0]} == columns(whole)
+    assert (blocks[0].faults, blocks[-1].actions) == (whole.faults, whole.actions)
+
+
+def test_a_block_holds_no_more_than_was_asked_for_and_what_waits_for_the_slowest() -> None:
+    blocks = list(plan_in_blocks(load_text(SEVERAL).scenario, 7, 0, 100))
+
+    assert len(blocks) > 20
+    assert max(len(block) for block in blocks) < 600
+
+
+def test_a_fault_that_chooses_among_its_events_is_planned_as_a_whole() -> None:
+    poison = "  - {fault: poison, producer: shop, events: 3, at: 5s, for: 5s}\n"
+    scenario = load_text(SEVERAL + poison).scenario
+
+    (block,) = plan_in_blocks(scenario, 7, 0, 100)
+
+    assert columns(block) == columns(make_plan(scenario, 7))
