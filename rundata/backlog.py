@@ -70,6 +70,43 @@ def _backlog(books: Books, chosen: Bools | None) -> Backlog:
     return Backlog(came[order], np.sort(left), np.maximum.accumulate(left[order]))
 
 
+class Course:
+    """How what waits in a scope rises and falls along a run. All of it adds up: that of a run is the sum of those of its parts."""
+
+    def __init__(self, books: Books, scope: Scope) -> None:
+        self._books, self._scope = books, scope
+
+    def at(self, times_ns: Ints) -> Ints:
+        """Return how many pairs wait at each instant."""
+        return backlog(self._books, self._scope).at(times_ns)
+
+    def age_at(self, times_ns: Ints) -> Ints:
+        """Return how long the oldest one has waited at each instant; of several parts the greatest counts."""
+        return backlog(self._books, self._scope).age_at(times_ns)
+
+    def _in_order(self, what: str) -> Ints:
+        """Return instants of the scope's pairs in their order, those that did not come apart."""
+        chosen, of_pairs = pairs_in(self._books, self._scope), self._books.pairs
+        times: Ints = of_pairs.intended_ns if what == "intended" else of_pairs.effect_ns
+        key = ("in order", what, None if chosen is None else (self._scope.kind, self._scope.number))
+        some = times if chosen is None else times[chosen]
+        return self._books.once(key, lambda: np.sort(some[some != NEVER]))
+
+    def planned_before(self, times_ns: Ints) -> Ints:
+        """Return how many pairs were planned for the second before each instant."""
+        intended = self._in_order("intended")
+        return np.searchsorted(intended, times_ns) - np.searchsorted(intended, times_ns - ARRIVALS_NS)
+
+    def done_until(self, times_ns: Ints) -> Ints:
+        """Return how many pairs had taken effect before each instant."""
+        return np.searchsorted(self._in_order("effects"), times_ns)
+
+
+def course(books: Books, scope: Scope) -> Course:
+    """Return the course of a scope, whatever part of the time it is narrowed to."""
+    return books.once(("course", scope.kind, scope.number), lambda: Course(books, scope))
+
+
 def grid(books: Books) -> Ints:
     """Return the instants at which lag is looked at: every 100 ms from 0 to the end of the drain."""
     return np.arange(0, max(books.end_ns, books.scenario.duration) + 1, STEP_NS)
@@ -77,7 +114,7 @@ def grid(books: Books) -> Ints:
 
 def lag(books: Books, scope: Scope) -> Found:
     """Measure lag: the maximum up to the end of the drain, the mean over the load, and what is left when the load ends."""
-    times, values = grid(books), backlog(books, scope).at(grid(books))
+    times, values = grid(books), course(books, scope).at(grid(books))
     if scope.narrowed is not None:
         around = _around(books, scope, times)
         if not around.any():
@@ -90,7 +127,7 @@ def lag(books: Books, scope: Scope) -> Found:
 def lag_age(books: Books, scope: Scope) -> Found:
     """Measure the greatest age of the oldest waiting pair."""
     times = grid(books)
-    return {"max": Measurement(seconds(int(backlog(books, scope).age_at(times).max(initial=0))), "s")}
+    return {"max": Measurement(seconds(int(course(books, scope).age_at(times).max(initial=0))), "s")}
 
 
 def _around(books: Books, scope: Scope, times: Ints) -> Bools:
@@ -194,9 +231,10 @@ def has_settled(run: RunData) -> bool:
     since_ns, until_ns = (first_ns - BEFORE_NS, first_ns) if books.plan.faults else (begin_ns, (begin_ns + end_ns) // 2)
     for number in range(len(books.groups)):
         scope = Scope("group", number, books.groups[number])
-        values = backlog(books, scope).at(times)
+        own = course(books, scope)
+        values = own.at(times)
         before = values[(times >= since_ns) & (times < until_ns)]
-        base = max(int(before.max(initial=0)), _Arrivals(books, scope).before(end_ns), FEW_EVENTS)
+        base = max(int(before.max(initial=0)), _planned_before(own, end_ns), FEW_EVENTS)
         if values[(times > end_ns - HELD_NS) & (times <= end_ns)].max(initial=0) > base:
             return False
     return not any(end_ns - QUIET_NS <= incident.time_ns <= end_ns for incident in run.incidents)
@@ -243,9 +281,8 @@ def drain_time(books: Books, scope: Scope) -> Found:
     """Measure the longest time that lag took from its maximum in a disturbance until it was back at base for good."""
     drains = _fault_drains(books, scope)
     if scope.narrowed is None:
-        times = grid(books)
-        values = backlog(books, scope).at(times)
-        drains += [_load_end_drain(books.scenario.duration, times, values, _Arrivals(books, scope))]
+        times, own = grid(books), course(books, scope)
+        drains += [_load_end_drain(books.scenario.duration, times, own.at(times), own)]
     if not drains:
         return {"": missing("s", f"{scope.narrowed} did not happen")}
     return {"": _longest_drain(drains)}
@@ -260,9 +297,9 @@ def _fault_drains(books: Books, scope: Scope) -> list[Measurement]:
     asked = [each for each in disturbances(books) if scope.narrowed is None or scope.narrowed in each.labels]
     if not asked:
         return []
-    times, arrivals = grid(books), _Arrivals(books, scope)
-    values = backlog(books, scope).at(times)
-    return [_drain_of(disturbance, times, values, arrivals) for disturbance in asked]
+    times, own = grid(books), course(books, scope)
+    values = own.at(times)
+    return [_drain_of(disturbance, times, values, own) for disturbance in asked]
 
 
 def _longest_drain(drains: list[Measurement]) -> Measurement:
@@ -271,27 +308,13 @@ def _longest_drain(drains: list[Measurement]) -> Measurement:
     return Measurement(None, "s", longest, unreached[0].reason) if unreached else Measurement(longest, "s")
 
 
-class _Arrivals:
-    """Counts pairs planned in a span."""
-
-    def __init__(self, books: Books, scope: Scope) -> None:
-        chosen = pairs_in(books, scope)
-        intended = books.pairs.intended_ns
-        self._intended = np.sort(intended if chosen is None else intended[chosen])
-
-    def before(self, at_ns: int) -> int:
-        """Return how many pairs were planned for the second before an instant."""
-        low, high = np.searchsorted(self._intended, [at_ns - ARRIVALS_NS, at_ns])
-        return int(high - low)
-
-    def all_before(self, times_ns: Ints) -> Ints:
-        """Return the same for many instants."""
-        return np.searchsorted(self._intended, times_ns) - np.searchsorted(self._intended, times_ns - ARRIVALS_NS)
+def _planned_before(of: Course, at_ns: int) -> int:
+    return int(of.planned_before(np.asarray([at_ns]))[0])
 
 
-def _drain_of(disturbance: Disturbance, times: Ints, values: Ints, arrivals: _Arrivals) -> Measurement:
+def _drain_of(disturbance: Disturbance, times: Ints, values: Ints, of: Course) -> Measurement:
     before = values[(times >= disturbance.begin_ns - BEFORE_NS) & (times < disturbance.begin_ns)]
-    base = max(int(before.max(initial=0)), arrivals.before(disturbance.begin_ns))
+    base = max(int(before.max(initial=0)), _planned_before(of, disturbance.begin_ns))
     first, last = np.searchsorted(times, [disturbance.begin_ns, disturbance.end_ns + AFTERMATH_NS + 1])
     if first >= len(times):
         return Measurement(0.0, "s")  # it began after the drain had ended
@@ -299,8 +322,8 @@ def _drain_of(disturbance: Disturbance, times: Ints, values: Ints, arrivals: _Ar
     return _until_base(top, base, times, values)
 
 
-def _load_end_drain(duration_ns: int, times: Ints, values: Ints, arrivals: _Arrivals) -> Measurement:
-    base, at_end = arrivals.before(duration_ns), int(np.searchsorted(times, duration_ns))
+def _load_end_drain(duration_ns: int, times: Ints, values: Ints, of: Course) -> Measurement:
+    base, at_end = _planned_before(of, duration_ns), int(np.searchsorted(times, duration_ns))
     return _until_base(at_end, base, times, values) if values[at_end] > base else Measurement(0.0, "s")
 
 

@@ -131,6 +131,10 @@ class Books:
         kept: T = self._kept[key]
         return kept
 
+    def forget(self) -> None:
+        """Let go of everything: what books hold is a ring of references, which would stay in memory until somebody looks for such."""
+        vars(self).clear()
+
     # ---- events -------------------------------------------------------------------------------------------------
 
     @cached_property

@@ -1,5 +1,6 @@
 """Outages as clients see them: the longest waits for an acknowledgement or a delivery, and the share of time one could write."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -10,7 +11,7 @@ from rundata.backlog import AFTERMATH_NS, fault_spans
 from rundata.books import Books, Bools, End
 from rundata.measurement import Ints, Measurement, distinct, missing, seconds
 from rundata.pairs import NO_END
-from rundata.rows import NEVER
+from rundata.rows import NEVER, NONE
 from rundata.scopes import Scope
 from scenarios.expectations import BEFORE_FAULTS
 from scenarios.quantities import SECOND
@@ -29,7 +30,14 @@ class Waits:
     begin_ns: Ints
     end_ns: Ints
 
-    def where(self, chosen: Bools) -> "Waits":
+    @classmethod
+    def joined(cls, parts: "Sequence[Waits]") -> "Waits":
+        """Return those of all parts, of which there is one at least."""
+        return cls(
+            *(np.concatenate([getattr(each, name) for each in parts]) for name in ("lane", "begin_ns", "end_ns"))
+        )
+
+    def where(self, chosen: "Bools | NDArray[np.intp]") -> "Waits":
         """Return some of them."""
         return Waits(self.lane[chosen], self.begin_ns[chosen], self.end_ns[chosen])
 
@@ -51,7 +59,7 @@ def waits(lane: Ints, begin_ns: Ints, end_ns: Ints, cut_lane: Ints, cut_ns: Ints
         swept = _sweep(begin_ns[mine] + shift, end_ns[mine] + shift, cut_ns[cuts] + (cut_lane[cuts] - first) * span)
         lanes = swept[0] // span
         parts.append(Waits(lanes + first, swept[0] - lanes * span, swept[1] - lanes * span))
-    return Waits(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("lane", "begin_ns", "end_ns")))
+    return Waits.joined(parts)
 
 
 def _sweep(begin: Ints, end: Ints, cuts: Ints) -> tuple[Ints, Ints]:
@@ -69,53 +77,124 @@ def _sweep(begin: Ints, end: Ints, cuts: Ints) -> tuple[Ints, Ints]:
     return low[inside], high[inside]
 
 
+@dataclass(frozen=True, eq=False)
+class Waiters:
+    """Who waited in which lane, and what cuts the lanes. Those of a run are those of its parts together."""
+
+    lane: Ints
+    begin_ns: Ints
+    end_ns: Ints
+    until_last: Bools
+    """Who waited until the last cut of the lane, and no longer than until `end_ns`."""
+    cut_lane: Ints
+    cut_ns: Ints
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Waiters]") -> "Waiters":
+        """Return those of all parts, of which there is one at least."""
+        names = ("lane", "begin_ns", "end_ns", "until_last", "cut_lane", "cut_ns")
+        return cls(*(np.concatenate([getattr(each, name) for each in parts]) for name in names))
+
+    def last_cut_ns(self, until_ns: int) -> Ints:
+        """Return the last cut of each lane before an instant, NONE where there is none."""
+        before = self.cut_ns < until_ns
+        lanes = int(max(self.lane.max(initial=NONE), self.cut_lane.max(initial=NONE))) + 1
+        last = np.full(lanes, NONE, np.int64)
+        np.maximum.at(last, self.cut_lane[before], self.cut_ns[before])
+        return last
+
+    def since(self, cut_ns: Ints) -> "Waiters":
+        """Return what is left behind a cut of each lane; where that is NONE, all of it."""
+        left = (self.end_ns > cut_ns[self.lane]) | self.until_last
+        cuts = self.cut_ns >= cut_ns[self.cut_lane]
+        lane = self.lane[left]
+        return Waiters(
+            lane,
+            np.maximum(self.begin_ns[left], cut_ns[lane]),
+            self.end_ns[left],
+            self.until_last[left],
+            self.cut_lane[cuts],
+            self.cut_ns[cuts],
+        )
+
+    def waits(self) -> Waits:
+        """Return the stretches in which somebody waited."""
+        last = np.full(int(max(self.lane.max(initial=0), self.cut_lane.max(initial=0))) + 1, NO_END, np.int64)
+        if self.until_last.any():
+            np.maximum.at(last, self.cut_lane, self.cut_ns)
+        end_ns = np.where(self.until_last, np.minimum(last[self.lane], self.end_ns), self.end_ns)
+        return waits(self.lane, self.begin_ns, end_ns, self.cut_lane, self.cut_ns)
+
+
+def deliveries_waited_for(books: Books) -> Waiters:
+    """Return who waited for a first delivery; lane = group * (partitions + topics) + partition, or + partitions + topic for a topic as a whole."""
+    pairs, lanes = books.pairs, int(books.first_partition[-1])
+    width = lanes + len(books.plan.topics)
+    delivered = pairs.delivered_ns != NEVER
+    # Without keys an event that was never sent belongs to no partition: it waits for the topic as a whole.
+    own = np.where(pairs.partition >= 0, pairs.partition, lanes + pairs.topic)
+    lane = pairs.group * width + own
+    whole = pairs.group * width + lanes + pairs.topic
+    waiting = pairs.measured
+    end_ns, until_last = _wait_ends(books, delivered)
+    cut_lane = np.concatenate([lane[delivered], whole[delivered]])
+    cut_ns = np.concatenate([pairs.delivered_ns[delivered]] * 2)
+    return Waiters(lane[waiting], pairs.intended_ns[waiting], end_ns[waiting], until_last[waiting], cut_lane, cut_ns)
+
+
+def _wait_ends(books: Books, delivered: Bools) -> tuple[Ints, Bools]:
+    """Return until when each pair waited for its delivery: that, the run's end, or when it was given up; or the last delivery of its lane."""
+    pairs = books.pairs
+    closed = books.sends.closed_ns[pairs.event]
+    is_closed, has_ended = (closed != NO_END) & (closed != NEVER), pairs.end_ns != NEVER
+    pending = pairs.end == End.pending
+    until_last = ~delivered & ~pending & ~has_ended & ~is_closed
+    ends = np.where(pending | until_last, books.end_ns, np.where(has_ended, pairs.end_ns, closed))
+    return np.minimum(np.where(delivered, pairs.delivered_ns, ends), books.end_ns), until_last
+
+
+def acknowledgements_waited_for(books: Books) -> Waiters:
+    """Return who waited for an acknowledgement; lane = partition."""
+    rows = books.block.sends
+    partition, ended_ns = books.partition[rows["event_id"]], rows["ended_ns"]
+    known = partition >= 0
+    waiting, acks = known & books.measured[rows["event_id"]], known & rows.ok
+    return Waiters(
+        partition[waiting],
+        rows["started_ns"][waiting],
+        np.minimum(ended_ns, books.end_ns)[waiting],
+        np.zeros(int(waiting.sum()), np.bool_),
+        partition[acks],
+        ended_ns[acks],
+    )
+
+
 class Outages:
     """All waits of a run, found once."""
 
     def __init__(self, books: Books) -> None:
         self.books = books
-        self.lanes = int(books.first_partition[-1])
 
     @cached_property
     def deliveries(self) -> Waits:
-        """Waits between first deliveries; lane = group * (partitions + topics) + partition, or + partitions + topic for a topic as a whole."""
-        books, pairs = self.books, self.books.pairs
-        width = self.lanes + len(books.plan.topics)
-        delivered = pairs.delivered_ns != NEVER
-        # Without keys an event that was never sent belongs to no partition: it waits for the topic as a whole.
-        own = np.where(pairs.partition >= 0, pairs.partition, self.lanes + pairs.topic)
-        lane = pairs.group * width + own
-        whole = pairs.group * width + self.lanes + pairs.topic
-        waiters = pairs.measured
-        end_ns = self._wait_ends(lane, whole, delivered)
-        cut_lane = np.concatenate([lane[delivered], whole[delivered]])
-        cuts = np.concatenate([pairs.delivered_ns[delivered]] * 2)
-        return waits(lane[waiters], pairs.intended_ns[waiters], end_ns[waiters], cut_lane, cuts)
-
-    def _wait_ends(self, lane: Ints, whole: Ints, delivered: Bools) -> Ints:
-        """Return until when each pair waited for its delivery: that, the run's end, or when it was given up."""
-        books, pairs = self.books, self.books.pairs
-        closed = books.sends.closed_ns[pairs.event]
-        last = np.full(int(max(lane.max(initial=0), whole.max(initial=0))) + 1, NO_END, np.int64)
-        for lanes in (lane, whole):
-            np.maximum.at(last, lanes[delivered], pairs.delivered_ns[delivered])
-        gone = np.where((closed != NO_END) & (closed != NEVER), closed, last[lane])
-        gone = np.where(pairs.end_ns != NEVER, pairs.end_ns, gone)
-        ends = np.where(pairs.end == End.pending, books.end_ns, gone)
-        return np.minimum(np.where(delivered, pairs.delivered_ns, ends), books.end_ns)
+        """Waits between first deliveries, by lanes as in `deliveries_waited_for`."""
+        return deliveries_waited_for(self.books).waits()
 
     @cached_property
     def writes(self) -> Waits:
         """Waits between acknowledgements; lane = partition."""
-        books, rows = self.books, self.books.block.sends
-        partition = books.partition[rows["event_id"]]
-        known = partition >= 0
-        waiters = known & books.measured[rows["event_id"]]
-        end_ns = np.minimum(rows["ended_ns"], books.end_ns)
-        acks = known & rows.ok
-        return waits(
-            partition[waiters], rows["started_ns"][waiters], end_ns[waiters], partition[acks], rows["ended_ns"][acks]
-        )
+        return acknowledgements_waited_for(self.books).waits()
+
+    @property
+    def is_undelivered(self) -> bool:
+        """Whether an event still waited for its delivery when the run ended."""
+        pairs = self.books.pairs
+        return bool(((pairs.end == End.pending) & (pairs.delivered_ns == NEVER) & pairs.measured).any())
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether a send was not answered when the run ended."""
+        return bool((self.books.block.sends["ended_ns"] == NEVER).any())
 
 
 def outages(books: Books) -> Outages:
@@ -142,9 +221,7 @@ def delivery_waits(books: Books, scope: Scope) -> Waits:
 
 def gap(books: Books, scope: Scope) -> Found:
     """Measure the longest time between first deliveries of one partition while a planned event of it waited."""
-    pairs = books.pairs
-    pending = (pairs.end == End.pending) & (pairs.delivered_ns == NEVER) & pairs.measured
-    return {"": _longest(books, delivery_waits(books, scope), open_ended=bool(pending.any()))}
+    return {"": _longest(books, delivery_waits(books, scope), open_ended=outages(books).is_undelivered)}
 
 
 def write_gap(books: Books, scope: Scope) -> Found:
@@ -152,8 +229,18 @@ def write_gap(books: Books, scope: Scope) -> Found:
     found = outages(books).writes
     chosen = np.ones(len(found.lane), np.bool_) if scope.kind == "all" else _topic_of(books, found.lane) == scope.number
     chosen &= _in_time(books, scope, found)
-    unended = books.block.sends["ended_ns"] == NEVER
-    return {"": _longest(books, found.where(chosen), open_ended=bool(unended.any()))}
+    return {"": _longest(books, found.where(chosen), open_ended=outages(books).is_unanswered)}
+
+
+def longest_of(books: Books, labels: Sequence[str], found: Waits) -> Waits:
+    """Return the waits of each lane than which none is longer: of all, of those before the faults, and of those that touch each fault."""
+    length, kept = found.end_ns - found.begin_ns, np.zeros(len(found.lane), np.bool_)
+    for narrowed in (None, BEFORE_FAULTS, *labels):
+        inside = _in_time(books, Scope(narrowed=narrowed), found)
+        most = np.full(int(found.lane.max(initial=NONE)) + 1, NONE, np.int64)
+        np.maximum.at(most, found.lane[inside], length[inside])
+        kept |= inside & (length == most[found.lane])
+    return found.where(kept)
 
 
 def _longest(books: Books, found: Waits, *, open_ended: bool) -> Measurement:
@@ -207,21 +294,51 @@ class Unwritable:
     """Names of those without, which tell nothing."""
 
 
-def unwritable(books: Books, scope: Scope) -> Unwritable:
-    """Return when sends of each partition took over a second, or did not end."""
+@dataclass(frozen=True, eq=False)
+class Sent:
+    """In which partitions there was traffic, and sends that took too long, within the measured part. Those of a run are those of its parts together."""
+
+    busy: Ints
+    partition: Ints
+    begin_ns: Ints
+    end_ns: Ints
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Sent]") -> "Sent":
+        """Return those of all parts, of which there is one at least."""
+        return cls(
+            distinct(np.concatenate([each.busy for each in parts])),
+            *(np.concatenate([getattr(each, name) for each in parts]) for name in ("partition", "begin_ns", "end_ns")),
+        )
+
+    @cached_property
+    def spans(self) -> Waits:
+        """When partitions could not be written; lane = partition."""
+        nothing = np.zeros(0, np.int64)
+        return waits(self.partition, self.begin_ns, self.end_ns, nothing, nothing)
+
+
+def sent(books: Books) -> Sent:
+    """Return what was sent where, and what took too long; it is found once."""
+    return books.once("sent", lambda: _sent(books))
+
+
+def _sent(books: Books) -> Sent:
     rows, scenario = books.block.sends, books.scenario
     partition = books.partition[rows["event_id"]]
     begin, end = rows["started_ns"], np.minimum(rows["ended_ns"], books.end_ns)
     here = (partition >= 0) & (end > scenario.warm_up) & (begin < scenario.duration)
-    asked = np.asarray(list(_asked(books, scope)), np.int64)
-    here &= np.isin(partition, asked)
-    busy = distinct(partition[here])
-    silent = tuple(books.partition_name(int(number)) for number in np.setdiff1d(asked, busy))
     slow = here & (end - begin > WRITABLE_WITHIN_NS)
     begin = np.maximum(begin[slow], scenario.warm_up)
-    end = np.minimum(end[slow], scenario.duration)
-    nothing = np.zeros(0, np.int64)
-    return Unwritable(waits(partition[slow], begin, end, nothing, nothing), busy, silent)
+    return Sent(distinct(partition[here]), partition[slow], begin, np.minimum(end[slow], scenario.duration))
+
+
+def unwritable(books: Books, scope: Scope) -> Unwritable:
+    """Return when sends of each partition took over a second, or did not end."""
+    asked, whole = np.asarray(list(_asked(books, scope)), np.int64), sent(books)
+    busy = whole.busy[np.isin(whole.busy, asked)]
+    silent = tuple(books.partition_name(int(number)) for number in np.setdiff1d(asked, busy))
+    return Unwritable(whole.spans.where(np.isin(whole.spans.lane, asked)), busy, silent)
 
 
 def availability(books: Books, scope: Scope) -> Found:

@@ -140,6 +140,15 @@ class HandlingTally:
         """Times the group dead-lettered or skipped the event."""
         self.dead_letters = np.zeros(shape, np.int64)
 
+    @classmethod
+    def of_one_value(cls, groups: int, events: int) -> Self:
+        """Return a tally of what never happened, which takes no memory, to have some of its arrays put in place of."""
+        tally, shape = cls(groups, 0), (groups, events)
+        for names, value in ((cls._EARLIEST, NEVER), (cls._COUNTS, 0)):
+            for name in names:
+                setattr(tally, name, np.broadcast_to(np.int64(value), shape))
+        return tally
+
     def take(self, block: Block) -> Self:
         """Add a block of rows."""
         deliveries, tries, skips, dead = block.deliveries, block.tries, block.skips, block.dead_letters

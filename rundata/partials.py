@@ -143,20 +143,36 @@ class Placed:
 def gather(run: RunData) -> Partial:
     """Return what a run's measured time says."""
     books = Books.of(run)
+    parts = {key: one for kind in INDICATORS for key, one in measured_by(books, kind).items()}
+    return Partial(parts | around_faults(run), books.scenario.measured_ns)
+
+
+def scopes_told(books: Books, kind: str) -> list[Scope]:
+    """Return the scopes of which an indicator is told."""
+    return [*scopes_of(books, kind), *_asked(books, kind)]
+
+
+def measured_by(books: Books, kind: str, *, shared: bool = True) -> dict[Key, Parts]:
+    """Return what an indicator says by scope; `shared`: scopes that cover everything are measured once."""
     parts: dict[Key, Parts] = {}
-    for kind in INDICATORS:
-        whole: Parts | None = None
-        for scope in [*scopes_of(books, kind), *_asked(books, kind)]:
-            same = _covers_everything(books, kind, scope)
-            parts[kind, scope] = whole if same and whole is not None else _GATHER[kind](books, scope)
-            whole = parts[kind, scope] if same else whole
+    whole: Parts | None = None
+    for scope in scopes_told(books, kind):
+        same = shared and _covers_everything(books, kind, scope)
+        parts[kind, scope] = whole if same and whole is not None else _GATHER[kind](books, scope)
+        whole = parts[kind, scope] if same else whole
+    return parts
+
+
+def around_faults(run: RunData) -> dict[Key, Parts]:
+    """Return what is reported for each fault by its name."""
+    books, parts = Books.of(run), dict[Key, Parts]()
     for kind, statistic in _AROUND_FAULTS.items():
         for label in dict.fromkeys(planned.label for planned in books.plan.faults):
             for scope in [each for each in scopes_of(books, kind) if each.kind != "all"]:
                 around = replace(scope, narrowed=label)
                 name = IndicatorName(kind, scope.where, label, statistic)
                 parts[kind, around] = {"most": Most.of(measure_one(run, name))}
-    return Partial(parts, books.scenario.measured_ns)
+    return parts
 
 
 def _covers_everything(books: Books, kind: str, scope: Scope) -> bool:
@@ -221,7 +237,7 @@ def _measured_grid(books: Books, step_ns: int) -> Ints:
 
 
 def _lag(books: Books, scope: Scope) -> Parts:
-    return {"level": _level(backlog.backlog(books, scope).at(_measured_grid(books, backlog.STEP_NS)))}
+    return {"level": _level(backlog.course(books, scope).at(_measured_grid(books, backlog.STEP_NS)))}
 
 
 def _level(values: Ints) -> Level:
@@ -230,7 +246,7 @@ def _level(values: Ints) -> Level:
 
 
 def _lag_age(books: Books, scope: Scope) -> Parts:
-    ages = backlog.backlog(books, scope).age_at(_measured_grid(books, backlog.STEP_NS))
+    ages = backlog.course(books, scope).age_at(_measured_grid(books, backlog.STEP_NS))
     return {"most": Most(seconds(int(ages.max(initial=0))))}
 
 
@@ -271,11 +287,14 @@ def _inside(books: Books, times_ns: Ints) -> int:
 
 
 def _consumed(books: Books, scope: Scope) -> Parts:
-    pairs, chosen = books.pairs, pairs_in(books, scope)
-    effects = pairs.effect_ns if chosen is None else pairs.effect_ns[chosen]
-    intended = pairs.intended_ns if chosen is None else pairs.intended_ns[chosen]
-    done, steps = throughput.saturated_steps(books, scope, effects, np.sort(intended))
-    return {"count": _inside(books, effects), "done": done, "steps": steps}
+    done, steps = throughput.saturated_steps(books, scope)
+    return {"count": effects_in(books, scope), "done": done, "steps": steps}
+
+
+def effects_in(books: Books, scope: Scope) -> int:
+    """Return how many first effects of a scope lie in the measured time."""
+    chosen, effects = pairs_in(books, scope), books.pairs.effect_ns
+    return _inside(books, effects if chosen is None else effects[chosen])
 
 
 def _restarts(books: Books, scope: Scope) -> Parts:
@@ -361,33 +380,83 @@ assert _GATHER.keys() == INDICATORS.keys()
 
 def total(placed: Iterable[Placed], *, faults: bool) -> dict[str, Measurement]:
     """Return every indicator over all parts, in the order of time; with `faults` also before the first of them."""
-    some = [one for one in placed if one.times]
-    length_ns = sum(one.partial.length_ns * one.times for one in some)
-    found: dict[str, Measurement] = {}
-    keys = dict.fromkeys(key for one in some for key in one.partial.parts)
-    for kind in INDICATORS:
-        for key in [key for key in keys if key[0] == kind]:
-            scope = key[1]
-            if scope.narrowed is not None:
-                most = _sum((one.partial.parts[key], 1) for one in some if key in one.partial.parts)["most"]
-                name = IndicatorName(kind, scope.where, scope.narrowed, _AROUND_FAULTS[kind])
-                assert isinstance(most, Most)
-                found[str(name)] = Measurement(most.value, name.unit, most.at_least, most.reason)
-                continue
-            summed = _sum((one.partial.parts[key], one.times) for one in some if key in one.partial.parts)
-            for statistic, measurement in _finished(kind, summed, length_ns).items():
-                found[str(IndicatorName(kind, scope.where, None, statistic))] = measurement
-            if faults and kind in _BEFORE_FAULTS:
-                before = [(one.partial.parts[key], one.before_faults) for one in some if one.before_faults]
-                found |= _before(kind, scope, before)
-    return found
+    summed = Total(faults=faults)
+    for one in placed:
+        summed.add(one)
+    return summed.finished()
 
 
-def _before(kind: str, scope: Scope, weighted: list[tuple[Parts, int]]) -> dict[str, Measurement]:
+class Total:
+    """Parts that are added up as they come, in the order of time, so that none need be kept."""
+
+    def __init__(self, *, faults: bool) -> None:
+        """Begin with nothing; with `faults` what is before the first of them is added up apart, too."""
+        self._faults = faults
+        self._whole, self._before = Sums(), Sums()
+        self._length_ns = 0
+
+    def add(self, placed: Placed) -> None:
+        """Add a part as often as it stands for a stretch of the time."""
+        if not placed.times:
+            return
+        parts = placed.partial.parts
+        self._length_ns += placed.partial.length_ns * placed.times
+        self._whole.add(parts, placed.times)
+        if self._faults and placed.before_faults:
+            own = {key: one for key, one in parts.items() if key[0] in _BEFORE_FAULTS and key[1].narrowed is None}
+            self._before.add(own, placed.before_faults)
+
+    def finished(self) -> dict[str, Measurement]:
+        """Return every indicator of what was added so far."""
+        found: dict[str, Measurement] = {}
+        whole, before = self._whole.summed(), self._before.summed()
+        for kind in INDICATORS:
+            for scope, parts in ((key[1], parts) for key, parts in whole.items() if key[0] == kind):
+                if scope.narrowed is not None:
+                    most = parts["most"]
+                    name = IndicatorName(kind, scope.where, scope.narrowed, _AROUND_FAULTS[kind])
+                    assert isinstance(most, Most)
+                    found[str(name)] = Measurement(most.value, name.unit, most.at_least, most.reason)
+                    continue
+                for statistic, measurement in _finished(kind, parts, self._length_ns).items():
+                    found[str(IndicatorName(kind, scope.where, None, statistic))] = measurement
+                if self._faults and kind in _BEFORE_FAULTS:
+                    found |= _before(kind, scope, before.get((kind, scope)))
+        return found
+
+
+_AT_ONCE = 32
+"""So many parts wait to be added up together: sums of two at a time would each sort their bins."""
+
+
+class Sums:
+    """Sums of parts, each with a weight, made as these come."""
+
+    def __init__(self) -> None:
+        self._summed: dict[Key, Parts] = {}
+        self._waiting: list[tuple[Mapping[Key, Parts], int]] = []
+
+    def add(self, parts: Mapping[Key, Parts], weight: int = 1) -> None:
+        """Add what is said by indicator and scope."""
+        self._waiting.append((parts, weight))
+        if len(self._waiting) == _AT_ONCE:
+            self.summed()
+
+    def summed(self) -> dict[Key, Parts]:
+        """Return the sums so far."""
+        by_key = {key: [(parts, 1)] for key, parts in self._summed.items()}
+        for parts, weight in self._waiting:
+            for key, one in parts.items():
+                by_key.setdefault(key, []).append((one, weight))
+        self._summed, self._waiting = {key: _sum(some) for key, some in by_key.items()}, []
+        return self._summed
+
+
+def _before(kind: str, scope: Scope, parts: Parts | None) -> dict[str, Measurement]:
     names = {each: str(IndicatorName(kind, scope.where, BEFORE_FAULTS, each)) for each in _BEFORE_FAULTS_STATISTICS}
-    if not weighted:
+    if parts is None:
         return {name: missing("s", "the first fault came at once") for name in names.values()}
-    measured = _finished(kind, _sum(weighted), 1)
+    measured = _finished(kind, parts, 1)
     return {name: measured[each] for each, name in names.items()}
 
 

@@ -35,7 +35,7 @@ def by_events(whole: Whole, at_once: int) -> Iterator[Books]:
         yield Books(
             replace(
                 run,
-                plan=_stretch(whole.plan, first, end),
+                plan=stretch(whole.plan, first, end),
                 operations=operations.of(first, end),
                 log=log.of(first, end),
             ),
@@ -105,7 +105,7 @@ class _Spans:
         return rows
 
 
-def _stretch(plan: Plan, first: int, end: int) -> Plan:
+def stretch(plan: Plan, first: int, end: int) -> Plan:
     """Return a plan with some of the events only."""
 
     def part(value: Any) -> Any:

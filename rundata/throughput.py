@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from rundata.backlog import STEP_NS, backlog
+from rundata.backlog import STEP_NS, course
 from rundata.books import Books
 from rundata.measurement import Ints, Measurement, missing
-from rundata.rows import NEVER
 from rundata.scopes import Scope, events_in, pairs_in
 from scenarios.quantities import SECOND
 
@@ -24,8 +23,7 @@ def consumed(books: Books, scope: Scope) -> Found:
     """Measure first effects per second of measured time, and per second in which lag stood above one second of arrivals."""
     pairs, chosen = books.pairs, pairs_in(books, scope)
     effects = pairs.effect_ns if chosen is None else pairs.effect_ns[chosen]
-    intended = pairs.intended_ns if chosen is None else pairs.intended_ns[chosen]
-    return {**_rates(books, effects), "saturated": _saturated(books, scope, effects, np.sort(intended))}
+    return {**_rates(books, effects), "saturated": _saturated(books, scope)}
 
 
 def _rates(books: Books, times_ns: Ints) -> Found:
@@ -40,21 +38,21 @@ def _rates(books: Books, times_ns: Ints) -> Found:
     }
 
 
-def _saturated(books: Books, scope: Scope, effects: Ints, intended: Ints) -> Measurement:
+def _saturated(books: Books, scope: Scope) -> Measurement:
     """Return effects per second while lag stood above the arrivals of the second before."""
-    done, steps = saturated_steps(books, scope, effects, intended)
+    done, steps = saturated_steps(books, scope)
     if not steps:
         return missing("1/s", "lag never stayed above one second of arrivals")
     return Measurement(float(done) * SECOND / (steps * STEP_NS), "1/s")
 
 
-def saturated_steps(books: Books, scope: Scope, effects: Ints, intended: Ints) -> tuple[int, int]:
+def saturated_steps(books: Books, scope: Scope) -> tuple[int, int]:
     """Return the effects in the 100 ms steps at whose begin and end lag was above the arrivals of the second before, and these steps."""
     times = np.arange(books.scenario.warm_up, books.scenario.duration + 1, STEP_NS)
-    arrivals = np.searchsorted(intended, times) - np.searchsorted(intended, times - SECOND)
-    above = backlog(books, scope).at(times) > arrivals
+    own = course(books, scope)
+    above = own.at(times) > own.planned_before(times)
     saturated = above[:-1] & above[1:]
     if not saturated.any():
         return 0, 0
-    done = np.diff(np.searchsorted(np.sort(effects[effects != NEVER]), times))
+    done = np.diff(own.done_until(times))
     return int(done[saturated].sum()), int(saturated.sum())

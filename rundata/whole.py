@@ -1,6 +1,6 @@
 """What no part of a run tells by itself: commits, how far groups have read, what each partition still holds; gathered in blocks of rows."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,6 +17,8 @@ from scenarios.retries import all_topics, most_partitions
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+Commits = dict[tuple[int, int], tuple[Ints, Ints]]
+"""By group and partition: when each commit ended, and its offset; in the order of time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,12 +108,15 @@ class Whole:
         return Survey.of(self)
 
     @cached_property
-    def commits(self) -> dict[tuple[int, int], tuple[Ints, Ints]]:
+    def commits(self) -> Commits:
         """By group and partition: when each commit ended, and its offset; in the order of time."""
         rows = self.survey.commits
         rows = rows[(rows["topic"] >= 0) & (rows["partition"] >= 0) & (rows["group"] >= 0)]
         partition = self.first_partition[rows["topic"]] + rows["partition"]
-        group, ended, offset = rows["group"].astype(np.int64), rows["ended_ns"], rows["offset"]
+        return self.commits_by_owner(rows["group"].astype(np.int64), partition, rows["ended_ns"], rows["offset"])
+
+    def commits_by_owner(self, group: Ints, partition: Ints, ended: Ints, offset: Ints) -> Commits:
+        """Return commits by group and partition, in the order of time."""
         # Of commits at one instant the highest counts as the last: that is where a group moves.
         order = np.lexsort((offset, ended, partition, group))
         owner = (group * self.partitions + partition)[order]
@@ -191,3 +196,16 @@ class Whole:
     @cached_property
     def _processes(self) -> int:
         return int(self.plan.process.max(initial=0))
+
+
+class Told(Whole):
+    """A whole whose operations do not lie in memory; what groups committed is told in another way."""
+
+    def __init__(self, run: RunData, commits: Callable[[Whole], Commits]) -> None:
+        super().__init__(run)
+        self._told = commits
+
+    @cached_property
+    def commits(self) -> Commits:
+        """By group and partition: when each commit ended, and its offset; in the order of time."""
+        return self._told(self)

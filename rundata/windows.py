@@ -1,13 +1,13 @@
 """The table `windows`: acknowledgements and effects per second, partition and producer or group, with a latency histogram each."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from rundata import parquet
 from rundata.books import Books
 from rundata.histogram import bin_of
 from rundata.measurement import Ints
@@ -15,30 +15,92 @@ from rundata.rows import NEVER
 from rundata.tables import RunData
 from scenarios.quantities import SECOND
 
+if TYPE_CHECKING:
+    import pyarrow as pa  # a quarter of what a simulation takes in memory, so only who writes tables has it
+
 STAGES = ("ack", "effect")
 WINDOW_NS = SECOND
 
 
-def windows_table(run: RunData) -> pa.Table:
+def windows_table(run: RunData) -> "pa.Table":
     """Return the windows of a run; a window holds what was acknowledged or took effect in it."""
+    import pyarrow as pa
+
     books = Books.of(run)
-    stages = [_stage(books, number, *rows, books.first_partition) for number, rows in enumerate(_rows(books))]
+    places = _Places(books.plan.topics, books.first_partition, (books.plan.producers, books.groups))
+    stages = []
+    for stage, rows in enumerate(_rows(books)):
+        cells = _cells(*rows, WINDOW_NS)
+        stages.append(_table(places, stage, cells, cells.window[cells.firsts] * WINDOW_NS))
     return pa.concat_tables(stages)
 
 
-def windows_of(run: RunData, begin_ns: int, end_ns: int, window_ns: int) -> pa.Table:
-    """Return windows between two instants, counted from the first, of topics as a whole: `partition` is null."""
-    books = Books.of(run)
-    tables = []
-    for number, (at_ns, latency_ns, partition, of) in enumerate(_rows(books)):
-        inside = (at_ns >= begin_ns) & (at_ns < end_ns)
-        topic = np.searchsorted(books.first_partition, partition[inside], side="right") - 1
-        each = np.arange(len(books.first_partition))
-        tables.append(
-            _stage(books, number, at_ns[inside] - begin_ns, latency_ns[inside], topic, of[inside], each, window_ns)
-        )
-    whole = pa.concat_tables(tables)
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """Windows of topics as a whole between two instants, counted from the first."""
+
+    stages: "tuple[Cells, ...]"
+    window_ns: int
+    topics: tuple[str, ...]
+    senders: tuple[tuple[str, ...], ...]
+    """Producers, and groups."""
+
+
+def windows_of(run: RunData, begin_ns: int, end_ns: int, window_ns: int) -> Windows:
+    """Return windows between two instants, counted from the first, of topics as a whole."""
+    summed = WindowsSum(begin_ns, end_ns, window_ns)
+    summed.add(Books.of(run))
+    return summed.windows(Books.of(run))
+
+
+class WindowsSum:
+    """Windows between two instants, of topics as a whole, added up from parts of a run."""
+
+    def __init__(self, begin_ns: int, end_ns: int, window_ns: int) -> None:
+        self._begin_ns, self._end_ns, self._window_ns = begin_ns, end_ns, window_ns
+        self._stages: list[list[Cells]] = [[] for _ in STAGES]
+
+    def add(self, books: Books) -> None:
+        """Add what a part has."""
+        for (at_ns, latency_ns, partition, of), cells in zip(_rows(books), self._stages, strict=True):
+            inside = (at_ns >= self._begin_ns) & (at_ns < self._end_ns)
+            topic = np.searchsorted(books.first_partition, partition[inside], side="right") - 1
+            own = _cells(at_ns[inside] - self._begin_ns, latency_ns[inside], topic, of[inside], self._window_ns)
+            cells.append(own)
+
+    def windows(self, books: Books) -> Windows:
+        """Return all of it; of these books only the names count."""
+        stages = tuple(Cells.joined(cells) for cells in self._stages)
+        return Windows(stages, self._window_ns, books.plan.topics, (books.plan.producers, books.groups))
+
+
+def table_of(placed: Sequence[tuple[int, Windows]]) -> "pa.Table":
+    """Return windows that begin at some instants, one after another; `partition` is null."""
+    import pyarrow as pa
+
+    first, begins_ns = placed[0][1], np.asarray([begin_ns for begin_ns, _ in placed])
+    places = _Places(first.topics, np.arange(len(first.topics) + 1), first.senders)
+    tables, numbers = [], []
+    for stage in range(len(STAGES)):
+        stages = [windows.stages[stage] for _, windows in placed]
+        most = 1 + max(int(each.window.max(initial=0)) for each in stages)
+        cells = Cells.laid_out(stages, most)
+        number, window = np.divmod(cells.window[cells.firsts], most)
+        tables.append(_table(places, stage, cells, begins_ns[number] + window * first.window_ns))
+        numbers.append(number)
+    # Of each instant first what was acknowledged, and then the effects.
+    order = np.argsort(np.concatenate(numbers), kind="stable")
+    whole = pa.concat_tables(tables).unify_dictionaries().take(order)
     return whole.set_column(2, "partition", pa.nulls(len(whole), pa.int32()))
+
+
+@dataclass(frozen=True, eq=False)
+class _Places:
+    """What the numbers of cells stand for."""
+
+    topics: Sequence[str]
+    first_partition: Ints
+    senders: Sequence[Sequence[str]]
 
 
 def _rows(books: Books) -> Iterator[tuple[Ints, Ints, Ints, Ints]]:
@@ -52,38 +114,73 @@ def _rows(books: Books) -> Iterator[tuple[Ints, Ints, Ints, Ints]]:
     yield effect_ns, effect_ns - pairs.intended_ns[done], pairs.partition[done], pairs.group[done]
 
 
-def _stage(
-    books: Books,
-    stage: int,
-    at_ns: Ints,
-    latency_ns: Ints,
-    partition: Ints,
-    of: Ints,
-    first_partition: Ints,
-    window_ns: int = WINDOW_NS,
-) -> pa.Table:
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """How many values lie in each bin of each window, partition, and producer or group; in this order, each cell once."""
+
+    window: Ints
+    partition: Ints
+    of: Ints
+    bins: NDArray[np.int32]
+    counts: Ints
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Cells]") -> "Cells":
+        """Return the sum of parts, of which there is one at least."""
+        if len(parts) == 1:
+            return parts[0]
+        columns = (np.concatenate([getattr(each, one.name) for each in parts]) for one in fields(cls))
+        return cls.summed(*columns)
+
+    @classmethod
+    def summed(
+        cls, window: Ints, partition: Ints, of: Ints, bins: NDArray[np.int32], counts: Ints | None = None
+    ) -> "Cells":
+        """Return cells in their order, those of one place together; without counts each stands for one value."""
+        order = _order(window, partition, of, bins)
+        bins, of, partition, window = bins[order], of[order], partition[order], window[order]
+        first = np.flatnonzero(_changes(window, partition, of, bins))
+        sums = np.diff(first, append=len(order)) if counts is None else np.add.reduceat(counts[order], first)
+        return cls(window[first], partition[first], of[first], bins[first], sums)
+
+    @classmethod
+    def laid_out(cls, parts: "Sequence[Cells]", windows: int) -> "Cells":
+        """Return parts one after another, each of at most so many windows, whose numbers go on from part to part."""
+        window = np.concatenate([each.window + number * windows for number, each in enumerate(parts)])
+        others = (np.concatenate([getattr(each, one.name) for each in parts]) for one in fields(cls)[1:])
+        return cls(window, *others)
+
+    @cached_property
+    def firsts(self) -> NDArray[np.intp]:
+        """The first cell of each window, partition, and producer or group."""
+        return np.flatnonzero(_changes(self.window, self.partition, self.of))
+
+
+def _cells(at_ns: Ints, latency_ns: Ints, partition: Ints, of: Ints, window_ns: int) -> Cells:
+    return Cells.summed(at_ns // window_ns, partition, of, bin_of(latency_ns))
+
+
+def _table(places: _Places, stage: int, cells: Cells, begin_ns: Ints) -> "pa.Table":
     """Return one stage's windows in the order of time, partition and producer or group."""
-    bins, window = bin_of(latency_ns), at_ns // window_ns
-    order = _order(window, partition, of, bins)
-    bins, of, partition, window = bins[order], of[order], partition[order], window[order]
-    new_window = _changes(window, partition, of)
-    new_bin = _changes(window, partition, of, bins)
-    first_bin, first_window = np.flatnonzero(new_bin), np.flatnonzero(new_window)
-    counts = np.diff(first_bin, append=len(order))
-    lists = np.append(np.searchsorted(first_bin, first_window), len(first_bin)).astype(np.int32)
-    place = partition[first_window]
-    topic = np.searchsorted(first_partition, place, side="right") - 1
-    names = books.plan.producers if stage == 0 else books.groups
+    import pyarrow as pa
+
+    from rundata import parquet
+
+    first = cells.firsts
+    lists = np.append(first, len(cells.window)).astype(np.int32)
+    so_far = np.append(0, np.cumsum(cells.counts))
+    place = cells.partition[first]
+    topic = np.searchsorted(places.first_partition, place, side="right") - 1
     return pa.table(
         {
-            "begin_ns": pa.array(window[first_window] * window_ns),
-            "topic": parquet.words(topic, books.plan.topics),
-            "partition": pa.array((place - first_partition[topic]).astype(np.int32)),
-            "of": parquet.words(of[first_window], names),
-            "stage": parquet.words(np.full(len(first_window), stage), STAGES),
-            "count": pa.array(np.diff(first_window, append=len(order))),
-            "bins": pa.ListArray.from_arrays(lists, pa.array(bins[first_bin])),
-            "counts": pa.ListArray.from_arrays(lists, pa.array(counts)),
+            "begin_ns": pa.array(begin_ns),
+            "topic": parquet.words(topic, places.topics),
+            "partition": pa.array((place - places.first_partition[topic]).astype(np.int32)),
+            "of": parquet.words(cells.of[first], places.senders[stage]),
+            "stage": parquet.words(np.full(len(first), stage), STAGES),
+            "count": pa.array(np.diff(so_far[lists])),
+            "bins": pa.ListArray.from_arrays(lists, pa.array(cells.bins)),
+            "counts": pa.ListArray.from_arrays(lists, pa.array(cells.counts)),
         },
         schema=parquet.ROW_SCHEMAS["windows"],
     )

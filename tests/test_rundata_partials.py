@@ -67,6 +67,18 @@ def test_a_part_that_stands_for_three_counts_three_times(run: RunData) -> None:
         assert thrice[same].value == once[same].value, same
 
 
+def test_parts_that_come_one_after_another_add_up_as_all_at_once(run: RunData) -> None:
+    """More than are added up together: seventy times one is one seventy times."""
+    part = gather(run)
+
+    one_by_one = total([Placed(part, 1, number < 20) for number in range(70)], faults=True)
+
+    assert one_by_one == total([Placed(part, 70, 20)], faults=True)
+    assert one_by_one["dead_lettered"].value == 70 * (
+        total([Placed(part, 1, 0)], faults=False)["dead_lettered"].value or 0
+    )
+
+
 def test_parts_before_the_first_fault_are_told_apart(run: RunData) -> None:
     """Of a part that stands at three places, one lies before the faults; of a run without such a place nothing is known."""
     part = gather(run)

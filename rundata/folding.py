@@ -1,0 +1,265 @@
+"""What a run says, gathered from parts of it that come one after another, so that no run lies in memory as a whole.
+
+Most indicators add up part by part. The others look at a run along its time: of those, what each part adds to that (`Course`,
+`Waiters`, `Sent`, high watermarks) is kept in books of a run without events, of which they are then measured as usual.
+"""
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from rundata.backlog import STEP_NS, Course, course, disturbances, grid, has_settled
+from rundata.books import Books, EarliestEffects
+from rundata.counts import inverted_pairs
+from rundata.gaps import (
+    Outages,
+    Sent,
+    Waiters,
+    Waits,
+    acknowledgements_waited_for,
+    deliveries_waited_for,
+    longest_of,
+    sent,
+)
+from rundata.measurement import Ints
+from rundata.partials import Key, Partial, Parts, Sums, around_faults, effects_in, measured_by, scopes_told
+from rundata.rows import NEVER
+from rundata.scopes import Scope, pairs_in
+from rundata.windows import Windows, WindowsSum
+from scenarios.expectations import INDICATORS
+from scenarios.quantities import SECOND
+
+_ALONG_TIME = (
+    "lag", "lag_age", "committed_lag", "drain_time", "consumed", "restarts", "availability", "write_gap", "gap"
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Folded:
+    """What a run says."""
+
+    partial: Partial
+    windows: Windows
+    settled: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Some events, one after another, with everything that happened to them."""
+
+    books: Books
+    until_ns: int
+    """When the first event behind them is intended; NEVER behind the last one."""
+
+
+def fold(frame: Books, parts: Iterable[Part], window_ns: int) -> Folded:
+    """Return what a run says whose parts come in the order of time; `frame` is the books of the same run without events."""
+    along, order, sums = _Along(frame), _Order(frame), Sums()
+    windows = WindowsSum(frame.scenario.warm_up, frame.scenario.duration, window_ns)
+    kinds = [kind for kind in INDICATORS if kind not in _ALONG_TIME]
+    for part in parts:
+        here = {key: one for kind in kinds for key, one in measured_by(part.books, kind).items()}
+        for scope in scopes_told(frame, "consumed"):
+            here["consumed", scope] = {"count": effects_in(part.books, scope)}
+        sums.add(here)
+        sums.add(order.overtaken(part))
+        along.take(part)
+        windows.add(part.books)
+        part.books.forget()
+    along.seed()
+    for kind in _ALONG_TIME:
+        sums.add(measured_by(frame, kind, shared=False))
+    summed = sums.summed()
+    in_order = {key: summed[key] for kind in INDICATORS for key in summed if key[0] == kind}
+    partial = Partial(in_order | around_faults(frame.run), frame.scenario.measured_ns)
+    return Folded(partial, windows.windows(frame), has_settled(frame.run))
+
+
+class _Along:
+    """What is kept of the parts along the run's time."""
+
+    def __init__(self, frame: Books) -> None:
+        self._frame = frame
+        scenario = frame.scenario
+        measured = np.arange(scenario.warm_up, scenario.duration + 1, STEP_NS)
+        instants = sorted({each.begin_ns for each in disturbances(frame)} | {scenario.duration})
+        asked = {scope for kind in ("lag", "lag_age", "drain_time", "consumed") for scope in scopes_told(frame, kind)}
+        asked |= {Scope("group", number, name) for number, name in enumerate(frame.groups)}
+        grids = {"grid": grid(frame), "measured": measured, "instants": np.asarray(instants, np.int64)}
+        self._courses = {(scope.kind, scope.number): _Summed(scope, grids) for scope in asked}
+        self._seconds = np.arange(scenario.warm_up, scenario.duration + 1, SECOND)
+        self._high = np.zeros((int(frame.first_partition[-1]), len(self._seconds) + 1), np.int64)
+        labels = [planned.label for planned in frame.plan.faults]
+        self._deliveries, self._writes = _Lanes(frame, labels), _Lanes(frame, labels)
+        self._sent = list[Sent]()
+        self._undelivered = self._unanswered = False
+
+    def take(self, part: Part) -> None:
+        """Add a part."""
+        books = part.books
+        of_all: list[Ints] = []
+        for summed in self._courses.values():
+            covers_all = pairs_in(books, summed.scope) is None
+            told = of_all if covers_all and of_all else summed.told_by(books)
+            of_all = told if covers_all else of_all
+            summed.take(told)
+        self._see(books)
+        self._deliveries.take(deliveries_waited_for(books), part.until_ns)
+        self._writes.take(acknowledgements_waited_for(books), part.until_ns)
+        self._sent.append(sent(books))
+        outages = Outages(books)
+        self._undelivered |= outages.is_undelivered
+        self._unanswered |= outages.is_unanswered
+
+    def _see(self, part: Books) -> None:
+        """Note up to where each partition could be read at each second."""
+        records, seen = part.records, part.sends.acked_ns
+        if len(part.groups):
+            seen = np.minimum(seen, part.handling.delivered_ns.min(axis=0))
+        at = np.searchsorted(self._seconds, seen[records.event])
+        np.maximum.at(self._high, (records.partition, at), records.offset + 1)
+
+    def seed(self) -> None:
+        """Let the run without events know what its parts have shown."""
+        frame = self._frame
+        vars(frame.run)["_books"] = frame
+        for (kind, number), summed in self._courses.items():
+            _keep(frame, ("course", kind, number), summed)
+        high = np.maximum.accumulate(self._high[:, :-1], axis=1)
+        _keep(frame, "logs", _HighWatermarks(self._seconds, high))
+        _keep(frame, "sent", Sent.joined(self._sent))
+        deliveries, writes = self._deliveries.longest(), self._writes.longest()
+        _keep(frame, "outages", _Outages(deliveries, writes, self._undelivered, self._unanswered))
+
+
+def _keep(books: Books, key: Hashable, value: object) -> None:
+    books.once(key, lambda: value)
+
+
+class _Lanes:
+    """The longest waits of lanes, found as parts come; what later parts could still change waits for them."""
+
+    def __init__(self, frame: Books, labels: list[str]) -> None:
+        self._frame, self._labels = frame, labels
+        self._open = list[Waiters]()
+        self._longest = list[Waits]()
+
+    def take(self, waiters: Waiters, until_ns: int) -> None:
+        """Add who waited in a part; all that later parts add begins at an instant, or later."""
+        waiters = Waiters.joined([*self._open, waiters])
+        found, cut_ns = waiters.waits(), waiters.last_cut_ns(until_ns)
+        if until_ns != NEVER:
+            found = found.where(found.end_ns <= cut_ns[found.lane])
+        self._longest = [longest_of(self._frame, self._labels, Waits.joined([*self._longest, found]))]
+        self._open = [waiters.since(cut_ns)]
+
+    def longest(self) -> Waits:
+        """Return the waits that are the longest of something, lane after lane."""
+        (found,) = self._longest
+        order = np.lexsort((found.begin_ns, found.lane))
+        return found.where(order)
+
+
+class _Order:
+    """Effects that come later than one of a later event of their line, where that one lies in a later part."""
+
+    def __init__(self, frame: Books) -> None:
+        self._scopes = scopes_told(frame, "inversions")
+        self._columns = {name: np.zeros(0, np.int64) for name in ("line", "effect_ns", *_CODES)}
+
+    def overtaken(self, part: Part) -> dict[Key, Parts]:
+        """Return by scope how many measured pairs of earlier parts turn out to be late, and remember those of this one that may."""
+        pairs, plan = part.books.pairs, part.books.plan
+        some = np.flatnonzero(pairs.keyed & (pairs.effect_ns != NEVER))
+        event = pairs.event[some]
+        line = part.books.whole.line_of(pairs.group[some], plan.producer[event], plan.process[event], plan.key[event])
+        earliest = EarliestEffects()
+        earliest.take(line, pairs.effect_ns[some])
+        late = self._columns["effect_ns"] > earliest.of(self._columns["line"])
+        found: dict[Key, Parts] = {}
+        for scope in self._scopes:
+            mine = late if scope.kind == "all" else late & (self._columns[scope.kind] == scope.number)
+            found["inversions", scope] = {"count": int(mine.sum())}
+        # What took effect before anything later was even planned is in order.
+        waits = pairs.measured[some] & ~inverted_pairs(part.books)[some] & (pairs.effect_ns[some] > part.until_ns)
+        own = some[waits]
+        more = {
+            "line": line[waits],
+            "effect_ns": pairs.effect_ns[own],
+            "topic": pairs.topic[own],
+            "partition": pairs.partition[own],
+            "producer": plan.producer[pairs.event[own]].astype(np.int64),
+            "group": pairs.group[own],
+        }
+        self._columns = {name: np.concatenate([column[~late], more[name]]) for name, column in self._columns.items()}
+        return found
+
+
+_CODES = ("topic", "partition", "producer", "group")
+
+
+@dataclass(frozen=True, eq=False)
+class _Outages:
+    """What `Outages` tells, of a run without events."""
+
+    deliveries: Waits
+    writes: Waits
+    is_undelivered: bool
+    is_unanswered: bool
+
+
+@dataclass(frozen=True, eq=False)
+class _HighWatermarks:
+    """By partition and second: the offset below which records could be read."""
+
+    seconds_ns: Ints
+    high: Ints
+
+    def of(self, partition: int) -> tuple[Ints, Ints]:
+        """Return a last offset for each instant, and the instants."""
+        return self.high[partition] - 1, self.seconds_ns
+
+
+class _Summed(Course):
+    """A course that is the sum of those of parts, at the instants that are asked for."""
+
+    _TOLD = (
+        ("at", "grid"), ("at", "measured"), ("age_at", "measured"), ("planned_before", "measured"),
+        ("planned_before", "instants"), ("done_until", "measured"),
+    )  # fmt: skip
+
+    def __init__(self, scope: Scope, grids: Mapping[str, Ints]) -> None:
+        self.scope, self._grids = scope, grids
+        self._sums = {(what, which): np.zeros(len(grids[which]), np.int64) for what, which in self._TOLD}
+
+    def told_by(self, part: Books) -> list[Ints]:
+        """Return what a part says."""
+        own = course(part, self.scope)
+        return [getattr(own, what)(self._grids[which]) for what, which in self._TOLD]
+
+    def take(self, told: list[Ints]) -> None:
+        """Add what a part says."""
+        for (what, which), more in zip(self._TOLD, told, strict=True):
+            so_far = self._sums[what, which]
+            (np.maximum if what == "age_at" else np.add)(so_far, more, out=so_far)
+
+    def at(self, times_ns: Ints) -> Ints:
+        return self._told("at", times_ns)
+
+    def age_at(self, times_ns: Ints) -> Ints:
+        return self._told("age_at", times_ns)
+
+    def planned_before(self, times_ns: Ints) -> Ints:
+        return self._told("planned_before", times_ns)
+
+    def done_until(self, times_ns: Ints) -> Ints:
+        return self._told("done_until", times_ns)
+
+    def _told(self, what: str, times_ns: Ints) -> Ints:
+        for name in ("grid", "measured"):
+            if (what, name) in self._sums and np.array_equal(self._grids[name], times_ns):
+                return self._sums[what, name]
+        place = np.searchsorted(self._grids["instants"], times_ns)
+        assert np.array_equal(self._grids["instants"][place], times_ns), "nobody said that this would be asked"
+        return self._sums[what, "instants"][place]
