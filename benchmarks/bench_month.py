@@ -1,21 +1,19 @@
 """A month at 1,000 events/s with days, nights and twenty faults, in one process: how long, how much memory, and how far from a day in full.
 
-`python benchmarks/bench_month.py [DAYS]`; the day that it is compared with has every minute simulated, with a seed of its own.
+`python benchmarks/bench_month.py [DAYS] [full]`; with `full` it is compared with a day that has every minute simulated, with a seed of its own.
 """
 
 import resource
 import sys
 import time
-from collections import Counter
 from typing import Any
 
 from rundata.indicators import Measurement
-from rundata.partials import Placed, total
 from scenarios.files import load_text
 from scenarios.profiles import load_profile
 from scenarios.schema import Scenario
 from scenarios.yaml_text import write_yaml
-from sim.stretches.long_run import LongRun, simulate_in_stretches
+from sim.stretches.long_run import simulate_in_stretches
 
 COMPARED = (
     "latency.p50",
@@ -32,17 +30,21 @@ FAULTS = 20
 
 def main() -> None:
     days = int(sys.argv[1]) if len(sys.argv) > 1 else 30
-    began = time.process_time()
+    before_mb, began = peak_mb(), time.process_time()
     long = simulate_in_stretches(a_month(days, FAULTS), load_profile("local-kafka"), seed=1)
     seconds = time.process_time() - began
     made = long.run.about["stretches"]
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{days} days, {FAULTS} faults: {seconds:.0f} s of CPU, {peak_mb:,.0f} MB at most; {made}", flush=True)
+    print(
+        f"{days} days, {FAULTS} faults: {seconds:.0f} s of CPU, {peak_mb():,.0f} MB at most, {before_mb:,.0f} MB before; {made}",
+        flush=True,
+    )
     for name in ("delivery", "lost", "lag.max", "drain_time", "gap", "latency.max"):
         print(f"  {name}: {long.measured[name].value}")
-    quiet = of_quiet_load(long)
+    quiet = long.quiet
     for name in COMPARED:
         print(f"  {name} of quiet load: {shown(quiet[name])}", flush=True)
+    if sys.argv[-1] != "full":
+        return
     began = time.process_time()
     day = simulate_in_stretches(a_month(1, 0), load_profile("local-kafka"), seed=2, resample=False)
     print(f"a day in full: {time.process_time() - began:.0f} s of CPU")
@@ -50,10 +52,8 @@ def main() -> None:
         print(f"  {name}: {shown(quiet[name])}, in full {shown(day.measured[name])}")
 
 
-def of_quiet_load(long: LongRun[None]) -> dict[str, Measurement]:
-    """Return the figures of the minutes apart from the stretches around faults."""
-    times = Counter(each.source.begin_ns for each in long.placings if each.how != "disturbed")
-    return total([Placed(long.found[begin].partial, count, 0) for begin, count in sorted(times.items())], faults=False)
+def peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def shown(found: Measurement) -> str:

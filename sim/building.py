@@ -1,11 +1,12 @@
 """Builds the world of a run from its plan and random inputs, and lets its arrays grow when the kernel runs short."""
 
+from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from rundata.tables import Names, most_members
 from scenarios.clients import (
@@ -28,6 +29,7 @@ from sim.actions import Redriver
 from sim.dependencies import dependency_faults, dependency_rows, group_calls
 from sim.draws import Draws
 from sim.emitters import emitters
+from sim.far import NEAR, Near
 from sim.kernel.replays import AT_ONCE as REPLAYED_AT_ONCE
 from sim.replaying import replaying
 from sim.supply import Supply
@@ -57,8 +59,18 @@ _ACKS = {"0": at.ACKS_0, "1": at.ACKS_1, "all": at.ACKS_ALL}
 class Builder:
     """What a world is made from, and how its arrays grow."""
 
-    def __init__(self, plan: Plan, draws: Draws, chance: int, places: dict[str, int], coordinators: list[int]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        draws: Draws,
+        chance: int,
+        places: dict[str, int],
+        coordinators: list[int],
+        room: Near = NEAR,
+    ) -> None:
         self.plan, self.draws, self.chance, self.places, self.coordinators = plan, draws, chance, places, coordinators
+        self.room = room
+        """Where large arrays lie."""
         self.names = Names.of(plan.scenario)
         self.brokers = plan.scenario.brokers.nodes
         self.users = sum(most_partitions(plan.scenario, topic) for topic in all_topics(plan.scenario))
@@ -74,27 +86,18 @@ class Builder:
         self.partition = self._partitions()
 
     def _partitions(self) -> Ints:
-        chosen = self.plan.partition == CLIENT_CHOOSES
-        return np.where(chosen, NONE, self.first_place[self.plan.topic] + self.plan.partition).astype(np.int64)
+        plan, found = self.plan, self.room.zeros(len(self.plan))
+        for some in self.room.parts(len(plan)):
+            chosen = plan.partition[some] == CLIENT_CHOOSES
+            found[some] = np.where(chosen, NONE, self.first_place[plan.topic[some]] + plan.partition[some])
+        return found
 
     def world(self) -> World:
         """Return the world at time 0, with the first events of each process expected."""
         plan, groups = self.plan, len(self.names.groups)
-        count, parts = len(plan), len(self.places)
+        count, parts, room = len(plan), len(self.places), self.room
         proc, proc_events, sticky, handed, sent = self._producers()
         sendings = len(sent)
-        event = np.full((sendings, at.N_EVENT), NONE, np.int64)
-        event[:, at.HANDED], event[:, at.SIZE], event[:, at.PART] = handed, plan.size_bytes[sent], self.partition[sent]
-        event[:, at.SENT_ENDED], event[:, at.GIVEN_UP], event[:, at.IDENTITY] = NEVER, 0, sent
-        event[count:, at.INTENDED] = plan.intended_ns[sent[count:]]
-        event[proc_events, at.RANK] = np.arange(sendings)
-        identity = np.zeros((count, at.N_IDENTITY), np.int64)
-        identity[:, at.V_KEY] = self._keys_of(np.arange(count, dtype=np.int64))
-        identity[:, at.V_ID], identity[:, at.V_SIZE], identity[:, at.V_PART] = (
-            np.arange(count),
-            plan.size_bytes,
-            self.partition,
-        )
         capacity = self._log_capacity()
         scalars = np.zeros(at.N_SCALARS, np.int64)
         scalars[[at.CHANCE, at.SEED, at.OPEN]] = self.chance, plan.seed, sendings
@@ -136,36 +139,36 @@ class Builder:
             proc=proc,
             proc_events=proc_events,
             sticky=sticky,
-            event=event,
+            event=self._events(handed, sent, proc_events),
             queue=queue,
             conn=conn,
-            request=np.zeros((max(1024, count), at.N_REQ), np.int64),
+            request=room.zeros((max(1024, count), at.N_REQ)),
             part=part,
             broker=np.zeros((self.brokers + 1, at.N_BROKER), np.int64),
             link=np.zeros((self.brokers + 1, 2, at.N_LINK), np.int64),
             pair=np.zeros((self.brokers + 1, self.brokers + 1, at.N_PAIR), np.int64),
             quota=np.zeros((len(plan.scenario.producers) + 1 + groups, self.brokers + 1, at.N_QUOTA), np.int64),
             in_sync=np.zeros((parts, self.brokers + 1), np.uint8),
-            log=np.zeros((self.users, capacity, at.N_LOG), np.int64),
+            log=room.zeros((self.users, capacity, at.N_LOG)),
             knows=np.zeros((self.processes + self.members + len(self.emitters), parts), np.int64),
             group=group,
             reads=self._reads(parts),
             committed=np.zeros((groups, self.users), np.int64),
             latest=np.zeros((groups, self.users), np.int64),
-            left=np.zeros((groups, self.users, capacity), np.int16),
-            identity=identity,
+            left=room.zeros((groups, self.users, capacity), np.int16),
+            identity=self._identities(),
             relay=self._relays(),
-            child_first=np.full((groups, count), NONE, np.int64),
-            child_count=np.zeros((groups, count), np.int64),
-            closed=np.zeros((groups, self.users, capacity), np.uint8),
-            deliveries=np.zeros((groups, count), np.int64),
-            work=self._work_of(np.arange(count, dtype=np.int64)),
-            failing=self._failing_of(np.arange(count, dtype=np.int64)),
+            child_first=room.full((groups, count), NONE),
+            child_count=room.zeros((groups, count)),
+            closed=room.zeros((groups, self.users, capacity), np.uint8),
+            deliveries=room.zeros((groups, count)),
+            work=self._by_event(self._work_of, len(self.versions), np.int64),
+            failing=self._by_event(self._failing_of, len(self.versions), np.int16),
             backoff=backoff,
-            dead_letter_part=self._dead_letter_parts_of(list(range(count))),
+            dead_letter_part=self._by_event(self._dead_letter_parts_of, groups, np.int32),
             retry_part=self._retry_parts(),
             tried_before=self._tried_before(),
-            marked=np.full((groups, count), NONE, np.int64),
+            marked=room.full((groups, count), NONE),
             own_marked=np.full((self.members, count if self._has_own_memory else 0), NONE, np.int64),
             slow=slow,
             slow_factor=factor,
@@ -178,12 +181,12 @@ class Builder:
             ring=np.zeros((self.members, 1024, at.N_RANGE), np.int64),
             hand=np.zeros((self.members, min(_FIRST_DRAWS, int(scalars[at.MOST])), at.N_HAND), np.int64),
             worker=self._worker_rows(),
-            commit=np.zeros((1024, at.N_COMMIT), np.int64),
-            item=np.zeros((4096, 4), np.int64),
+            commit=room.zeros((1024, at.N_COMMIT)),
+            item=room.zeros((4096, 4)),
             share=np.zeros((self._sharing, self.users, capacity), np.int32),
             acquisition=np.zeros((1024, at.N_ACQUISITION), np.int64),
             txn=np.zeros((1024, at.N_TXN), np.int64),
-            rows=np.zeros((4 * count * max(1, groups) + 4096, at.N_ROW), np.int64),
+            rows=room.zeros((room.room_for(4 * count * max(1, groups) + 4096, 8 * at.N_ROW), at.N_ROW)),
             **{name: self.supply.array(name, _FIRST_DRAWS) for name in _SUPPLIED},
             group_call=group_calls(plan.scenario),
             breaker=np.zeros((self.members, group_calls(plan.scenario).shape[1], at.N_BREAKER), np.int64),
@@ -198,10 +201,44 @@ class Builder:
         for process in range(self.processes):
             if proc[process, at.NEXT_EVENT] < proc[process, at.LAST_EVENT]:
                 first = proc_events[proc[process, at.NEXT_EVENT]]
-                kernel_push(world, int(event[first, at.HANDED]), process, int(proc[process, at.NEXT_EVENT]))
+                kernel_push(world, int(world.event[first, at.HANDED]), process, int(proc[process, at.NEXT_EVENT]))
         return world
 
     # ---- parts -------------------------------------------------------------------------------------------------------
+
+    def _events(self, handed: Ints, sent: Ints, proc_events: Ints) -> Ints:
+        """Return a row for each sending."""
+        plan, count = self.plan, len(self.plan)
+        event: Ints = self.room.zeros((len(sent), at.N_EVENT))
+        for some in self.room.parts(len(sent)):
+            own, which = event[some], sent[some]
+            own[:] = NONE
+            own[:, at.HANDED], own[:, at.SIZE], own[:, at.PART] = (
+                handed[some],
+                plan.size_bytes[which],
+                self.partition[which],
+            )
+            own[:, at.SENT_ENDED], own[:, at.GIVEN_UP], own[:, at.IDENTITY] = NEVER, 0, which
+        event[count:, at.INTENDED] = plan.intended_ns[sent[count:]]
+        for some in self.room.parts(len(sent)):
+            event[proc_events[some], at.RANK] = np.arange(some.start, some.stop)
+        return event
+
+    def _identities(self) -> Ints:
+        """Return a row for each planned event."""
+        identity: Ints = self.room.zeros((len(self.plan), at.N_IDENTITY))
+        for some in self.room.parts(len(self.plan)):
+            ids = np.arange(some.start, some.stop, dtype=np.int64)
+            identity[some, at.V_ID], identity[some, at.V_KEY] = ids, self._keys_of(ids)
+            identity[some, at.V_SIZE], identity[some, at.V_PART] = self.plan.size_bytes[some], self.partition[some]
+        return identity
+
+    def _by_event(self, make: Callable[[Ints], NDArray[Any]], rows: int, dtype: DTypeLike) -> NDArray[Any]:
+        """Return what is made of planned events, a column for each."""
+        found = self.room.zeros((rows, len(self.plan)), dtype)
+        for some in self.room.parts(len(self.plan)):
+            found[:, some] = make(np.arange(some.start, some.stop, dtype=np.int64))
+        return found
 
     def _producers(self) -> tuple[Ints, Ints, Ints, Ints, Ints]:
         """Return the processes' rows, their sendings one process after another, their choices; hand-over and event of each sending.
@@ -211,8 +248,11 @@ class Builder:
         plan, scenario = self.plan, self.plan.scenario
         proc = np.zeros((self.processes, at.N_PROC), np.int64)
         repeated = int(np.count_nonzero(plan.again_ns != NOT_AGAIN))
-        handed, sent = np.zeros(len(plan) + repeated, np.int64), np.arange(len(plan) + repeated)
-        own_events, choices, process, first, last = [], [], 0, 0, len(plan)
+        count, room = len(plan) + repeated, self.room
+        handed, sent, own_events, choices = (room.zeros(count) for _ in range(4))
+        for some in room.parts(count):
+            sent[some] = np.arange(some.start, some.stop)
+        process, first, last = 0, 0, len(plan)
         for index, (name, producer) in enumerate(scenario.producers.items()):
             settings = producer_settings(scenario, name)
             partitions = scenario.topics[producer.topic].partitions
@@ -222,13 +262,13 @@ class Builder:
                 own, more = events.copy(), int(np.count_nonzero(again))
                 own[again] = np.arange(last, last + more)
                 sent[own], last = events, last + more
-                send = self.draws.send(process).first(len(own))
+                send = self.draws.send(process).onward()(len(own))
                 handed[own] = np.maximum.accumulate(due_ns + send) if len(own) else 0
+                mine = slice(first, first + len(own))
+                own_events[mine] = own
                 if producer.key == "none" and partitions > 1:
-                    choices.append(self.draws.sticky(process, partitions).first(len(own)))
-                else:
-                    choices.append(np.zeros(len(own), np.int64))
-                own_events.append(own)
+                    choices[mine] = self.draws.sticky(process, partitions).onward()(len(own))
+                room.give_back()
                 row = proc[process]
                 self._set_client(row, settings, producer.topic, producer.client)
                 row[at.P_OWNER] = index
@@ -237,7 +277,7 @@ class Builder:
                 process += 1
         if self.emitters:
             proc = np.concatenate([proc, np.zeros((self.members, at.N_PROC), np.int64), self._emitting()])
-        return proc, np.concatenate(own_events), np.concatenate(choices), handed, sent
+        return proc, own_events, choices, handed, sent
 
     def _set_client(self, row: Ints, settings: ProducerSettings, topic: str, client: str) -> None:
         """Set how a client sends."""
@@ -378,7 +418,7 @@ class Builder:
         failing[:, self.derived.poison(ids)] = ALWAYS_FAILS
         return failing
 
-    def _dead_letter_parts_of(self, ids: list[int]) -> NDArray[np.int32]:
+    def _dead_letter_parts_of(self, ids: Ints) -> NDArray[np.int32]:
         """Return where each group's dead letter of each event goes: by key as librdkafka does, else by event."""
         plan = self.plan
         found = np.zeros((len(self.names.groups), len(ids)), np.int32)
@@ -390,7 +430,7 @@ class Builder:
             if partitions == 1:
                 found[code] = first
                 continue
-            keys = [(event, self.derived.key_text(event)) for event in ids]
+            keys = [(event, self.derived.key_text(event)) for event in ids.tolist()]
             found[code] = [
                 first + (event % partitions if key is None else partition_of(what.client, key.encode(), partitions))
                 for event, key in keys
@@ -464,25 +504,26 @@ class Builder:
 
     def grown(self, world: World) -> World:
         """Return the world with more room for what the kernel wants."""
+        grown = self.room.grown
         match int(world.scalars[at.WANT]):
             case 1:
                 return world._replace(heap=_doubled(world.heap))
             case 2:
-                return world._replace(request=_doubled(world.request))
+                return world._replace(request=grown(world.request))
             case 3:
-                return world._replace(rows=_doubled(world.rows))
+                return world._replace(rows=grown(world.rows))
             case 4:
-                return world._replace(commit=_doubled(world.commit))
+                return world._replace(commit=grown(world.commit))
             case 5:
-                return world._replace(item=_doubled(world.item))
+                return world._replace(item=grown(world.item))
             case 6:
                 return self._supplied(world, "produce", "leader", "acknowledge")
             case 7:
                 return world._replace(
-                    log=_doubled(world.log, 1),
-                    closed=_doubled(world.closed, 2),
-                    left=_doubled(world.left, 2),
-                    share=_doubled(world.share, 2),
+                    log=grown(world.log, 1),
+                    closed=grown(world.closed, 2),
+                    left=grown(world.left, 2),
+                    share=grown(world.share, 2),
                 )
             case 8:
                 return self._supplied(world, "fetch", "turnaround")
@@ -501,7 +542,7 @@ class Builder:
             case 15:
                 return self._with_children(world)
             case 16:
-                return world._replace(event=_doubled(world.event))
+                return world._replace(event=grown(world.event))
             case 17:
                 return self._supplied(world, "emit_sticky")
             case 18:
@@ -546,7 +587,7 @@ class Builder:
             own_marked=_wider(world.own_marked, len(ids) if self._has_own_memory else 0, NONE),
             work=np.concatenate([world.work, self._work_of(ids)], axis=1),
             failing=np.concatenate([world.failing, self._failing_of(ids)], axis=1),
-            dead_letter_part=np.concatenate([world.dead_letter_part, self._dead_letter_parts_of(ids.tolist())], axis=1),
+            dead_letter_part=np.concatenate([world.dead_letter_part, self._dead_letter_parts_of(ids)], axis=1),
         )
 
     def _keys_of(self, ids: Ints) -> Ints:
@@ -580,7 +621,10 @@ class Builder:
         return first + partition_of(client, key.encode(), partitions)
 
     def _supplied(self, world: World, *names: str) -> World:
-        more: dict[str, Any] = {name: self.supply.array(name, 2 * getattr(world, name).shape[-1]) for name in names}
+        arrays = {name: getattr(world, name) for name in names}
+        more: dict[str, Any] = {
+            name: self.supply.array(name, 2 * known.shape[-1], known, self.room) for name, known in arrays.items()
+        }
         return world._replace(**more)
 
 

@@ -79,7 +79,7 @@ class Values:
         self._invert = invert
         self._constant = constant
         self._generator: np.random.Generator | None = None
-        self._known = np.asarray(given, np.int64)
+        self._known = self._given = np.asarray(given, np.int64)
 
     def __getitem__(self, n: int) -> int:
         if n >= len(self._known):
@@ -99,14 +99,28 @@ class Values:
             self._known = np.concatenate([self._known, self._invert(uniforms(self._generator, missing))])
         return self._known[:count]
 
+    def onward(self) -> Callable[[int], Ints]:
+        """Return what gives so many values at each call, from the first one on, without keeping them."""
+        generator = self._fresh() if self._fresh else None
+        given, reached = self._given, 0
+
+        def more(count: int) -> Ints:
+            nonlocal reached
+            first = given[reached : reached + count]
+            reached += count
+            missing = count - len(first)
+            if generator is None:
+                return np.append(first, np.full(missing, self._constant, np.int64))
+            drawn = self._invert(uniforms(generator, missing))
+            return np.append(first, drawn) if len(first) else drawn
+
+        return more
+
     def blocks(self, size: int) -> Iterator[Ints]:
         """Yield the values in blocks of `size`, from the first on, without keeping them."""
-        generator = self._fresh() if self._fresh else None
+        more = self.onward()
         while True:
-            if generator is None:
-                yield np.full(size, self._constant, np.int64)
-            else:
-                yield self._invert(uniforms(generator, size))
+            yield more(size)
 
 
 def _whole(u: Floats, low: int, high: int) -> Ints:

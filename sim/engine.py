@@ -3,6 +3,7 @@
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
@@ -26,6 +27,7 @@ from sim.compile_ahead import compile_ahead
 from sim.compiled import must_compile
 from sim.dependencies import proof_of
 from sim.draws import Draws
+from sim.far import NEAR, Near
 from sim.members import Member
 from sim.observed import NOTHING_OBSERVED, Observed
 from sim.replays import Replayer
@@ -44,22 +46,33 @@ def simulate(
     observed: Observed = NOTHING_OBSERVED,
     operations: Literal["all", "none"] = "all",
     instants: bool = True,
+    room: Near = NEAR,
 ) -> RunData:
     """Return what happens to a plan on the system of a profile.
 
     `chance` numbers the random inputs that the plan does not fix (0 is the first replication); `observed` gives instants
-    instead of drawing them; without `operations` only log, incidents and faults are kept, without `instants` no stages.
+    instead of drawing them; without `operations` only log, incidents and faults are kept, without `instants` no stages. The large arrays
+    of what happens lie in `room`.
     """
     _tell_of_compiling()
     with _wrapping_numbers():
-        return _Run(plan, profile, chance, observed).run(
-            keep_operations=operations == "all", keep_instants=operations == "all" and instants
-        )
+        run = Played(plan, profile, chance, observed, room)
+        run.play()
+        return run.data(keep_operations=operations == "all", keep_instants=operations == "all" and instants)
+
+
+def play(plan: Plan, profile: Profile, *, chance: int = 0, room: Near = NEAR) -> "Played":
+    """Return a run that is over, from which rows can be taken in parts; its large arrays lie in some place."""
+    _tell_of_compiling()
+    with _wrapping_numbers():
+        run = Played(plan, profile, chance, NOTHING_OBSERVED, room)
+        run.play()
+    return run
 
 
 def first_world(plan: Plan, profile: Profile) -> World:
     """Return the arrays of a run before anything has happened."""
-    return _Run(plan, profile, 0, NOTHING_OBSERVED).builder.world()
+    return Played(plan, profile, 0, NOTHING_OBSERVED).builder.world()
 
 
 def tell_with(tell: Callable[[str], None]) -> None:
@@ -88,15 +101,15 @@ def _wrapping_numbers() -> Iterator[None]:
         yield
 
 
-class _Run:
+class Played:
     """One simulated run."""
 
-    def __init__(self, plan: Plan, profile: Profile, chance: int, observed: Observed) -> None:
+    def __init__(self, plan: Plan, profile: Profile, chance: int, observed: Observed, room: Near = NEAR) -> None:
         self.plan, self.profile = plan, profile
         draws = Draws(plan, profile, plan.seed, chance, observed)
         self.system = System(plan, draws)
         coordinators = [self.system.coordinator_of(name) for name in self.system.names.groups]
-        self.builder = Builder(plan, draws, chance, self.system.places, coordinators)
+        self.builder = Builder(plan, draws, chance, self.system.places, coordinators, room)
         scenario = plan.scenario
         self.latest_ns = scenario.duration + scenario.drain
         ends = [
@@ -106,7 +119,8 @@ class _Run:
         ]
         self.earliest_ns = min(max(ends), self.latest_ns)
 
-    def run(self, *, keep_operations: bool, keep_instants: bool) -> RunData:
+    def play(self) -> None:
+        """Let everything happen."""
         system = self.system
         system.world = self.builder.world()
         system.begin(system.world)
@@ -123,7 +137,6 @@ class _Run:
             self._step()
         self._commit_at_the_end()
         self._check_conservation()
-        return self._run_data(keep_operations, keep_instants)
 
     @property
     def now_ns(self) -> int:
@@ -244,15 +257,21 @@ class _Run:
 
     # ---- what comes out --------------------------------------------------------------------------------------------
 
-    def _run_data(self, keep_operations: bool, keep_instants: bool) -> RunData:
-        plan, scenario = self.plan, self.plan.scenario
-        end_ns = min(self.now_ns, self.latest_ns)
+    @property
+    def end_ns(self) -> int:
+        """When the run was over."""
+        return min(self.now_ns, self.latest_ns)
+
+    def data(self, *, keep_operations: bool, keep_instants: bool, keep_log: bool = True) -> RunData:
+        """Return what happened."""
+        plan, scenario, end_ns = self.plan, self.plan.scenario, self.end_ns
         phases = (
             Phase("warm-up", 0, scenario.warm_up),
             Phase("measure", scenario.warm_up, scenario.duration),
             Phase("drain", scenario.duration, end_ns),
         )
-        log, extents, faults = self._log(end_ns), self._extents(end_ns), tuple(self._faults(end_ns))
+        log = self._log() if keep_log else np.zeros(0, LOG_RECORD)
+        extents, faults = self._extents(end_ns), tuple(self._faults(end_ns))
         instants = self._instants() if keep_instants else np.zeros(0, INSTANT)
         has_transactions = self.system.world.scalars[at.TXNS] > 0
         operations = self._operations() if keep_operations else new_operations(0)
@@ -279,7 +298,7 @@ class _Run:
             },
         )
 
-    def _topic_and_number(self, places: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def topic_and_number(self, places: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return topic codes and partition numbers of the world's partitions; NONE stays NONE."""
         first = self.builder.first_place
         topic = np.searchsorted(first, places, side="right") - 1
@@ -297,8 +316,9 @@ class _Run:
         for first in range(0, len(rows), BLOCK_ROWS):
             block, some = words(rows[first : first + BLOCK_ROWS]), order[first : first + BLOCK_ROWS]
             sends = some < len(sent)
-            block[sends] = words(self._sends(event[sent[some[sends]]], events))
-            block[~sends] = words(self._members_rows(found[done[some[~sends] - len(sent)]], events))
+            block[sends] = words(self.sends(event[sent[some[sends]]], events))
+            block[~sends] = words(self.members_rows(found[done[some[~sends] - len(sent)]], events))
+            self.builder.room.give_back()
         return rows
 
     def _order(self, sent: NDArray[np.intp], done: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -320,10 +340,11 @@ class _Run:
         }
         return order_of({name: np.concatenate(both) for name, both in columns.items()}, ("kind", "event_id", "process"))
 
-    def _sends(self, own: Ints, events: Mapping[str, Ints]) -> NDArray[np.void]:
+    def sends(self, own: Ints, events: "EventColumns") -> NDArray[np.void]:
+        """Return the rows of some sendings."""
         world, rows = self.system.world, new_operations(len(own))
         part = np.where(own[:, at.SENT_PART] == NONE, own[:, at.PART], own[:, at.SENT_PART])
-        topic, number = self._topic_and_number(part)
+        topic, number = self.topic_and_number(part)
         unsent = topic == NONE
         topic[unsent] = self.plan.topic[own[unsent, at.IDENTITY]]
         answered = own[:, at.SENT_ENDED] != NEVER
@@ -355,7 +376,7 @@ class _Run:
         """Return codes of processes; who replays is none of the scenario's."""
         return np.where(codes < len(self.system.names.processes), codes, NONE)
 
-    def _events(self) -> dict[str, NDArray[np.int64]]:
+    def _events(self) -> "EventColumns":
         """Columns of operations by event: planned ones first, then those that could be emitted."""
         plan, world, derived = self.plan, self.system.world, self.builder.derived
         scenario, types = plan.scenario, self.system.names.event_types
@@ -363,21 +384,40 @@ class _Run:
         intended = np.concatenate([plan.intended_ns, np.full(len(ids) - planned, NEVER)])
         emitted = world.event[planned : int(world.scalars[at.SENDINGS])]
         np.minimum.at(intended, emitted[:, at.IDENTITY], emitted[:, at.INTENDED])
-        of_producer = np.array([types.index(p.event or name) for name, p in scenario.producers.items()], np.int64)
         emits = [scenario.groups[place.group].emits[place.emit] for place in derived.places]
         of_place = np.array([types.index(what.event or what.topic) for what in emits], np.int64)
-        return {
+        columns = {
             "event_id": ids,
             "root_id": derived.root_of(ids),
             "cause_id": derived.cause_of(ids),
             "key": derived.key_of(ids),
             "intended_ns": intended,
-            "event_type": np.concatenate([of_producer[plan.producer], of_place[derived.place_of(ids[planned:])]]),
+            "event_type": np.concatenate([self._types_of(plan.producer), of_place[derived.place_of(ids[planned:])]]),
         }
+        return EventColumns(0, columns)
 
-    def _members_rows(self, found: Ints, events: Mapping[str, Ints]) -> NDArray[np.void]:
+    def _types_of(self, producers: NDArray[np.int16]) -> Ints:
+        scenario, types = self.plan.scenario, self.system.names.event_types
+        return np.array([types.index(p.event or name) for name, p in scenario.producers.items()], np.int64)[producers]
+
+    def planned_events(self, first: int, end: int) -> "EventColumns":
+        """Return the columns of some planned events, which are numbered from 0 there."""
+        plan, some = self.plan, slice(first, end)
+        numbers = np.arange(end - first)
+        columns = {
+            "event_id": numbers,
+            "root_id": numbers,
+            "cause_id": np.full(end - first, NONE, np.int64),
+            "key": plan.key[some],
+            "intended_ns": plan.intended_ns[some],
+            "event_type": self._types_of(plan.producer[some]),
+        }
+        return EventColumns(first, columns)
+
+    def members_rows(self, found: Ints, events: "EventColumns") -> NDArray[np.void]:
+        """Return the rows of what members did."""
         event, rows = found[:, at.O_EVENT], new_operations(len(found))
-        topic, number = self._topic_and_number(found[:, at.O_PART])
+        topic, number = self.topic_and_number(found[:, at.O_PART])
         rows["kind"], rows["group"] = found[:, at.O_KIND], found[:, at.O_GROUP]
         rows["process"] = self._of_scenario(found[:, at.O_PROCESS])
         rows["topic"], rows["partition"] = topic, number
@@ -407,20 +447,23 @@ class _Run:
         rows["arrived_ns"], rows["delivered_ns"] = found[:, at.O_CAME_NS], found[:, at.O_STARTED]
         return rows[np.lexsort((rows["event_id"], rows["process"], rows["delivered_ns"]))]
 
-    def _log(self, end_ns: int) -> NDArray[np.void]:
-        parts = [self._log_of(place, end_ns) for place in range(self.builder.users)]
+    def _log(self) -> NDArray[np.void]:
+        parts = [self.records(place, np.arange(*self.extent(place))) for place in range(self.builder.users)]
         return np.concatenate(parts) if parts else np.zeros(0, LOG_RECORD)
 
-    def _log_of(self, place: int, end_ns: int) -> NDArray[np.void]:
+    def extent(self, place: int) -> tuple[int, int]:
+        """Return the first place in a partition's log that is kept, and the end of the log."""
+        return int(self.system.world.part[place, at.LOG_START]), int(self.system.world.part[place, at.LOG_LEN])
+
+    def records(self, place: int, numbers: Ints) -> NDArray[np.void]:
+        """Return the records at some places of a partition's log."""
         world = self.system.world
-        first, end = (int(world.part[place, column]) for column in (at.LOG_START, at.LOG_LEN))
-        records = world.log[place, first:end]
-        there = world.request[records[:, at.L_REQUEST], at.R_APPENDED] <= end_ns
+        records = world.log[place, numbers]
+        there = world.request[records[:, at.L_REQUEST], at.R_APPENDED] <= self.end_ns
         there &= records[:, at.L_TXN] >= NONE  # neither compacted nor cut off
         rows = np.zeros(int(np.count_nonzero(there)), LOG_RECORD)
-        topic, number = self._topic_and_number(np.asarray([place]))
-        numbers = first + np.flatnonzero(there)
-        rows["offset"] = self.system.log_ends.offsets_of(np.full(len(numbers), place), numbers)
+        topic, number = self.topic_and_number(np.asarray([place]))
+        rows["offset"] = self.system.log_ends.offsets_of(np.full(len(rows), place), numbers[there])
         rows["event_id"] = world.identity[records[there, at.L_EVENT], at.V_ID]
         rows["time_ns"], rows["leader_epoch"] = records[there, at.L_TIME], records[there, at.L_EPOCH]
         rows["topic"], rows["partition"] = topic[0], number[0]
@@ -433,9 +476,13 @@ class _Run:
         found = []
         for partition in places:
             world, number, offset_of = self.system.world, partition.number, self.system.log_ends.offset_of
-            first, end = (int(world.part[number, column]) for column in (at.LOG_START, at.LOG_LEN))
-            appended = world.request[world.log[number, first:end, at.L_REQUEST], at.R_APPENDED] <= end_ns
-            end = first + int(np.count_nonzero(appended))
+            first, end = self.extent(number)
+            requests = world.log[number, first:end, at.L_REQUEST]
+            appended = sum(
+                int(np.count_nonzero(world.request[requests[some], at.R_APPENDED] <= end_ns))
+                for some in self.builder.room.parts(end - first)
+            )
+            end = first + appended
             found.append(Extent(*_split(partition.name), offset_of(number, first), offset_of(number, end)))
         return tuple(found)
 
@@ -456,12 +503,20 @@ class _Run:
             )
 
 
+@dataclass(frozen=True)
+class EventColumns:
+    """What rows of operations say of the event that they are about: columns of events from a first one on."""
+
+    first: int
+    columns: Mapping[str, Ints]
+
+
 def _tell_events(
-    rows: NDArray[np.void], identities: Ints, events: Mapping[str, Ints], which: slice | NDArray[np.bool_] = slice(None)
+    rows: NDArray[np.void], identities: Ints, events: EventColumns, which: slice | NDArray[np.bool_] = slice(None)
 ) -> None:
     """Fill in what follows from the event of each row."""
-    for name, values in events.items():
-        rows[name][which] = values[identities]
+    for name, values in events.columns.items():
+        rows[name][which] = values[identities - events.first]
 
 
 def _split(name: str) -> tuple[str, int]:

@@ -16,7 +16,7 @@ from scenarios.quantities import HOUR, MINUTE, SECOND
 from scenarios.schema import Scenario
 from scenarios.yaml_text import write_yaml
 from sim.engine import simulate
-from sim.stretches.long_run import LongRun, simulate_in_stretches
+from sim.stretches.long_run import LongRun, simulate_in_stretches, windows_tables
 from sim.stretches.timeline import Timeline, TimelineError
 
 QUIET: Mapping[str, Any] = {
@@ -180,3 +180,26 @@ def test_an_event_that_takes_its_time_is_no_backlog() -> None:
     found = long_run(scenario(duration="30m", groups={"work": slow}, producers=producers))
 
     assert found.measured["delivery"].value == 1.0
+
+
+def test_without_faults_all_of_the_time_is_quiet() -> None:
+    found = long_run(scenario(duration="20m"))
+
+    assert found.quiet == found.measured
+
+
+def test_windows_hold_what_was_counted_minute_by_minute() -> None:
+    """Of the stretch around the crash, of exact minutes and of resampled ones: as many acknowledgements as `produced` counts."""
+    found = long_run(scenario(duration="2h", faults=[{**CRASH, "at": "90m"}]))
+
+    rows = [row for table in windows_tables(found) for row in table.to_pylist()]
+
+    acks, effects = ([row for row in rows if row["stage"] == stage] for stage in ("ack", "effect"))
+    measured_s = 2 * 3600 - 10
+    assert sum(row["count"] for row in acks) == round((found.measured["produced"].value or 0) * measured_s)
+    assert sum(row["count"] for row in effects) == round((found.measured["consumed"].value or 0) * measured_s)
+    for some in (acks, effects):
+        begins = [row["begin_ns"] for row in some]
+        assert (begins[0], begins) == (10 * SECOND, sorted(set(begins)))
+    assert all(sum(row["counts"]) == row["count"] and len(row["bins"]) == len(row["counts"]) for row in rows)
+    assert {(row["topic"], row["partition"], row["of"]) for row in acks} == {("orders", None, "shop")}

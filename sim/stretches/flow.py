@@ -1,16 +1,19 @@
 """Simulates a quiet stretch with loops over arrays in place of the kernel; where something could fail, or time out, it says so."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from rundata.books import Books, Records
+from rundata.folding import Part
 from rundata.pairs import HandlingTally, SendTally
 from rundata.rows import LOG_RECORD, NEVER, NONE, new_operations
+from rundata.shards import stretch
 from rundata.tables import Extent, Phase, RunData
+from rundata.whole import Commits, Told, Whole
 from scenarios.clients import is_compacted, may_expire
 from scenarios.disturbances import NOT_AGAIN
 from scenarios.plan import Plan, empty_plan
@@ -18,8 +21,9 @@ from scenarios.profiles import Profile
 from scenarios.schema import Group, Scenario
 from sim import world as at
 from sim.building import Builder
-from sim.draws import Draws, Values
+from sim.draws import Draws
 from sim.stretches import flow_kernel as kernel
+from sim.supply import Drawn
 from sim.system import System
 from sim.world import Ints, World
 
@@ -85,6 +89,33 @@ class Flow:
     commits: tuple[Committed, ...]
     end_ns: int
 
+    def of(self, first: int, end: int) -> "Flow":
+        """Return what became of some events."""
+        some = slice(first, end)
+        return Flow(
+            self.handed_ns[some],
+            self.acked_ns[some],
+            self.partition[some],
+            self.offset[some],
+            self.visible_ns[some],
+            self.delivered_ns[:, some],
+            self.effect_ns[:, some],
+            self.commits,
+            self.end_ns,
+        )
+
+    def commits_of(self, _whole: Whole) -> Commits:
+        """Return the commits by group and partition, in the order of time."""
+        found: Commits = {}
+        for group, made in enumerate(self.commits):
+            # Members' commits follow one another, and those at the end come last: those of a partition are in order.
+            order = np.argsort(made.partition.astype(np.int32), kind="stable")
+            partition = made.partition[order]
+            firsts = np.flatnonzero(np.diff(partition, prepend=-1))
+            for first, end in zip(firsts, np.append(firsts, len(order))[1:], strict=True):
+                found[group, int(partition[first])] = made.ended_ns[order[first:end]], made.offset[order[first:end]]
+        return found
+
 
 def flow(plan: Plan, profile: Profile, *, chance: int = 0) -> Flow | None:
     """Return what happens to the plan of a scenario that flows, as `simulate` would; None where it takes more than that after all."""
@@ -120,6 +151,13 @@ class _Flowing:
         system.world = self.world
         system.begin(self.world)
         self.parts = self.builder.users
+        self._nodes = range(1, self.builder.brokers + 1)
+        codes = range(self.builder.processes)
+        self._requests = {
+            "produce": Drawn.per_broker(codes, self._nodes, self.draws.produce),
+            "leader": Drawn.per_broker(codes, self._nodes, self.draws.leader),
+            "acknowledge": Drawn.per_broker(codes, self._nodes, self.draws.acknowledge),
+        }
 
     def flow(self) -> Flow | None:
         """Let everything flow."""
@@ -167,12 +205,14 @@ class _Flowing:
             partitions = plan.scenario.topics[producer.topic].partitions
             for number in range(1, producer.count + 1):
                 own = np.flatnonzero(lane == index * (int(plan.process.max(initial=0)) + 1) + number)
-                send = self.draws.send(process).first(len(own))
+                send = self.draws.send(process).onward()(len(own))
                 if len(own):
                     handed[own] = np.maximum.accumulate(plan.intended_ns[own] + send)
                 chooses = producer.key == "none" and partitions > 1
                 choices.append(
-                    self.draws.sticky(process, partitions).first(len(own)) if chooses else np.zeros(len(own), np.int64)
+                    self.draws.sticky(process, partitions).onward()(len(own))
+                    if chooses
+                    else np.zeros(len(own), np.int64)
                 )
                 orders.append(own)
                 sender[process, [kernel.T_NEXT, kernel.T_LAST]] = first, first + len(own)
@@ -217,32 +257,19 @@ class _Flowing:
         kernel.produce_all(sending)
         while sending.s[kernel.S_PROBLEM] == kernel.SHORT:
             sending.s[kernel.S_PROBLEM] = 0
-            sending = sending._replace(**self._of_requests(2 * sending.produce.shape[-1]))
+            sending = sending._replace(**self._of_requests(2 * sending.produce.shape[-1], sending))
             kernel.produce_all(sending)
         return None if sending.s[kernel.S_PROBLEM] else found
 
-    def _of_requests(self, count: int) -> dict[str, Any]:
-        codes, draws = range(self.builder.processes), self.draws
-        return {
-            "produce": self._per_broker(count, codes, draws.produce),
-            "leader": self._per_broker(count, codes, draws.leader),
-            "acknowledge": self._per_broker(count, codes, draws.acknowledge),
-        }
-
-    def _per_broker(self, count: int, codes: range, draw: Callable[[int, int], Values]) -> Ints:
-        brokers = self.builder.brokers
-        found = np.zeros((len(codes), brokers + 1, count), np.int64)
-        for place, code in enumerate(codes):
-            for broker in range(1, brokers + 1):
-                found[place, broker] = draw(code, broker).first(count)
-        return found
+    def _of_requests(self, count: int, sending: kernel.Sending | None = None) -> dict[str, Any]:
+        return {name: drawn.array(count, getattr(sending, name, None)) for name, drawn in self._requests.items()}
 
     # ---- members -----------------------------------------------------------------------------------------------------
 
     def _read(self, group: int, part: Ints, sent: _Sent, delivered: Ints, effect: Ints) -> Committed | None:
         world, brokers = self.world, self.builder.brokers
         members = np.flatnonzero(world.member[:, at.GROUP] == group)
-        owned = world.mp[members][:, : self.parts, at.OWNED] > 0
+        owned = world.mp[members[0] : members[-1] + 1, : self.parts, at.OWNED] > 0
         owner = np.where(owned.any(axis=0), owned.argmax(axis=0), NONE)
         lane_of = np.where(owner == NONE, NONE, owner * (brokers + 1) + world.part[: self.parts, at.LEADER])
         in_lane = np.zeros(len(members) * (brokers + 1) + 1, np.int64)  # the last one is nobody's
@@ -261,6 +288,7 @@ class _Flowing:
         scalars = np.zeros(kernel.N_READING, np.int64)
         scalars[kernel.C_LARGEST_BYTES] = int(self.plan.size_bytes.max(initial=1))
         codes = range(self.builder.processes + int(members[0]), self.builder.processes + int(members[-1]) + 1)
+        calls = self._calls(codes)
         of_member = int((lane[:, -1, kernel.G_END] - lane[:, 0, kernel.G_NEXT]).max(initial=0)) + 1
         reading = kernel.Reading(
             s=scalars,
@@ -281,30 +309,30 @@ class _Flowing:
             delivered=delivered,
             effect=effect,
             commits=np.zeros((len(mine) + 1, kernel.N_COMMIT_ROW), np.int64),
-            **self._of_calls(_FIRST_DRAWS, codes),
-            overshoot=self._per_member(of_member, codes, self.draws.overshoot),
+            **self._of_calls(_FIRST_DRAWS, calls),
+            overshoot=Drawn.per_entity([self.draws.overshoot(code) for code in codes]).array(of_member),
         )
         kernel.read_all(reading)
         while scalars[kernel.C_PROBLEM] == kernel.SHORT:
             scalars[kernel.C_PROBLEM] = 0
-            reading = reading._replace(**self._of_calls(2 * reading.wake.shape[-1], codes))
+            reading = reading._replace(**self._of_calls(2 * reading.wake.shape[-1], calls, reading))
             kernel.read_all(reading)
         if scalars[kernel.C_PROBLEM]:
             return None
         rows = reading.commits[: scalars[kernel.C_ROWS]]
         return Committed(*(rows[:, column] for column in range(kernel.N_COMMIT_ROW)))
 
-    def _of_calls(self, count: int, codes: range) -> dict[str, Any]:
-        return {
-            "fetch": self._per_broker(count, codes, self.draws.fetch),
-            "turnaround": self._per_broker(count, codes, self.draws.turnaround),
-            "wake": self._per_member(count, codes, self.draws.wake),
-            "commit_time": self._per_member(count, codes, self.draws.commit),
-        }
+    def _of_calls(self, count: int, calls: dict[str, Drawn], reading: kernel.Reading | None = None) -> dict[str, Any]:
+        return {name: drawn.array(count, getattr(reading, name, None)) for name, drawn in calls.items()}
 
-    @staticmethod
-    def _per_member(count: int, codes: range, draw: Callable[[int], Values]) -> Ints:
-        return np.array([draw(code).first(count) for code in codes], np.int64)
+    def _calls(self, codes: range) -> dict[str, Drawn]:
+        draws = self.draws
+        return {
+            "fetch": Drawn.per_broker(codes, self._nodes, draws.fetch),
+            "turnaround": Drawn.per_broker(codes, self._nodes, draws.turnaround),
+            "wake": Drawn.per_entity([draws.wake(code) for code in codes]),
+            "commit_time": Drawn.per_entity([draws.commit(code) for code in codes]),
+        }
 
     def _ended_ns(self, group: int, effect: Ints, made: Committed, part: Ints, offset: Ints) -> int:
         """Return when the last of a group's pairs has ended: by its effect, or because a commit lies beyond it."""
@@ -350,10 +378,31 @@ class _Flowing:
 
 def as_run(plan: Plan, profile: Profile, found: Flow) -> RunData:
     """Return a run without rows, whose books are those of a quiet stretch: its indicators are measured like any other's."""
+    run = _run_of(plan, profile, found)
+    vars(run)["_books"] = FlowBooks(run, found, Told(run, found.commits_of))
+    return run
+
+
+def parts_of(plan: Plan, profile: Profile, found: Flow, at_once: int) -> tuple[Books, Iterator[Part]]:
+    """Return the same as books of a run without events, and those of its parts in the order of time."""
+    run = _run_of(plan, profile, found)
+    whole = Told(run, found.commits_of)
+
+    def parts() -> Iterator[Part]:
+        for first in range(0, max(1, len(plan)), at_once):
+            end = min(first + at_once, len(plan))
+            until_ns = int(plan.intended_ns[end]) if end < len(plan) else NEVER
+            books = FlowBooks(replace(run, plan=stretch(plan, first, end)), found.of(first, end), whole, first)
+            yield Part(books, until_ns)
+
+    return Books(replace(run, plan=stretch(plan, 0, 0)), whole), parts()
+
+
+def _run_of(plan: Plan, profile: Profile, found: Flow) -> RunData:
     scenario = plan.scenario
     counts = np.bincount(found.partition, minlength=sum(topic.partitions for topic in scenario.topics.values()))
     places = [(name, number) for name, topic in scenario.topics.items() for number in range(topic.partitions)]
-    run = RunData(
+    return RunData(
         plan=plan,
         engine="simulated",
         operations=new_operations(0),
@@ -367,22 +416,20 @@ def as_run(plan: Plan, profile: Profile, found: Flow) -> RunData:
         end_ns=found.end_ns,
         about={"profile": profile.profile, "operations": "none"},
     )
-    vars(run)["_books"] = FlowBooks(run, found)
-    return run
 
 
 class FlowBooks(Books):
-    """The books of a run in which everything came once and in order: from its arrays, without rows."""
+    """The books of a run, or of a part of one, in which everything came once and in order: from its arrays, without rows."""
 
-    def __init__(self, run: RunData, found: Flow) -> None:
-        super().__init__(run)
+    def __init__(self, run: RunData, found: Flow, whole: Whole, first_event: int = 0) -> None:
+        super().__init__(run, whole, first_event)
         self._found = found
         sends = self.sends = SendTally(0)
         sends.handed_ns, sends.acked_ns, sends.closed_ns = found.handed_ns, found.acked_ns, found.acked_ns
-        sends.position, sends.sends = found.offset, np.ones(self.events, np.int64)
+        sends.position, sends.sends = found.offset, np.broadcast_to(np.int64(1), self.events)
         sends.partition = found.partition - self.first_partition[self.plan.topic]
-        sends.unknown = np.zeros(self.events, np.bool_)
-        handling = self.handling = HandlingTally(len(self.groups), self.events)
+        sends.unknown = np.broadcast_to(np.False_, self.events)
+        handling = self.handling = HandlingTally.of_one_value(len(self.groups), self.events)
         once = (found.delivered_ns != NEVER).astype(np.int64)
         handling.delivered_ns, handling.effect_ns = found.delivered_ns, found.effect_ns
         handling.deliveries = once
@@ -398,25 +445,14 @@ class FlowBooks(Books):
 
     @cached_property
     def records_in_order(self) -> Records:
-        """Offsets count from 0 in each partition, so each record has its place."""
+        """In a whole run offsets count from 0 in each partition, so each record has its place."""
         found = self._found
+        if self.events < len(self.whole.plan):
+            return super().records_in_order
         counts = np.bincount(found.partition, minlength=int(self.first_partition[-1]))
         event, first = np.zeros(self.events, np.int64), np.cumsum(counts) - counts
         event[first[found.partition] + found.offset] = np.arange(self.events)
         return Records(event, found.partition[event], found.offset[event])
-
-    @cached_property
-    def commits(self) -> dict[tuple[int, int], tuple[Ints, Ints]]:
-        """By group and partition: when each commit ended, and its offset; in the order of time."""
-        found = {}
-        for group, made in enumerate(self._found.commits):
-            # Members' commits follow one another, and those at the end come last: those of a partition are in order.
-            order = np.argsort(made.partition.astype(np.int32), kind="stable")
-            partition = made.partition[order]
-            firsts = np.flatnonzero(np.diff(partition, prepend=-1))
-            for first, end in zip(firsts, np.append(firsts, len(order))[1:], strict=True):
-                found[group, int(partition[first])] = made.ended_ns[order[first:end]], made.offset[order[first:end]]
-        return found
 
 
 class _Sends:

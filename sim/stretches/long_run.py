@@ -1,44 +1,61 @@
 """Simulates a long run stretch by stretch, and adds up what each says; equal results however many processes work on it."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar, overload
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from rundata import parquet
 from rundata.backlog import has_settled
+from rundata.books import Books
+from rundata.folding import Folded, Part, fold
 from rundata.indicators import Measurement
-from rundata.partials import Partial, Placed, gather, total
-from rundata.rows import LOG_RECORD, new_operations
+from rundata.partials import Partial, Placed, Total, gather
+from rundata.rows import LOG_RECORD, NEVER, new_operations
 from rundata.tables import FaultRecord, Incident, Phase, RunData
-from rundata.windows import windows_of
-from scenarios.plan import Plan, empty_plan, make_plan
+from rundata.windows import Windows, table_of, windows_of
+from scenarios.plan import empty_plan, make_plan
 from scenarios.profiles import Profile
 from scenarios.quantities import HOUR, MINUTE, format_duration
 from scenarios.schema import Scenario
 from sim.crew import Crew, give_back, of_size
-from sim.engine import simulate
-from sim.stretches.flow import as_run, flow, flows
+from sim.engine import play, simulate
+from sim.far import far_plan, place_for
+from sim.parts import InParts, comes_in_parts
+from sim.stretches.flow import as_run, flow, flows, parts_of
+from sim.stretches.shelf import Shelf, Shelved
 from sim.stretches.timeline import WINDOW_NS, Placing, Stretch, Timeline, TimelineError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 T = TypeVar("T")
 Progress = Callable[[int], None]
 _MOST_LONGER = 6
 """A stretch whose disturbance is not over is simulated again so often, each time twice as long after the fault."""
 _BATCH_OF_WINDOWS = 8
-_WINDOWS_AT_ONCE = 24 * 60
+_PART_OF_QUIET = 1 << 15
+_WINDOWS_AT_ONCE = 4 * 60
 
 
 @dataclass(frozen=True, eq=False)
 class Found(Generic[T]):
-    """What one stretch showed, in times of the whole run."""
+    """What is kept of one stretch, in times of the whole run."""
+
+    windows: Shelved[Windows]
+    faults: tuple[FaultRecord, ...]
+    incidents: tuple[Incident, ...]
+    series: T | None
+
+
+@dataclass(frozen=True, eq=False)
+class _Shown(Generic[T]):
+    """What one stretch showed, as it comes from the process that simulated it."""
 
     partial: Partial
-    windows: pa.Table
+    windows: Windows
     faults: tuple[FaultRecord, ...]
     incidents: tuple[Incident, ...]
     settled: bool
@@ -52,6 +69,8 @@ class LongRun(Generic[T]):
     run: RunData
     """Without operations: the plan's faults, and what happened in the stretches that were simulated at their own place."""
     measured: dict[str, Measurement]
+    quiet: dict[str, Measurement]
+    """The same of the time apart from the stretches around faults."""
     placings: tuple[Placing, ...]
     found: Mapping[int, Found[T]]
     """What each simulated stretch showed, by its begin."""
@@ -72,41 +91,64 @@ class _Work(Generic[T]):
     seed: int
     series: Callable[[RunData], T] | None
 
-    def several(self, jobs: Sequence[_Job[T]]) -> list[Found[T]]:
+    def several(self, jobs: Sequence[_Job[T]]) -> list[_Shown[T]]:
         return [self.one(job) for job in jobs]
 
-    def one(self, job: _Job[T]) -> Found[T]:
+    def one(self, job: _Job[T]) -> _Shown[T]:
         found = self._one(job)
         if job.stretch.faults:
             give_back()  # what such a stretch took is not kept beside the next one's
         return found
 
-    def _one(self, job: _Job[T]) -> Found[T]:
-        plan = make_plan(job.scenario, self.seed, job.number)
-        run = self._simulated(plan, job.number)
-        shift_ns = job.stretch.begin_ns - job.scenario.warm_up
-        settled = has_settled(run)
-        return Found(
-            partial=gather(run),
-            windows=windows_of(run, job.scenario.warm_up, job.scenario.duration, WINDOW_NS),
-            faults=tuple(_later(fault, shift_ns) for fault in run.faults),
-            incidents=tuple(
-                replace(each, time_ns=each.time_ns + shift_ns)
-                for each in run.incidents
-                if job.scenario.warm_up <= each.time_ns < job.scenario.duration
-            ),
-            settled=settled,
-            series=self.series(run) if self.series is not None else None,
-        )
+    def _one(self, job: _Job[T]) -> _Shown[T]:
+        parted = self._in_parts(job) if self.series is None else None
+        if parted is not None:
+            frame, parts = parted
+            return _shown(job, frame.run, fold(frame, parts, WINDOW_NS), None)
+        run = self._as_a_whole(job)
+        windows = windows_of(run, job.scenario.warm_up, job.scenario.duration, WINDOW_NS)
+        found = Folded(gather(run), windows, has_settled(run))
+        return _shown(job, run, found, self.series(run) if self.series is not None else None)
 
-    def _simulated(self, plan: Plan, chance: int) -> RunData:
-        """Simulate with arrays where nothing can fail, and with the kernel where something does; the figures are the same."""
-        found = flow(plan, self.profile, chance=chance) if flows(plan.scenario) else None
+    def _in_parts(self, job: _Job[T]) -> tuple[Books, Iterator[Part]] | None:
+        """Simulate with arrays where nothing can fail, and with the kernel where something does; None where books do not come in parts."""
+        if flows(job.scenario):
+            plan = make_plan(job.scenario, self.seed, job.number)
+            found = flow(plan, self.profile, chance=job.number)
+            if found is not None:
+                return parts_of(plan, self.profile, found, _PART_OF_QUIET)
+        if not comes_in_parts(job.scenario):
+            return None
+        room = place_for(job.scenario)
+        plan = far_plan(room, job.scenario, self.seed, job.number)
+        run = InParts(play(plan, self.profile, chance=job.number, room=room))
+        return run.frame, run.parts()
+
+    def _as_a_whole(self, job: _Job[T]) -> RunData:
+        plan = make_plan(job.scenario, self.seed, job.number)
+        found = flow(plan, self.profile, chance=job.number) if flows(plan.scenario) else None
         if found is not None:
             return as_run(plan, self.profile, found)
-        run = simulate(plan, self.profile, chance=chance, instants=self.series is not None)
+        instants, room = self.series is not None, place_for(plan.scenario)
+        run = simulate(plan, self.profile, chance=job.number, instants=instants, room=room)
         give_back()  # the world, a ring of references
         return run
+
+
+def _shown(job: _Job[T], run: RunData, found: Folded, series: T | None) -> _Shown[T]:
+    shift_ns = job.stretch.begin_ns - job.scenario.warm_up
+    return _Shown(
+        partial=found.partial,
+        windows=found.windows,
+        faults=tuple(_later(fault, shift_ns) for fault in run.faults),
+        incidents=tuple(
+            replace(each, time_ns=each.time_ns + shift_ns)
+            for each in run.incidents
+            if job.scenario.warm_up <= each.time_ns < job.scenario.duration
+        ),
+        settled=found.settled,
+        series=series,
+    )
 
 
 def _later(fault: FaultRecord, ns: int) -> FaultRecord:
@@ -138,17 +180,40 @@ def simulate_in_stretches(
     timeline = Timeline(scenario, seed, replication, resample=resample)
     work = _Work(profile, seed, series)
     with of_size(jobs) as crew:
-        found = _settled(timeline, work, crew, progress)
-        placings = timeline.placings()
-        sources = {each.source.begin_ns: each.source for each in placings if each.how != "disturbed"}
-        missing = [sources[begin] for begin in sorted(sources)]
-        done = len(found)
-        showing = _each(timeline, work, missing, crew, lambda count: progress(done + count))
-        for stretch, one in zip(missing, showing, strict=True):
+        disturbed = _settled(timeline, work, crew, progress)
+        sums = _Sums(timeline, disturbed)
+        done = len(disturbed)
+        showing = _each(timeline, work, sums.missing, crew, lambda count: progress(done + count))
+        for stretch, one in zip(sums.missing, showing, strict=True):
             if not one.settled:
                 raise TimelineError(_carries_over(stretch))
-            found[stretch.begin_ns] = one
-    return _whole(timeline, profile, tuple(placings), found)
+            sums.add(stretch, one)
+    return sums.whole(profile)
+
+
+class _Pieces(Sequence[list[_Job[T]]]):
+    """Jobs in pieces that one process takes at a time, each made when it is asked for: scenarios of a month take tens of MB."""
+
+    def __init__(self, timeline: Timeline, stretches: Sequence[Stretch]) -> None:
+        self._timeline, self._stretches = timeline, stretches
+        self._size = _BATCH_OF_WINDOWS if len(stretches) > 8 * _BATCH_OF_WINDOWS else 1
+
+    def __len__(self) -> int:
+        return (len(self._stretches) + self._size - 1) // self._size
+
+    @overload
+    def __getitem__(self, number: int) -> list[_Job[T]]: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> list[list[_Job[T]]]: ...
+
+    def __getitem__(self, number: int | slice) -> list[_Job[T]] | list[list[_Job[T]]]:
+        if isinstance(number, slice):
+            return [self[each] for each in range(*number.indices(len(self)))]
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        of, some = self._timeline, self._stretches[number * self._size : (number + 1) * self._size]
+        return [_Job[T](of.scenario_of(each), each, of.number_of(each)) for each in some]
 
 
 def _carries_over(stretch: Stretch) -> str:
@@ -160,9 +225,9 @@ def _carries_over(stretch: Stretch) -> str:
     )
 
 
-def _settled(timeline: Timeline, work: _Work[T], crew: Crew, progress: Progress) -> dict[int, Found[T]]:
+def _settled(timeline: Timeline, work: _Work[T], crew: Crew, progress: Progress) -> dict[int, _Shown[T]]:
     """Simulate the stretches around faults, longer ones where something was not over at the end."""
-    kept: dict[tuple[int, int], Found[T]] = {}
+    kept: dict[tuple[int, int], _Shown[T]] = {}
     for attempt in range(_MOST_LONGER + 1):
         missing = [each for each in timeline.disturbed if (each.begin_ns, each.end_ns) not in kept]
         for stretch, one in zip(missing, _each(timeline, work, missing, crew, progress), strict=True):
@@ -181,12 +246,10 @@ def _settled(timeline: Timeline, work: _Work[T], crew: Crew, progress: Progress)
 
 def _each(
     timeline: Timeline, work: _Work[T], stretches: Sequence[Stretch], crew: Crew, tell: Callable[[int], None]
-) -> Iterator[Found[T]]:
+) -> Iterator[_Shown[T]]:
     """Yield what stretches show, in their order."""
-    jobs = [_Job[T](timeline.scenario_of(each), each, timeline.number_of(each)) for each in stretches]
-    size = _BATCH_OF_WINDOWS if len(jobs) > 8 * _BATCH_OF_WINDOWS else 1
     done = 0
-    with closing(crew.each(work.several, [jobs[n : n + size] for n in range(0, len(jobs), size)])) as parts:
+    with closing(crew.each(work.several, _Pieces[T](timeline, stretches))) as parts:
         for part in parts:
             done += len(part)
             tell(done)
@@ -195,52 +258,78 @@ def _each(
             yield from part
 
 
-def _whole(
-    timeline: Timeline, profile: Profile, placings: tuple[Placing, ...], found: Mapping[int, Found[T]]
-) -> LongRun[T]:
-    scenario, plan = timeline.scenario, empty_plan(timeline.scenario, timeline.seed, timeline.replication)
-    first_ns = min((fault.begin_ns for fault in timeline.faults), default=scenario.duration)
-    times, before = dict.fromkeys(found, 0), dict.fromkeys(found, 0)
-    for placing in placings:
-        times[placing.source.begin_ns] += 1
-        before[placing.source.begin_ns] += placing.end_ns <= first_ns
-    placed = [Placed(found[begin].partial, times[begin], before[begin]) for begin in sorted(found)]
-    at_own_place = [found[each.begin_ns] for each in placings if each.how != "resampled"]
-    counts = {how: sum(each.how == how for each in placings) for how in ("disturbed", "exact", "resampled")}
-    run = RunData(
-        plan=plan,
-        engine="simulated",
-        operations=new_operations(0),
-        log=np.zeros(0, LOG_RECORD),
-        faults=tuple(fault for one in at_own_place for fault in one.faults),
-        incidents=tuple(
-            sorted((each for one in at_own_place for each in one.incidents), key=lambda each: each.time_ns)
-        ),
-        phases=(Phase("warm-up", 0, scenario.warm_up), Phase("measure", scenario.warm_up, scenario.duration)),
-        end_ns=scenario.duration,
-        about={
-            "profile": profile.profile,
-            "brokers": {
-                "implementation": "simulated",
-                "version": scenario.brokers.version,
-                "nodes": scenario.brokers.nodes,
+class _Sums(Generic[T]):
+    """What stretches say, added up as they come in the order of time; of each only little is kept."""
+
+    def __init__(self, timeline: Timeline, disturbed: Mapping[int, _Shown[T]]) -> None:
+        self._timeline = timeline
+        self._placings = tuple(timeline.placings())
+        first_ns = min((fault.begin_ns for fault in timeline.faults), default=timeline.scenario.duration)
+        self._times, self._before = Counter[int](), Counter[int]()
+        for placing in self._placings:
+            self._times[placing.source.begin_ns] += 1
+            self._before[placing.source.begin_ns] += placing.end_ns <= first_ns
+        sources = {each.source.begin_ns: each.source for each in self._placings if each.how != "disturbed"}
+        self.missing = [sources[begin] for begin in sorted(sources)]
+        """The stretches of quiet load that are to be simulated, in the order in which they are to be added."""
+        self._disturbed = [(begin, disturbed[begin]) for begin in sorted(disturbed, reverse=True)]
+        self._whole, self._quiet = Total(faults=bool(timeline.faults)), Total(faults=False)
+        self._found: dict[int, Found[T]] = {}
+        self._shelf = Shelf()
+
+    def add(self, stretch: Stretch, shown: _Shown[T]) -> None:
+        """Add a stretch of quiet load, and before it the stretches around faults that come before it."""
+        self._add_disturbed(stretch.begin_ns)
+        self._quiet.add(Placed(shown.partial, self._times[stretch.begin_ns], 0))
+        self._add(stretch.begin_ns, shown)
+
+    def _add_disturbed(self, until_ns: int) -> None:
+        while self._disturbed and self._disturbed[-1][0] < until_ns:
+            self._add(*self._disturbed.pop())
+
+    def _add(self, begin_ns: int, shown: _Shown[T]) -> None:
+        self._whole.add(Placed(shown.partial, self._times[begin_ns], self._before[begin_ns]))
+        self._found[begin_ns] = Found(self._shelf.put(shown.windows), shown.faults, shown.incidents, shown.series)
+
+    def whole(self, profile: Profile) -> LongRun[T]:
+        """Return all of it as a run."""
+        self._add_disturbed(NEVER)
+        scenario, timeline, placings = self._timeline.scenario, self._timeline, self._placings
+        at_own_place = [self._found[each.begin_ns] for each in placings if each.how != "resampled"]
+        counts = {how: sum(each.how == how for each in placings) for how in ("disturbed", "exact", "resampled")}
+        resampled_ns = sum(each.end_ns - each.begin_ns for each in placings if each.how == "resampled")
+        run = RunData(
+            plan=empty_plan(scenario, timeline.seed, timeline.replication),
+            engine="simulated",
+            operations=new_operations(0),
+            log=np.zeros(0, LOG_RECORD),
+            faults=tuple(fault for one in at_own_place for fault in one.faults),
+            incidents=tuple(
+                sorted((each for one in at_own_place for each in one.incidents), key=lambda each: each.time_ns)
+            ),
+            phases=(Phase("warm-up", 0, scenario.warm_up), Phase("measure", scenario.warm_up, scenario.duration)),
+            end_ns=scenario.duration,
+            about={
+                "profile": profile.profile,
+                "brokers": {
+                    "implementation": "simulated",
+                    "version": scenario.brokers.version,
+                    "nodes": scenario.brokers.nodes,
+                },
+                "operations": "none",
+                "stretches": {**counts, "resampled_share": resampled_ns / scenario.measured_ns},
             },
-            "operations": "none",
-            "stretches": {
-                **counts,
-                "resampled_share": sum(each.end_ns - each.begin_ns for each in placings if each.how == "resampled")
-                / scenario.measured_ns,
-            },
-        },
-    )
-    return LongRun(run, total(placed, faults=bool(timeline.faults)), placings, found)
+        )
+        return LongRun(run, self._whole.finished(), self._quiet.finished(), placings, self._found)
 
 
 # ---- as tables -----------------------------------------------------------------------------------------------------
 
 
-def stretches_table(long: LongRun[T]) -> pa.Table:
+def stretches_table(long: LongRun[T]) -> "pa.Table":
     """Return where each part of the time comes from: `disturbed` and `exact` ones were simulated themselves."""
+    from rundata import parquet
+
     rows = (
         {"begin_ns": each.begin_ns, "end_ns": each.end_ns, "how": each.how, "source_ns": each.source.begin_ns}
         for each in long.placings
@@ -248,11 +337,8 @@ def stretches_table(long: LongRun[T]) -> pa.Table:
     return parquet.rows_table("stretches", rows)
 
 
-def windows_tables(long: LongRun[T]) -> Iterator[pa.Table]:
-    """Yield the windows of the whole time, a day at once; those of a resampled part are those of its source."""
+def windows_tables(long: LongRun[T]) -> "Iterator[pa.Table]":
+    """Yield the windows of the whole time, four hours at once; those of a resampled part are those of its source."""
     for first in range(0, len(long.placings), _WINDOWS_AT_ONCE):
-        tables = []
-        for placing in long.placings[first : first + _WINDOWS_AT_ONCE]:
-            windows = long.found[placing.source.begin_ns].windows
-            tables.append(windows.set_column(0, "begin_ns", pc.add(windows["begin_ns"], placing.begin_ns)))
-        yield pa.concat_tables(tables).unify_dictionaries()
+        some = long.placings[first : first + _WINDOWS_AT_ONCE]
+        yield table_of([(each.begin_ns, long.found[each.source.begin_ns].windows.get()) for each in some])

@@ -60,7 +60,7 @@ class TimelineError(Exception):
     """A scenario whose time cannot be taken apart; says why and the way out."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stretch:
     """A part of the time, simulated as one run."""
 
@@ -69,7 +69,7 @@ class Stretch:
     faults: tuple[PlannedFault, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Placing:
     """What stands at a place of the timeline: a stretch itself, or one of equal load elsewhere."""
 
