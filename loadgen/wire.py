@@ -9,8 +9,9 @@ import socket
 import struct
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
+from statistics import median
 
 from confluent_kafka import KafkaError
 
@@ -194,6 +195,22 @@ def request_kinds(bootstrap: str) -> set[int]:
         answer.int16()  # the oldest and the newest version of it
         answer.int16()
     return kinds
+
+
+def round_trip_us(bootstrap: str, times: int = 5) -> float | None:
+    """Return what the network takes to brokers and back: the median of how long they take to accept a connection; None where none does.
+
+    Nothing is asked of them, and connections close at once: for listeners without security, which log a handshake that never came.
+    """
+    took_us = []
+    for address in bootstrap.split(","):
+        host, _, port = address.rpartition(":")
+        with suppress(OSError):
+            for _ in range(times):
+                began = time.perf_counter()
+                with closing(socket.create_connection((host.strip("[]"), int(port)), timeout=WITHIN_S)):
+                    took_us.append((time.perf_counter() - began) * 1e6)
+    return round(median(took_us), 1) if took_us else None
 
 
 def _ask(bootstrap: str, api: int, body: bytes, *, flexible: bool, version: int = 0) -> bytes:

@@ -24,6 +24,7 @@ from loadgen.clusters.processes import identify
 from loadgen.clusters.security import for_children, of_driver, read_security
 from loadgen.foreign import acts, forbidden, mismatches, too_old
 from loadgen.watchdog.undoing import admin
+from loadgen.wire import round_trip_us
 from rundata.checks import check
 from scenarios.files import load_text
 from scenarios.plan import make_plan
@@ -146,6 +147,16 @@ def test_brokers_too_old_for_the_consumer_protocol_are_refused():
         assert too_old(scenario(), ForeignKafka(old, {}, "CLUSTER", (1, 2, 3))) == []
     with brokers_that_know(0, 18, 68) as young:
         assert too_old(new, ForeignKafka(young, {}, "CLUSTER", (1, 2, 3))) == []
+
+
+def test_a_round_trip_is_how_long_listeners_take_to_accept():
+    """Of several addresses those that answer count; nobody's is None."""
+    with brokers_that_know(0) as there:
+        took_us = round_trip_us(f"127.0.0.1:1,{there}")
+
+    assert took_us is not None
+    assert 0 < took_us < 1e6
+    assert round_trip_us("127.0.0.1:1") is None
 
 
 # ---- secrets -------------------------------------------------------------------------------------------------------
