@@ -148,7 +148,7 @@ class Admin:
         for name, done in self.client.delete_topics(names).items():
             with suppress_code(KafkaError.UNKNOWN_TOPIC_OR_PART):
                 done.result(_WITHIN_S)
-            _wait(lambda name=name: name not in self._topics(), f"topic {name} to be gone")  # type: ignore[misc]  # no type is inferred where a lambda has a default
+            wait_until(lambda name=name: name not in self._topics(), f"topic {name} to be gone")  # type: ignore[misc]  # no type is inferred where a lambda has a default
 
     def _create(self, name: str, replicas: list[list[int]], settings: Any) -> None:
         wanted = NewTopic(
@@ -183,7 +183,7 @@ class Admin:
                 for name in names
             )
 
-        _wait(ready, f"leaders and replicas of {', '.join(names)}")
+        wait_until(ready, f"leaders and replicas of {', '.join(names)}")
 
     def wait_leaders_known(self, names: list[str]) -> None:
         """Wait until each partition has a leader, in sync or not: enough to read it."""
@@ -192,7 +192,7 @@ class Admin:
             topics = self._metadata().topics
             return all(p.leader >= 0 for name in names for p in topics[name].partitions.values())
 
-        _wait(known, f"leaders of {', '.join(names)}")
+        wait_until(known, f"leaders of {', '.join(names)}")
 
     def restore_leaders(self) -> None:
         """Let every partition be led as planned, whatever an earlier run or a broker that was late with a heartbeat has moved."""
@@ -297,7 +297,8 @@ class suppress_code:  # noqa: N801 - reads like contextlib's
         return isinstance(error, KafkaException) and error.args[0].code() == self.code
 
 
-def _wait(done: Callable[[], Any], what: str) -> None:
+def wait_until(done: Callable[[], Any], what: str) -> None:
+    """Wait for something, or raise AdminError that says for what."""
     until = time.monotonic() + _WITHIN_S
     while not done():
         if time.monotonic() > until:

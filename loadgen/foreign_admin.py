@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from confluent_kafka import KafkaError, KafkaException
 
-from loadgen.admin import Admin, AdminError
+from loadgen.admin import Admin, AdminError, wait_until
 from loadgen.clusters.foreign import ForeignKafka
 from loadgen.foreign import own_groups, scratch_topic
 from loadgen.watchdog.client import Watchdog
@@ -98,11 +100,15 @@ class ForeignAdmin(Admin):
         """Leave groups: one that was there before the run has been refused."""
 
     def remove_scratch(self) -> None:
-        """Remove all that was made; what cannot be removed is noted."""
+        """Remove all that was made, and wait until nobody is told of it any more; what cannot be removed is noted."""
         assert self._watchdog is not None
+        topics = set[str]()
         while self._promised:
             name = self._promised.pop()
             try:
                 self._watchdog.keep(name)
+                topics |= {name.removeprefix("topic ")} if name.startswith("topic ") else set()
             except UndoError as error:
                 self.notes.append(str(error))
+        with suppress(AdminError):  # it is seen by whoever makes a topic of this name next
+            wait_until(lambda: not topics & self._topics(), f"the topics {', '.join(sorted(topics))} to be gone")

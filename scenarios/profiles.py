@@ -44,6 +44,11 @@ class Measured(Frozen):
         """The median in microseconds."""
         return float(np.interp(0.5, KNOTS, self.quantiles_us))
 
+    @property
+    def mean_us(self) -> float:
+        """The mean in microseconds."""
+        return float(np.trapezoid(self.quantiles_us, KNOTS))
+
 
 NOTHING = Measured(quantiles_us=(0.0,) * len(KNOTS))
 
@@ -62,6 +67,10 @@ class Profile(Frozen):
     about: str = ""
     measured_on: Mapping[str, str | int | float] = {}
     """When, where and on what it was measured: date, host, cores, broker and client versions, with or without proxies."""
+    brokers_said: Mapping[str, str | int | float] = {}
+    """What the brokers' own exporters showed while it was measured: means in ms, shares, and what contradicts the clients' view."""
+    not_measured: Mapping[str, str] = {}
+    """Which of the figures below were taken over instead, from which profile, and why."""
 
     send: Measured = NOTHING
     """Intended time to the client's `produce` call (pacing of the driver)."""
@@ -150,6 +159,10 @@ def save_profile(profile: Profile, path: Path) -> None:
     beside.replace(path)
 
 
+_LISTS = ("measured_on", "brokers_said", "not_measured")
+"""What people read line by line."""
+
+
 def profile_text(profile: Profile) -> str:
     """Return a profile as YAML, with what each figure means beside it."""
     lines = ["# Times in microseconds. A distribution is kept as its quantiles at these probabilities:"]
@@ -161,5 +174,9 @@ def profile_text(profile: Profile) -> str:
             lines += ["", f"# {meaning}"]
         elif meaning:
             lines.append(f"# {meaning}")
-        lines.append(write_yaml({name: value}).rstrip())
+        if name in _LISTS:
+            lines.append(f"{name}:")
+            lines += [f"  {line}" for item in value.items() for line in write_yaml(dict([item])).splitlines()]
+        else:
+            lines.append(write_yaml({name: value}).rstrip())
     return "\n".join(lines) + "\n"

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 LONG = {
+    "test_calibrate_there_kafka",
     "test_foreign",
     "test_foreign_secured",
     "test_lab_disks",

@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+from eventdrill.workflows.calibrate import of_topic
 from eventdrill.workflows.calibrate_fully import (
     SEEDS,
-    _only,
     _Step,
     failover,
     fit_fully,
@@ -20,6 +20,7 @@ from eventdrill.workflows.calibrate_fully import (
 from rundata.tables import RunData
 from scenarios.plan import make_plan
 from scenarios.profiles import KNOTS, NOTHING, Measured, Profile, load_profile
+from sim.draws import requests_by_producer
 from sim.engine import simulate
 
 BASE = load_profile("local-kafka")
@@ -83,8 +84,8 @@ def test_what_a_request_takes_longer_for_its_size_is_found():
     """60 us for each KiB, of requests from some 100 B to many KiB; where size costs nothing, nothing is found."""
     steps = [_Step(11_000_000_000, 22_000_000_000), _Step(23_000_000_000, 34_000_000_000)]
 
-    assert size_cost(_only(driven("steady"), "steady"), steps) == pytest.approx(60.0, rel=0.5)
-    assert size_cost(_only(driven("steady", BASE), "steady"), steps) == 0.0
+    assert size_cost(of_topic(driven("steady"), "steady"), steps) == pytest.approx(60.0, rel=0.5)
+    assert size_cost(of_topic(driven("steady", BASE), "steady"), steps) == 0.0
 
 
 def test_load_is_a_line_through_the_steps_that_the_brokers_bear():
@@ -103,6 +104,15 @@ def test_load_without_saturation_says_nothing_of_it():
 def test_load_is_relative_to_the_middle_rate():
     """1.0, 1.2 and 2.0 ms at 100, 200 and 600 requests/s: 0.2 ms for each hundred, which is a sixth of what the middle one takes."""
     assert load_of([(100, 1.0e6), (200, 1.2e6), (600, 2.0e6)]) == (pytest.approx(0.2 / 1.2, abs=1e-4), 200.0, {})
+
+
+def test_load_counts_all_requests_of_the_middle_rate(fitted: Profile):
+    """Those with acks=1 too, a sixth of them: brokers serve both, and a scenario's load counts all of its own."""
+    plan = make_plan(scenario("steady").scenario, SEEDS["steady"])
+    safe_hz, leader_hz = requests_by_producer(plan, 23_000_000_000, 34_000_000_000)
+
+    assert leader_hz > 0.15 * safe_hz
+    assert fitted.load_base_hz == pytest.approx(safe_hz + leader_hz, rel=0.05)
 
 
 def test_crashes_tell_how_long_clients_look_for_new_leaders():

@@ -1,24 +1,28 @@
 """`eventdrill drive`: the same plan on real brokers."""
 
 import socket
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eventdrill.errors import HELD, WrongInputError
-from eventdrill.terminal import say, show, show_json
+from eventdrill.errors import WrongInputError
+from eventdrill.terminal import say
 from eventdrill.verbs.options import (
+    ClientSettings,
+    DryRun,
     Json,
     Junit,
     Markdown,
+    OnAnywhere,
     Out,
     ScenarioFile,
     Seed,
     Settings,
     fresh_folder,
     is_address,
+    only_there,
     place,
+    say_acts,
 )
 from eventdrill.verbs.outcome import Summaries, dataset_in, finish
 
@@ -31,27 +35,9 @@ EXAMPLE = "eventdrill drive leader-crash --on local --out runs/first"
 
 def verb(
     file: ScenarioFile,
-    on: Annotated[
-        str,
-        typer.Option(
-            "--on",
-            metavar="WHERE",
-            help="local: a private Kafka. embedded: the in-process cluster of librdkafka. HOST:PORT: the system that the scenario's target names.",
-        ),
-    ] = "local",
-    client_settings: Annotated[
-        Path | None,
-        typer.Option(
-            "--client-settings",
-            metavar="FILE",
-            help="With HOST:PORT: the client's own security settings, one NAME=VALUE a line, in librdkafka's names. "
-            "EVENTDRILL_CLIENT_SASL_PASSWORD and its like in the environment do the same.",
-            show_default=False,
-        ),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="With HOST:PORT: say all that would be done there, and do nothing.")
-    ] = False,
+    on: OnAnywhere = "local",
+    client_settings: ClientSettings = None,
+    dry_run: DryRun = False,
     seed: Seed = None,
     settings: Settings = None,
     ui: Annotated[bool, typer.Option("--ui", help="Show the run in Locust's own page, on loopback.")] = False,
@@ -92,17 +78,13 @@ def verb(
     if is_address(on):
         work = prepare_foreign(file, on=on, client_settings=client_settings, seed=seed, settings=settings or ())
         if dry_run:
-            return _say_acts(work.acts(), as_json=as_json)
+            return say_acts(work.acts(), as_json=as_json)
         if fleet is not None and work.system is not None and work.system.security:
             raise WrongInputError(
                 "--workers: security settings are not handed to other machines; leave it out to drive from this one"
             )
-    elif dry_run or client_settings is not None:
-        option = "--dry-run" if dry_run else "--client-settings"
-        raise WrongInputError(
-            f"{option} is for brokers that EventDrill did not start: give their address with --on HOST:PORT"
-        )
     else:
+        only_there(dry_run=dry_run, client_settings=client_settings)
         work = prepare(file, on=place(on), seed=seed, settings=settings or ())
     if fleet is not None and (refused := fleet_cannot(work.loaded.scenario)):
         raise WrongInputError("\n".join(f"--workers: {reason}" for reason in refused))
@@ -132,14 +114,6 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _say_acts(acts: list[str], *, as_json: bool) -> int:
-    if as_json:
-        show_json({"acts": acts})
-    else:
-        show(*acts)
-    return HELD
 
 
 def _page() -> "Ui":

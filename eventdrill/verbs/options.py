@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
-from eventdrill.errors import WrongInputError
+from eventdrill.errors import HELD, WrongInputError
+from eventdrill.terminal import show, show_json
 
 if TYPE_CHECKING:
     from eventdrill.workflows.places import Place
@@ -71,6 +72,27 @@ Profile = Annotated[
         show_default=False,
     ),
 ]
+ClientSettings = Annotated[
+    Path | None,
+    typer.Option(
+        "--client-settings",
+        metavar="FILE",
+        help="With HOST:PORT: the client's own security settings, one NAME=VALUE a line, in librdkafka's names. "
+        "EVENTDRILL_CLIENT_SASL_PASSWORD and its like in the environment do the same.",
+        show_default=False,
+    ),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="With HOST:PORT: say all that would be done there, and do nothing.")
+]
+OnAnywhere = Annotated[
+    str,
+    typer.Option(
+        "--on",
+        metavar="WHERE",
+        help="local: a private Kafka. embedded: the in-process cluster of librdkafka. HOST:PORT: the system that the target names.",
+    ),
+]
 On = Annotated[
     str,
     typer.Option(
@@ -108,16 +130,33 @@ def is_address(on: str) -> bool:
 
 
 def place(on: str) -> "Place":
-    """Return where to run; refuse what is no such place, and systems of others where only `drive` goes."""
+    """Return where to run; refuse what is no such place, and systems of others where only `drive` and `calibrate` go."""
     match on:
         case "local" | "embedded":
             return on
     if is_address(on):
         raise WrongInputError(
-            f"--on {on}: only `eventdrill drive` works with brokers that EventDrill did not start; --on local starts a private "
-            "Kafka, --on embedded an in-process cluster"
+            f"--on {on}: only `eventdrill drive` and `calibrate` work with brokers that EventDrill did not start; --on local "
+            "starts a private Kafka, --on embedded an in-process cluster"
         )
     raise WrongInputError(f"--on {on!r} is no place to run; there is local, embedded and HOST:PORT")
+
+
+def only_there(*, dry_run: bool, **options: object) -> None:
+    """Refuse options that mean something only for a system that EventDrill did not start."""
+    for name in (["dry_run"] if dry_run else []) + [name for name, value in options.items() if value]:
+        raise WrongInputError(
+            f"--{name.replace('_', '-')} is for brokers that EventDrill did not start: give their address with --on HOST:PORT"
+        )
+
+
+def say_acts(acts: list[str], *, as_json: bool) -> int:
+    """Print what would be done to a system that EventDrill did not start."""
+    if as_json:
+        show_json({"acts": acts})
+    else:
+        show(*acts)
+    return HELD
 
 
 def share(option: str, text: str) -> float:

@@ -3,7 +3,7 @@
 import os
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventdrill.errors import SaysNothingError
+from eventdrill.workflows.calibrate_there import HERE, Ground, taken_over
 from eventdrill.workflows.doubts import doubts_of
 from eventdrill.workflows.pace import Stretch, line_of
 from loadgen import gauges
@@ -19,12 +20,13 @@ from rundata.rows import NEVER, Kind, Outcome
 from rundata.tables import RunData
 from scenarios.clients import producer_settings
 from scenarios.files import LoadedScenario, load_text
-from scenarios.plan import make_plan
+from scenarios.plan import Plan, make_plan
 from scenarios.profiles import KNOTS, Measured, Profile, load_profile, measured
 from scenarios.quantities import MILLISECOND, SECOND
 
 if TYPE_CHECKING:
     from loadgen.clusters.model import Cluster
+    from loadgen.exporters import Exporter
     from loadgen.recorder import Progress
 
 Ints = NDArray[np.int64]
@@ -33,18 +35,32 @@ CALIBRATION_SEED = 20_011
 """Apart from any scenario's default, so that a calibration never sees the plan that it will be judged on."""
 _WARM_UP_S, _STEP_S = 8, 8
 _RATES_HZ = (240, 480)
-_SCENARIO = f"""\
+LEAST_SCALE_SD = 0.25
+"""Minutes after a calibration, thirteen medians before any fault lay 1 to 16 % off their predictions (sd 6.7 %), of which a quarter scales: so sure is none."""
+_MOST_SLOPE = 0.5
+"""Per 100 requests/s; what two steps of seconds show beyond it is a disturbance."""
+LEAST_US = 20.0
+"""No part is fitted to take less."""
+_ENOUGH_COMMITS = 20
+_ENOUGH_ANSWERS = 200
+_AHEAD_QUANTILE = 0.05
+
+
+def _text(ground: Ground) -> str:
+    """Return the calibration's scenario on some ground."""
+    topic = ground.name("calibration")
+    return f"""\
 scenario: calibration
 about: Two rates on a topic of its own, with handlers that do next to nothing, so that what is left is the system's own time.
 duration: {_WARM_UP_S + 2 * _STEP_S}s
 warm_up: {_WARM_UP_S}s
 drain: 5s
-brokers: {{kind: kafka, nodes: 3}}
+{ground.head}
 topics:
-  calibration: {{partitions: 5, replication: 3, settings: {{min.insync.replicas: 2}}}}
+  {topic}: {ground.topic(5)}
 producers:
   source:
-    topic: calibration
+    topic: {topic}
     count: 3
     settings: {{acks: all, enable.idempotence: true, linger.ms: 5}}
     arrivals:
@@ -54,31 +70,22 @@ producers:
     key: {{uniform: 5000}}
     size: 300B
 groups:
-  first:
-    topics: [calibration]
+  {ground.name("first")}:
+    topics: [{topic}]
     members: 3
     work: 1ms
     commit: {{every: 1s}}
-  second:
-    topics: [calibration]
+  {ground.name("second")}:
+    topics: [{topic}]
     members: 2
     work: 500us
     commit: {{every: 1s}}
 """
 
-LEAST_SCALE_SD = 0.25
-"""Minutes after a calibration, thirteen medians before any fault lay 1 to 16 % off their predictions (sd 6.7 %), of which a quarter scales: so sure is none."""
-_MOST_SLOPE = 0.5
-"""Per 100 requests/s; what two steps of seconds show beyond it is a disturbance."""
-_LEAST_US = 20.0
-_ENOUGH_COMMITS = 20
-_ENOUGH_ANSWERS = 200
-_AHEAD_QUANTILE = 0.05
 
-
-def calibration_scenario() -> LoadedScenario:
+def calibration_scenario(ground: Ground = HERE) -> LoadedScenario:
     """Return the scenario by which a broker is measured."""
-    return load_text(_SCENARIO, "the calibration scenario")
+    return load_text(_text(ground), "the calibration scenario")
 
 
 def calibrate(
@@ -88,26 +95,36 @@ def calibrate(
     base: Profile,
     progress: Callable[[str], None],
     watch: "Callable[[Progress], None]" = lambda _state: None,
+    ground: Ground = HERE,
+    exporters: "Sequence[Exporter]" = (),
 ) -> Profile:
     """Drive the calibration scenario on a cluster, fit a profile to it and return it.
 
-    What a short run without faults cannot show (election, discovery, restart) is taken from `base`.
+    What a short run without faults cannot show (election, discovery, restart) is taken from `base`; with exporters the brokers' own times
+    take the place of what clients conclude.
     """
+    from eventdrill.workflows.calibrate_brokers import by_brokers, driven
     from loadgen.engine import drive
     from rundata.dataset import RunWriter
 
-    loaded = calibration_scenario()
+    loaded = calibration_scenario(ground)
     plan = make_plan(loaded.scenario, CALIBRATION_SEED)
     progress(
         f"measuring the brokers: {loaded.scenario.duration // SECOND} s at {_RATES_HZ[0]} and {_RATES_HZ[1]} events/s on a topic of its own"
     )
     writer = RunWriter(folder, plan, text=loaded.text)
+    stretches = _stretches(plan)
     # Its own first seconds are the warm-up, so that brokers and clients get one at the rates that count.
-    run = drive(loaded, plan, cluster, writer, progress=watch, warm=False)
+    run, readings = driven(
+        lambda tell: drive(loaded, plan, cluster, writer, progress=tell, warm=False), watch, exporters, stretches
+    )
     if run.about["incomplete"]:
         raise SaysNothingError("the calibration came to nothing: " + "; ".join(run.about["incomplete"]))
     progress("fitting a profile to what was measured")
-    return corrected(run, fit(run, base))
+    profile = corrected(run, fit(run, base))
+    if exporters:
+        profile = by_brokers(profile, run, readings, (stretches[0][0], stretches[-1][1]), stretches)
+    return placed(profile, cluster)
 
 
 @dataclass(frozen=True)
@@ -216,6 +233,17 @@ def _overshoot(run: RunData, rows: NDArray[np.void]) -> Ints:
     return np.asarray(np.maximum(alone["ended_ns"] - alone["started_ns"] - work, 0), np.int64)
 
 
+def too_few_commits(parts: Residuals) -> str | None:
+    """Return why the base's time of a commit is kept, None where enough were seen."""
+    return f"there were {len(parts.commit)} of them" if len(parts.commit) < _ENOUGH_COMMITS else None
+
+
+def of_topic(run: RunData, topic: str) -> RunData:
+    """Return the run with the operations of one topic."""
+    rows = run.operations
+    return replace(run, operations=rows[rows["topic"] == run.names.topics.index(topic)])
+
+
 def _durations(rows: NDArray[np.void]) -> Ints:
     done = rows[rows["ended_ns"] != NEVER]
     return np.asarray(done["ended_ns"] - done["started_ns"], np.int64)
@@ -232,7 +260,13 @@ def fit(run: RunData, base: Profile) -> Profile:
         update={
             "profile": "calibrated",
             "about": "Measured on the brokers at hand, seconds before they were used.",
-            "measured_on": circumstances(run, _stretches(run)),
+            "measured_on": circumstances(run, _stretches(run.plan)),
+            "not_measured": taken_over(
+                base,
+                crashes="a quick calibration has none",
+                sizes="a quick calibration has one size",
+                commits=too_few_commits(parts),
+            ),
             "load_slope": slope,
             "load_base_hz": base_hz,
         }
@@ -258,10 +292,10 @@ def fit_parts(parts: Residuals, base: Profile, scale_sd: float) -> Profile:
         update={
             "send": measured(parts.send),
             "produce": produce,
-            "produce_leader": _rising(produce, np.asarray(produce.quantiles_us) * leader_share),
-            "acknowledge": _constant(acknowledge),
+            "produce_leader": rising(produce, np.asarray(produce.quantiles_us) * leader_share),
+            "acknowledge": constant(acknowledge),
             "fetch": measured(np.maximum(parts.delivery + acknowledge, 0), scale_sd=produce.scale_sd),
-            "wake": _constant(0),
+            "wake": constant(0),
             "overshoot": measured(parts.overshoot),
             "commit": measured(parts.commit) if len(parts.commit) >= _ENOUGH_COMMITS else base.commit,
         }
@@ -278,7 +312,8 @@ def _acknowledge_ns(parts: Residuals, base: Profile) -> int:
     return int(min(max(ahead, base.acknowledge.median_us * 1_000), float(np.median(parts.answer)) / 2))
 
 
-def _constant(ns: int) -> Measured:
+def constant(ns: int) -> Measured:
+    """Return a time that is always the same."""
     return Measured(quantiles_us=(round(ns / 1_000, 2),) * len(KNOTS), samples=1)
 
 
@@ -303,9 +338,9 @@ def _steps(parts: Residuals, run: RunData) -> list[NDArray[np.bool_]]:
     return [parts.answer_at < middle_ns, parts.answer_at >= middle_ns]
 
 
-def _stretches(run: RunData) -> list[Stretch]:
+def _stretches(plan: Plan) -> list[Stretch]:
     """Return begin and end of the lower and of the higher rate."""
-    begins_ns = [run.plan.scenario.warm_up + number * _STEP_S * SECOND for number in range(len(_RATES_HZ))]
+    begins_ns = [plan.scenario.warm_up + number * _STEP_S * SECOND for number in range(len(_RATES_HZ))]
     return [(begin_ns, begin_ns + _STEP_S * SECOND) for begin_ns in begins_ns]
 
 
@@ -372,17 +407,35 @@ def corrected(
 
 def _rescaled(part: Measured, seen: Ints, shown: Ints) -> Measured:
     ratio = np.quantile(np.maximum(seen, 1), KNOTS) / np.quantile(np.maximum(shown, 1), KNOTS)
-    return _rising(part, np.maximum(np.asarray(part.quantiles_us) * np.clip(ratio, 0.3, 3.0), _LEAST_US))
+    return rising(part, np.maximum(np.asarray(part.quantiles_us) * np.clip(ratio, 0.3, 3.0), LEAST_US))
 
 
 def _shifted(part: Measured, seen: Ints, shown: Ints) -> Measured:
     excess_us = (np.quantile(shown, KNOTS) - np.quantile(seen, KNOTS)) / 1_000
-    return _rising(part, np.maximum(np.asarray(part.quantiles_us) - excess_us, _LEAST_US))
+    return rising(part, np.maximum(np.asarray(part.quantiles_us) - excess_us, LEAST_US))
 
 
-def _rising(part: Measured, quantiles_us: NDArray[np.float64]) -> Measured:
-    rising = np.maximum.accumulate(np.round(quantiles_us, 2))
-    return part.model_copy(update={"quantiles_us": tuple(rising.tolist())})
+def rising(part: Measured, quantiles_us: NDArray[np.float64]) -> Measured:
+    """Return a distribution with other quantiles, which it lets rise."""
+    quantiles = np.maximum.accumulate(np.round(quantiles_us, 2))
+    return part.model_copy(update={"quantiles_us": tuple(quantiles.tolist())})
+
+
+def placed(profile: Profile, cluster: "Cluster") -> Profile:
+    """Return the profile with where its brokers are, and with what they themselves say against it."""
+    from eventdrill.workflows.calibrate_brokers import doubts_of_brokers
+    from loadgen.admin import security_of
+    from loadgen.clusters.foreign import ForeignKafka
+    from loadgen.wire import round_trip_us
+
+    about = dict(profile.measured_on)
+    if isinstance(cluster, ForeignKafka):
+        about["cluster"] = f"{cluster.cluster_id}: {cluster.nodes} brokers that EventDrill did not start"
+    if not security_of(cluster) and (took_us := round_trip_us(cluster.bootstrap)) is not None:
+        about["round_trip_us"] = took_us
+    if doubts := doubts_of_brokers(profile):
+        about["doubtful"] = "; ".join([*filter(None, [str(about.get("doubtful", ""))]), *doubts])
+    return profile.model_copy(update={"measured_on": about})
 
 
 def shipped_base() -> Profile:

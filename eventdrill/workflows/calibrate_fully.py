@@ -1,10 +1,11 @@
 """The whole calibration, some four minutes: sizes, acks, rising load up to saturation, two crashes, and a check on a run held back.
 
-Three runs on topics of their own, whose plans no scenario shares, and a fourth that the finished profile has to predict.
+Three runs on topics of their own, whose plans no scenario shares, and a fourth that the finished profile has to predict. On a system that
+EventDrill did not start none of its brokers dies, and load rises only where its owner allows harm.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,9 +21,14 @@ from eventdrill.workflows.calibrate import (
     circumstances,
     corrected,
     fit_parts,
+    of_topic,
+    placed,
     relative_slope,
     residuals,
+    too_few_commits,
 )
+from eventdrill.workflows.calibrate_brokers import at_the_limit, by_brokers, driven
+from eventdrill.workflows.calibrate_there import HERE, Ground, taken_over
 from eventdrill.workflows.doubts import doubts_of
 from rundata.indicators import measure
 from rundata.rows import NEVER, Kind, Outcome
@@ -30,13 +36,14 @@ from rundata.tables import RunData
 from scenarios.clients import broker_setting
 from scenarios.files import LoadedScenario, load_text
 from scenarios.plan import make_plan
-from scenarios.profiles import KNOTS, Measured, Profile, measured
+from scenarios.profiles import Measured, Profile, measured
 from scenarios.quantities import MILLISECOND, SECOND
 from sim.engine import simulate
 from sim.observed import Observed
 
 if TYPE_CHECKING:
     from loadgen.clusters.model import Cluster
+    from loadgen.exporters import Exporter, Readings
     from loadgen.recorder import Progress
 
 SEEDS = {"steady": 30_011, "rising": 30_013, "failing": 30_029, "held back": 30_047}
@@ -54,95 +61,110 @@ _BEHIND_OTHERS_NS = 300 * MILLISECOND
 _BASE_WEIGHT = 10
 """Failovers of the base count as at most so many samples beside those that were measured."""
 HELD_BACK = ("latency.p50", "latency.p95", "latency.p99")
+_NO_CRASHES = "EventDrill did not start these brokers and has no hold of them, so none was killed"
+_NO_SATURATION = "not looked for: the target does not allow harm"
+_SHOWS = {
+    "steady": "sizes, acks",
+    "rising": "rising load",
+    "failing": "two crashes",
+    "held back": "a run that was held back",
+}
 
 
 def _arrivals(steps: Sequence[tuple[int, int]]) -> str:
     return "[" + ", ".join(f"{{for: {seconds}s, rate: {rate}/s}}" for seconds, rate in steps) + "]"
 
 
-_TOPIC = "{partitions: 6, replication: 3, settings: {min.insync.replicas: 2}}"
 _SAFE = "settings: {acks: all, enable.idempotence: true, linger.ms: 5}"
 _STEADY_S = STEADY_WARM_UP_S + STEADY_STEP_S * len(STEADY_HZ)
-_SCENARIOS = {
-    "steady": f"""
+
+
+def _texts(ground: Ground) -> dict[str, str]:
+    """Return the texts of the calibration's scenarios on some ground."""
+    steady, safe, rising, failing, held_back = map(
+        ground.name, ("steady", "steady-acks-1", "rising", "failing", "held-back")
+    )
+    first, second, topic = ground.name("first"), ground.name("second"), ground.topic(6)
+    return {
+        "steady": f"""
 scenario: calibration-steady
 about: Three rates, sizes from small to large, and a slow stream with acks 1 that shows the leader's part alone.
 duration: {_STEADY_S}s
 warm_up: {STEADY_WARM_UP_S}s
 drain: 5s
-brokers: {{kind: kafka, nodes: 3}}
-topics: {{steady: {_TOPIC}, steady-acks-1: {_TOPIC}}}
+{ground.head}
+topics: {{{steady}: {topic}, {safe}: {topic}}}
 producers:
   source:
-    topic: steady
+    topic: {steady}
     count: 3
     {_SAFE}
     arrivals: {_arrivals([(STEADY_WARM_UP_S, STEADY_HZ[1]), *((STEADY_STEP_S, rate) for rate in STEADY_HZ)])}
     key: {{uniform: 5000}}
     size: {{lognormal: {{mean: 1KiB, cv: 1.5}}}}
   leader:
-    topic: steady-acks-1
+    topic: {safe}
     settings: {{acks: 1, linger.ms: 5, max.in.flight.requests.per.connection: 5}}
     arrivals: 60/s
     key: {{uniform: 5000}}
     size: 300B
 groups:
-  first: {{topics: [steady], members: 3, work: 500us, commit: {{every: 1s}}}}
-  second: {{topics: [steady-acks-1], members: 2, work: 500us, commit: after_batch}}
+  {first}: {{topics: [{steady}], members: 3, work: 500us, commit: {{every: 1s}}}}
+  {second}: {{topics: [{safe}], members: 2, work: 500us, commit: after_batch}}
 """,
-    "rising": f"""
+        "rising": f"""
 scenario: calibration-rising
 about: Load that rises until the brokers take several times as long as when they are calm.
 duration: {len(RISING_HZ) * RISING_STEP_S}s
 drain: 10s
-brokers: {{kind: kafka, nodes: 3}}
-topics: {{rising: {_TOPIC}}}
+{ground.head}
+topics: {{{rising}: {topic}}}
 producers:
   source:
-    topic: rising
+    topic: {rising}
     count: 3
     {_SAFE}
     arrivals: {_arrivals([(RISING_STEP_S, rate) for rate in RISING_HZ])}
     key: {{uniform: 5000}}
     size: 300B
 groups:
-  first: {{topics: [rising], members: 3, work: 1us, commit: {{every: 1s}}}}
+  {first}: {{topics: [{rising}], members: 3, work: 1us, commit: {{every: 1s}}}}
 """,
-    "failing": f"""
+        "failing": f"""
 scenario: calibration-failing
 about: Two brokers die one after the other, so that clients have to find new leaders twice.
 duration: 58s
 drain: 15s
-brokers: {{kind: kafka, nodes: 3}}
-topics: {{failing: {_TOPIC}}}
+{ground.head}
+topics: {{{failing}: {topic}}}
 producers:
-  source: {{topic: failing, count: 3, {_SAFE}, arrivals: 250/s, key: {{uniform: 5000}}, size: 300B}}
+  source: {{topic: {failing}, count: 3, {_SAFE}, arrivals: 250/s, key: {{uniform: 5000}}, size: 300B}}
 groups:
-  first: {{topics: [failing], members: 3, work: 500us, commit: {{every: 1s}}}}
-  second: {{topics: [failing], members: 3, work: 500us, commit: {{every: 1s}}}}
+  {first}: {{topics: [{failing}], members: 3, work: 500us, commit: {{every: 1s}}}}
+  {second}: {{topics: [{failing}], members: 3, work: 500us, commit: {{every: 1s}}}}
 faults:
-  - {{fault: broker_crash, broker: leader of failing/0, at: 6s, for: 12s}}
-  - {{fault: broker_crash, broker: leader of failing/1, at: 32s, for: 12s}}
+  - {{fault: broker_crash, broker: leader of {failing}/0, at: 6s, for: 12s}}
+  - {{fault: broker_crash, broker: leader of {failing}/1, at: 32s, for: 12s}}
 """,
-    "held back": f"""
+        "held back": f"""
 scenario: calibration-held-back
 about: A run that the fit never saw, to tell how well the profile predicts.
 duration: 18s
 warm_up: 3s
 drain: 5s
-brokers: {{kind: kafka, nodes: 3}}
-topics: {{held-back: {_TOPIC}}}
+{ground.head}
+topics: {{{held_back}: {topic}}}
 producers:
-  source: {{topic: held-back, count: 3, {_SAFE}, arrivals: 450/s, key: {{zipf: {{values: 1000, exponent: 0.8}}}}, size: 500B}}
+  source: {{topic: {held_back}, count: 3, {_SAFE}, arrivals: 450/s, key: {{zipf: {{values: 1000, exponent: 0.8}}}}, size: 500B}}
 groups:
-  first: {{topics: [held-back], members: 3, work: {{exponential: 1ms}}, commit: {{every: 1s}}}}
+  {first}: {{topics: [{held_back}], members: 3, work: {{exponential: 1ms}}, commit: {{every: 1s}}}}
 """,
-}
+    }
 
 
-def scenario(name: str) -> LoadedScenario:
+def scenario(name: str, ground: Ground = HERE) -> LoadedScenario:
     """Return one of the calibration's scenarios: steady, rising, failing, held back."""
-    return load_text(_SCENARIOS[name], f"the calibration's {name} scenario")
+    return load_text(_texts(ground)[name], f"the calibration's {name} scenario")
 
 
 def calibrate_fully(
@@ -152,44 +174,106 @@ def calibrate_fully(
     base: Profile,
     progress: Callable[[str], None],
     watch: "Callable[[Progress], None]" = lambda _state: None,
+    ground: Ground = HERE,
+    exporters: "Sequence[Exporter]" = (),
 ) -> Profile:
-    """Drive the calibration's scenarios on a cluster, fit a profile to them and return it, its errors on the held-back run included."""
+    """Drive the calibration's scenarios on a cluster, fit a profile to them and return it, its errors on the held-back run included.
+
+    With exporters the brokers' own times take the place of what clients conclude.
+    """
+    found = {}
+    for name in names_on(ground):
+        loaded = scenario(name, ground)
+        progress(f"measuring the brokers, {name}: {loaded.scenario.duration // SECOND} s")
+        found[name] = _driven(name, loaded, cluster, folder / name.replace(" ", "-"), watch, exporters)
+    progress("fitting a profile to what was measured")
+    runs = {name: run for name, (run, _) in found.items()}
+    read = {name: readings for name, (_, readings) in found.items() if exporters and name in _READ}
+    return placed(fit_fully(runs, base, read), cluster)
+
+
+def _driven(
+    name: str,
+    loaded: LoadedScenario,
+    cluster: "Cluster",
+    folder: Path,
+    watch: "Callable[[Progress], None]",
+    exporters: "Sequence[Exporter]",
+) -> "tuple[RunData, Readings]":
+    """Drive one of the runs, and read exporters in it where its times count."""
     from loadgen.engine import drive
     from rundata.dataset import RunWriter
 
-    runs: dict[str, RunData] = {}
-    for name, seed in SEEDS.items():
-        loaded = scenario(name)
-        plan = make_plan(loaded.scenario, seed)
-        progress(f"measuring the brokers, {name}: {loaded.scenario.duration // SECOND} s")
-        writer = RunWriter(folder / name.replace(" ", "-"), plan, text=loaded.text)
-        run = drive(loaded, plan, cluster, writer, progress=watch, warm=name == "steady")
-        if run.about["incomplete"]:
-            raise SaysNothingError(f"the calibration ({name}) came to nothing: {'; '.join(run.about['incomplete'])}")
-        runs[name] = run
-    progress("fitting a profile to what was measured")
-    return fit_fully(runs, base)
+    plan = make_plan(loaded.scenario, SEEDS[name])
+    writer = RunWriter(folder, plan, text=loaded.text)
+    run, readings = driven(
+        lambda tell: drive(loaded, plan, cluster, writer, progress=tell, warm=name == "steady"),
+        watch,
+        exporters if name in _READ else (),
+        [(step.begin_ns, step.end_ns) for step in _READ.get(name, ())],
+    )
+    if run.about["incomplete"]:
+        raise SaysNothingError(f"the calibration ({name}) came to nothing: {'; '.join(run.about['incomplete'])}")
+    return run, readings
 
 
-def fit_fully(runs: Mapping[str, RunData], base: Profile) -> Profile:
-    """Return the profile that the calibration's runs show; its `measured_on` tells its errors on the run that was held back."""
-    steady, rising = runs["steady"], runs["rising"]
+def names_on(ground: Ground) -> list[str]:
+    """Return which of the calibration's runs there are on some ground."""
+    left_out = {"rising": not ground.may_saturate, "failing": not ground.may_crash}
+    return [name for name in SEEDS if not left_out.get(name, False)]
+
+
+def fit_fully(runs: Mapping[str, RunData], base: Profile, read: "Mapping[str, Readings] | None" = None) -> Profile:
+    """Return the profile that the calibration's runs show; its `measured_on` tells its errors on the run that was held back.
+
+    Without a rising or a failing run it does not tell where saturation begins, and keeps what the base knows of failovers.
+    """
+    steady, rising = runs["steady"], runs.get("rising")
     profile, about = fit_steady(steady, rising, base)
-    profile = profile.model_copy(update=failover(runs["failing"], base))
+    profile = profile.model_copy(
+        update={"not_measured": taken_over(base, crashes=None if "failing" in runs else _NO_CRASHES)}
+    )
+    if rising is None:
+        about["saturation"] = _NO_SATURATION
+    if read:
+        profile = _by_brokers(profile, about, steady, read)
+    if "failing" in runs:
+        profile = profile.model_copy(update=failover(runs["failing"], base))
     about |= {
         **circumstances(steady, [(each.begin_ns, each.end_ns) for each in _STEADY_STEPS]),
-        "rates": ", ".join(map(str, (*STEADY_HZ, *RISING_HZ))) + " events/s",
+        "rates": ", ".join(map(str, (*STEADY_HZ, *(RISING_HZ if rising is not None else ())))) + " events/s",
     }
     about |= held_back(runs["held back"], profile)
-    if doubts := [reason for name in ("steady", "failing", "held back") for reason in doubts_of(runs[name])]:
+    judged = (name for name in ("steady", "failing", "held back") if name in runs)
+    if doubts := [reason for name in judged for reason in doubts_of(runs[name])]:
         about["doubtful"] = "; ".join(dict.fromkeys(doubts))
     return profile.model_copy(
         update={
             "profile": "calibrated",
-            "about": "Measured on the brokers at hand: sizes, acks, rising load, two crashes.",
+            "about": f"Measured on the brokers at hand: {', '.join(_SHOWS[name] for name in runs)}.",
             "measured_on": about,
         }
     )
+
+
+def _by_brokers(
+    profile: Profile, about: Mapping[str, object], steady: RunData, read: "Mapping[str, Readings]"
+) -> Profile:
+    """Return the profile with the brokers' own times at the middle rate, and their load."""
+    steps = [(each.begin_ns, each.end_ns) for each in _STEADY_STEPS]
+    profile = by_brokers(
+        profile,
+        steady,
+        read["steady"],
+        steps[len(steps) // 2],
+        steps,
+        part=lambda run: of_topic(run, _topic_of(run, "source")),
+    )
+    if "rising" in read:
+        last = _RISING_STEPS[-1]
+        said = at_the_limit(profile.brokers_said, about, read["rising"], (last.begin_ns, last.end_ns))
+        profile = profile.model_copy(update={"brokers_said": said})
+    return profile
 
 
 # ---- service times -------------------------------------------------------------------------------------------------
@@ -210,17 +294,20 @@ def _steps(warm_up_s: int, length_s: int, count: int) -> list[_Step]:
 
 _STEADY_STEPS = _steps(STEADY_WARM_UP_S, STEADY_STEP_S, len(STEADY_HZ))
 _RISING_STEPS = _steps(0, RISING_STEP_S, len(RISING_HZ))
+_READ = {"steady": _STEADY_STEPS, "rising": _RISING_STEPS}
+"""In which runs, and where, exporters are read."""
 
 
-def fit_steady(steady: RunData, rising: RunData, base: Profile) -> tuple[Profile, dict[str, str | int | float]]:
+def fit_steady(steady: RunData, rising: RunData | None, base: Profile) -> tuple[Profile, dict[str, str | int | float]]:
     """Return service times with their dependence on size and load, and where the brokers were saturated.
 
     The times are those of the middle rate, to which the load is relative: answers at a high rate are others in shape, too, and pooled with those of
     a calm one they fit neither.
     """
-    own, step = _only(steady, "steady"), _STEADY_STEPS[len(_STEADY_STEPS) // 2]
+    own, step = of_topic(steady, _topic_of(steady, "source")), _STEADY_STEPS[len(_STEADY_STEPS) // 2]
     parts = residuals(own, step.begin_ns, step.end_ns)
-    slope, base_hz, about = load_of(list(_medians(own, _STEADY_STEPS)), list(_medians(rising, _RISING_STEPS)))
+    beyond = [] if rising is None else list(_medians(rising, rising, _RISING_STEPS))
+    slope, base_hz, about = load_of(list(_medians(steady, own, _STEADY_STEPS)), beyond)
     per_kib = size_cost(own, _STEADY_STEPS[:2])
     profile = fit_parts(parts, base, _scale_sd(own))
     acknowledge_ns = round(profile.acknowledge.median_us * 1e3)
@@ -229,8 +316,8 @@ def fit_steady(steady: RunData, rising: RunData, base: Profile) -> tuple[Profile
     profile = profile.model_copy(
         update={"produce": measured(without, scale_sd=profile.produce.scale_sd), "produce_us_per_kib": per_kib}
     )
-    safe = residuals(_only(steady, "steady-acks-1"), step.begin_ns, step.end_ns)
-    if len(safe.commit) >= len(KNOTS):
+    safe = residuals(of_topic(steady, _topic_of(steady, "leader")), step.begin_ns, step.end_ns)
+    if too_few_commits(safe) is None:
         profile = profile.model_copy(update={"commit": measured(safe.commit)})
     leader_ns = np.maximum(safe.answer - acknowledge_ns, 20_000)
     ceiling = np.asarray(profile.produce.quantiles_us)
@@ -245,23 +332,21 @@ def fit_steady(steady: RunData, rising: RunData, base: Profile) -> tuple[Profile
         ),  # at this step's rate nothing is slower than at this step's rate
         begin_ns=step.begin_ns,
         end_ns=step.end_ns,
-        part=lambda run: _only(run, "steady"),
+        part=lambda run: of_topic(run, _topic_of(run, "source")),
     )
     return at_rest.model_copy(update={"load_slope": slope, "load_base_hz": base_hz}), about
 
 
-def _only(run: RunData, topic: str) -> RunData:
-    """Return the run with the operations of one topic."""
-    rows = run.operations
-    return replace(run, operations=rows[rows["topic"] == run.names.topics.index(topic)])
+def _topic_of(run: RunData, producer: str) -> str:
+    return run.plan.scenario.producers[producer].topic
 
 
-def _medians(run: RunData, steps: Sequence[_Step]) -> Iterator[tuple[float, float]]:
-    """Yield the requests/s of each step and the median of its answers in ns."""
+def _medians(run: RunData, part: RunData, steps: Sequence[_Step]) -> Iterator[tuple[float, float]]:
+    """Yield of each step the requests/s of the whole run, which are the brokers' load, and the median of the part's answers in ns."""
     for step in steps:
-        took = answers(run, step.begin_ns, step.end_ns)
+        took, asked = answers(part, step.begin_ns, step.end_ns), answers(run, step.begin_ns, step.end_ns)
         if len(took):
-            yield len(took) / ((step.end_ns - step.begin_ns) / SECOND), float(np.median(took))
+            yield len(asked) / ((step.end_ns - step.begin_ns) / SECOND), float(np.median(took))
 
 
 def load_of(

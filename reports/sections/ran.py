@@ -87,6 +87,10 @@ def profile_rows(contents: Contents) -> list[tuple[str, str]]:
     names = ("send", "produce", "fetch", "wake", "commit", "election", "discovery", "restart", "catch_up")
     rows = [("About", profile.about)] if profile.about else []
     rows += [("Measured on", _flat(profile.measured_on))] if profile.measured_on else []
+    rows += [("Brokers said", _flat(profile.brokers_said))] if profile.brokers_said else []
+    rows += (
+        [("Not measured", f"{', '.join(profile.not_measured)}: as in another profile")] if profile.not_measured else []
+    )
     for name in names:
         measured = getattr(profile, name)
         if measured.quantiles_us[-1] > 0:
