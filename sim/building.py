@@ -125,6 +125,7 @@ class Builder:
             at.C_SENT,
             at.C_CAME_NS,
             at.C_MUTED_NS,
+            at.C_NEW,
         ]
         conn[:, :, counted] = 0
         conn[:, :, at.C_TIMEOUT] = NEVER

@@ -43,9 +43,9 @@ class Compaction:
                 leads = int(self.system.world.part[partition.number, at.LEADER]) == broker
                 may = partition.is_users and leads and broker not in self.system.down
                 if may and self.system.compacts(self.system.owner_of(partition.topic)):
-                    self._clean_if_dirty(partition)
+                    self._clean_if_dirty(partition, self.system.wrong_clocks.now_of(broker))
 
-    def _clean_if_dirty(self, partition: "Replicas") -> None:
+    def _clean_if_dirty(self, partition: "Replicas", now_ns: int) -> None:
         """Clean a log of which more than `min.cleanable.dirty.ratio` is dirty, or something for longer than `max.compaction.lag.ms`."""
         segments = self.segments.of(partition)
         if not segments:
@@ -53,24 +53,24 @@ class Compaction:
         first_dirty = max(self.clean_to.get(partition.number, 0), segments[0].begin)
         closed = segments[:-1]  # the last one is written to
         dirty = [segment for segment in closed if segment.end > first_dirty]
-        cleanable = list(itertools.takewhile(lambda segment: self._is_cleanable(partition, segment), dirty))
+        cleanable = list(itertools.takewhile(lambda segment: self._is_cleanable(partition, segment, now_ns), dirty))
         clean_size = sum(segment.size for segment in closed if segment.end <= first_dirty)
         dirty_size = sum(segment.size for segment in cleanable)
         least = float(str(self._setting(partition, "min.cleanable.dirty.ratio")))
-        is_due = bool(cleanable) and self._is_overdue(partition, dirty)
+        is_due = bool(cleanable) and self._is_overdue(partition, dirty, now_ns)
         if is_due or (cleanable and dirty_size / (clean_size + dirty_size) > least):
             self._clean(partition, [segment for segment in closed if segment.end <= cleanable[-1].end])
             self.clean_to[partition.number] = cleanable[-1].end
 
-    def _is_cleanable(self, partition: "Replicas", segment: Segment) -> bool:
+    def _is_cleanable(self, partition: "Replicas", segment: Segment, now_ns: int) -> bool:
         """Whether a segment holds nothing of open transactions, and nothing younger than `min.compaction.lag.ms`."""
         least_ns = int(str(self._setting(partition, "min.compaction.lag.ms"))) * MILLISECOND
         stable = segment.end <= int(self.system.world.part[partition.number, at.STABLE_END])
-        return stable and (least_ns == 0 or segment.latest_ns <= self.system.clock.now - least_ns)
+        return stable and (least_ns == 0 or segment.latest_ns <= now_ns - least_ns)
 
-    def _is_overdue(self, partition: "Replicas", dirty: list[Segment]) -> bool:
+    def _is_overdue(self, partition: "Replicas", dirty: list[Segment], now_ns: int) -> bool:
         most_ms = int(str(self._setting(partition, "max.compaction.lag.ms")))
-        return min(segment.first_ns for segment in dirty) < self.system.clock.now - most_ms * MILLISECOND
+        return min(segment.first_ns for segment in dirty) < now_ns - most_ms * MILLISECOND
 
     def _setting(self, partition: "Replicas", name: str) -> object:
         return topic_setting(self.scenario, self.system.owner_of(partition.topic), name)

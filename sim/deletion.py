@@ -46,13 +46,13 @@ class Deletion:
                 leads = int(self.system.world.part[partition.number, LEADER]) == broker
                 may = leads and broker not in self.system.down
                 if partition.is_users and may and self.system.deletes(partition.topic):
-                    self._expire(partition)
+                    self._expire(partition, self.system.wrong_clocks.now_of(broker))
 
-    def _expire(self, partition: "Replicas") -> None:
+    def _expire(self, partition: "Replicas", now_ns: int) -> None:
         """Delete the oldest segments of a partition that are older than retention.ms, or beyond retention.bytes."""
         segments, start = self.segments.of(partition), int(self.system.world.part[partition.number, LOG_START])
         kept_ns = self._retention_ns(partition.topic)
-        while self._may_go(partition) and 0 <= kept_ns < self.system.clock.now - segments[0].latest_ns:
+        while self._may_go(partition) and 0 <= kept_ns < now_ns - segments[0].latest_ns:
             start = segments.pop(0).end
         kept_bytes = int(topic_setting(self.scenario, self.system.owner_of(partition.topic), "retention.bytes"))
         beyond = sum(segment.size for segment in segments) - kept_bytes

@@ -465,7 +465,8 @@ class Played:
         topic, number = self.topic_and_number(np.asarray([place]))
         rows["offset"] = self.system.log_ends.offsets_of(np.full(len(rows), place), numbers[there])
         rows["event_id"] = world.identity[records[there, at.L_EVENT], at.V_ID]
-        rows["time_ns"], rows["leader_epoch"] = records[there, at.L_TIME], records[there, at.L_EPOCH]
+        rows["time_ns"] = self.system.wrong_clocks.times_of(records[there])
+        rows["leader_epoch"] = records[there, at.L_EPOCH]
         rows["topic"], rows["partition"] = topic[0], number[0]
         own = records[there, at.L_TXN]
         rows["aborted"] = (own != NONE) & (world.txn[own, at.TX_STATE] != at.TX_COMMITTED)

@@ -20,6 +20,8 @@ from sim.world import (
     LK_JITTER,
     LK_SLOW,
     NEVER,
+    NO_ANSWERS,
+    NO_REQUESTS,
     NONE,
     PR_BACK_NS,
     PR_BYTES_S,
@@ -83,7 +85,7 @@ class Links:
         brokers = sorted(second if fault.between[0].role in ("clients", "controller") else first)
         if "clients" in roles:
             for broker in brokers:
-                self.clock.process(self._cut_off(index, broker, fault.mode))
+                self.clock.process(self._cut_off(index, broker, fault))
         elif "controller" in roles:
             for k, broker in enumerate(brokers):
                 self.clock.process(
@@ -171,14 +173,16 @@ class Links:
         for partition in self.system.partitions:
             self.system.comes_back(NONE, partition, index)
 
-    def _cut_off(self, index: int, broker: int, mode: str) -> Process:
-        """Let no client reach a broker that goes on as it was."""
+    def _cut_off(self, index: int, broker: int, fault: faults.Cut) -> Process:
+        """Let no client reach a broker that goes on as it was, or hear from it; resets break both ways."""
         planned, world = self.system.plan.faults[index], self.system.at_now()
         if broker in self.system.cut_off or broker in self.system.unavailable:
             self.system.prove(index, f"no effect: broker {broker} was not up and reachable")
             return
         self.system.cut_off.add(broker)
-        kernel.cut_off(world, broker, BY_RESET if mode == "reset" else SILENTLY)
+        mode, ways = fault.mode, _ways(fault.direction, reverse=fault.between[1].role == "clients")
+        how = SILENTLY if len(ways) > 1 else NO_REQUESTS if ways == [TO_BROKER] else NO_ANSWERS
+        kernel.cut_off(world, broker, BY_RESET if mode == "reset" else how)
         for partition in self.system.partitions:
             if world.part[partition.number, LEADER] == broker:
                 if mode == "reset":
@@ -186,7 +190,8 @@ class Links:
                 else:
                     self.system.members_forget(partition)
         self.system.news.give()
-        self.system.prove(index, f"no client reached broker {broker}")
+        words = f"heard from broker {broker}" if how == NO_ANSWERS and mode != "reset" else f"reached broker {broker}"
+        self.system.prove(index, f"no client {words}")
         yield self.clock.control(planned.end_ns, Control.end, index)
         self.system.cut_off.discard(broker)
         kernel.reconnect(self.system.at_now(), broker)

@@ -129,7 +129,7 @@ class LogEnds:
                 return min(max(self.number_of(partition, place.value), first), end)
             case "ago":
                 records = self.system.world.log[partition, first:end]
-                is_late = records[:, at.L_TIME] >= self.system.clock.now - place.value
+                is_late = self.system.wrong_clocks.times_of(records) >= self.system.clock.now - place.value
                 late = np.flatnonzero(is_late & (records[:, at.L_TXN] >= at.NONE))
                 return first + int(late[0]) if len(late) else end
 

@@ -16,6 +16,7 @@ from scenarios.clients import (
 from scenarios.distributions import Constant
 from scenarios.faults import Fault
 from scenarios.features import follows_a_handler, refused
+from scenarios.quantities import SECOND, format_duration
 from scenarios.schema import CollectReads, Group, Scenario
 
 OfBroker = (
@@ -23,6 +24,9 @@ OfBroker = (
 )
 _OLDEST_RELEASE = (3, 7)
 """Since then the high watermark stands still while too few replicas are in sync, which is a rule of the model."""
+
+_MOST_AHEAD_NS = 3600 * SECOND
+"""Kafka's default of message.timestamp.after.max.ms."""
 
 CAN = frozenset(
     {
@@ -49,6 +53,7 @@ CAN = frozenset(
         "duplicates",
         "oversized",
         "late",
+        "clock_skew",
         "rolling_restart",
         "member_crash",
         "member_leave",
@@ -222,6 +227,24 @@ def _share_group(place: str, group: Group) -> Iterator[str]:
         yield f"{place}.settings['group.instance.id'] keeps a place over a restart, which share groups do not know: leave it out"
 
 
+def _clock_skew(scenario: Scenario, fault: faults.ClockSkew) -> Iterator[str]:
+    """Yield which wrong clocks brokers would do more about than to take records for older or younger."""
+    skews = [other for other in scenario.faults if isinstance(other, faults.ClockSkew)]
+    ahead_ns = max([0, *(other.by for other in skews if other.producer is not None)])
+    behind_ns = max([0, *(-other.by for other in skews if other.broker is not None)])
+    if (fault.by > 0) == (fault.producer is not None) and ahead_ns + behind_ns > _MOST_AHEAD_NS:
+        yield (
+            f"by is {format_duration(fault.by)}; brokers refuse records more than an hour ahead of their clocks (message.timestamp.after.max.ms), "
+            "which the simulator does not model: let clocks differ by less"
+        )
+    timed = next((name for name, group in scenario.groups.items() if group.commit == "transaction"), None)
+    if fault.broker is not None and timed is not None:
+        yield (
+            f"broker is {fault.broker}, whose clock also times the transactions of group {timed}, which the simulator does not model: "
+            "name a producer, or let the group commit in another way"
+        )
+
+
 def _takes_no_time(group: Group) -> bool:
     return isinstance(group.work, Constant) and group.work.value == 0
 
@@ -255,9 +278,10 @@ def _action(scenario: Scenario, index: int, action: Action) -> Iterator[str]:
 
 
 def _fault(scenario: Scenario, fault: Fault) -> Iterator[str]:
-    of_brokers = isinstance(fault, faults.Cut) and not {end.role for end in fault.between} & {"clients", "controller"}
-    if isinstance(fault, faults.Cut) and fault.direction != "both" and not of_brokers:
-        yield f"direction is {fault.direction}; the simulator cuts both directions of links to clients and to the controller: leave it out"
+    if isinstance(fault, faults.Cut) and fault.direction != "both" and "controller" in {e.role for e in fault.between}:
+        yield f"direction is {fault.direction}; the simulator cuts both directions of links to the controller: leave it out"
+    if isinstance(fault, faults.ClockSkew):
+        yield from _clock_skew(scenario, fault)
     if isinstance(fault, faults.SlowLink) and "controller" in {end.role for end in fault.between}:
         yield "between names the controller; the simulator's heartbeats and metadata take no time, and cannot be slowed: name clients or brokers"
     if isinstance(fault, faults.Throttle) and fault.group is not None and scenario.groups[fault.group].share_group:

@@ -8,7 +8,7 @@ import numpy as np
 
 from scenarios.clients import topic_setting
 from scenarios.quantities import MILLISECOND
-from sim.world import L_EVENT, L_REQUEST, L_TIME, LOG_START, NONE, V_SIZE, VISIBLE_END
+from sim.world import L_EVENT, L_REQUEST, LOG_START, NONE, V_SIZE, VISIBLE_END
 
 if TYPE_CHECKING:
     from sim.system import Replicas, System
@@ -73,7 +73,7 @@ class Segments:
             return
         firsts = np.flatnonzero(np.diff(records[:, L_REQUEST], prepend=NONE))
         sizes = np.add.reduceat(world.identity[records[:, L_EVENT], V_SIZE] + RECORD_BYTES, firsts)
-        latest = np.maximum.reduceat(records[:, L_TIME], firsts)
+        latest = np.maximum.reduceat(self.system.wrong_clocks.times_of(records), firsts)
         ends = np.append(firsts[1:], len(records)) + begin
         of_batch = ((firsts + begin).tolist(), ends.tolist(), (sizes + BATCH_BYTES).tolist(), latest.tolist())
         yield from zip(*of_batch, strict=True)

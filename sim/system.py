@@ -47,6 +47,7 @@ from sim.replaying import replaying
 from sim.replays import Replayer
 from sim.segments import Segments
 from sim.share_groups import ShareGroup
+from sim.wrong_clocks import WrongClocks
 from sim.world import (
     EPOCH,
     HALTED,
@@ -136,6 +137,7 @@ class System:
         self.growth = Growth(self)
         self.replayers: list[Replayer] = []
         self.places = {partition.name: partition.number for partition in self.partitions}
+        self.wrong_clocks = WrongClocks(self)
         self.world: World
 
     def _partitions(self) -> list[Replicas]:
@@ -233,13 +235,15 @@ class System:
                     self.prove(index, f"kept for {format_duration(planned.fault.to)} only")
                 case faults.DeleteRecords():
                     pass  # `sim.deletion` begins it
+                case faults.ClockSkew():
+                    self.wrong_clocks.begin(index, planned.fault)
                 case SlowWork() | FailingWork():
                     self.targets[index] = planned.fault.group
                 case faults.DependencyDown() | faults.DependencySlow():
                     self.targets[index] = planned.fault.dependency
                 case Poison() | Surge() | faults.SchemaChange():
                     self.targets[index] = planned.fault.producer
-                case faults.RollingRestart() | faults.RollingDeploy() | faults.ClockSkew() | faults.Hook():
+                case faults.RollingRestart() | faults.RollingDeploy() | faults.Hook():
                     # Rolling faults come in parts; the others are refused before a run (`sim.refuse`).
                     raise AssertionError(f"{planned.fault.kind} was not refused")
                 case _:

@@ -96,7 +96,7 @@ EXPIRED, REFUSED, ABANDONED = 1, 2, 3
 
 # per process and broker
 (C_HEAD, C_TAIL, C_CURRENT, C_SERVED, C_LAST_ANSWER, C_UNANSWERED, C_FAILURES, C_TIMEOUT, C_DRAIN,
- C_SENT, C_CAME_NS, C_MUTED_NS, N_CONN) = range(13)  # fmt: skip
+ C_SENT, C_CAME_NS, C_MUTED_NS, C_HELD, C_HELD_LAST, C_NEW, N_CONN) = range(16)  # fmt: skip
 
 # per request
 (R_SENDER, R_BROKER, R_PART, R_HEAD, R_COUNT, R_BYTES, R_APPENDED, R_REPLICATED, R_VISIBLE, R_CUT, R_NEXT, R_AFTER, R_BEFORE,
@@ -109,7 +109,7 @@ EXPIRED, REFUSED, ABANDONED = 1, 2, 3
 
 # per broker: whether it hangs, and until when it takes itself for the leader of what it led
 (SILENT, STALE_UNTIL, CUT_OFF, N_BROKER) = range(4)
-SILENTLY, BY_RESET = 1, 2
+SILENTLY, BY_RESET, NO_REQUESTS, NO_ANSWERS = range(1, 5)
 HANGS_NS = 2**61
 """Added to instants that a broker which hangs does not reach."""
 

@@ -126,7 +126,7 @@ class Actions:
             case "ago":
                 since_ns = self.clock.now - place.value
                 there = [offset for offset in range(partition.start, end) if not partition.log[offset].gone]
-                return min((offset for offset in there if partition.log[offset].handed_ns >= since_ns), default=end)
+                return min((offset for offset in there if partition.log[offset].stamp_ns >= since_ns), default=end)
 
     def _replay(self, number: int, action: Replay) -> Process:
         replayer = self.model.replayers[self.model.plan.actions[number].index]

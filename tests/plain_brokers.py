@@ -28,7 +28,8 @@ class Record:
 
     event: int
     token: Hashable
-    handed_ns: int
+    stamp_ns: int
+    """When it was handed over, by its sender's clock."""
     leader_epoch: int
     request: "Request"
     due_ns: int
@@ -145,9 +146,10 @@ class Partition:
             elif known == NONE:
                 known = len(self.log)
                 transaction = self.model.transactions.of.get(token)
+                stamp_ns = self.model.wrong_clocks.stamped(request.sender, handed_ns)
                 self.log.append(
                     Record(
-                        self.model.event_of(event), token, handed_ns, self.epoch, request, request.due_ns, transaction
+                        self.model.event_of(event), token, stamp_ns, self.epoch, request, request.due_ns, transaction
                     )
                 )
                 self.model.open.add(("record", self, known))

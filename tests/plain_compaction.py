@@ -38,20 +38,20 @@ class Compaction:
             for partition in (p for several in model.partitions.values() for p in several):
                 is_its = partition.leader == broker and broker not in model.down
                 if is_its and "compact" in str(self.deletion.setting(partition, "cleanup.policy")):
-                    self._clean_if_dirty(partition)
+                    self._clean_if_dirty(partition, self.model.wrong_clocks.now_of(broker))
 
-    def _clean_if_dirty(self, partition: Partition) -> None:
+    def _clean_if_dirty(self, partition: Partition, now_ns: int) -> None:
         closed = self.deletion.segments(partition)[:-1]
         start = self._begin(partition, closed[0]) if closed else 0
         first_dirty = max(self.clean_to.get(partition, 0), start)
         dirty = [segment for segment in closed if segment[-1].end > first_dirty]
-        cleanable = list(itertools.takewhile(lambda segment: self._may_be_cleaned(partition, segment), dirty))
+        cleanable = list(itertools.takewhile(lambda segment: self._may_be_cleaned(partition, segment, now_ns), dirty))
         if not cleanable:
             return
         dirty_bytes = self._bytes(cleanable)
         all_bytes = dirty_bytes + self._bytes([segment for segment in closed if segment[-1].end <= first_dirty])
         longest_ns = int(self.deletion.setting(partition, "max.compaction.lag.ms")) * MILLISECOND
-        is_overdue = min(segment[0].latest_ns for segment in dirty) < self.model.clock.now - longest_ns
+        is_overdue = min(segment[0].latest_ns for segment in dirty) < now_ns - longest_ns
         least = float(self.deletion.setting(partition, "min.cleanable.dirty.ratio"))
         self.model.fired["compaction is overdue"] += is_overdue
         if not (is_overdue or dirty_bytes / all_bytes > least or not self.model.rules.least_dirty):
@@ -66,10 +66,10 @@ class Compaction:
         ends = [batch.end for batch in self.deletion.batches(partition)]
         return max((end for end in ends if end < segment[0].end), default=0)
 
-    def _may_be_cleaned(self, partition: Partition, segment: Segment) -> bool:
+    def _may_be_cleaned(self, partition: Partition, segment: Segment, now_ns: int) -> bool:
         least_ns = int(self.deletion.setting(partition, "min.compaction.lag.ms")) * MILLISECOND
         latest_ns = max(batch.latest_ns for batch in segment)
-        is_young = least_ns > 0 and latest_ns > self.model.clock.now - least_ns
+        is_young = least_ns > 0 and latest_ns > now_ns - least_ns
         self.model.fired["too young to compact"] += is_young
         return segment[-1].end <= partition.stable_end and not (is_young and self.model.rules.compaction_lag)
 

@@ -37,6 +37,9 @@ class Connection:
         self.current: Sending | None = None
         self.served = self.sent = self.came_ns = self.muted_ns = 0
         self.last_answer_ns = 0
+        self.held: list[Sending] = []
+        """Those whose answers cannot get through."""
+        self.is_new = False
         self.unanswered, self.failures = 0, 0
         self.changed, self.broken = Signal(self.model.clock), Signal(self.model.clock)
         self.model.clock.process(self._serve())
@@ -58,7 +61,7 @@ class Connection:
         clock, settings = self.model.clock, self.client.settings
         yield clock.at(clock.now + settings.request_timeout_ns, Phase.timeout, self.client.code, 2 * self.broker)
         yield from self.client.sleep(Phase.timeout, 2 * self.broker)
-        if (sending is self.current or sending in self.queue) and self.model.rules.request_timeout:
+        if (sending is self.current or sending in [*self.held, *self.queue]) and self.model.rules.request_timeout:
             self.model.fired["request timeout"] += 1
             self.client.disconnects(self.broker)
 
@@ -83,7 +86,7 @@ class Connection:
             while not self.queue:
                 yield self.changed.wait()
             yield clock.at(clock.now, Phase.service, self.client.code, self.broker)
-            if self.broker in self.model.silent or self.broker in self.model.cut_off:
+            if self.broker in self.model.silent or not self._hears():
                 yield self.model.news.wait()
                 continue
             if not self.queue:
@@ -110,7 +113,7 @@ class Connection:
                 self.current = None
                 continue
             yield from self._all_visible(sending) if acks == "all" else self._all_appended(sending)
-            while self.current is sending and self.broker in self.model.cut_off:
+            while self.current is sending and self.broker in self.model.cut_off and not self._is_cut_one_way():
                 yield self.broken.wait() | self.model.news.wait()
             if self.current is not sending:
                 continue
@@ -121,6 +124,15 @@ class Connection:
             self.muted_ns = clock.now + self.model.quotas.mutes(self.client.owner, self.broker, size)
             if acks != "0":
                 clock.process(self._answer(n, sending))
+
+    def _hears(self) -> bool:
+        """Whether requests reach the broker; nobody sets up a connection without hearing from it."""
+        if self.broker in self.model.no_answers and self.model.rules.one_way_cuts:
+            return not self.is_new
+        return self.broker not in self.model.cut_off
+
+    def _is_cut_one_way(self) -> bool:
+        return self.broker in self.model.no_requests | self.model.no_answers and self.model.rules.one_way_cuts
 
     def _all_visible(self, sending: Sending) -> Process:
         self.model.clock.process(self._time_out_at_broker(sending))
@@ -163,7 +175,7 @@ class Connection:
 
     def _refuse_after(self, sending: Sending, batch: Request, leader_ns: int) -> Process:
         yield self.model.clock.at(self.model.clock.now + leader_ns, Phase.end)
-        while self.current is sending and self.broker in self.model.silent | self.model.cut_off:
+        while self.current is sending and self.broker in self.model.silent | self.model.cut_off - self.model.no_requests:
             yield self.model.news.wait()
         if self.current is sending:
             self._refuse([batch])
@@ -202,6 +214,14 @@ class Connection:
 
     def _answer(self, n: int, sending: Sending) -> Process:
         clock, life = self.model.clock, self.client.life
+        if self.broker in self.model.no_answers:
+            self.held.append(sending)
+            while self.broker in self.model.no_answers:
+                self.model.fired["answer held"] += 1
+                yield self.model.news.wait()
+                if sending not in self.held:
+                    return
+            self.held.remove(sending)
         crossing_ns = self.model.links.crosses(self.broker, "from", 0, self.client.code, ANSWER, n)
         answer_ns = clock.now + self.acknowledge[n] + crossing_ns
         if self.model.rules.answers_in_order:
@@ -239,10 +259,12 @@ class Connection:
 
     def break_off(self) -> list[Request]:
         """Drop what is not finished and return it, oldest first."""
-        unfinished = ([self.current] if self.current else []) + list(self.queue)
+        unfinished = [*self.held, *([self.current] if self.current else []), *self.queue]
         self.unanswered -= len(unfinished) if self.client.settings.acks != "0" else 0
         self.current = None
         self.muted_ns = 0
         self.queue.clear()
+        self.held.clear()
+        self.is_new = True
         self.broken.give()
         return [batch for sending in unfinished for batch in sending.batches]

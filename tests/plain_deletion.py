@@ -59,9 +59,9 @@ class Deletion:
             for partition in self._partitions():
                 may = partition.leader == broker and broker not in self.model.down and self.model.rules.retention
                 if may and "delete" in str(self.setting(partition, "cleanup.policy")):
-                    self._expire(partition)
+                    self._expire(partition, self.model.wrong_clocks.now_of(broker))
 
-    def _expire(self, partition: Partition) -> None:
+    def _expire(self, partition: Partition, now_ns: int) -> None:
         """Delete segments from the oldest on: those that are too old, then those beyond the size to keep."""
         segments, offset = self.segments(partition), partition.start
         kept_ns = self._setting(partition, "retention.ms") * MILLISECOND
@@ -69,7 +69,7 @@ class Deletion:
             fault = planned.fault
             if isinstance(fault, Retention) and fault.topic == partition.topic:
                 kept_ns = fault.to if planned.begin_ns <= self.model.clock.now < planned.end_ns else kept_ns
-        while self._may_go(partition, segments) and 0 <= kept_ns < self.model.clock.now - self._latest_ns(segments[0]):
+        while self._may_go(partition, segments) and 0 <= kept_ns < now_ns - self._latest_ns(segments[0]):
             self.model.fired["segment expired"] += 1
             offset = self._delete(partition, segments)
         kept_bytes = self._setting(partition, "retention.bytes")
@@ -132,7 +132,7 @@ class Deletion:
             size = sum(values) + BATCH_BYTES + RECORD_BYTES * len(records)
             left = sum(v + RECORD_BYTES for v, record in zip(values, records, strict=True) if not record.gone)
             left += BATCH_BYTES if left else 0
-            yield Batch(end, size, left, max(record.handed_ns for record in records))
+            yield Batch(end, size, left, max(record.stamp_ns for record in records))
 
     def _size(self, segment: Segment) -> int:
         return sum(batch.left for batch in segment)
@@ -158,7 +158,7 @@ class Deletion:
             case "ago":
                 since_ns = self.model.clock.now - fault.up_to.value
                 there = [n for n in range(partition.start, end) if not partition.log[n].gone]
-                return next((n for n in there if partition.log[n].handed_ns >= since_ns), end)
+                return next((n for n in there if partition.log[n].stamp_ns >= since_ns), end)
             case "latest":
                 return end
             case "earliest":

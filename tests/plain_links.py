@@ -125,7 +125,7 @@ class Links:
         brokers = sorted(second if one.role in ("clients", "controller") else first)
         if "clients" in (one.role, other.role):
             for broker in brokers:
-                self.clock.process(self._cut_off(index, broker, fault.mode))
+                self.clock.process(self._cut_off(index, broker, fault))
         elif "controller" in (one.role, other.role):
             for k, broker in enumerate(brokers):
                 self.clock.process(self._isolate(index + k * len(self.plan.faults), index, broker, fault.channel))
@@ -163,13 +163,19 @@ class Links:
         yield from self.controller.at(self.clock.now + self.draws.catch_up_ns(index), Control.in_sync, index)
         self.model.is_back(-1, index)
 
-    def _cut_off(self, index: int, broker: int, mode: str) -> Process:
-        """Let no client reach a broker that goes on as it was."""
-        planned = self.plan.faults[index]
+    def _cut_off(self, index: int, broker: int, fault: Cut) -> Process:
+        """Let no client reach a broker that goes on as it was, or none hear from it."""
+        planned, mode = self.plan.faults[index], fault.mode
         if broker in self.model.cut_off or broker in self.model.unavailable:
             return
         self.model.fired[f"clients cut off, {mode}"] += 1
         self.model.cut_off.add(broker)
+        is_towards = (fault.between[1].role == "clients") == (fault.direction == "from")
+        if mode == "silent" and fault.direction != "both":
+            (self.model.no_requests if is_towards else self.model.no_answers).add(broker)
+            self.model.fired["no requests get through" if is_towards else "no answers get through"] += 1
+        for client in self.model.clients:
+            client.connections[broker].is_new = False
         if mode == "reset":
             self.model.reset.add(broker)
             for client in self.model.clients:
@@ -181,8 +187,8 @@ class Links:
                 self.model.members_forget(partition)
         self.model.news.give()
         yield self.clock.control(planned.end_ns, Control.end, index)
-        self.model.cut_off.discard(broker)
-        self.model.reset.discard(broker)
+        for brokers in (self.model.cut_off, self.model.reset, self.model.no_requests, self.model.no_answers):
+            brokers.discard(broker)
         self.model.news.give()
         for code in self.model.knowers:
             wait_ns = self.draws.moved_back_ns(self.model.entity(code), index, back=True) if mode == "reset" else 0

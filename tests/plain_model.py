@@ -34,6 +34,7 @@ from plain_recording import Recording
 from plain_replays import Replayer
 from plain_shares import ShareGroup
 from plain_transactions import Transactions
+from plain_wrong_clocks import WrongClocks
 from rundata.tables import Incident, Names, RunData
 from scenarios.clients import broker_setting, topic_setting
 from scenarios.derived import Derived
@@ -42,6 +43,7 @@ from scenarios.faults import (
     BrokerCrash,
     BrokerPause,
     BrokerStop,
+    ClockSkew,
     Cut,
     DiskFull,
     DiskStall,
@@ -178,6 +180,9 @@ class Rules:
     cooldown: bool = True
     start_up: bool = True
     outbox: bool = True
+    producer_clock: bool = True
+    broker_clock: bool = True
+    one_way_cuts: bool = True
 
 
 class Model(Recording):
@@ -203,7 +208,9 @@ class Model(Recording):
         """Brokers whose disks take no writes."""
         self.cut_off: set[int] = set()
         self.reset: set[int] = set()
-        """Brokers that no client reaches; of them, those that refuse connections."""
+        self.no_requests: set[int] = set()
+        self.no_answers: set[int] = set()
+        """Brokers that no client reaches; of them those that refuse connections, or are cut off in one direction."""
         self.silent: set[int] = set()
         """Brokers that hang."""
         self.stale_until_ns: dict[int, int] = {}
@@ -235,6 +242,7 @@ class Model(Recording):
         self.reassignments, self.growth = Reassignments(self), Growth(self)
         self.failures, self.links = Failures(self), Links(self)
         self.quotas = Quotas(self)
+        self.wrong_clocks = WrongClocks(self)
         self.clients = self._clients()
         self.services = {name: Service(self, name, n) for n, name in enumerate(plan.scenario.dependencies)}
         self.transactions = Transactions(self)
@@ -394,6 +402,8 @@ class Model(Recording):
                 self.clock.process(self.growth.add(index, fault))
             case Reassign():
                 self.clock.process(self.reassignments.reassign(index, fault))
+            case ClockSkew():
+                self.clock.process(self.wrong_clocks.set_wrong(index, fault))
             case LeaderMove():
                 self.clock.process(self._leader_move(index, fault))
             case ProducerCrash() | ProducerPause():

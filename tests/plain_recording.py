@@ -154,7 +154,7 @@ class Recording:
             (
                 partition.offset(offset),
                 record.event,
-                record.handed_ns,
+                record.stamp_ns,
                 partition.number,
                 record.leader_epoch,
                 code,

@@ -24,6 +24,40 @@ def add(choose: random.Random, scenario: dict[str, Any], faults: Faults, length_
     return faults
 
 
+def skew_clocks(choose: random.Random, scenario: dict[str, Any], length_ms: int) -> Faults:
+    """Return faults of clocks: those of producers' processes, and of brokers where no transaction is timed by them."""
+    if choose.random() < 0.7:
+        return []
+    timed = any(group["commit"] == "transaction" for group in scenario["groups"].values())
+    found = []
+    for _ in range(choose.choice([1, 1, 2, 3])):
+        count = scenario["producers"]["p"]["count"]
+        targets = [{"producer": "p"}, {"producer": f"p/{choose.randint(1, count)}"}]
+        if not timed:
+            targets += [{"broker": choose.randint(1, scenario["brokers"]["nodes"])}, {"broker": "leader of a/0"}]
+        by = choose.choice(["-1s", "-300ms", "-123.456789ms", "50ms", "300ms", "1s"])
+        at_ms, for_ms = choose.randrange(length_ms // 50) * 50, choose.choice([100, 400, 1200])
+        found.append({"fault": "clock_skew", **choose.choice(targets), "by": by, "at": f"{at_ms}ms", "for": f"{for_ms}ms"})
+    return found
+
+
+def cut_one_way(choose: random.Random, scenario: dict[str, Any], length_ms: int) -> Faults:
+    """Return a cut through which clients reach a broker and do not hear from it, or the other way round."""
+    if choose.random() < 0.9:
+        return []
+    number = choose.randint(1, scenario["brokers"]["nodes"])
+    ends = ["clients", choose.choice(["leader of a/0", "leader of a/0", f"broker {number}"])]
+    return [
+        {
+            "fault": "cut",
+            "between": ends if choose.random() < 0.5 else ends[::-1],
+            "direction": choose.choice(["to", "from"]),
+            "at": f"{choose.randrange(length_ms // 50) * 50}ms",
+            "for": f"{choose.choice([100, 400, 1200])}ms",
+        }
+    ]
+
+
 def _let_anybody_lead(choose: random.Random, scenario: dict[str, Any], faults: Faults, length_ms: int) -> Faults:
     """Have elections that lose what is visible: few in sync, often an old release, records that are never deleted."""
     for topic in scenario["topics"].values():

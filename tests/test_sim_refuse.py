@@ -65,8 +65,8 @@ def test_nothing_is_refused_of_a_scenario_that_can_be_simulated():
             "faults[0].between names the controller; the simulator's heartbeats and metadata take no time",
         ),
         (
-            "fault: broker_crash, broker: leader of orders/0", "fault: cut, between: [clients, broker 1], direction: to",
-            "faults[0].direction is to; the simulator cuts both directions of links to clients and to the controller",
+            "fault: broker_crash, broker: leader of orders/0", "fault: cut, between: [controller, broker 1], direction: to",
+            "faults[0].direction is to; the simulator cuts both directions of links to the controller",
         ),
         ("fault: broker_crash, broker: leader of orders/0", "fault: disk_full, broker: controller", "faults[0].broker is controller, which is no broker here"),
         (

@@ -6,7 +6,7 @@ from sim import world as at
 from sim.compiled import compiled, entry
 from sim.kernel.links import crosses
 from sim.kernel.logs import append
-from sim.kernel.producers import answered, backoff, expect_answer, look_again, queue_again
+from sim.kernel.producers import answered, backoff, expect_answer, forget_connection, look_again, queue_again
 from sim.kernel.quotas import mutes
 from sim.world import (
     ACKS,
@@ -18,7 +18,10 @@ from sim.world import (
     C_CURRENT,
     C_FAILURES,
     C_HEAD,
+    C_HELD,
+    C_HELD_LAST,
     C_LAST_ANSWER,
+    C_NEW,
     C_SERVED,
     C_TAIL,
     C_TIMEOUT,
@@ -33,6 +36,8 @@ from sim.world import (
     LEADER,
     NEVER,
     NEXT,
+    NO_ANSWERS,
+    NO_REQUESTS,
     NONE,
     NOW,
     OFFSET,
@@ -67,6 +72,7 @@ from sim.world import (
     REQUEST_NS,
     SERVICE,
     SILENT,
+    SILENTLY,
     STALE_END,
     STALE_UNTIL,
     TIMEOUT,
@@ -81,7 +87,7 @@ def serve(w: World, i: int, b: int) -> None:
     """Begin the next request of an idle connection."""
     s, c = w.scalars, w.conn[i, b]
     lead = c[C_HEAD]
-    if c[C_CURRENT] != NONE or lead == NONE or w.broker[b, SILENT] or w.broker[b, CUT_OFF]:
+    if c[C_CURRENT] != NONE or lead == NONE or w.broker[b, SILENT] or not hears(w, i, b):
         return
     begins_ns = max(w.request[lead, at.R_CAME_NS], c[at.C_MUTED_NS])
     if begins_ns > s[NOW]:
@@ -127,6 +133,13 @@ def serve(w: World, i: int, b: int) -> None:
         expect_append(w, lead)
     else:
         expect_answer(w, i, b, s[NOW] + w.proc[i, ACKS_NS])
+
+
+@compiled
+def hears(w: World, i: int, b: int) -> bool:
+    """Return whether a process's requests reach a broker; a connection begun while no answers come is never set up."""
+    how = w.broker[b, CUT_OFF]
+    return how == 0 or (how == NO_ANSWERS and not w.conn[i, b, C_NEW])
 
 
 @compiled
@@ -184,7 +197,7 @@ def refuse(w: World, lead: int, is_deposed: bool) -> None:
     i, b = w.request[lead, R_SENDER], w.request[lead, R_BROKER]
     if w.conn[i, b, C_CURRENT] != lead:
         return
-    if not is_deposed and (w.broker[b, SILENT] or w.broker[b, CUT_OFF]):
+    if not is_deposed and (w.broker[b, SILENT] or w.broker[b, CUT_OFF] not in (0, NO_REQUESTS)):
         w.request[lead, R_HELD_BACK] = 1
         return
     r = lead
@@ -303,8 +316,10 @@ def go_on_appending(w: World, r: int, length_ns: int) -> None:
 
 @entry
 def cut_off(w: World, b: int, how: int) -> None:
-    """Let no client reach a broker: silently, so that everything on its connections waits, or by resets."""
+    """Let no client reach a broker: silently, so that everything on its connections waits, one way or both, or by resets."""
     w.broker[b, CUT_OFF] = how
+    for i in range(w.proc.shape[0]):
+        w.conn[i, b, C_NEW] = 0
     if how == BY_RESET:
         break_connections(w, b)
 
@@ -314,6 +329,7 @@ def reconnect(w: World, b: int) -> None:
     """Let clients reach a broker again: what it has done meanwhile is answered now."""
     w.broker[b, CUT_OFF] = 0
     for i in range(w.proc.shape[0]):
+        let_answers_through(w, i, b)
         lead = w.conn[i, b, C_CURRENT]
         if lead == NONE:
             go_on_serving(w, i, b)
@@ -322,6 +338,19 @@ def reconnect(w: World, b: int) -> None:
         elif w.request[lead, R_WAITS] == 0:
             free_connection(w, lead)
         say_what_was_held_back(w, lead)
+
+
+@compiled
+def let_answers_through(w: World, i: int, b: int) -> None:
+    """Let the answers that a connection holds be on their way."""
+    c = w.conn[i, b]
+    lead = c[C_HELD]
+    c[C_HELD] = c[C_HELD_LAST] = NONE
+    while lead != NONE:
+        following = w.request[lead, R_NEXT]
+        w.request[lead, R_NEXT] = NONE
+        answer(w, lead)
+        lead = following
 
 
 @compiled
@@ -359,16 +388,39 @@ def free_connection(w: World, r: int) -> None:
     s, request = w.scalars, w.request[r]
     i, b = request[R_SENDER], request[R_BROKER]
     c = w.conn[i, b]
-    if c[C_CURRENT] != r or w.broker[b, CUT_OFF]:
+    how = w.broker[b, CUT_OFF]
+    if c[C_CURRENT] != r or how in (SILENTLY, BY_RESET):
         return
     c[C_CURRENT] = NONE
     c[at.C_MUTED_NS] = s[NOW] + mutes(w, w.proc[i, at.P_OWNER], b, left_bytes(w, r))
     if w.proc[i, ACKS] != ACKS_0:
-        crossing_ns = crosses(w, b, at.FROM_BROKER, 0, i, at.LINK_ANSWER, request[R_N])
-        answer_ns = max(s[NOW] + w.acknowledge[i, b, request[R_N]] + crossing_ns, c[C_LAST_ANSWER])
-        c[C_LAST_ANSWER] = answer_ns
-        push(w, answer_ns, END, 0, 0, ON_ANSWER, r, 0, 0)
+        if how == NO_ANSWERS:
+            hold_answer(w, c, r)
+        else:
+            answer(w, r)
     go_on_serving(w, i, b)
+
+
+@compiled
+def answer(w: World, r: int) -> None:
+    """Let the answer to a request be on its way, behind those before it."""
+    s, request = w.scalars, w.request[r]
+    i, b = request[R_SENDER], request[R_BROKER]
+    c = w.conn[i, b]
+    crossing_ns = crosses(w, b, at.FROM_BROKER, 0, i, at.LINK_ANSWER, request[R_N])
+    answer_ns = max(s[NOW] + w.acknowledge[i, b, request[R_N]] + crossing_ns, c[C_LAST_ANSWER])
+    c[C_LAST_ANSWER] = answer_ns
+    push(w, answer_ns, END, 0, 0, ON_ANSWER, r, 0, 0)
+
+
+@compiled
+def hold_answer(w: World, c: at.Ints, r: int) -> None:
+    """Keep an answer for which there is no way back."""
+    if c[C_HELD] == NONE:
+        c[C_HELD] = r
+    else:
+        w.request[c[C_HELD_LAST], R_NEXT] = r
+    c[C_HELD_LAST] = r
 
 
 @compiled
@@ -399,7 +451,7 @@ def time_out(w: World, i: int, b: int) -> None:
     if c[C_TIMEOUT] != s[NOW]:
         return
     c[C_TIMEOUT] = NEVER
-    oldest = c[C_CURRENT] if c[C_CURRENT] != NONE else c[C_HEAD]
+    oldest = oldest_unanswered(c)
     if oldest != NONE and w.request[oldest, R_MADE] + proc[REQUEST_NS] <= s[NOW]:
         disconnect(w, i, b)
         return
@@ -408,9 +460,17 @@ def time_out(w: World, i: int, b: int) -> None:
         fail(w, c[C_CURRENT])
     elif waits:
         expect_answer(w, i, b, w.request[c[C_CURRENT], R_BEGUN] + proc[ACKS_NS])
-    oldest = c[C_CURRENT] if c[C_CURRENT] != NONE else c[C_HEAD]
+    oldest = oldest_unanswered(c)
     if oldest != NONE:
         expect_answer(w, i, b, w.request[oldest, R_MADE] + proc[REQUEST_NS])
+
+
+@compiled
+def oldest_unanswered(c: at.Ints) -> int:
+    """Return a connection's oldest request whose answer is not on its way, or NONE."""
+    if c[C_HELD] != NONE:
+        return c[C_HELD]
+    return c[C_CURRENT] if c[C_CURRENT] != NONE else c[C_HEAD]
 
 
 @compiled
@@ -509,10 +569,10 @@ def break_connection(w: World, i: int, b: int) -> None:
         w.request[lead, R_NEXT] = c[C_HEAD]
     else:
         lead = c[C_HEAD]
-    c[C_CURRENT] = NONE
-    c[C_HEAD] = NONE
-    c[C_TAIL] = NONE
-    c[at.C_MUTED_NS] = 0
+    if c[C_HELD] != NONE:
+        w.request[c[C_HELD_LAST], R_NEXT] = lead
+        lead = c[C_HELD]
+    forget_connection(c)
     while lead != NONE:
         following = w.request[lead, R_NEXT]
         w.request[lead, R_NEXT] = NONE

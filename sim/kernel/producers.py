@@ -570,17 +570,23 @@ def die(w: World, i: int, back_ns: int) -> None:
 
 
 @compiled
+def forget_connection(c: at.Ints) -> None:
+    """Let a connection begin anew, with nothing on it."""
+    c[C_HEAD] = c[C_TAIL] = c[C_CURRENT] = NONE
+    c[at.C_HELD] = c[at.C_HELD_LAST] = NONE
+    c[at.C_MUTED_NS] = 0
+    c[at.C_NEW] = 1
+
+
+@compiled
 def forget_client(w: World, i: int) -> None:
     """Let a client die: what was not sent is gone, and nobody hears what becomes of the rest."""
     for b in range(w.conn.shape[1]):
         c = w.conn[i, b]
-        c[C_HEAD] = NONE
-        c[C_TAIL] = NONE
-        c[C_CURRENT] = NONE
+        forget_connection(c)
         c[C_UNANSWERED] = 0
         c[C_FAILURES] = 0
         c[C_DRAIN] = 0
-        c[at.C_MUTED_NS] = 0
     for p in range(w.queue.shape[1]):
         q = w.queue[i, p]
         q[:] = 0
