@@ -1,6 +1,7 @@
 """Numba's compiler with its cache where the user's caches lie; with NUMBA_DISABLE_JIT=1 the same functions run as they are written."""
 
 import os
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -8,19 +9,19 @@ from typing import Any, TypeVar
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+_HERE = Path(__file__).resolve().parent
 _SOURCES = ("compiled.py", "world.py", "kernel/*.py", "stretches/*_kernel.py")
 
 
 def cache_folder() -> Path:
     """Return where compiled functions are kept: in XDG_CACHE_HOME/eventdrill/numba, or the same below ~/.cache.
 
-    Each state of the sources has its own folder: Numba looks at one file's date only, and would go on using what it took
+    Each state of the sources has its own folder: Numba looks at a function's own file only, and would go on using what it took
     from another file that has changed since.
     """
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     state = 0
-    here = Path(__file__).parent
-    for path in (path for pattern in _SOURCES for path in sorted(here.glob(pattern))):
+    for path in (path for pattern in _SOURCES for path in sorted(_HERE.glob(pattern))):
         state = zlib.crc32(path.read_bytes(), state)
     return Path(root) / "eventdrill" / "numba" / f"{state:08x}"
 
@@ -28,6 +29,31 @@ def cache_folder() -> Path:
 os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_folder()))
 
 import numba  # noqa: E402  # reads the folder above when it is imported
+from numba.core import caching  # noqa: E402
+
+_LOCATORS = ("UserProvidedCacheLocator", "InTreeCacheLocator", "UserWideCacheLocator", "IPythonCacheLocator", "ZipCacheLocator")  # fmt: skip
+"""Numba's own, for functions of others."""
+
+
+class OwnCacheLocator(caching.UserProvidedCacheLocator):
+    """Keeps what is compiled of this package by the names of its files, so that another copy of the same sources finds it."""
+
+    @classmethod
+    def get_suitable_cache_subpath(cls, py_file: str) -> str:
+        """Return the folder for a file's functions, below that of the state of the sources."""
+        return Path(py_file).resolve().parent.relative_to(_HERE.parent).as_posix()
+
+    @classmethod
+    def from_function(cls, py_func: Any, py_file: str) -> "OwnCacheLocator | None":
+        """Return where a function is kept, if it is one of this package."""
+        if not Path(py_file).resolve().is_relative_to(_HERE):
+            return None
+        found: OwnCacheLocator | None = super().from_function(py_func, py_file)
+        return found
+
+
+if not numba.config.CACHE_LOCATOR_CLASSES:
+    numba.config.CACHE_LOCATOR_CLASSES = ",".join((f"{__name__}.{OwnCacheLocator.__name__}", *_LOCATORS))
 
 _OPTIONS: dict[str, Any] = {"cache": True, "_nrt": False, "no_cfunc_wrapper": True}
 """The kernel allocates nothing, so it needs none of Numba's reference counts."""
@@ -55,6 +81,6 @@ def entry(function: Function) -> Function:
 
 
 def must_compile() -> bool:
-    """Whether this state of the simulator is still to be compiled on this machine."""
+    """Whether this state of the simulator is still to be compiled on this machine, for this Python."""
     is_as_written = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
-    return not is_as_written and not any(Path(os.environ["NUMBA_CACHE_DIR"]).rglob("*.nbi"))
+    return not is_as_written and not any(Path(os.environ["NUMBA_CACHE_DIR"]).rglob(f"*.py{sys.version_info.major}{sys.version_info.minor}*.nbi"))

@@ -1,6 +1,7 @@
 """The compiler's cache: where it lies, and that a first run says what it waits for."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+import sim
 from sim import engine
 from sim.compiled import cache_folder, must_compile
+
+SOURCES = Path(sim.__file__).resolve().parent
 
 
 @pytest.fixture
@@ -47,6 +51,30 @@ def test_numba_is_told_of_the_cache_unless_the_user_chose_one(own: str | None, t
     assert Path(done.stdout.strip()) == expected
 
 
+def test_another_copy_of_the_same_sources_finds_what_was_compiled(tmp_path: Path):
+    """Two folders with equal files have one place in the cache; functions of others have their own."""
+    shutil.copytree(SOURCES, tmp_path / "sim", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "other.py").write_text("import numba\n\n\n@numba.njit(cache=True)\ndef half(x):\n    return x / 2\n")
+    command = (
+        "import sys, sim.compiled; sys.path.append(sys.argv[1]); from sim.kernel.loop import advance; import other;"
+        "print(sim.compiled._HERE); print(advance.stats.cache_path); print(other.half.stats.cache_path)"
+    )
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    environment.pop("NUMBA_CACHE_DIR", None)
+
+    def told(folder: Path) -> list[str]:
+        command_line = [sys.executable, "-c", command, str(tmp_path)]
+        done = subprocess.run(command_line, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+        return done.stdout.splitlines()
+
+    first, second = told(SOURCES.parent), told(tmp_path)
+    place = tmp_path / "cache" / "eventdrill" / "numba" / cache_folder().name
+    assert [first[0], second[0]] == [str(SOURCES), str(tmp_path / "sim")]
+    assert first[1] == second[1] == str(place / "sim" / "kernel")
+    assert Path(first[2]).parent == place
+    assert Path(first[2]).name != "kernel"
+
+
 def test_a_first_run_says_once_what_it_waits_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, told: list[str]):
     """An empty cache: one line, however many runs follow."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
@@ -69,8 +97,10 @@ def test_nothing_is_said_where_nothing_is_compiled(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.delenv("NUMBA_DISABLE_JIT")
     assert must_compile()
-    (tmp_path / "sim_1").mkdir()
-    (tmp_path / "sim_1" / "kernel.advance-1.py311.nbi").touch()
+    (tmp_path / "sim").mkdir()
+    (tmp_path / "sim" / "kernel.advance-1.py39.nbi").touch()
+    assert must_compile()
+    (tmp_path / "sim" / f"kernel.advance-1.py{sys.version_info.major}{sys.version_info.minor}.nbi").touch()
     engine._tell_of_compiling.cache_clear()
     engine._tell_of_compiling()
 
