@@ -22,8 +22,8 @@ from scenarios.schema import CollectReads, Group, Scenario
 OfBroker = (
     faults.BrokerCrash | faults.BrokerStop | faults.BrokerPause | faults.HostCrash | faults.DiskFull | faults.DiskStall
 )
-_OLDEST_RELEASE = (3, 7)
-"""Since then the high watermark stands still while too few replicas are in sync, which is a rule of the model."""
+_OLDEST_RELEASE = (3, 3)
+"""The first one for production without ZooKeeper, whose controllers fence and elect in another way."""
 
 _MOST_AHEAD_NS = 3600 * SECOND
 """Kafka's default of message.timestamp.after.max.ms."""
@@ -112,7 +112,7 @@ def cannot(scenario: Scenario) -> list[str]:
 def _brokers(scenario: Scenario) -> Iterator[str]:
     brokers = scenario.brokers
     if release(brokers.version) < _OLDEST_RELEASE:
-        yield f"brokers.version is {brokers.version}; the simulator models 3.7 and later, where min.insync.replicas also holds back what consumers see"
+        yield f"brokers.version is {brokers.version}; the simulator models KRaft, which is made for production since 3.3: write a later one"
 
 
 def _topic(scenario: Scenario, name: str) -> Iterator[str]:

@@ -47,8 +47,8 @@ from sim.replaying import replaying
 from sim.replays import Replayer
 from sim.segments import Segments
 from sim.share_groups import ShareGroup
-from sim.wrong_clocks import WrongClocks
 from sim.world import (
+    AFTER_APPEND,
     EPOCH,
     HALTED,
     LEADER,
@@ -61,9 +61,12 @@ from sim.world import (
     VISIBLE_END,
     World,
 )
+from sim.wrong_clocks import WrongClocks
 
 Process = Generator[simpy.Event, Any, None]
 ELIGIBLE_SINCE = (4, 1)
+MARK_WAITS_SINCE = (3, 7)
+"""Since then the high watermark stands still while too few replicas are in sync."""
 OFFSETS_TOPIC = "__consumer_offsets"
 
 
@@ -133,6 +136,7 @@ class System:
         self.led_since_ns: dict[int, int] = {}
         """By partition that changed its leader: since when it has the present one."""
         self.offsets_partitions = int(broker_setting(plan.scenario, "offsets.topic.num.partitions"))
+        self.mark_waits = release(plan.scenario.brokers.version) >= MARK_WAITS_SINCE
         self.partitions = self._partitions()
         self.growth = Growth(self)
         self.replayers: list[Replayer] = []
@@ -175,12 +179,14 @@ class System:
     def begin(self, world: World) -> None:
         """Start the groups and the faults."""
         self.world = world
+        world.scalars[AFTER_APPEND] = not self.mark_waits
         for partition in self.partitions:
             leader = partition.replicas[0] if partition.replicas else NONE
             world.part[partition.number, LEADER] = leader
             world.knows[:, partition.number] = max(leader, 0)
             too_few = len(partition.replicas) < partition.min_in_sync
-            world.part[partition.number, [HALTED, TOO_FEW]] = too_few
+            world.part[partition.number, TOO_FEW] = too_few
+            world.part[partition.number, HALTED] = too_few and self.mark_waits
             self._note_in_sync(partition)
         self.controller, self.reassignments = Controller(self), Reassignments(self)
         self.log_ends = LogEnds(self)
@@ -557,7 +563,7 @@ class System:
         too_few = len(partition.in_sync) < partition.min_in_sync
         self.world.part[partition.number, TOO_FEW] = too_few
         self._note_in_sync(partition)
-        halted = not has_leader or waits or too_few
+        halted = not has_leader or waits or (too_few and self.mark_waits)
         kernel.set_halted(self.at_now(), partition.number, int(halted))
         self.reassignments.notes()
 

@@ -71,7 +71,7 @@ REACHED, DUTY, SETTLED, STOPPED, SHORT, LATE, DIED = range(7)
 # scalars
 (NOW, SEQ, HEAP, REQUESTS, ROWS, COMMITS, ITEMS, OPEN, WHY, WHO, CHANCE, SEED, MOST, WANT, SENDINGS,
  FIRST_EMITTING, PRODUCERS, HANGING, SLOWED, FREE_CALL, USED_CALLS, LARGEST_BYTES, TXNS, ACQUISITIONS, HOLES,
- N_SCALARS) = range(26)  # fmt: skip
+ AFTER_APPEND, N_SCALARS) = range(27)  # fmt: skip
 
 # per producer process
 (LINGER, BATCH_BYTES, BATCH_EVENTS, IN_FLIGHT, ACKS, IDEMPOTENT, FIRST_PART, PARTS, FIRST_EVENT, LAST_EVENT, NEXT_EVENT,
@@ -110,6 +110,8 @@ EXPIRED, REFUSED, ABANDONED = 1, 2, 3
 # per broker: whether it hangs, and until when it takes itself for the leader of what it led
 (SILENT, STALE_UNTIL, CUT_OFF, N_BROKER) = range(4)
 SILENTLY, BY_RESET, NO_REQUESTS, NO_ANSWERS = range(1, 5)
+IN_VAIN, WITH_TOO_FEW = 1, 2
+"""Why a broker refuses a batch (R_STALE): it does not lead the partition, or fewer than min.insync.replicas have it."""
 HANGS_NS = 2**61
 """Added to instants that a broker which hangs does not reach."""
 

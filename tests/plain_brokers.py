@@ -62,6 +62,8 @@ class Request:
     """Taken by a broker that is not the leader any more."""
     seen_by: int | None = None
     """Who led the partition when it became visible."""
+    is_short: bool = False
+    """Whether too few were in sync then, which its broker complains about."""
 
     def goes_on(self, length_ns: int) -> None:
         """Let what a hanging broker had not done be done so much later."""
@@ -86,7 +88,9 @@ class Partition:
         self.led_since_ns = 0
         self.unfollowed = False
         """Whether the leader's followers asked before it led, and wait before they ask again."""
-        self.halted = self.has_too_few
+        self.mark_waits = release(model.plan.scenario.brokers.version) >= (3, 7) and model.rules.mark_waits
+        """Whether nothing becomes visible while too few are in sync."""
+        self.halted = self.has_too_few and self.mark_waits
         self.log: list[Record] = []
         self.requests: list[Request] = []
         self.visible_end = 0
@@ -180,6 +184,7 @@ class Partition:
         self.visible_end = max(self.visible_end, end)
         self.move_stable_end()
         request.seen_by = self.leader
+        request.is_short = self.has_too_few and not self.mark_waits
         request.visible.succeed()
         self.model.news.give()
 
@@ -317,6 +322,6 @@ class Partition:
                 self.model.clock.process(self._shrink(self.leader, broker))
         waits = [b for b in self.in_sync if b in self.model.down or (self.leader, b) in self.model.parted]
         down_in_sync = self.model.rules.stall_of_survivors and (bool(waits) or self.leader in self.model.stalled)
-        self.halted = self.leader is None or down_in_sync or self.unfollowed or self.has_too_few
+        self.halted = self.leader is None or down_in_sync or self.unfollowed or (self.has_too_few and self.mark_waits)
         self.changed.give()
         self.model.reassignments.news.give()

@@ -139,9 +139,14 @@ class Connection:
         while self.current is sending and not all(map(self._is_done, sending.batches)):
             pending = [batch.visible for batch in sending.batches if not batch.visible.triggered]
             yield simpy.AnyOf(self.model.clock, [self.broken.wait(), *pending])
+            for batch in [batch for batch in sending.batches if batch.is_short and batch.seen_by == self.broker]:
+                if not batch.stale and self.current is sending:
+                    self.model.fired["refused after the append"] += 1
+                    batch.stale = True
+                    yield from self._refuse_when_heard(sending, batch)
 
     def _is_done(self, batch: Request) -> bool:
-        return batch.visible.triggered and batch.seen_by == self.broker
+        return batch.visible.triggered and batch.seen_by == self.broker and not batch.is_short
 
     def _all_appended(self, sending: Sending) -> Process:
         clock = self.model.clock
@@ -175,6 +180,9 @@ class Connection:
 
     def _refuse_after(self, sending: Sending, batch: Request, leader_ns: int) -> Process:
         yield self.model.clock.at(self.model.clock.now + leader_ns, Phase.end)
+        yield from self._refuse_when_heard(sending, batch)
+
+    def _refuse_when_heard(self, sending: Sending, batch: Request) -> Process:
         while self.current is sending and self.broker in self.model.silent | self.model.cut_off - self.model.no_requests:
             yield self.model.news.wait()
         if self.current is sending:

@@ -183,6 +183,7 @@ class Rules:
     producer_clock: bool = True
     broker_clock: bool = True
     one_way_cuts: bool = True
+    mark_waits: bool = True
 
 
 class Model(Recording):

@@ -41,6 +41,17 @@ def skew_clocks(choose: random.Random, scenario: dict[str, Any], length_ms: int)
     return found
 
 
+def age_brokers(choose: random.Random, scenario: dict[str, Any]) -> None:
+    """Let brokers be of a release before 3.7, where every group can be had there, and leave some of them without enough replicas."""
+    groups = scenario["groups"].values()
+    if choose.random() < 0.85 or any("consumer" == group["settings"].get("group.protocol") for group in groups):
+        return
+    if "version" not in scenario["brokers"] and not any(group.get("share_group") for group in groups):
+        scenario["brokers"]["version"] = choose.choice(["3.6", "3.3"])
+        for topic in scenario["topics"].values():
+            topic["settings"]["min.insync.replicas"] = min(topic["replication"], choose.choice([1, 2, 2, 3]))
+
+
 def cut_one_way(choose: random.Random, scenario: dict[str, Any], length_ms: int) -> Faults:
     """Return a cut through which clients reach a broker and do not hear from it, or the other way round."""
     if choose.random() < 0.9:

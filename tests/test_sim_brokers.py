@@ -115,6 +115,26 @@ def test_with_too_few_replicas_in_sync_nothing_is_appended_with_acks_all(run: Ru
 
 
 @in_both_models
+def test_before_3_7_what_the_leader_has_alone_is_seen_and_refused_after_its_append(run: Run) -> None:
+    """The same with 3.6: from the fence on consumers see what has one replica; with acks=all event 0 is refused then, and sent again."""
+    crashes = [{"fault": "broker_crash", "broker": b, "at": "220ms", "for": "12s"} for b in (2, 3)]
+    old = {"kind": "kafka", "nodes": 3, "version": "3.6"}
+
+    def of(settings: dict[str, object]) -> RunData:
+        producer = {**SLOWLY, "settings": settings}
+        return run(duration="12s", brokers=old, producers__p=producer, faults=crashes, drain="20s")
+
+    goes_on, once, twice = of({"acks": "1"}), of({"enable.idempotence": True}), of({"enable.idempotence": False})
+
+    assert ms(goes_on, Kind.delivery) == [9220.0] * 9 + [9505.0, 10_505.0, 11_505.0]
+    assert once.log["event_id"].tolist() == list(range(12))
+    assert twice.log["event_id"].tolist().count(0) == 2
+    assert sorted(set(twice.log["event_id"].tolist())) == list(range(12))
+    assert ms(once, Kind.delivery)[0] == ms(twice, Kind.delivery)[0] == 9220.0
+    assert min(ms(once, Kind.send)) > 12_220
+
+
+@in_both_models
 def test_what_is_refused_for_want_of_replicas_is_sent_again_until_they_are_back(run: Run) -> None:
     """The first event comes when both followers are fenced already: refused at 9755 ms, and then after 0.1, 0.2, 0.4, 0.8 s and so on."""
     crashes = [{"fault": "broker_crash", "broker": b, "at": "220ms", "for": "12s"} for b in (2, 3)]

@@ -25,7 +25,7 @@ OF_PRODUCERS_AND_BROKERS = {
     "request timeout": 8, "acks timeout": 8, "delivery timeout": 20, "one at a time after an error": 2,
     "connection queue": 50, "visible after the one before": 50, "halted": 50, "no leader left": 20, "broker crash": 50,
     "broker stop": 15, "broker back in sync": 50, "preferred leader": 10, "broker pause": 10, "disk stall": 5,
-    "brokers parted": 10, "in-sync set shrinks": 4, "clients cut off, reset": 4, "clients cut off, silent": 15, "no requests get through": 5, "no answers get through": 5, "answer held": 2,
+    "brokers parted": 10, "in-sync set shrinks": 4, "clients cut off, reset": 4, "refused after the append": 2, "clients cut off, silent": 15, "no requests get through": 5, "no answers get through": 5, "answer held": 2,
     "isolated, both": 2, "isolated, heartbeat": 1, "leader move": 4, "leader moved back": 0, "producer_crash": 15,
     "producer_pause": 10, "put off": 10, "lost with its producer": 6, "sent a second time": 4, "second time left out": 0,
     "too large": 10, "broker pause, fenced": 18, "rack": 6, "appended in vain": 4, "refused by a former leader": 15,

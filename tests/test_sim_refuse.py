@@ -29,7 +29,8 @@ def test_nothing_is_refused_of_a_scenario_that_can_be_simulated():
             "    commit: {every: 1s}\n", "    client: java\n    commit: auto\n    reads: {collect: {events: 5, timeout: 1s}}\n",
             "groups.fulfilment.commit is auto beside client: java and reads: collect, which the simulator does not model",
         ),
-        ("nodes: 3}", "nodes: 3, version: '3.6'}", "brokers.version is 3.6; the simulator models 3.7 and later"),
+        ("nodes: 3}", "nodes: 3, version: '3.3'}", None),
+        ("nodes: 3}", "nodes: 3, version: '3.2'}", "brokers.version is 3.2; the simulator models KRaft"),
         ("{partitions: 1, replication: 3}", "{settings: {cleanup.policy: compact}}", None),
         ("min.insync.replicas: 2}", "unclean.leader.election.enable: true}", None),
         (

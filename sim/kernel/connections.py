@@ -31,6 +31,7 @@ from sim.world import (
     HANGS_NS,
     HUNG_AT,
     IDEMPOTENT,
+    IN_VAIN,
     JAVA,
     LAST_REQ,
     LEADER,
@@ -77,6 +78,7 @@ from sim.world import (
     STALE_UNTIL,
     TIMEOUT,
     TOO_FEW,
+    WITH_TOO_FEW,
     World,
     push,
 )
@@ -121,7 +123,7 @@ def serve(w: World, i: int, b: int) -> None:
             if w.part[p, LEADER] != b:
                 refused = append_in_vain(w, r, leader_ns) or refused
             elif w.part[p, TOO_FEW] and w.proc[i, ACKS] == ACKS_ALL:
-                w.request[r, R_STALE] = 1
+                w.request[r, R_STALE] = WITH_TOO_FEW
                 w.request[r, R_APPENDED] = HANGS_NS
                 refused = True
             else:
@@ -150,7 +152,7 @@ def append_in_vain(w: World, r: int, leader_ns: int) -> bool:
     """
     s, request, event = w.scalars, w.request[r], w.event
     i, p = request[R_SENDER], request[R_PART]
-    request[R_STALE] = 1
+    request[R_STALE] = IN_VAIN
     if s[NOW] >= w.broker[request[R_BROKER], STALE_UNTIL] or w.part[p, LEADER] == NONE:
         request[R_APPENDED] = HANGS_NS
         return True
@@ -202,8 +204,9 @@ def refuse(w: World, lead: int, is_deposed: bool) -> None:
         return
     r = lead
     while r != NONE:
-        in_vain = w.request[r, R_STALE] and (is_deposed or w.request[r, R_APPENDED] == HANGS_NS)
-        if in_vain and not w.request[r, R_GONE]:
+        is_known = is_deposed or w.request[r, R_APPENDED] == HANGS_NS
+        is_refused = w.request[r, R_STALE] == WITH_TOO_FEW or (w.request[r, R_STALE] == IN_VAIN and is_known)
+        if is_refused and not w.request[r, R_GONE]:
             fail_batch(w, r)
             w.request[r, R_GONE] = 1
             w.request[lead, R_WAITS] -= 1
@@ -222,7 +225,7 @@ def refuse_stale(w: World, b: int) -> None:
         r = lead
         while r != NONE:
             if w.part[w.request[r, R_PART], LEADER] != b and not w.request[r, R_DONE]:
-                w.request[r, R_STALE] = 1
+                w.request[r, R_STALE] = IN_VAIN
             r = w.request[r, R_MATE]
         refuse(w, lead, True)
 
@@ -376,10 +379,21 @@ def all_visible(w: World, r: int) -> None:
     if w.request[r, R_GONE] or w.part[w.request[r, R_PART], LEADER] != w.request[r, R_BROKER]:
         return
     lead = w.request[r, R_LEAD]
+    if w.scalars[at.AFTER_APPEND] and w.part[w.request[r, R_PART], TOO_FEW] and is_for_all(w, lead):
+        w.request[r, R_STALE] = WITH_TOO_FEW
+        refuse(w, lead, False)
+        return
     w.request[r, R_DONE] = 1
     w.request[lead, R_WAITS] -= 1
     if w.request[lead, R_WAITS] == 0 and w.proc[w.request[r, R_SENDER], ACKS] == ACKS_ALL:
         free_connection(w, lead)
+
+
+@compiled
+def is_for_all(w: World, lead: int) -> bool:
+    """Return whether a request is in service that all in sync must have before it is answered."""
+    i, b = w.request[lead, R_SENDER], w.request[lead, R_BROKER]
+    return w.conn[i, b, C_CURRENT] == lead and w.proc[i, ACKS] == ACKS_ALL
 
 
 @compiled
