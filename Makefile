@@ -4,14 +4,13 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint bench live differential slice predictions agreement repeats soak docs clean
+.PHONY: help setup demo test lint coverage bench live differential slice predictions agreement repeats soak docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 INSTALL := $(PIP) install --constraint constraints.txt
 CODE := scenarios sim loadgen rundata reports eventdrill
-COVERAGE := --cov --cov-report=
 
 help:  ## list the targets
 	@echo "EventDrill: rehearse an event-driven system before it breaks."
@@ -24,11 +23,15 @@ setup: $(VENV)/.dev  ## make .venv with everything, tools for development includ
 demo: $(VENV)/.core  ## predict a broker's crash, drive it on a real Kafka, compare: runs/demo/report.html
 	@$(BIN)/eventdrill demo --out runs/demo
 
-test: lint  ## everything that must hold: lint, tests, live tests on a real Kafka, coverage
-	@rm -f .coverage .coverage.*
+test: lint  ## everything that must hold: lint, tests, live tests on a real Kafka
 	@# Hosts are shared and noisy: what failed gets a second try, one test at a time.
-	$(BIN)/python -m pytest -m "not live" -n 2 $(COVERAGE) || $(BIN)/python -m pytest -m "not live" --last-failed
-	$(BIN)/python -m pytest -m "live and not long" $(COVERAGE) --cov-append || $(BIN)/python -m pytest -m "live and not long" --last-failed
+	$(BIN)/python -m pytest -m "not live" -n 2 --durations=25 || $(BIN)/python -m pytest -m "not live" --last-failed
+	$(BIN)/python -m pytest -m "live and not long" --durations=25 || $(BIN)/python -m pytest -m "live and not long" --last-failed
+
+coverage: $(VENV)/.dev  ## the same tests under coverage, which takes half as long again: what no test runs
+	@rm -f .coverage .coverage.*
+	$(BIN)/python -m pytest -m "not live" -n 2 --cov --cov-report=
+	$(BIN)/python -m pytest -m "live and not long" --cov --cov-report= --cov-append
 	$(BIN)/python -m coverage report --skip-covered --skip-empty
 
 lint: $(VENV)/.dev  ## style, types, and who may import whom
