@@ -24,8 +24,11 @@ from scenarios.yaml_text import write_yaml
 
 MINUTE_S = 60
 GROWTH_SHARE = 0.05
-GROWTH_BYTES = 8 << 20
-"""A process may grow by so much between the two stretches: buffers of clients fill, JVMs collect when they like."""
+GROWTH_BYTES = 16 << 20
+"""A process may grow by so much between the two stretches. C's allocator keeps what was free once: members that lived through thirteen faults gave
+8 of 33 MiB back to `malloc_trim`, and those of an hour had grown by 8 and 10 MiB, in steps, each with a fault. Five bytes lost per event would be more."""
+OF_KAFKA = ("broker", "controller")
+"""Whose memory is Kafka's own matter: a JVM's heap grows until it has what it was given."""
 FAULTS: tuple[dict[str, Any], ...] = (
     {"fault": "broker_crash", "broker": "leader of orders/0", "for": "15s"},
     {"fault": "member_crash", "member": "fulfilment/1", "for": "5s"},
@@ -59,9 +62,6 @@ def main() -> int:
         *growth(run.data),
         *(f"left behind: {each}" for each in sorted(_leftovers() - before)),
     ]
-    gc.collect()  # clients that nobody holds any more keep their pipes until then
-    if (more := psutil.Process().num_fds() - descriptors) > 0:
-        problems.append(f"{more} more open files than before")
     write_page(folder / "report.html", [run])
     print(
         f"{options.minutes} min at {options.rate}/s, {len(run.data.plan):,} events, {len(run.data.operations):,} operations, {len(run.data.faults)} faults, "
@@ -71,6 +71,10 @@ def main() -> int:
         print(f"  {name}: {early / 2**20:.1f} MiB, then {late / 2**20:.1f} MiB")
     for reason in run.invalid:
         print(f"  says nothing about latencies: {reason}")
+    del run  # a long one's rows are a file that is mapped
+    gc.collect()  # clients that nobody holds any more keep their pipes until then
+    if (more := psutil.Process().num_fds() - descriptors) > 0:
+        problems.append(f"{more} more open files than before")
     print("\n".join(problems) if problems else "nothing lost, nothing leaked")
     return 1 if problems else 0
 
@@ -156,7 +160,7 @@ def growth(run: RunData) -> list[str]:
     return [
         f"{name} grew from {early / 2**20:.1f} MiB to {late / 2**20:.1f} MiB"
         for name, (early, late) in sizes(run).items()
-        if late > early * (1 + GROWTH_SHARE) + GROWTH_BYTES
+        if not name.startswith(OF_KAFKA) and late > early * (1 + GROWTH_SHARE) + GROWTH_BYTES
     ]
 
 

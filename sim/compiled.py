@@ -48,12 +48,14 @@ class OwnCacheLocator(caching.UserProvidedCacheLocator):
         """Return where a function is kept, if it is one of this package."""
         if not Path(py_file).resolve().is_relative_to(_HERE):
             return None
-        found: OwnCacheLocator | None = super().from_function(py_func, py_file)
+        parent: Any = super()
+        found: OwnCacheLocator | None = parent.from_function(py_func, py_file)
         return found
 
 
-if not numba.config.CACHE_LOCATOR_CLASSES:
-    numba.config.CACHE_LOCATOR_CLASSES = ",".join((f"{__name__}.{OwnCacheLocator.__name__}", *_LOCATORS))
+_CONFIG: Any = numba.config
+if not _CONFIG.CACHE_LOCATOR_CLASSES:
+    _CONFIG.CACHE_LOCATOR_CLASSES = ",".join((f"{__name__}.{OwnCacheLocator.__name__}", *_LOCATORS))
 
 _OPTIONS: dict[str, Any] = {"cache": True, "_nrt": False, "no_cfunc_wrapper": True}
 """The kernel allocates nothing, so it needs none of Numba's reference counts."""
@@ -83,4 +85,6 @@ def entry(function: Function) -> Function:
 def must_compile() -> bool:
     """Whether this state of the simulator is still to be compiled on this machine, for this Python."""
     is_as_written = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
-    return not is_as_written and not any(Path(os.environ["NUMBA_CACHE_DIR"]).rglob(f"*.py{sys.version_info.major}{sys.version_info.minor}*.nbi"))
+    return not is_as_written and not any(
+        Path(os.environ["NUMBA_CACHE_DIR"]).rglob(f"*.py{sys.version_info.major}{sys.version_info.minor}*.nbi")
+    )

@@ -183,7 +183,9 @@ class Connection:
         yield from self._refuse_when_heard(sending, batch)
 
     def _refuse_when_heard(self, sending: Sending, batch: Request) -> Process:
-        while self.current is sending and self.broker in self.model.silent | self.model.cut_off - self.model.no_requests:
+        while (
+            self.current is sending and self.broker in self.model.silent | self.model.cut_off - self.model.no_requests
+        ):
             yield self.model.news.wait()
         if self.current is sending:
             self._refuse([batch])

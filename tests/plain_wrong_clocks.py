@@ -25,10 +25,10 @@ class WrongClocks:
         names = self.model.names.processes
         for planned in self.model.plan.faults if sender < len(names) and self.model.rules.producer_clock else ():
             fault, own = planned.fault, (names[sender], names[sender].rpartition("/")[0])
-            if isinstance(fault, ClockSkew) and fault.producer is not None and str(fault.producer) in own:
-                if planned.begin_ns <= handed_ns < planned.end_ns:
-                    self.model.fired["producer's clock wrong"] += 1
-                    return handed_ns + fault.by
+            is_its = isinstance(fault, ClockSkew) and fault.producer is not None and str(fault.producer) in own
+            if is_its and planned.begin_ns <= handed_ns < planned.end_ns:
+                self.model.fired["producer's clock wrong"] += 1
+                return handed_ns + fault.by
         return handed_ns
 
     def now_of(self, broker: int) -> int:

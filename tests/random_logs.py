@@ -37,14 +37,16 @@ def skew_clocks(choose: random.Random, scenario: dict[str, Any], length_ms: int)
             targets += [{"broker": choose.randint(1, scenario["brokers"]["nodes"])}, {"broker": "leader of a/0"}]
         by = choose.choice(["-1s", "-300ms", "-123.456789ms", "50ms", "300ms", "1s"])
         at_ms, for_ms = choose.randrange(length_ms // 50) * 50, choose.choice([100, 400, 1200])
-        found.append({"fault": "clock_skew", **choose.choice(targets), "by": by, "at": f"{at_ms}ms", "for": f"{for_ms}ms"})
+        found.append(
+            {"fault": "clock_skew", **choose.choice(targets), "by": by, "at": f"{at_ms}ms", "for": f"{for_ms}ms"}
+        )
     return found
 
 
 def age_brokers(choose: random.Random, scenario: dict[str, Any]) -> None:
     """Let brokers be of a release before 3.7, where every group can be had there, and leave some of them without enough replicas."""
     groups = scenario["groups"].values()
-    if choose.random() < 0.85 or any("consumer" == group["settings"].get("group.protocol") for group in groups):
+    if choose.random() < 0.85 or any(group["settings"].get("group.protocol") == "consumer" for group in groups):
         return
     if "version" not in scenario["brokers"] and not any(group.get("share_group") for group in groups):
         scenario["brokers"]["version"] = choose.choice(["3.6", "3.3"])

@@ -106,7 +106,7 @@ def test_all_of_a_scenarios_problems_are_told_at_once():
     """The version, a group and a fault: three lines."""
     refused = cannot(
         small(
-            ("nodes: 3}", "nodes: 3, version: '3.6'}"),
+            ("nodes: 3}", "nodes: 3, version: '3.2'}"),
             (
                 "    commit: {every: 1s}\n",
                 "    client: java\n    commit: auto\n    reads: {collect: {events: 5, timeout: 1s}}\n",

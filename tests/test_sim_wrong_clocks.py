@@ -49,7 +49,14 @@ def test_one_process_with_a_wrong_clock_leaves_the_others_alone(run: Run) -> Non
 @in_both_models
 def test_records_of_a_clock_behind_expire_early(run: Run) -> None:
     """At 2.1 s events 0 to 5 would go alone; 6 to 11 are taken for a second older than they are, 12 shares a segment with 13."""
-    data = run(duration="4s", producers__p=LARGE, topics__a__settings=KEPT, brokers__settings=LOOKS, drain="0s", faults=[BEHIND])
+    data = run(
+        duration="4s",
+        producers__p=LARGE,
+        topics__a__settings=KEPT,
+        brokers__settings=LOOKS,
+        drain="0s",
+        faults=[BEHIND],
+    )
 
     assert expired(data) == [(2.1, "first offset 12"), (3.5, "first offset 20")]
 
@@ -57,7 +64,9 @@ def test_records_of_a_clock_behind_expire_early(run: Run) -> None:
 @in_both_models
 def test_a_broker_ahead_takes_its_records_for_older_until_its_clock_is_right(run: Run) -> None:
     """A second ahead until 3 s it keeps half a second of what it leads; at 3.5 s nothing is old enough."""
-    data = run(duration="4s", producers__p=LARGE, topics__a__settings=KEPT, brokers__settings=LOOKS, drain="0s", faults=[AHEAD])
+    data = run(
+        duration="4s", producers__p=LARGE, topics__a__settings=KEPT, brokers__settings=LOOKS, drain="0s", faults=[AHEAD]
+    )
 
     assert expired(data) == [
         (0.7, "first offset 2"),
@@ -81,8 +90,8 @@ def test_what_was_off_is_told_with_the_fault() -> None:
     run = simulate(make_plan(by_hand(duration="1.5s", faults=[BEHIND, AHEAD])), IDEAL)
 
     assert [(fault.target, fault.proof) for fault in run.faults] == [
-        ("p", "timestamps of 7 records were off by -1 s"),
         ("broker 1", "broker 1's clock was off by +1 s"),
+        ("p", "timestamps of 7 records were off by -1 s"),
     ]
 
 
