@@ -3,8 +3,10 @@
 import io
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count, product
+from string import ascii_uppercase
 from typing import Any
 
 import matplotlib as mpl
@@ -229,7 +231,7 @@ def count_axis(axis: Axes) -> None:
 
 def mark_faults(axis: Axes, faults: Sequence[FaultRecord]) -> None:
     """Shade the time of each fault, with its letter above; the axis has its limits already."""
-    for letter, fault in zip(LETTERS, faults, strict=False):
+    for letter, fault in zip(letters(), faults, strict=False):
         last = axis.get_xlim()[1]
         begin, end = fault.began_ns / SECOND, min(fault.ended_ns / SECOND, last)
         if begin >= last:  # the run did not get that far
@@ -250,8 +252,10 @@ def mark_faults(axis: Axes, faults: Sequence[FaultRecord]) -> None:
         )
 
 
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-"""Faults in the order of their begins; the same letters on the strip, in the figures and in the incidents."""
+def letters() -> Iterator[str]:
+    """Yield the names of faults in the order of their begins, A to Z, then AA, AB and so on; the same on the strip, in the figures and in the incidents."""
+    for length in count(1):
+        yield from map("".join, product(ascii_uppercase, repeat=length))
 
 
 # ---- SVG in HTML ---------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.drawing import LETTERS
+from reports.drawing import letters
 from reports.words import duration_text, time_text
 from rundata.rows import NEVER
 from rundata.tables import FaultRecord, Incident
@@ -51,7 +51,7 @@ def story(incidents: Sequence[Incident], faults: Sequence[FaultRecord], duration
     inside = [i for i in incidents if 0 < i.time_ns <= duration_ns and i.kind not in _MINOR]
     inside = [i for i in inside if not i.where.startswith("__")]
     entries = [_entry(together, faults) for together in _together(inside)]
-    for letter, fault in zip(LETTERS, faults, strict=False):
+    for letter, fault in zip(letters(), faults, strict=False):
         if fault.began_ns == NEVER:
             continue
         entries.append(
@@ -107,8 +107,8 @@ def _detail(together: Sequence[Incident]) -> str:
 
 
 def _since(at_ns: int, faults: Sequence[FaultRecord]) -> str:
-    instants = [(f.began_ns, letter, "began") for letter, f in zip(LETTERS, faults, strict=False)]
-    instants += [(f.ended_ns, letter, "ended") for letter, f in zip(LETTERS, faults, strict=False)]
+    instants = [(f.began_ns, letter, "began") for letter, f in zip(letters(), faults, strict=False)]
+    instants += [(f.ended_ns, letter, "ended") for letter, f in zip(letters(), faults, strict=False)]
     before = [instant for instant in instants if instant[0] <= at_ns]
     if not before:
         return ""

@@ -13,13 +13,15 @@ from loadgen.children import file_name
 from loadgen.crew import _range_shares
 from loadgen.gauges import values
 from loadgen.incidents import from_logs, from_members
+from loadgen.lab.applied import Applied
+from loadgen.lab.proofs import shown
 from loadgen.outcomes import QUEUE_FULL, outcome_of
 from loadgen.records import PoisonError, decode, encode, filler, new_run_id, read_ids
 from loadgen.refuse import cannot
 from loadgen.run_clock import RunClock, unix_offset_ns
 from loadgen.validity import clock_reasons, invalid_reasons, limits, timed_after
 from loadgen.warm_up import is_steady
-from rundata.rows import Kind, Outcome, new_operations
+from rundata.rows import LOG_RECORD, Kind, Outcome, new_operations
 from rundata.tables import Gauge, Incident, Names
 from runs import Build, ns, scenario_with
 from scenarios.disturbances import NOT_AGAIN
@@ -219,6 +221,30 @@ def test_brokers_logs_become_incidents_in_the_words_of_both_engines(tmp_path):
         (8170, "isr", "orders/1", "1,2,3"),
         (9268, "session expired", "work/2", "Member work-2-659f0b8e"),
     ]
+
+
+def test_a_members_fault_is_proven_by_its_own_session_and_by_nothing_that_comes_much_later():
+    """Of two crashes the first one's session ends at 8 s; another member's at 7 s and its own of a later crash say nothing about it."""
+    crash = {"fault": "member_crash", "member": "work/1", "at": "2s", "for": "5s"}
+    build = Build({"faults": [crash]})
+    build.event(0.1)
+    build.fault(2, 7)
+    plan = build.run().plan
+    incidents = [
+        Incident(ns(at), kind, where, "", "")
+        for at, kind, where in (
+            (7, "session expired", "work/2"),
+            (8, "session expired", "work/1"),
+            (9, "assignment", "work/2"),
+            (300, "session expired", "work/1"),
+        )
+    ]
+
+    def proof(*told: Incident) -> str:
+        return shown(Applied(plan.faults[0], "work/1", ns(2)), plan, told, new_operations(0), np.zeros(0, LOG_RECORD))
+
+    assert proof(*incidents) == "session expired at 8.000 s; work/2 took over at 9.000 s"
+    assert proof(incidents[0], incidents[3]) == ""
 
 
 def test_what_a_run_before_left_in_the_logs_is_left_out(tmp_path):

@@ -1,11 +1,12 @@
 """Words: figures as people write them, scenarios in sentences, incidents as a story."""
 
 import math
+from itertools import islice
 
 import pytest
 
 from page_data import leader_crash
-from reports.drawing import inline_svg
+from reports.drawing import inline_svg, letters
 from reports.fault_words import action_words, fault_words
 from reports.incidents import story
 from reports.words import (
@@ -169,6 +170,18 @@ def test_incidents_that_come_together_are_one_entry():
         (f"28.60{S}s", "New leader: 6 in orders", "leader 2", f"8.6{S}s after A began"),
         (f"35.00{S}s", "crash ends", "", ""),
     ]
+
+
+def test_the_alphabets_end_is_not_the_faults_end():
+    """Sixty faults, one a minute: each has a name of its own, and each its place in the story."""
+    names = list(islice(letters(), 60))
+    faults = [
+        FaultRecord(f"minute {n}", "surge", "shop", n * 60 * SECOND, (n * 60 + 10) * SECOND, n * 60 * SECOND, (n * 60 + 10) * SECOND, "seen")
+        for n in range(60)
+    ]  # fmt: skip
+
+    assert (names[0], names[25], names[26], names[59], len(set(names))) == ("A", "Z", "AA", "BH", 60)
+    assert {entry.fault for entry in story([], faults, 3600 * SECOND)} == set(names)
 
 
 def test_durations_get_a_narrow_space():

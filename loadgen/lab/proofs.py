@@ -18,6 +18,8 @@ from scenarios.quantities import SECOND, format_duration
 
 AFTERWARDS_NS = 30 * SECOND
 """What a fault does shows at most so long after its end."""
+LONGEST_SESSION_NS = 60 * SECOND
+"""What comes later than that after a member's end is about another one; clients' default is 45 s."""
 
 Rows = NDArray[np.void]
 
@@ -131,9 +133,9 @@ def _out_of_sync(applied: Applied, incidents: Sequence[Incident]) -> str:
 
 
 def _of_member(applied: Applied, group: str, incidents: Sequence[Incident]) -> str:
-    after = [i for i in incidents if i.time_ns >= applied.began_ns and i.kind in ("session expired", "assignment")]
-    own = [i for i in after if i.where.partition("/")[0] == group]
-    expired = next((i for i in own if i.kind == "session expired"), None)
+    end_ns = max(applied.planned.end_ns + AFTERWARDS_NS, applied.began_ns + LONGEST_SESSION_NS)
+    own = [i for i in incidents if applied.began_ns <= i.time_ns < end_ns and i.where.partition("/")[0] == group]
+    expired = next((i for i in own if i.kind == "session expired" and i.where == applied.target), None)
     taken = next((i for i in own if i.kind == "assignment" and i.where != applied.target), None)
     words = [f"session expired at {seconds(expired.time_ns)}"] if expired else []
     return "; ".join(words + ([f"{taken.where} took over at {seconds(taken.time_ns)}"] if taken else []))

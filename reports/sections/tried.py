@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from reports.contents import Contents
-from reports.drawing import LETTERS
+from reports.drawing import letters
 from reports.fault_words import fault_words
 from reports.words import (
     DASH,
@@ -59,7 +59,7 @@ def _strip(contents: Contents) -> dict[str, Any]:
                 "width": max(0.6, _percent_of(min(f.ended_ns, end) - f.began_ns, end)),
                 "label": f.label,
             }
-            for letter, f in zip(LETTERS, contents.faults, strict=False)
+            for letter, f in zip(letters(), contents.faults, strict=False)
         ],
         "ticks": [(_percent_of(t, end), duration_text(t)) for t in _ticks(end)],
         "end": duration_text(round(end / SECOND) * SECOND),
@@ -79,7 +79,7 @@ def _percent_of(part: int, whole: int) -> float:
 def _fault_rows(contents: Contents) -> list[dict[str, str]]:
     planned = {(f.label, f.begin_ns): f for f in contents.plan.faults}
     rows = []
-    for letter, record in zip(LETTERS, contents.faults, strict=False):
+    for letter, record in zip(letters(), contents.faults, strict=False):
         plan = planned.get((record.label, record.planned_begin_ns))
         words = fault_words(plan.fault) if plan else record.kind.replace("_", " ")
         rows.append(

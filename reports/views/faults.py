@@ -7,7 +7,7 @@ from reports.alerts.on_run import Alerted
 from reports.contents import Column, Contents
 from reports.disturbers import HARMFUL_ACTIONS, action_of, disturbers
 from reports.document import Block, Cell, Small, Table
-from reports.drawing import LETTERS
+from reports.drawing import letters as fault_letters
 from reports.prevention import Measure, Prevented, measures, words_of
 from reports.sections.badges import Badge
 from reports.slo import fault_labels
@@ -42,10 +42,10 @@ def broke(column: Column, alerts: Alerted) -> list[Broke]:
     hurt = disturbers(run)
     labels = dict(zip(fault_labels(hurt), hurt, strict=True))
     ordered = sorted(labels.items(), key=lambda item: item[1].planned_begin_ns)
-    letters = iter(LETTERS)
+    letters = fault_letters()
     rows = []
     for label, fault in ordered:
-        letter = "" if fault.kind in HARMFUL_ACTIONS else next(letters, "")
+        letter = "" if fault.kind in HARMFUL_ACTIONS else next(letters)
         if fault.began_ns == NEVER:
             continue
         costs = {
