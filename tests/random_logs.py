@@ -43,15 +43,16 @@ def skew_clocks(choose: random.Random, scenario: dict[str, Any], length_ms: int)
     return found
 
 
-def age_brokers(choose: random.Random, scenario: dict[str, Any]) -> None:
-    """Let brokers be of a release before 3.7, where every group can be had there, and leave some of them without enough replicas."""
-    groups = scenario["groups"].values()
-    if choose.random() < 0.85 or any(group["settings"].get("group.protocol") == "consumer" for group in groups):
-        return
-    if "version" not in scenario["brokers"] and not any(group.get("share_group") for group in groups):
-        scenario["brokers"]["version"] = choose.choice(["3.6", "3.3"])
-        for topic in scenario["topics"].values():
-            topic["settings"]["min.insync.replicas"] = min(topic["replication"], choose.choice([1, 2, 2, 3]))
+def age_brokers(choose: random.Random, scenario: dict[str, Any], length_ms: int) -> Faults:
+    """Let brokers be of a release before 3.7, with topics that need all of their replicas; return a fault that takes one away."""
+    is_shared = any(group.get("share_group") for group in scenario["groups"].values())
+    if choose.random() < 0.85 or "version" in scenario["brokers"] or is_shared:
+        return []
+    scenario["brokers"]["version"] = choose.choice(["3.6", "3.3"])
+    for topic in scenario["topics"].values():
+        topic["settings"]["min.insync.replicas"] = choose.choice([1, topic["replication"], topic["replication"]])
+    at_ms = choose.randrange(length_ms // 50) * 50
+    return [{"fault": "broker_crash", "broker": "follower of a/0", "at": f"{at_ms}ms", "for": f"{length_ms}ms"}]
 
 
 def cut_one_way(choose: random.Random, scenario: dict[str, Any], length_ms: int) -> Faults:

@@ -91,7 +91,7 @@ def _scenario(choose: random.Random, number: int) -> dict[str, Any]:
     actions.add(random.Random(f"{number}: actions"), scenario, length_ms)
     faults = logs.add(random.Random(f"{number}: logs"), scenario, faults, length_ms)
     faults = changes.add(random.Random(f"{number}: topics"), scenario, faults, length_ms)
-    logs.age_brokers(random.Random(f"{number}: release"), scenario)
+    faults += logs.age_brokers(random.Random(f"{number}: release"), scenario, length_ms)
     faults += logs.cut_one_way(random.Random(f"{number}: one way"), scenario, length_ms)
     faults += logs.skew_clocks(random.Random(f"{number}: clocks"), scenario, length_ms)
     return _with_faults(scenario, faults)
