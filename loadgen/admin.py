@@ -5,7 +5,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
-from confluent_kafka import ConsumerGroupTopicPartitions, ElectionType, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    ConsumerGroupType,
+    ElectionType,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported without saying so
     AlterConfigOpType,
     ConfigEntry,
@@ -18,6 +25,8 @@ from loadgen.clusters.foreign import ForeignKafka
 from loadgen.clusters.model import Cluster
 from loadgen.watchdog.client import Watchdog
 from loadgen.watchdog.undoing import admin
+from loadgen.wire import WireError, leave_group
+from scenarios.clients import consumer_settings
 from scenarios.plan import Plan, replica_assignment
 from scenarios.retries import all_topics, retry_topics
 
@@ -25,6 +34,7 @@ OFFSETS_TOPIC = "__consumer_offsets"
 SCRATCH_TOPIC = "eventdrill.warm-up"
 EMBEDDED = "librdkafka-mock"
 _WITHIN_S = 30.0
+_EMPTIED_WITHIN_S = 5.0
 _STEP_S = 0.05
 
 Progress = Callable[[str], None]
@@ -249,12 +259,32 @@ class Admin:
                 f"share group {name} cannot be told to begin at the first record: {error.args[0].str()}"
             ) from error
 
+    def see_off(self, unparted: Mapping[str, Sequence[str]]) -> None:
+        """Say for members of groups, by their ids, that they leave: they have ended without, and each would stay for its session's length."""
+        if self.cluster.implementation == EMBEDDED or security_of(self.cluster):
+            return
+        for name, members in unparted.items():
+            shares = self.plan.scenario.groups[name].share_group
+            protocol = consumer_settings(self.plan.scenario, name).protocol
+            with suppress(WireError):  # a coordinator that is away is not waited for
+                leave_group(self.cluster.bootstrap, name, members, "share" if shares else protocol)
+
     def _forget_group(self, name: str) -> None:
-        """Remove what an earlier run on this cluster left of the group; its members may still be about to leave."""
+        """Remove what an earlier run on this cluster left of the group, with members that could not leave it."""
         if self.cluster.implementation == EMBEDDED:
             return
+        with suppress(KafkaException, WireError, TimeoutError):
+            self._empty(name)
         with suppress(KafkaException):
             self.client.delete_consumer_groups([name])[name].result(_WITHIN_S)
+
+    def _empty(self, name: str) -> None:
+        """Take out of a group of this private cluster whoever is still in it: members of a driver that was killed could not leave."""
+        asked = self.client.describe_consumer_groups([name], request_timeout=_EMPTIED_WITHIN_S)
+        found = asked[name].result(_EMPTIED_WITHIN_S + 1)
+        if members := [each.member_id for each in found.members]:
+            new = found.type == ConsumerGroupType.CONSUMER
+            leave_group(self.cluster.bootstrap, name, members, "consumer" if new else "classic")
 
     def commit_offsets(self, group: str, places: list[TopicPartition]) -> None:
         """Set the committed offsets of a group without members."""

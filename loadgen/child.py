@@ -28,6 +28,10 @@ class DriverGone(Exception):  # noqa: N818 - an end, no error
     """The driver closed its end of the pipe: nothing is left to do."""
 
 
+class Leaving(Exception):  # noqa: N818 - an end on request, no error
+    """The process was asked to leave while it was waiting, and leaves what it had in hand unfinished."""
+
+
 class Child:
     """One process of a run: what it shall do, and how it hears from the driver and answers it (JSON, one object a line)."""
 

@@ -351,6 +351,17 @@ class Crew:
             self.dependencies.signal(signal.SIGTERM)
             self._end([self.dependencies])
 
+    def unparted(self) -> dict[str, list[str]]:
+        """Return by group the ids of members whose processes have ended without leaving it."""
+        found: dict[str, list[str]] = {}
+        gone = {
+            each.name for each in [*self.members.values(), *self.gone] if not each.running and "bye" not in each.said
+        }
+        for member_id, name in self.member_ids.items():
+            if name in gone:
+                found.setdefault(name.rpartition("/")[0], []).append(member_id)
+        return found
+
     def stop_watcher(self) -> None:
         """Let the watcher read what is there by now, and end."""
         if self.watcher is not None:

@@ -413,6 +413,7 @@ class _Run:
         self._say("reading back", "reading every topic from its first to its last offset")
         held = self._committed()
         log, extents = self._audit()
+        self.admin.see_off(self.crew.unparted())
         self.admin.remove_scratch()
         run = self._data(log, extents, held)
         self.writer.finish(run, "interrupted" if self.incomplete else "complete")
@@ -583,6 +584,7 @@ class _Run:
         for offsets in self.offsets.values():
             offsets.close()
         self.crew.close()
+        self.admin.see_off(self.crew.unparted())
         self.control.close()
         _tidy(self.folder)
 

@@ -44,6 +44,12 @@ class Held:
                 if not waiting and self._events.pop(place, None) is not None:
                     self._consumer.resume([TopicPartition(*place)])
 
+    def again(self, places: Iterable[Place]) -> None:
+        """Forget what waits in partitions that are read again from before it, and go on reading them."""
+        for place in places:
+            if self._events.pop(place, None) is not None:
+                self._consumer.resume([TopicPartition(*place)])
+
     def drop(self, places: Iterable[Place]) -> None:
         """Forget what waits in partitions that went to another member."""
         for place in places:

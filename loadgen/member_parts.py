@@ -5,14 +5,14 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-from loadgen.child import Child
+from loadgen.child import Child, DriverGone, Leaving
 from loadgen.member_calls import Calls
 from loadgen.member_dedupe import Memory, OwnMemory, SharedMemory
 from loadgen.member_letters import Letters
 from loadgen.member_lookup import Lookup
 from loadgen.member_rows import MemberRows
 from loadgen.member_sends import Clients, Emitter, Forwarder
-from loadgen.member_work import Handler, Leaving, Stopped
+from loadgen.member_work import Handler, Stopped
 
 
 def handler_of(child: Child, rows: MemberRows, lookup: Lookup, clients: Clients) -> Handler:
@@ -70,6 +70,13 @@ def attend(child: Child, member: Attending) -> None:
             member.run()
     except Stopped:
         stopped = True
+    except DriverGone:
+        raise
+    except Exception:
+        # Whatever has gone wrong: the group shall not wait for the end of its session.
+        with contextlib.suppress(Exception):
+            member.leave()
+        raise
     member.leave()
     late = member.handler.late
     child.say(

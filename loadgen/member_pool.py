@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from loadgen.child import Child
+from loadgen.child import Child, Leaving
 from loadgen.member_calls import Asked
 from loadgen.member_rows import Event
-from loadgen.member_work import Handler, Leaving, Steps, Until, Worker
+from loadgen.member_work import Handler, Steps, Until, Worker
 
 clock = time.perf_counter_ns
 

@@ -5,6 +5,7 @@ SIGTERM makes it finish its event, commit by its mode and leave; SIGKILL is a cr
 
 import contextlib
 import time
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -17,7 +18,7 @@ from loadgen.member_lookup import Lookup
 from loadgen.member_parts import attend, handler_of
 from loadgen.member_pool import Pool
 from loadgen.member_rows import Event, MemberRows
-from loadgen.member_sends import Clients
+from loadgen.member_sends import Clients, TransactionBroken
 from loadgen.member_transactions import Transactions
 
 clock = time.perf_counter_ns
@@ -66,7 +67,7 @@ class MemberProcess:
         self.transactions: Transactions | None = None
         if self.clients.transactional is not None:
             first = spec["codes"]["process"] * (1 << 40) + spec["incarnation"] * (1 << 32)
-            self.transactions = Transactions(self.clients.transactional, self.consumer, self.rows, first)
+            self.transactions = Transactions(self.clients, self.consumer, self.rows, first, self._leaving)
         self.settling = False
         """Whether the driver wants to hear when nothing is in hand."""
         self.start_ns = 0
@@ -185,8 +186,8 @@ class MemberProcess:
         for event, poll_id in self.held.due(clock() - self.start_ns):
             self.handler.worker.busy_until = max(self.handler.worker.busy_until, event.due_ns + self.start_ns)
             self._in_transaction({(event.topic, event.partition): event.offset})
-            self._handle(event, poll_id, event.due_ns + self.start_ns)
-            self._batch_done()
+            with self._batch_at_hand():
+                self._handle(event, poll_id, event.due_ns + self.start_ns)
             if self.child.leaving:
                 return
 
@@ -253,8 +254,8 @@ class MemberProcess:
             self.handler.worker.busy_until = clock()
         if self.transactions is not None:
             self._in_transaction(self._places(batch.firsts()))
-        self._work(batch)
-        self._batch_done()
+        with self._batch_at_hand():
+            self._work(batch)
 
     def _delivered_batch(self, messages: list[Message]) -> Batch | None:
         """Return what a poll handed over, recorded as delivered; None where nothing of this run is in it."""
@@ -288,11 +289,29 @@ class MemberProcess:
         for each in self._sound(messages):
             self.commits.finished[str(each.topic()), int(each.partition() or 0)] = int(each.offset() or 0) + 1
 
+    @contextlib.contextmanager
+    def _batch_at_hand(self) -> Iterator[None]:
+        """Commit a batch when it has been worked on; read it again where its transaction takes no more."""
+        try:
+            yield
+        except TransactionBroken as broken:
+            assert self.transactions is not None
+            self.transactions.fail(broken.code, self.start_ns)
+            self._read_again(self.transactions.places)
+            self._catch_up()
+        else:
+            self._batch_done()
+
+    def _read_again(self, places: Iterable[tuple[str, int]]) -> None:
+        """Forget what is known of partitions of which a batch was aborted."""
+        self.commits.forget(places)
+        self.held.again(places)
+
     def _batch_done(self) -> None:
         if self.transactions is not None and self.transactions.under_way:
             ends = self.commits.take_new()
             if not self.transactions.commit(ends, self.start_ns):
-                self.commits.forget(ends)
+                self._read_again({*ends, *self.transactions.places})
         elif not self.commits.batch_done():
             return
         self._catch_up()
@@ -352,7 +371,7 @@ class MemberProcess:
             self.transactions.abort()
         with contextlib.suppress(KafkaException):
             self.commits.handing_over()
-        self.clients.settle(lambda: False)
+        self.clients.finish()
         self.consumer.close()
         if self.handler.calls is not None:
             self.handler.calls.close()

@@ -169,9 +169,13 @@ class MemberRows:
             Kind.dead_letter, outcome,
         )  # fmt: skip
 
-    def committed(self, topic: str, partition: int, offset: int, began_ns: int, ended_ns: int, error: int) -> None:
-        """Record the commit of a partition's offset."""
+    def committed(
+        self, topic: str, partition: int, offset: int, began_ns: int, ended_ns: int, error: int, outcome: Outcome | None = None
+    ) -> None:  # fmt: skip
+        """Record the commit of a partition's offset; without `outcome` an error says that it failed."""
+        if outcome is None:
+            outcome = Outcome.failed if error else Outcome.ok
         self._append(
             NONE, NONE, NONE, NONE, offset, NONE, self.transaction, UNTIMED, 0, began_ns, ended_ns, NONE, partition, 0, 0, 1, 0,
-            self._process, self._group, self._topics[topic], error, Kind.commit, Outcome.failed if error else Outcome.ok,
+            self._process, self._group, self._topics[topic], error, Kind.commit, outcome,
         )  # fmt: skip

@@ -1,14 +1,15 @@
 """What a member sends: emitted events, retry copies and dead letters, through one client for each set of settings."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from loadgen.child import Child
+from loadgen.child import Child, Leaving
 from loadgen.member_lookup import Lookup
 from loadgen.member_outbox import Outbox, Stored
 from loadgen.member_rows import Event, MemberRows
@@ -20,20 +21,40 @@ clock = time.perf_counter_ns
 
 Header = tuple[str, str | bytes | None]
 
+_LAST_ANSWERS_NS = 5_000_000_000
+"""A member that shall leave waits so long for answers that may never come."""
+_TAKES_NO_MORE = frozenset({KafkaError._STATE, KafkaError._FATAL, KafkaError._FENCED})
+
+
+class TransactionBroken(Exception):  # noqa: N818 - an end of a transaction, no error of ours
+    """The client takes no more for a transaction that has failed already: it has to be aborted."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
 
 class Clients:
     """The producers of a member, by their settings; with transactions there is one for everything."""
 
     def __init__(self, child: Child) -> None:
         spec = child.spec
+        self._child = child
         self._connection: dict[str, Any] = spec["connection"]
         self._by_settings: dict[str, Producer] = {}
         self.transactional: Producer | None = None
         if spec["commit"] == "transaction":
-            settings = {name: value for each in spec.get("emits", ()) for name, value in each["settings"].items()}
-            self.transactional = Producer(
-                {**self._connection, **settings, "transactional.id": spec["name"].replace("/", "-")}
-            )
+            self.renew_transactional()
+
+    def renew_transactional(self) -> None:
+        """Open the client of the transactions, in place of one that can go neither on nor back."""
+        spec = self._child.spec
+        if self.transactional is not None:
+            self._purge(self.transactional)
+        settings = {name: value for each in spec.get("emits", ()) for name, value in each["settings"].items()}
+        self.transactional = Producer(
+            {**self._connection, **settings, "transactional.id": spec["name"].replace("/", "-")}
+        )
 
     def of(self, settings: dict[str, Any]) -> Producer:
         """Return the client with these settings."""
@@ -44,6 +65,34 @@ class Clients:
             self._by_settings[known] = Producer({**self._connection, **settings})
         return self._by_settings[known]
 
+    def produce(self, client: Producer, *record: Any, **more: Any) -> None:
+        """Hand a record to a client, as soon as it has room; raise TransactionBroken where its transaction takes no more."""
+        while True:
+            try:
+                client.produce(*record, **more)
+                return
+            except BufferError:
+                self._wait_for_room(client)
+            except KafkaException as error:
+                code = error.args[0].code()
+                if client is not self.transactional or code not in _TAKES_NO_MORE:
+                    raise
+                raise TransactionBroken(code) from None
+
+    def _wait_for_room(self, client: Producer) -> None:
+        before = len(client)
+        self.wait(client, lambda: len(client) < before)
+
+    def wait(self, client: Producer, done: Callable[[], bool]) -> None:
+        """Serve a client until something is so; raise Leaving where a member that shall leave would wait too long for it."""
+        until = None
+        while not done():
+            self._poll(client, 0.1)
+            if self._child.leaving:
+                until = until or clock() + _LAST_ANSWERS_NS
+                if clock() > until:
+                    raise Leaving
+
     def waiting(self) -> int:
         """Return how many sends have no answer yet."""
         return sum(len(client) for client in self._all())
@@ -51,12 +100,34 @@ class Clients:
     def serve(self, timeout_s: float = 0.0) -> None:
         """Take in answers."""
         for client in self._all():
+            self._poll(client, timeout_s)
+
+    def _poll(self, client: Producer, timeout_s: float) -> None:
+        """Take in answers of one client; that one of transactions is at its end is for their next step to say."""
+        try:
             client.poll(timeout_s)
+        except KafkaException:
+            if client is not self.transactional:
+                raise
 
     def settle(self, give_up: Callable[[], bool]) -> None:
         """Wait until everything is answered, so that a commit never runs ahead of what follows from its events."""
         while self.waiting() and not give_up():
             self.serve(0.01)
+
+    def finish(self) -> None:
+        """Wait for the last answers before the process ends; what has none by then is given up, and recorded so."""
+        until = clock() + _LAST_ANSWERS_NS
+        self.settle(lambda: clock() > until)
+        for client in self._all():
+            self._purge(client)
+
+    def _purge(self, client: Producer) -> None:
+        """Give up what a client has in hand, and hear that it is given up."""
+        if len(client):
+            with contextlib.suppress(KafkaException):
+                client.purge()
+            self._poll(client, 0.1)
 
     def _all(self) -> list[Producer]:
         return [*self._by_settings.values(), *([self.transactional] if self.transactional is not None else ())]
@@ -131,12 +202,7 @@ class Emitter:
                 child, event, what["topic"], partition, offset, intended_ns, began_ns, ended_ns, transaction, code, outcome
             )  # fmt: skip
 
-        while True:
-            try:
-                client.produce(what["topic"], value, event.key, on_delivery=answered)
-                return
-            except BufferError:
-                client.poll(0.1)
+        self._clients.produce(client, what["topic"], value, event.key, on_delivery=answered)
 
 
 class Forwarder:
@@ -154,7 +220,8 @@ class Forwarder:
         """Send an event's own bytes with more headers, and return what became of it."""
         answers: list[Answer] = []
         client = self._clients.of(self._settings)
-        client.produce(
+        self._clients.produce(
+            client,
             topic,
             event.value,
             event.key,
@@ -162,6 +229,5 @@ class Forwarder:
             headers=headers,
             on_delivery=lambda error, message: answers.append(answer_of(error, message)),
         )
-        while not answers:
-            client.poll(1.0)
+        self._clients.wait(client, lambda: bool(answers))
         return answers[0]

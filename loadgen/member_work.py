@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loadgen.child import Child
+from loadgen.child import Child, Leaving
 from loadgen.member_calls import Asked, Calls
 from loadgen.member_dedupe import Memory
 from loadgen.member_letters import Letters
@@ -26,10 +26,6 @@ _LATE_STEPS_NS: tuple[int, ...] = tuple(10_000 * 2**n for n in range(20))
 
 class Stopped(Exception):  # noqa: N818 - an end by policy, no error
     """The handler's policy ends the member (`then: stop`)."""
-
-
-class Leaving(Exception):  # noqa: N818 - an end on request, no error
-    """The member was asked to leave while an event was waiting for its next try."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, Message
 
-from loadgen.child import Child, DriverGone
+from loadgen.child import Child, DriverGone, Leaving
 from loadgen.member_lookup import Lookup
 from loadgen.member_outbox import Stored, Stores
 from loadgen.member_rows import MemberRows
@@ -56,7 +56,7 @@ class Relay:
             time.sleep(max(0, min(min(dues.values()) - clock(), _NAP_NS)) / 1e9)
         for emit in dues:
             self._relay(emit)
-        self.clients.settle(lambda: False)
+        self.clients.finish()
 
     def _relay(self, emit: int) -> None:
         """Send what was stored of one of the `emits`."""
@@ -77,12 +77,7 @@ class Relay:
                 stored, what["topic"], partition, offset, began_ns, clock() - self.start_ns, code, outcome
             )
 
-        while True:
-            try:
-                client.produce(what["topic"], stored.value, stored.key, on_delivery=answered)
-                return
-            except BufferError:
-                client.poll(0.1)
+        self.clients.produce(client, what["topic"], stored.value, stored.key, on_delivery=answered)
 
 
 def main() -> None:
@@ -91,7 +86,8 @@ def main() -> None:
     with contextlib.suppress(DriverGone):
         relay = Relay(child)
         child.say("ready")
-        relay.run()
+        with contextlib.suppress(Leaving):
+            relay.run()
         child.say("bye", at=clock())
 
 

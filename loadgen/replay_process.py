@@ -9,7 +9,7 @@ import time
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-from loadgen.child import Child, DriverGone
+from loadgen.child import Child, DriverGone, Leaving
 from loadgen.member_batch import Batch
 from loadgen.member_calls import Calls
 from loadgen.member_letters import Letters
@@ -17,7 +17,7 @@ from loadgen.member_lookup import Lookup
 from loadgen.member_parts import memory_of
 from loadgen.member_rows import MemberRows
 from loadgen.member_sends import Clients, Forwarder
-from loadgen.member_work import Handler, Leaving, Stopped
+from loadgen.member_work import Handler, Stopped
 
 clock = time.perf_counter_ns
 

@@ -9,14 +9,13 @@ import time
 
 from confluent_kafka import AcknowledgeType, KafkaException, Message, ShareConsumer
 
-from loadgen.child import Child, DriverGone, freeze
+from loadgen.child import Child, DriverGone, Leaving, freeze
 from loadgen.member_batch import Batch
 from loadgen.member_lookup import Lookup
 from loadgen.member_parts import attend, handler_of
 from loadgen.member_pool import Pool
 from loadgen.member_rows import Event, MemberRows
 from loadgen.member_sends import Clients
-from loadgen.member_work import Leaving
 from loadgen.wire import WireError, share_members
 
 clock = time.perf_counter_ns
@@ -183,7 +182,7 @@ class ShareMember:
         """Give back what is not acknowledged, and leave the group."""
         with contextlib.suppress(Leaving):
             self._commit()
-        self._clients.settle(lambda: False)
+        self._clients.finish()
         self._consumer.close()
         if self.handler.calls is not None:
             self.handler.calls.close()

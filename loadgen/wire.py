@@ -1,4 +1,4 @@
-"""Requests of Kafka's protocol that its client library for Python does not offer: replicas of partitions, quotas, and a mere knock.
+"""Requests that Kafka's client library for Python does not offer: replicas of partitions, quotas, leaving in somebody's name, a mere knock.
 
 Plain connections only: for systems that EventDrill started itself.
 """
@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from statistics import median
+from typing import Literal
 
 from confluent_kafka import KafkaError
 
@@ -23,10 +24,14 @@ CONSUMER_GROUP_HEARTBEAT = 68
 """Brokers that know it have the `consumer` protocol of groups."""
 _ALTER_PARTITION_REASSIGNMENTS = 45
 _ALTER_CLIENT_QUOTAS = 49
+_LEAVE_GROUP = 13
+_SHARE_GROUP_HEARTBEAT = 76
 _SHARE_GROUP_DESCRIBE = 77
 _DESCRIBE_SHARE_GROUP_OFFSETS = 90
 
 _UUID_BYTES = 16
+_LEAVES = -1
+"""In place of a member's epoch: it leaves."""
 
 Place = tuple[str, int]
 """A topic and a partition."""
@@ -168,6 +173,45 @@ def _offsets_of(answer: _Reader) -> dict[Place, int]:
                 found[topic, partition] = offset
         answer.skip_tags()
     return found
+
+
+def leave_group(
+    bootstrap: str, group: str, members: Sequence[str], protocol: Literal["classic", "consumer", "share"]
+) -> None:
+    """Say for members of a group that they leave it; those that are in it no more are passed over."""
+    if protocol == "classic":
+        nobody = struct.pack(">h", -1)  # in place of an instance id
+        body = _text(group) + _array([_text(each) + nobody for each in members])
+        _tell_coordinator(bootstrap, group, _LEAVE_GROUP, body, flexible=False, version=3)
+        return
+    for each in members:
+        body = _compact_text(group) + _compact_text(each) + struct.pack(">i", _LEAVES)
+        if protocol == "consumer":
+            # Instance, rack, rebalance timeout, topics, assignor, partitions: nothing to say of any.
+            body += _NULL * 2 + struct.pack(">i", -1) + _NULL * 3 + _NO_TAGS
+            _tell_coordinator(bootstrap, group, CONSUMER_GROUP_HEARTBEAT, body, flexible=True, version=0)
+        else:
+            body += _NULL * 2 + _NO_TAGS  # rack and topics
+            _tell_coordinator(bootstrap, group, _SHARE_GROUP_HEARTBEAT, body, flexible=True, version=1)
+
+
+def _tell_coordinator(bootstrap: str, group: str, api: int, body: bytes, *, flexible: bool, version: int) -> None:
+    """Send a request to broker after broker until the one answers that coordinates the group."""
+    reason = "no broker coordinates it"
+    for address in bootstrap.split(","):
+        try:
+            answer = _Reader(_ask(address, api, body, flexible=flexible, version=version))
+        except WireError as error:  # that one is down; another may coordinate the group
+            reason = str(error)
+            continue
+        if flexible:
+            answer.skip_tags()
+        answer.int32()  # throttle time
+        code = answer.int16()
+        if code in (0, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.GROUP_ID_NOT_FOUND):
+            return
+        reason = KafkaError(code).str()
+    raise WireError(f"group {group}: {reason}")
 
 
 def ask_versions(port: int, client_id: str, within_s: float) -> float | str:

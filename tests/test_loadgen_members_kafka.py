@@ -1,17 +1,24 @@
 """Members on a real Kafka: transactions through a crash, offsets that are set back, losses of the client's own default."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from confluent_kafka import Producer
 
 from live_runs import drive_on, group_code, load, rows_of, spec_of
 from loadgen.clusters.local import LocalKafka, start_local
+from loadgen.watchdog.undoing import admin
 from rundata.checks import check
 from rundata.rows import NONE, Kind, Outcome
 from rundata.tables import RunData
 from scenarios.derived import Derived
+from test_clusters_local import create
+from test_loadgen_transactions import IN, Member
 
 pytestmark = pytest.mark.live
 
@@ -68,6 +75,55 @@ faults:
   - {fault: member_crash, member: work/1, at: 4s, for: 2s}
 actions:
   - {action: reset_offsets, group: audit, to: earliest, at: 5s}
+"""
+LEADERLESS = """\
+scenario: leaderless
+seed: 3
+duration: 16s
+drain: 60s
+brokers: {kind: kafka, nodes: 3, settings: {group.initial.rebalance.delay.ms: 300}}
+topics:
+  orders: {partitions: 1, replication: 3, settings: {min.insync.replicas: 2}}
+  shipments: {partitions: 1, replication: 3, settings: {min.insync.replicas: 2}}
+producers:
+  shop: {topic: orders, settings: {acks: all, enable.idempotence: true}, arrivals: 100/s, key: {uniform: 100}}
+groups:
+  work:
+    topics: [orders]
+    work: 1ms
+    commit: transaction
+    emits: {topic: shipments, event: Shipped}
+  committed: {topics: [shipments], work: 0ms, settings: {isolation.level: read_committed}}
+faults:
+  - {fault: broker_crash, broker: leader of shipments/0, at: 3s, for: 11s}
+"""
+UNPARTED = """\
+scenario: unparted
+seed: 3
+duration: 3s
+drain: 1s
+brokers: {kind: kafka, nodes: 1, settings: {group.initial.rebalance.delay.ms: 300}}
+topics:
+  orders: {partitions: 2, replication: 1}
+producers:
+  shop: {topic: orders, settings: {acks: all, enable.idempotence: true}, arrivals: 100/s, key: {uniform: 100}}
+groups:
+  old: {topics: [orders], members: 2, work: 1ms, commit: {every: 1s}}
+  new: {topics: [orders], members: 2, work: 1ms, commit: {every: 1s}, settings: {group.protocol: consumer}}
+faults:
+  - {fault: member_crash, member: old/1, at: 1500ms, for: 1s}
+  - {fault: member_crash, member: new/1, at: 1500ms, for: 1s}
+"""
+# A member of a driver that was killed: it reads, and ends without leaving.
+GHOST = """
+import sys, time
+from confluent_kafka import Consumer
+ghost = Consumer({"bootstrap.servers": sys.argv[1], "group.id": sys.argv[2], "group.protocol": sys.argv[3]})
+ghost.subscribe(["orders"])
+while not ghost.assignment():
+    ghost.poll(0.1)
+print("in", flush=True)
+time.sleep(300)
 """
 
 
@@ -134,3 +190,63 @@ def test_a_group_whose_offsets_are_set_back_reads_all_again(defaults: RunData):
     assert len(deliveries) - len(np.unique(deliveries)) >= before * 0.9
     assert "orders/0 offset 0" in record.proof
     assert "1 members back" in record.proof
+
+
+# ---- brokers that are away, and members that cannot leave ------------------------------------------------------------
+
+
+def members_of(kafka: LocalKafka, group: str) -> list[str]:
+    client = admin({"bootstrap.servers": kafka.bootstrap})  # kept until the answer has come: it takes its requests with it
+    return [each.member_id for each in client.describe_consumer_groups([group])[group].result(10).members]
+
+
+def test_transactions_outlast_the_leader_of_what_they_write(tmp_path: Path):
+    """A commit waits for the next leader, or is aborted and done again; nothing is lost or repeated, and nobody stays in a group."""
+    loaded = load(LEADERLESS)
+    with start_local(spec_of(loaded), progress=print) as kafka:
+        run = drive_on(kafka, loaded, tmp_path / "run")
+        left = {group: members_of(kafka, group) for group in ("work", "committed")}
+    events = list(range(len(run.plan)))
+
+    assert run.about["incomplete"] == []
+    assert np.sort(effects_of(run, "work")).tolist() == events
+    shipped = sorted(c for event in events for c in Derived(run.plan).children(event, "work"))
+    assert np.sort(effects_of(run, "committed")).tolist() == shipped
+    assert {name: found.examples for name, found in check(run).items() if not found.valid} == {}
+    assert left == {"work": [], "committed": []}
+
+
+def test_nobody_stays_in_a_group_who_could_not_leave_it(kafka: LocalKafka, tmp_path: Path):
+    """Killed members would be in the way of the next run for their session of 45 s: one ends their stay, and finds nobody of a killed driver."""
+    drive_on(kafka, load(UNPARTED), tmp_path / "first")
+    assert {group: members_of(kafka, group) for group in ("old", "new")} == {"old": [], "new": []}
+
+    for group, protocol in (("old", "classic"), ("new", "consumer")):
+        command = [sys.executable, "-P", "-c", GHOST, kafka.bootstrap, group, protocol]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as ghost:
+            assert ghost.stdout is not None
+            assert ghost.stdout.readline() == b"in\n"
+            ghost.kill()
+        assert len(members_of(kafka, group)) == 1
+
+    run = drive_on(kafka, load(UNPARTED), tmp_path / "second")
+    assert run.about["incomplete"] == []
+
+
+def test_a_client_that_brokers_have_given_up_gives_way_to_another_one(kafka: LocalKafka):
+    """Somebody else has taken its id: what it began cannot be committed, and is aborted; its member goes on with a new client."""
+    for topic in ("in", "out"):
+        create(kafka, topic, copies=1)
+    member = Member(kafka.bootstrap)
+    assert member.works()
+    member.transactions.begin({IN: 0})
+    member.send(b"one")
+    assert member.answered()
+    other = Producer({"bootstrap.servers": kafka.bootstrap, "transactional.id": "work-1", "log_level": 0})
+    other.init_transactions(30)
+
+    assert not member.transactions.commit({IN: 1}, 0)
+
+    assert member.rows.commits[-1] == (1, Outcome.unknown)
+    assert member.works()
+    member.consumer.close()

@@ -59,12 +59,15 @@ final class Transactions {
     }
 
     private int end(Map<TopicPartition, OffsetAndMetadata> ends) {
+        int code = ends.isEmpty() ? 0 : asked(() -> client.sendOffsetsToTransaction(ends, consumer.groupMetadata()));
+        return code != 0 ? code : asked(client::commitTransaction);
+    }
+
+    /** Take a step, again while brokers are away; each by itself, since after a later one the client takes an earlier one no more. */
+    private static int asked(Runnable step) {
         while (true) {
             try {
-                if (!ends.isEmpty()) {
-                    client.sendOffsetsToTransaction(ends, consumer.groupMetadata());
-                }
-                client.commitTransaction();
+                step.run();
                 return 0;
             } catch (TimeoutException away) {
                 continue; // the same question may be asked again
