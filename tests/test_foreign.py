@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka.admin import ConfigResource, ResourceType  # type: ignore[attr-defined]  # exported without saying so
 
 from eventdrill.errors import WrongInputError
 from eventdrill.workflows.drive import drive, prepare_foreign
@@ -226,6 +227,12 @@ def groups(kafka: LocalKafka) -> set[str]:
     return {each.group_id for each in client.list_consumer_groups(request_timeout=5).result(5).valid}
 
 
+def retention_ms(kafka: LocalKafka, topic: str) -> str:
+    resource = ConfigResource(ResourceType.TOPIC, topic)
+    client = admin({"bootstrap.servers": kafka.bootstrap})
+    return str(client.describe_configs([resource])[resource].result(10)["retention.ms"].value)
+
+
 def soon(condition: Callable[[], bool], within_s: float) -> bool:
     until = time.monotonic() + within_s
     while not condition() and time.monotonic() < until:
@@ -272,13 +279,21 @@ drive_on(work.system, work.loaded, Path(sys.argv[3]))
 
 @pytest.mark.live
 def test_a_killed_driver_leaves_there_only_what_was_there(kafka: LocalKafka, tmp_path: Path):
-    """In the middle of a hook: the command that ends it is run, and topics and groups go."""
+    """In the middle of a hook and of a topic whose retention is short: the command that ends it is run, and topics and groups go."""
     mark = tmp_path / "hurt"
-    hook = f"faults=[{{fault: hook, begin: 'touch {mark}', end: 'rm {mark}', at: 1s, for: 50s}}]"
-    arguments = [str(named(kafka, tmp_path)), kafka.bootstrap, str(tmp_path / "run"), hook, str(Path(__file__).parent)]
-    driver = subprocess.Popen([sys.executable, "-P", "-c", DRIVER, *arguments])
+    hook = f"{{fault: hook, begin: 'touch {mark}', end: 'rm {mark}', at: 1s, for: 50s}}"
+    faults = f"faults=[{hook}, {{fault: retention, topic: drill-orders, to: 10s, at: 1s, for: 50s}}]"
+    arguments = [
+        str(named(kafka, tmp_path)),
+        kafka.bootstrap,
+        str(tmp_path / "run"),
+        faults,
+        str(Path(__file__).parent),
+    ]
+    with (tmp_path / "said").open("w") as said:
+        driver = subprocess.Popen([sys.executable, "-P", "-c", DRIVER, *arguments], stderr=said)
     assert soon(mark.exists, 90)
-    assert "drill-orders" in topics(kafka)
+    assert soon(lambda: retention_ms(kafka, "drill-orders") == "10000", 10)
 
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
@@ -287,6 +302,7 @@ def test_a_killed_driver_leaves_there_only_what_was_there(kafka: LocalKafka, tmp
     assert soon(lambda: topics(kafka) == {"theirs"}, 10)
     assert soon(lambda: groups(kafka) == set(), 60)
     assert identify(driver.pid) is None
+    assert "not undone" not in (tmp_path / "said").read_text()
 
 
 @pytest.mark.live

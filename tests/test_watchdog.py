@@ -2,6 +2,7 @@
 
 import json
 import os
+import struct
 import subprocess
 import sys
 import time
@@ -12,11 +13,21 @@ import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import ConfigResource, ResourceType  # type: ignore[attr-defined]  # exported without saying so
 
+from loadgen import wire
 from loadgen.clusters.local import LocalKafka, start_local
 from loadgen.clusters.model import ClusterError, ClusterSpec
 from loadgen.clusters.processes import identify
 from loadgen.watchdog.client import Watchdog
-from loadgen.watchdog.undoing import UndoError, admin, delete_topics, perform, run_command, set_replicas, set_topic
+from loadgen.watchdog.undoing import (
+    UndoError,
+    admin,
+    delete_topics,
+    perform,
+    run_command,
+    set_quota,
+    set_replicas,
+    set_topic,
+)
 from loadgen.wire import WireError, alter_quotas, reassign
 from test_clusters_local import create, produce
 
@@ -100,6 +111,18 @@ def test_promises_are_kept_in_reverse_order_when_the_driver_is_gone(dog: Watchdo
     assert (tmp_path / "order").read_text() == "2\n1\n"
 
 
+def test_a_promise_that_cannot_be_kept_takes_no_other_with_it(dog: Watchdog, tmp_path: Path):
+    """Whatever goes wrong: one that says too little comes first when all are kept, in reverse order."""
+    dog.promise("heal", run_command(f"touch {tmp_path}/healed", PATH))
+    dog.promise("odd", {"kind": "delete topics"})
+    dog.promise("odder", {"kind": "replicas", "topic": "orders"})
+
+    with pytest.raises(UndoError, match="odder: KeyError: 'partition'"):
+        dog.keep("odder")
+    dog.close()
+    assert (tmp_path / "healed").exists()
+
+
 def test_a_command_that_fails_says_how(dog: Watchdog):
     dog.promise("heal", run_command("echo no such rack >&2; exit 3", PATH))
 
@@ -157,6 +180,40 @@ def test_replicas_and_leader_return(kafka: LocalKafka):
     assert soon(lambda: client.list_topics("orders", timeout=5).topics["orders"].partitions[0].leader == nodes[2])
     perform(set_replicas("orders", 0, nodes), connection)
     assert soon(lambda: client.list_topics("orders", timeout=5).topics["orders"].partitions[0].leader == nodes[0])
+
+
+def test_a_killed_drivers_replicas_and_leader_return(kafka: LocalKafka):
+    """As a moved leader is undone: the partition is led by who led it, on a cluster that stays."""
+    connection = {"bootstrap.servers": kafka.bootstrap}
+    client = admin(connection)
+    nodes = list(client.list_topics("orders", timeout=5).topics["orders"].partitions[1].replicas)
+
+    killed_driver(connection, set_replicas("orders", 1, nodes[::-1]), set_replicas("orders", 1, nodes))
+
+    after = client.list_topics("orders", timeout=5).topics["orders"].partitions[1]
+    assert list(after.replicas) == nodes
+    assert soon(lambda: client.list_topics("orders", timeout=5).topics["orders"].partitions[1].leader == nodes[0])
+
+
+def quotas_of(kafka: LocalKafka, client_id: str) -> int:
+    """Count what brokers hold a client id to (DescribeClientQuotas)."""
+    asked = wire._array([wire._text("client-id") + struct.pack(">b", 0) + wire._text(client_id)])
+    answer = wire._Reader(wire._ask(kafka.bootstrap, 48, asked + struct.pack(">?", False), flexible=False))
+    answer.int32()  # throttle time
+    assert answer.int16() == 0
+    answer.text()
+    return max(0, answer.int32())
+
+
+def test_a_killed_drivers_quota_is_removed(kafka: LocalKafka):
+    connection = {"bootstrap.servers": kafka.bootstrap}
+    limit = {"producer_byte_rate": 1e6}
+    perform(set_quota("shop", limit), connection)
+    assert soon(lambda: quotas_of(kafka, "shop") == 1)
+
+    killed_driver(connection, set_quota("shop", limit), set_quota("shop", dict.fromkeys(limit)))
+
+    assert soon(lambda: quotas_of(kafka, "shop") == 0)
 
 
 def test_a_quota_slows_producers_until_it_is_removed(kafka: LocalKafka):

@@ -72,6 +72,8 @@ class Watchdog:
             return {"done": perform(promise.undo, self.connection), "problem": None}
         except UndoError as error:
             return {"done": "", "problem": str(error)}
+        except Exception as error:  # whatever it is: the promises beside this one are kept
+            return {"done": "", "problem": f"{name}: {type(error).__name__}: {error}"}
 
     def look(self) -> float:
         """Keep what is overdue; gives the time until more is."""
