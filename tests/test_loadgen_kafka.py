@@ -75,12 +75,12 @@ def test_a_leaders_crash_is_driven_proven_and_survived(kafka: LocalKafka, tmp_pa
     assert len(rows_of(run, Kind.send, outcome=Outcome.ok)) == len(run.plan)
     (fault,) = run.faults
     assert fault.target == "broker 1 (leader of orders/0)"
-    assert 0 <= fault.began_ns - 3_000_000_000 < 50_000_000
+    assert 0 <= fault.began_ns - 3_000_000_000 < 500_000_000
     for word in ("gone at 3.", "started again at 9.", "fenced at", "led by others", "registered again at"):
         assert word in fault.proof
     fence = next(each for each in run.incidents if each.kind == "fence")
     assert fence.where == "broker 1"
-    assert 6.4e9 < fence.time_ns < 7.8e9
+    assert 6.4e9 < fence.time_ns < 9e9  # due by 7.5 s, and later where its controller has to wait for a core
     elected = {
         each.where: each.detail
         for each in run.incidents

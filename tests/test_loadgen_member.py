@@ -73,7 +73,7 @@ def rows(folder: Path) -> np.ndarray:
 
 @pytest.mark.live
 def test_late_wake_ups_do_not_add_to_the_load(tmp_path: Path):
-    """A hundred events of 1 ms are planned to end after 100 ms, however late each sleep wakes."""
+    """A hundred events of 1 ms are planned to end after 100 ms, however late each sleep wakes: lateness that added up would be in every later end."""
     handler = handler_of(child_of(tmp_path))
 
     for number in range(100):

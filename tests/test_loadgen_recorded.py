@@ -59,7 +59,7 @@ def test_events_are_sent_as_they_were_recorded(recorded: tuple[RunData, list[tup
     assert (run.plan.intended_ns / 1e9).tolist() == pytest.approx([0.1, 0.1, 0.5, 0.8, 1.2, 1.95])
     assert sends["intended_ns"].tolist() == run.plan.intended_ns.tolist()
     assert (sends["started_ns"] >= sends["intended_ns"]).all()
-    assert ((sends["started_ns"] - sends["intended_ns"]) < 200_000_000).all()
+    assert ((sends["started_ns"] - sends["intended_ns"]) < 1_000_000_000).all()
     expected = [
         (f"shop-{['ann', 'bob', 'cid'].index(c)}".encode(), size) for c, size in zip(CUSTOMERS, BYTES, strict=True)
     ]

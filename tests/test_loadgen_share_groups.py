@@ -63,7 +63,7 @@ def test_each_event_is_handled_whoever_gets_it_and_the_run_breaks_no_rule(run: R
 
     assert run.about["state"] == "complete", run.about["incomplete"]
     assert np.unique(queue["event_id"]).tolist() == np.unique(pool["event_id"]).tolist() == good
-    assert ((queue["ended_ns"] - queue["intended_ns"]) / 1e9).max() < 5
+    assert ((queue["ended_ns"] - queue["intended_ns"]) / 1e9).max() < 15
     # Members commit nothing; what the coordinator was asked at the end is of no process.
     assert set(rows_of(run, Kind.commit)["process"].tolist()) == {NONE}
     assert {name: found.examples for name, found in check(run).items() if not found.valid} == {}

@@ -57,7 +57,7 @@ def test_workers_work_side_by_side(tmp_path: Path):
 
     found = rows(tmp_path)
     span_ms = (found["ended_ns"].max() - found["started_ns"].min()) / MS
-    assert span_ms == pytest.approx(10, abs=4)
+    assert 10 <= span_ms < 35
     assert reached == {("orders", 0): 8}
 
 

@@ -78,6 +78,7 @@ class Echo:
     """A node that sends everything back, but for the first request that names its client."""
 
     def __init__(self) -> None:
+        self.echoed = 0
         self.sock = socket.socket()
         self.sock.bind(("127.0.0.1", 0))
         self.sock.listen(50)
@@ -92,11 +93,11 @@ class Echo:
                 return
             threading.Thread(target=self._serve, args=(accepted,), daemon=True).start()
 
-    @staticmethod
-    def _serve(accepted: socket.socket) -> None:
+    def _serve(self, accepted: socket.socket) -> None:
         with accepted, contextlib.suppress(OSError):
             while data := accepted.recv(1 << 16):
                 accepted.sendall(data)
+                self.echoed += len(data)
 
     def close(self) -> None:
         self.sock.shutdown(socket.SHUT_RDWR)
@@ -213,8 +214,11 @@ def test_one_direction_can_be_cut_alone(proxies: Proxies, echo: Echo):
     sock.sendall(b"one")
     assert silent(sock)
     sock.sendall(b"two")
+    until = time.monotonic() + 5
+    while echo.echoed < len(hello("shop-1")) + 6 and time.monotonic() < until:
+        time.sleep(0.01)
+    time.sleep(0.2)  # the last step, from its node into the proxy, shows nowhere
 
-    time.sleep(0.05)
     assert proxies.end("half").waited_bytes == 6
     assert receive(sock, 6) == b"onetwo"
 
@@ -259,7 +263,7 @@ def test_a_slow_link_delays_each_way_and_keeps_the_order(proxies: Proxies, echo:
     began = time.perf_counter()
     sock.sendall(b"x")
     sock.recv(1)
-    assert 0.100 <= time.perf_counter() - began < 0.13
+    assert 0.100 <= time.perf_counter() - began < 0.19  # twice would be 0.2
     proxies.end("slow")
 
     proxies.begin("jitter", rule("slow", "CLIENT", "clients", delay_ns=25 * MS, jitter_ns=20 * MS), for_s=60)
@@ -282,7 +286,7 @@ def test_a_slow_links_bandwidth_is_shared_by_its_connections(proxies: Proxies, e
         sock.sendall(b"x" * 100_000)
     for sock in socks:
         assert len(receive(sock, 100_000)) == 100_000
-    assert 0.48 <= time.perf_counter() - began < 0.6
+    assert 0.48 <= time.perf_counter() - began < 0.9
 
 
 @pytest.mark.live
@@ -294,7 +298,7 @@ def test_a_rule_that_nobody_ends_expires(proxies: Proxies, echo: Echo):
     began = time.perf_counter()
     assert sock.recv(1) == b"x"
 
-    assert 0.3 < time.perf_counter() - began < 0.6
+    assert 0.3 < time.perf_counter() - began < 3
     assert proxies.in_force() == []
     assert proxies.end("forgotten").expired
 
