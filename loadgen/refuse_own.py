@@ -92,11 +92,6 @@ def _group(scenario: Scenario, name: str, group: Group) -> Iterator[str]:
         yield _mixed(
             str(group.topic_of_dead_letters), topics[str(group.topic_of_dead_letters)], f"{place}.failures.dead_letter"
         )
-    if theirs and group.client == "java" and not group.external:
-        yield (
-            f"{place}.client is java, and {theirs[0]} is written by {topics[theirs[0]]}, your own program, whose records only members with "
-            "librdkafka take as events: leave `client` out"
-        )
     if theirs and group.external and len(theirs) < len(group.topics):
         ours = next(topic for topic in group.topics if topic not in topics)
         yield (
@@ -110,12 +105,3 @@ def undeclared(plan: Plan) -> Iterator[str]:
     for number, (name, producer) in enumerate(plan.scenario.producers.items()):
         if producer.external and not (plan.producer == number).any():
             yield f"producers.{name}.arrivals make no event at all; give the rate that your program has, about"
-
-
-def incomparable(scenario: Scenario) -> Iterator[str]:
-    """Yield what keeps a run from having the events of its prediction."""
-    for topic, name in outside_topics(scenario).items():
-        yield (
-            f"producers.{name}.external is true, so what comes to {topic} in a run is not what was predicted; `simulate` and `drive` it, and lay the "
-            "two side by side with `report`"
-        )

@@ -9,7 +9,7 @@ from typing import Generic, Literal, TypeVar
 from rundata.indicators import Measurement, measure
 from rundata.rows import new_operations
 from rundata.tables import RunData
-from scenarios.plan import make_plan
+from scenarios.plan import Plan, make_plan
 from scenarios.profiles import Measured, Profile
 from scenarios.schema import Scenario
 from scenarios.streams import stream
@@ -49,9 +49,12 @@ class _Experiment(Generic[T]):
     vary_profile: bool
     observed: Observed
     series: Callable[[RunData], T] | None
+    plan: Plan | None = None
 
     def run(self, replication: int) -> RunData:
-        plan = make_plan(self.scenario, self.seed, 0 if self.same_plan else replication)
+        plan = self.plan
+        if plan is None:
+            plan = make_plan(self.scenario, self.seed, 0 if self.same_plan else replication)
         profile = varied(self.profile, self.seed, replication) if self.vary_profile else self.profile
         if replication > 0 and self.series is None and self.observed is NOTHING_OBSERVED and flows(plan.scenario):
             found = flow(plan, profile, chance=replication)  # of this one only the figures are kept
@@ -80,6 +83,7 @@ def replicate(
     operations: Operations = "all",
     progress: Progress | None = None,
     earlier: Replications[T] | None = None,
+    plan: Plan | None = None,
 ) -> Replications[T]:
     """Simulate a scenario `replications` times and measure each run; `series` picks what else to keep of a run.
 
@@ -87,9 +91,10 @@ def replicate(
     each measured time from its uncertainty. Replication 0 is always the plan and profile as they are. With operations
     `none` the first run is returned without them: what it measured is in `measured`. `jobs` is a number of processes, a cluster
     (`dask:ADDRESS`, `ray:ADDRESS`), or a crew that the caller keeps for more. What `earlier` holds of the same is not run again.
+    `plan` stands in place of the scenario's own, such as that of a run beside programs that send what they send.
     """
     assert replications >= 1
-    experiment = _Experiment(scenario, profile, seed, same_plan, vary_profile, observed, series)
+    experiment = _Experiment(scenario, profile, seed, same_plan, vary_profile, observed, series, plan)
     tell = progress or (lambda _done, _total: None)
     if earlier is None:
         first = experiment.run(0)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from eventdrill.workflows.drive import prepare_foreign
+from eventdrill.workflows.verify import Work
 from live_runs import drive_on, group_code, load, rows_of, start
 from loadgen.clusters.local import LocalKafka, start_local
 from loadgen.clusters.model import Cluster, ClusterSpec
@@ -20,6 +21,7 @@ from rundata.dataset import open_run
 from rundata.indicators import measure
 from rundata.rows import NEVER, Kind, Outcome
 from rundata.tables import RunData
+from scenarios.profiles import load_profile
 
 SHOP = '''
 """A shop that knows nothing of EventDrill but two headers: it sends 50 orders a second; of a hundred it leaves one out and sends one twice."""
@@ -222,6 +224,27 @@ def test_latency_is_measured_and_what_only_the_program_knows_is_not(
     assert {name: each.value for name, each in again.items()} == {name: each.value for name, each in found.items()}
 
 
+@pytest.mark.live
+def test_a_prediction_is_compared_with_what_the_program_wrote(tmp_path: Path):
+    """A program that sends 50 a second where 100 were declared: the prediction was of other events, and that is what is blamed."""
+    loaded = load(SCENARIO.replace("EFFECTS", str(tmp_path / "done.jsonl")), ["producers.shop.arrivals=100/s"])
+    folder = tmp_path / "verified"
+    folder.mkdir()
+    work = Work(loaded, folder, replications=20, jobs=1, warm_s=0)
+    prediction = work.predict(load_profile("local-kafka"))
+    with start(loaded) as cluster, programs_beside(tmp_path, cluster, "bare"):
+        (driven,) = work.drive(cluster, prediction)
+    result = work.compare(prediction, (driven,))
+
+    produced = result.agreement["produced"]
+    low, high = produced.interval or (0, 0)
+    assert low < 125 < high  # of plans of their own, with 130 a second between them
+    assert produced.observed == pytest.approx(80, abs=3)
+    assert produced.verdict in ("differs", "cannot tell")  # where driver or host were the limit
+    assert driven.invalid or (produced.sources or {})["workload"] > 0.8
+    assert (folder / "report.html").exists()
+
+
 @pytest.fixture(scope="module")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
     settings = {
@@ -243,11 +266,31 @@ ON_THREE = [
 ]
 
 
+LEDGER = (
+    "groups.ledger={topics: [orders], client: java, work: {uniform: [1ms, 3ms]}, settings: {session.timeout.ms: 2000, heartbeat.interval.ms: 300},"
+    " failures: {transient: {chance: 10%}, retry: {attempts: 2}, then: skip}}"
+)
+"""Members with Java's client read what the shop sends, too."""
+
+
+def as_planned(run: RunData, group: str) -> None:
+    """Each order is handled, and fails as often as the declared event that stands for it."""
+    tries = rows_of(run, Kind.try_, group=group_code(run, group))
+    failed = np.unique(tries["event_id"][tries["outcome"] == Outcome.failed])
+    planned = np.flatnonzero(run.plan.failing_tries[group] == 1)
+
+    assert np.unique(tries["event_id"][tries["outcome"] == Outcome.ok]).tolist() == orders(run).tolist()
+    assert failed.tolist() == np.intersect1d(planned, orders(run)).tolist()
+    assert 5 < len(failed) < 110
+    took = tries["ended_ns"] - tries["started_ns"]
+    assert (took >= run.plan.work_ns[group][tries["event_id"]] - 1_000_000).mean() > 0.9
+
+
 @pytest.mark.live
 def test_the_users_programs_live_through_the_crash_of_a_leader(kafka: LocalKafka, tmp_path: Path):
-    """On a real Kafka: the program's client waits and goes on, nothing it had sent is missing, and the outage is measured as it was."""
+    """On a real Kafka, with a Java group beside: the program's client waits and goes on, nothing it had sent is missing, the outage is as it was."""
     crash = "faults=[{fault: broker_crash, broker: leader of orders/0, at: 3s, for: 5s}]"
-    loaded = load(SCENARIO.replace("EFFECTS", str(tmp_path / "done.jsonl")), [*ON_THREE, "duration=9s", crash])
+    loaded = load(SCENARIO.replace("EFFECTS", str(tmp_path / "done.jsonl")), [*ON_THREE, "duration=9s", crash, LEDGER])
     with programs_beside(tmp_path, kafka, "numbered", "all"):
         run = drive_on(kafka, loaded, tmp_path / "run")
     found = measure(run)
@@ -260,6 +303,7 @@ def test_the_users_programs_live_through_the_crash_of_a_leader(kafka: LocalKafka
     assert 2 < (found["gap[warehouse]"].value or 0) < 9
     assert found["delivery[warehouse]"].value == found["delivery[billing]"].value == 1
     assert 380 < len(orders(run)) <= 451
+    as_planned(run, "ledger")
 
 
 @pytest.mark.live

@@ -36,9 +36,9 @@ PROFILE = load_profile("local-kafka")
 P50, LAG = "latency[before faults].p50", "lag.max"
 
 
-def predicted() -> dict[str, Estimate]:
+def predicted(plan: Plan = PLAN) -> dict[str, Estimate]:
     """Return the median run as the prediction."""
-    runs = [measure(simulate(PLAN, PROFILE, chance=chance)) for chance in range(15)]
+    runs = [measure(simulate(plan, PROFILE, chance=chance)) for chance in range(15)]
     found = {}
     for name in (P50, LAG):
         values = [one[name].value for one in runs]
@@ -87,6 +87,20 @@ def test_handlers_that_take_longer_than_planned_are_the_workloads_fault():
     found = sources(simulate(slow, PROFILE, chance=20))
 
     assert main_one(found[P50]) == "workload"
+
+
+def test_own_programs_that_send_more_than_was_declared_are_the_workloads_fault():
+    """The shop is the user's own program, and sends 300 events a second where 150 were declared."""
+    shop = "producers.shop={topic: orders, external: true, arrivals: RATE, key: {uniform: 500}}"
+    declared, sent = (
+        make_plan(load_text(SCENARIO, "planted", [shop.replace("RATE", rate)]).scenario) for rate in ("150/s", "300/s")
+    )
+    driven = dataclasses.replace(simulate(sent, PROFILE, chance=20), engine="driven")
+
+    found = sources_of(predicted(declared), declared, PROFILE, driven, [LAG])
+
+    assert main_one(found[LAG]) == "workload"
+    assert found[LAG]["workload"] > 0.7
 
 
 def test_what_nothing_observed_explains_is_left_to_the_model():

@@ -142,9 +142,13 @@ class Residuals:
 
 
 def residuals(run: RunData, begin_ns: int = 0, end_ns: int = NEVER) -> Residuals:
-    """Take a run's operations apart into the times of the parts; only what began from `begin_ns` on and ended by `end_ns` counts, emitted events apart."""
+    """Take a run's operations apart into the times of the parts; only what began from `begin_ns` on and ended by `end_ns` counts.
+
+    Emitted events are left out, and so are the user's own programs.
+    """
     rows = run.operations
     rows = rows[(rows["started_ns"] >= begin_ns) & (rows["ended_ns"] <= end_ns) & (rows["event_id"] < len(run.plan))]
+    rows = rows[~np.isin(rows["process"], _own_programs(run))]
     sends = rows[(rows["kind"] == Kind.send) & (rows["outcome"] == Outcome.ok)]
     found = batches(run, sends)
     return Residuals(
@@ -157,8 +161,19 @@ def residuals(run: RunData, begin_ns: int = 0, end_ns: int = NEVER) -> Residuals
     )
 
 
+def _own_programs(run: RunData) -> list[int]:
+    """Return the codes of processes that are the user's own programs: when they were answered, or handed something, only they know."""
+    scenario = run.plan.scenario
+    own = {name for name, producer in scenario.producers.items() if producer.external}
+    own |= {name for name, group in scenario.groups.items() if group.external}
+    return [code for code, process in enumerate(run.names.processes) if process.rpartition("/")[0] in own]
+
+
 def _linger_ns(run: RunData) -> int:
-    return producer_settings(run.plan.scenario, run.plan.producers[0]).linger_ns
+    """Return how long the first producer's client waits for more, own programs apart."""
+    scenario = run.plan.scenario
+    name = next((name for name, each in scenario.producers.items() if not each.external), run.plan.producers[0])
+    return producer_settings(scenario, name).linger_ns
 
 
 def answers(run: RunData, begin_ns: int = 0, end_ns: int = NEVER) -> Ints:

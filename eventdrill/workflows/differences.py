@@ -13,6 +13,7 @@ from rundata.indicators import measure
 from rundata.rows import NEVER, Kind, Outcome
 from rundata.tables import RunData
 from scenarios.faults import SlowWork
+from scenarios.outside import outside_topics
 from scenarios.plan import Plan
 from scenarios.profiles import KNOTS, Profile
 from sim.engine import simulate
@@ -62,11 +63,11 @@ def sources_of(
 ) -> dict[str, dict[str, float]]:
     """Return by figure which share of its difference each source explains: workload, profile, chance, model; they add up to 1.
 
-    Workload: events handed to the client, and work done, as in the run. Profile: times as the run showed them before its first
-    fault. Chance: its random instants, and how far a few simulations lie from the prediction. Model: what is left.
+    Workload: events handed to the client, and work done, as in the run; of the user's own programs the events themselves. Profile: times
+    as the run showed them before its first fault. Chance: its random instants, and how far a few simulations lie from the prediction. Model: what is left.
     Figures without a difference, or without a number on one side, are left out.
     """
-    as_done = _work_as_done(plan, observed, profile)
+    as_done = _work_as_done(observed.plan if outside_topics(plan.scenario) else plan, observed, profile)
     as_sent = Observed(send_ns=_sent_late(observed))
     as_seen = fit_as_seen(observed, profile) or profile
     steps = [

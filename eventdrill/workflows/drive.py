@@ -50,19 +50,16 @@ def prepare(
     on: Place,
     seed: int | None = None,
     settings: Sequence[str] = (),
-    same_events: bool = False,
 ) -> "Drive":
-    """Check everything that can be wrong, before anything starts; `same_events` says that the run is compared with a simulation event by event."""
+    """Check everything that can be wrong, before anything starts."""
     from loadgen.clusters.jars import read_lock
     from loadgen.clusters.model import ClusterError
     from loadgen.refuse import cannot
-    from loadgen.refuse_own import incomparable, undeclared
+    from loadgen.refuse_own import undeclared
 
     found = loaded(scenario, settings)
     spec, plan = spec_of(found.scenario), make_plan(found.scenario, seed)
     reasons = [*cannot(found.scenario, implementation=IMPLEMENTATIONS[on]), *undeclared(plan)]
-    if same_events:
-        reasons += incomparable(found.scenario)
     if on == "local":
         try:
             read_lock(spec.version)

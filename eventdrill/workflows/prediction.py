@@ -1,4 +1,7 @@
-"""What the simulator says before a run: replications of the plan that will be driven, written down with a hash."""
+"""What the simulator says before a run: replications of the plan that will be driven, written down with a hash.
+
+What the user's own programs will send nobody knows beforehand; beside them each replication has a plan of its own, as they are declared.
+"""
 
 import hashlib
 import json
@@ -11,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from eventdrill.workflows.telling import Telling
 from rundata.run import Run
 from scenarios.files import LoadedScenario
+from scenarios.outside import outside_topics
 from scenarios.plan import Plan, make_plan
 from scenarios.profiles import Profile
 
@@ -119,7 +123,7 @@ def _replicate(
             seed=seed,
             replications=count,
             jobs=crew,
-            same_plan=True,
+            same_plan=not outside_topics(loaded.scenario),
             vary_profile=vary_profile,
             series=lag_by_group if vary_profile else None,
             progress=lambda done, _total: update(done),

@@ -113,7 +113,7 @@ def verify(
     scenario's is taken.
     """
     simulation = simulating.prepare(scenario, seed=seed, settings=settings, profile=profile)
-    drive = driving.prepare(simulation.loaded, on=on, seed=seed, same_events=True)
+    drive = driving.prepare(simulation.loaded, on=on, seed=seed)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
@@ -239,8 +239,9 @@ class Work:
             return sources_of(prediction.estimates, prediction.plan, prediction.profile, observed.data, names, update)
 
     def _given(self, prediction: Prediction, observed: Run) -> "Mapping[str, Estimate]":
-        """Return what the simulator says once fence, election and assignments are known to it."""
+        """Return what the simulator says once fence, election and assignments are known to it, and what own programs have sent."""
         from rundata.replications import summarise
+        from scenarios.outside import outside_topics
         from sim.experiments import Replications, replicate
         from sim.observed import Observed
 
@@ -257,6 +258,7 @@ class Work:
                 same_plan=True,
                 vary_profile=True,
                 observed=Observed.from_run(observed.data),
+                plan=observed.data.plan if outside_topics(self.loaded.scenario) else None,
                 progress=lambda done, _total: update(done),
             )
         return summarise(again.measured)

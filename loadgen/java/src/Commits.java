@@ -5,6 +5,7 @@ import java.util.Collection;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.common.KafkaException;
@@ -76,6 +77,11 @@ final class Commits {
             return true;
         }
         return false;
+    }
+
+    /** Leave behind records that are no events of the run. */
+    void passOver(List<ConsumerRecord<byte[], byte[]>> records) {
+        records.forEach(each -> finished.put(new TopicPartition(each.topic(), each.partition()), each.offset() + 1));
     }
 
     /** Commit what is finished where the interval is over; takes no time of the member. */
@@ -184,13 +190,16 @@ final class Commits {
         offsets.forEach((place, offset) -> asked.put(place, offset.offset()));
     }
 
+    /** Note what came of a commit; before time 0 nothing is of the run. */
     private void record(long began, Map<TopicPartition, OffsetAndMetadata> offsets, int code) {
         long ended = System.nanoTime() - startNs;
         offsets.forEach((place, offset) -> {
             if (code != 0) {
                 asked.remove(place); // so that the next one takes it up again
             }
-            rows.committed(place.topic(), place.partition(), offset.offset(), began - startNs, ended, code);
+            if (startNs != 0) {
+                rows.committed(place.topic(), place.partition(), offset.offset(), began - startNs, ended, code);
+            }
         });
     }
 }

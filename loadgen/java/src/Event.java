@@ -1,12 +1,15 @@
 package eventdrill;
 
 import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.stream.StreamSupport;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.header.Headers;
+import org.apache.kafka.common.header.internals.RecordHeader;
 
 /**
  * One record that a poll handed over, with what it says about itself. `attempt` is the number of its next try and `due` its instant from
@@ -30,10 +33,17 @@ record Event(
     static final Set<String> OF_THE_EVENT = Set.of(
             HEADER_RUN, HEADER_ID, HEADER_ROOT, "eventdrill-cause", HEADER_INTENDED, "eventdrill-schema", HEADER_POISON, "eventdrill-redriven");
 
-    /** Read an event of a run; null where the record is other people's. Only `inHeaders` may its value be the user's own. */
-    static Event of(ConsumerRecord<byte[], byte[]> record, long run, boolean inHeaders) {
+    /**
+     * Read an event of a run; null where the record is other people's. Only `inHeaders` may its value be the user's own; in a topic of
+     * `outside` each record is an event.
+     */
+    static Event of(ConsumerRecord<byte[], byte[]> record, long run, boolean inHeaders, Outside outside) {
         byte[] value = record.value();
-        if (inHeaders && String.valueOf(run).equals(text(record, HEADER_RUN))) {
+        boolean named = inHeaders && String.valueOf(run).equals(text(record, HEADER_RUN));
+        if (outside.writes(record.topic()) && !(named && number(record, HEADER_ID) >= Outside.FIRST)) {
+            return ofOutside(record, run, outside.identity(record));
+        }
+        if (named) {
             return of(
                     record, number(record, HEADER_ID), number(record, HEADER_ROOT), number(record, HEADER_INTENDED),
                     text(record, HEADER_POISON) != null);
@@ -42,6 +52,18 @@ record Event(
             return null;
         }
         return of(record, Records.word(value, 1), Records.word(value, 2), Records.word(value, 3), Records.isPoison(value));
+    }
+
+    /** Return an event that a program of the user's has sent, with what ours carry to whatever topic it is handed on to. */
+    private static Event ofOutside(ConsumerRecord<byte[], byte[]> record, long run, long id) {
+        byte[] value = record.value() == null ? new byte[0] : record.value();
+        Map<String, String> ours = Map.of(
+                HEADER_RUN, String.valueOf(run), HEADER_ID, String.valueOf(id), HEADER_ROOT, String.valueOf(id), HEADER_INTENDED, "0");
+        List<Header> headers = new ArrayList<>(ofTheEvent(record.headers()));
+        headers.removeIf(each -> ours.containsKey(each.key()));
+        ours.forEach((name, text) -> headers.add(new RecordHeader(name, text.getBytes(StandardCharsets.US_ASCII))));
+        return new Event(
+                id, id, 0, false, record.topic(), record.partition(), record.offset(), record.key(), value, 1, 0, null, headers, 1);
     }
 
     private static Event of(ConsumerRecord<byte[], byte[]> record, long id, long root, long intended, boolean poison) {
@@ -67,7 +89,7 @@ record Event(
         return Long.parseLong(text(record, name));
     }
 
-    private static String text(ConsumerRecord<byte[], byte[]> record, String name) {
+    static String text(ConsumerRecord<byte[], byte[]> record, String name) {
         Header found = record.headers().lastHeader(name);
         return found == null ? null : new String(found.value(), StandardCharsets.US_ASCII);
     }

@@ -3,6 +3,7 @@ package eventdrill;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.IntStream;
 
 /**
  * What a member knows of events by their ids: the plan's columns for planned ones, and for emitted ones columns of their own, which have a
@@ -21,6 +22,8 @@ final class Lookup {
     private final Column failingTries;
     private final Column undecodable;
     private final int[] types;
+    /** Rows of the declared events that stand for those which the user's own programs send. */
+    private final int[] declared;
     private final Chain chain;
 
     /** Columns of emitted events. */
@@ -83,7 +86,16 @@ final class Lookup {
         undecodable = child.columnOrNull("undecodable");
         List<Object> given = child.spec.part("codes").list("event_type_of_producer");
         types = given.stream().mapToInt(each -> ((Long) each).intValue()).toArray();
+        List<Object> outside = child.spec.has("outside_producers") ? child.spec.list("outside_producers") : List.of();
+        declared = outside.isEmpty()
+                ? new int[0]
+                : IntStream.range(0, key.length).filter(row -> outside.contains((long) producer.get(row))).toArray();
         chain = child.spec.has("chain") ? new Chain(child, child.spec.part("chain")) : null;
+    }
+
+    /** Return an event's id, or that of the declared one that stands for it. */
+    private long here(long event) {
+        return event >= Outside.FIRST && declared.length > 0 ? declared[Outside.standIn(event, declared.length)] : event;
     }
 
     private boolean planned(long event) {
@@ -92,27 +104,32 @@ final class Lookup {
 
     /** Return how long a try takes. */
     long work(long event) {
-        return planned(event) ? work.get((int) event) : chain.work.get(chain.row(event));
+        long id = here(event);
+        return planned(id) ? work.get((int) id) : chain.work.get(chain.row(id));
     }
 
     /** Return how many tries fail before one works, poison apart. */
     long failingTries(long event) {
-        return planned(event) ? failingTries.get((int) event) : chain.failingTries.get(chain.row(event));
+        long id = here(event);
+        return planned(id) ? failingTries.get((int) id) : chain.failingTries.get(chain.row(id));
     }
 
     /** Whether a handler of the first version cannot decode it. */
     boolean undecodable(long event) {
-        return undecodable != null && planned(event) && undecodable.get((int) event) != 0;
+        long id = here(event);
+        return undecodable != null && planned(id) && undecodable.get((int) id) != 0;
     }
 
     /** Return the number of its key. */
     long key(long event) {
-        return planned(event) ? key.get((int) event) : chain.key.get(chain.row(event));
+        long id = here(event);
+        return planned(id) ? key.get((int) id) : chain.key.get(chain.row(id));
     }
 
     /** Return the code of its type. */
     int type(long event) {
-        return planned(event) ? types[(int) producer.get((int) event)] : (int) chain.type.get(chain.row(event));
+        long id = here(event);
+        return planned(id) ? types[(int) producer.get((int) id)] : (int) chain.type.get(chain.row(id));
     }
 
     /** Return the size of an emitted event's value. */

@@ -34,6 +34,7 @@ final class MemberProcess implements ConsumerRebalanceListener, Requests.Member 
     private final Spec spec;
     private final long runId;
     private final boolean inHeaders;
+    private final Outside outside;
     /** At most so many records are taken at a time, and how long is waited for them; 0 where a poll takes what is there. */
     private final int most;
     private final long collectNs;
@@ -60,6 +61,7 @@ final class MemberProcess implements ConsumerRebalanceListener, Requests.Member 
         this.spec = child.spec;
         this.runId = spec.number("run_id");
         this.inHeaders = spec.flag("in_headers");
+        this.outside = Outside.of(spec);
         this.poll = spec.number("first_poll_id") - 1;
         Spec reads = spec.part("reads");
         this.collectNs = reads.has("events") ? reads.number("timeout_ns") : 0;
@@ -195,9 +197,16 @@ final class MemberProcess implements ConsumerRebalanceListener, Requests.Member 
     }
 
     private List<Event> eventsOf(List<ConsumerRecord<byte[], byte[]>> records) {
+        if (startNs == 0 && outside.any()) {
+            requests.listen();
+            if (startNs == 0) { // what own programs have written before time 0 is no backlog of the run
+                commits.passOver(records);
+                return List.of();
+            }
+        }
         List<Event> events = new ArrayList<>(records.size());
         for (ConsumerRecord<byte[], byte[]> each : records) {
-            Event event = Event.of(each, runId, inHeaders);
+            Event event = Event.of(each, runId, inHeaders, outside);
             if (event != null) { // other people's records are passed over
                 events.add(event);
             }

@@ -97,7 +97,7 @@ final class ReplayProcess {
         for (ConsumerRecord<byte[], byte[]> each : consumer.poll(WAIT)) {
             Long end = ends.get(new TopicPartition(each.topic(), each.partition()));
             Event event = end != null && each.offset() < end
-                    ? Event.of(each, child.spec.number("run_id"), child.spec.flag("in_headers"))
+                    ? Event.of(each, child.spec.number("run_id"), child.spec.flag("in_headers"), Outside.of(child.spec))
                     : null;
             if (event != null) {
                 found.add(event);

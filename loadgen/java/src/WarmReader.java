@@ -31,7 +31,7 @@ final class WarmReader {
             consumer.assign(List.of(new TopicPartition(spec.text("scratch_topic"), partition)));
             while (!ended) {
                 for (var each : consumer.poll(Duration.ofMillis(100))) {
-                    Event.of(each, Records.NO_RUN, false);
+                    Event.of(each, Records.NO_RUN, false, Outside.NONE);
                 }
             }
         }

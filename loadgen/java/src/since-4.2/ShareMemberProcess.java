@@ -27,6 +27,7 @@ final class ShareMemberProcess implements Requests.Member {
     private final Child child;
     private final Spec spec;
     private final boolean inHeaders;
+    private final Outside outside;
     private final boolean eachEvent;
     private final KafkaShareConsumer<byte[], byte[]> consumer;
     private final MemberRows rows;
@@ -43,6 +44,7 @@ final class ShareMemberProcess implements Requests.Member {
         this.child = child;
         this.spec = child.spec;
         this.inHeaders = spec.flag("in_headers");
+        this.outside = Outside.of(spec);
         this.eachEvent = spec.text("commit").equals("after_event");
         this.poll = spec.number("first_poll_id") - 1;
         Lookup lookup = new Lookup(child);
@@ -125,6 +127,14 @@ final class ShareMemberProcess implements Requests.Member {
     /** Work on what a poll handed over, and acknowledge it; what is left unfinished goes back to the group. */
     private Handler.End batch(List<ConsumerRecord<byte[], byte[]>> records) throws IOException {
         long deliveredAt = System.nanoTime();
+        if (startNs == 0 && outside.any()) {
+            requests.listen();
+        }
+        if (startNs == 0 && outside.any()) { // what own programs have written before time 0 is no backlog of the run
+            records.forEach(each -> acknowledge(each, true));
+            commit();
+            return Handler.End.DONE;
+        }
         hands.busyUntil = deliveredAt;
         List<Event> events = new ArrayList<>(records.size());
         records.forEach(each -> events.add(event(each)));
@@ -137,7 +147,7 @@ final class ShareMemberProcess implements Requests.Member {
 
     /** Read an event; null where the record is other people's. */
     private Event event(ConsumerRecord<byte[], byte[]> record) {
-        Event event = Event.of(record, spec.number("run_id"), inHeaders);
+        Event event = Event.of(record, spec.number("run_id"), inHeaders, outside);
         return event == null ? null : event.deliveredTimes(record.deliveryCount().map(Short::intValue).orElse(1));
     }
 
