@@ -196,7 +196,8 @@ def test_a_group_whose_offsets_are_set_back_reads_all_again(defaults: RunData):
 
 
 def members_of(kafka: LocalKafka, group: str) -> list[str]:
-    client = admin({"bootstrap.servers": kafka.bootstrap})  # kept until the answer has come: it takes its requests with it
+    # Kept until the answer has come: it takes its requests with it.
+    client = admin({"bootstrap.servers": kafka.bootstrap})
     return [each.member_id for each in client.describe_consumer_groups([group])[group].result(10).members]
 
 
