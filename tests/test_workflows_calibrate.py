@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eventdrill.workflows.calibrate import Residuals, calibration_scenario, fit, residuals, shipped_base
+from eventdrill.workflows.calibrate import Residuals, calibration_scenario, fit, fit_parts, residuals, shipped_base
 from rundata.tables import Gauge
 from runs import Build, ns
 from scenarios.plan import make_plan
@@ -130,6 +130,17 @@ def test_members_that_are_ahead_of_the_answer_get_no_negative_fetch():
 
     assert profile.acknowledge.median_us == pytest.approx(1000, abs=1)
     assert profile.fetch.quantiles_us[KNOTS.index(0.5)] == pytest.approx(0, abs=1)
+
+
+def test_no_way_back_is_longer_than_half_of_an_answer_that_waits_for_nobody():
+    """Members are 3 ms ahead of answers that take 4 ms, since a busy producer notices them late: 2 ms are a limit, and 0.5 ms where acks=1 takes 1 ms."""
+    one = np.ones(100, np.int64)
+    parts = Residuals(
+        send=one, answer=4_000_000 * one, answer_at=one, delivery=-3_000_000 * one, overshoot=one, commit=one
+    )
+
+    assert fit_parts(parts, shipped_base(), 0.3).acknowledge.median_us == 2000
+    assert fit_parts(parts, shipped_base(), 0.3, fast=1_000_000 * one).acknowledge.median_us == 500
 
 
 def test_the_calibration_takes_its_own_topic_seed_and_rates_and_ends_in_time():

@@ -298,9 +298,14 @@ def fit_as_seen(run: RunData, base: Profile) -> Profile | None:
     return corrected(run, profile, end_ns=end_ns)
 
 
-def fit_parts(parts: Residuals, base: Profile, scale_sd: float) -> Profile:
-    """Return a profile with the times of these parts; what they do not show is the base's."""
+def fit_parts(parts: Residuals, base: Profile, scale_sd: float, fast: Ints | None = None) -> Profile:
+    """Return a profile with the times of these parts; what they do not show is the base's.
+
+    `fast` are answers of requests that wait for nobody but the leader, if there were such: no way back is longer than half of what these take.
+    """
     acknowledge = _acknowledge_ns(parts, base)
+    if fast is not None and len(fast):
+        acknowledge = min(acknowledge, int(np.median(fast) / 2))
     produce = measured(np.maximum(parts.answer - acknowledge, 50_000), scale_sd=scale_sd)
     leader_share = base.produce_leader.median_us / base.produce.median_us if base.produce.median_us else 0.0
     return base.model_copy(

@@ -309,14 +309,14 @@ def fit_steady(steady: RunData, rising: RunData | None, base: Profile) -> tuple[
     beyond = [] if rising is None else list(_medians(rising, rising, _RISING_STEPS))
     slope, base_hz, about = load_of(list(_medians(steady, own, _STEADY_STEPS)), beyond)
     per_kib = size_cost(own, _STEADY_STEPS[:2])
-    profile = fit_parts(parts, base, _scale_sd(own))
+    safe = residuals(of_topic(steady, _topic_of(steady, "leader")), step.begin_ns, step.end_ns)
+    profile = fit_parts(parts, base, _scale_sd(own), fast=safe.answer)
     acknowledge_ns = round(profile.acknowledge.median_us * 1e3)
     took, kib = _requests(own, step.begin_ns, step.end_ns)
     without = np.maximum(took - acknowledge_ns - np.rint(1e3 * per_kib * kib).astype(np.int64), 50_000)
     profile = profile.model_copy(
         update={"produce": measured(without, scale_sd=profile.produce.scale_sd), "produce_us_per_kib": per_kib}
     )
-    safe = residuals(of_topic(steady, _topic_of(steady, "leader")), step.begin_ns, step.end_ns)
     if too_few_commits(safe) is None:
         profile = profile.model_copy(update={"commit": measured(safe.commit)})
     leader_ns = np.maximum(safe.answer - acknowledge_ns, 20_000)
