@@ -54,7 +54,10 @@ class Part:
 
 
 def fold(frame: Books, parts: Iterable[Part], window_ns: int) -> Folded:
-    """Return what a run says whose parts come in the order of time; `frame` is the books of the same run without events."""
+    """Return what a run says whose parts come in the order of time; `frame` is the books of the same run without events.
+
+    The books are closed then: they forget all that they hold.
+    """
     along, order, sums = _Along(frame), _Order(frame), Sums()
     windows = WindowsSum(frame.scenario.warm_up, frame.scenario.duration, window_ns)
     kinds = [kind for kind in INDICATORS if kind not in _ALONG_TIME]
@@ -73,7 +76,10 @@ def fold(frame: Books, parts: Iterable[Part], window_ns: int) -> Folded:
     summed = sums.summed()
     in_order = {key: summed[key] for kind in INDICATORS for key in summed if key[0] == kind}
     partial = Partial(in_order | around_faults(frame.run), frame.scenario.measured_ns)
-    return Folded(partial, windows.windows(frame), has_settled(frame.run))
+    found = Folded(partial, windows.windows(frame), has_settled(frame.run))
+    vars(frame.run).pop("_books")
+    frame.forget()
+    return found
 
 
 class _Along:

@@ -142,8 +142,9 @@ class _Flowing:
     def __init__(self, plan: Plan, profile: Profile, chance: int) -> None:
         self.plan, self.profile = plan, profile
         self.draws = Draws(plan, profile, plan.seed, chance)
-        # Settings, leaders and assignments are those of a world in which nothing is sent.
-        nothing = empty_plan(plan.scenario, plan.seed, plan.replication)
+        # Settings, leaders and assignments are those of a world in which nothing is sent. It is a ring of references, which stays in
+        # memory for a while, so the draws that it holds are not to hold the events.
+        nothing = self.draws.plan = empty_plan(plan.scenario, plan.seed, plan.replication)
         system = System(nothing, self.draws)
         coordinators = [system.coordinator_of(name) for name in system.names.groups]
         self.builder = Builder(nothing, self.draws, chance, system.places, coordinators)

@@ -104,7 +104,8 @@ class _Work(Generic[T]):
         parted = self._in_parts(job) if self.series is None else None
         if parted is not None:
             frame, parts = parted
-            return _shown(job, frame.run, fold(frame, parts, WINDOW_NS), None)
+            run = frame.run
+            return _shown(job, run, fold(frame, parts, WINDOW_NS), None)
         run = self._as_a_whole(job)
         windows = windows_of(run, job.scenario.warm_up, job.scenario.duration, WINDOW_NS)
         found = Folded(gather(run), windows, has_settled(run))
