@@ -40,6 +40,8 @@ APART = 0.25
 """From so large a share on, clients' and brokers' figures contradict each other."""
 APART_SLOPE = 0.05
 """The same of how much requests slow per further 100 a second."""
+QUICKEST = 0.05
+"""No way back is longer than what this share of the answers took, the way there and the work included."""
 CALM_IDLE_SHARE = 0.5
 """Request handlers that idle for more of their time are not what saturates a system."""
 
@@ -164,7 +166,13 @@ class _Judged:
                 f"what clients see makes a produce request {profile.produce.mean_us / 1e3:.2f} ms at the brokers, their own figures make it "
                 f"{theirs_us / 1e3:.2f} ms: the brokers' are taken"
             )
-        acknowledge_us = max(0.0, acknowledge_us)
+        quickest_us = profile.acknowledge.median_us + profile.produce.quantile_ns(np.asarray([QUICKEST]))[0] / 1e3
+        if acknowledge_us > quickest_us:
+            self.contradictions.append(
+                f"{acknowledge_us / 1e3:.2f} ms of an answer would be the way back, and the quickest {QUICKEST:.0%} of answers took no more than "
+                f"{quickest_us / 1e3:.2f} ms: so much is taken, and the rest are answers that clients noticed late"
+            )
+        acknowledge_us = min(max(0.0, acknowledge_us), quickest_us)
         way_back_us = acknowledge_us - profile.acknowledge.median_us
         fitted = self._corrected(
             {
