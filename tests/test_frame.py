@@ -98,6 +98,7 @@ def test_the_makefile_has_what_the_readme_names() -> None:
         "help",
         "setup",
         "demo",
+        "coverage",
         "test",
         "lint",
         "bench",
