@@ -50,6 +50,7 @@ from sim.world import (
     RG_FROM,
     RG_PART,
     RG_TO,
+    RIGHT_AWAY,
     RING_COUNT,
     RING_EVENTS,
     RING_HEAD,
@@ -58,6 +59,7 @@ from sim.world import (
     STATE,
     TO_DUTY,
     WAITING,
+    WHEN_CALLING,
     WK_HAND,
     WK_STATE,
     World,
@@ -184,7 +186,7 @@ class Member:
         """Be told of a duty; a member that polls or waits turns to it at once, one that works after its batch."""
         w = self.system.at_now()
         row = w.member[self.index]
-        row[HAS_DUTY] = 1
+        row[HAS_DUTY] = RIGHT_AWAY if self.stopped else WHEN_CALLING
         if row[STATE] == POLLING:
             kernel.poll_at(w, self.index, self.system.clock.now)
         elif row[STATE] == WAITING and self.must_leave:
@@ -213,9 +215,12 @@ class Member:
         self.group.dies(self)
 
     def stop(self) -> None:
-        """Leave for good, by the policy for failures."""
+        """Leave for good, by the policy for failures; one of several workers does not go on, which the member turns to at once."""
         self.stopped = self.must_leave = True
-        self.do_duty()
+        if self.group.is_pool:
+            self.has_duty()
+        else:
+            self.do_duty()
 
     def settled(self) -> None:
         """Leave, rejoin or give partitions up, now that everything done is committed."""
@@ -280,7 +285,8 @@ class Member:
 
     def _lose_seat(self, w: World) -> None:
         row = w.member[self.index]
-        row[FENCED] = row[HAS_DUTY] = 1
+        row[FENCED] = 1
+        row[HAS_DUTY] = RIGHT_AWAY if self.stopped else WHEN_CALLING
         row[SEAT] += 1
         row[GENERATION] += 1
         w.mb[self.index, :, PARKED] = ON_ITS_WAY

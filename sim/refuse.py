@@ -201,13 +201,11 @@ def _group(scenario: Scenario, name: str) -> Iterator[str]:
     if group.workers > 1:
         if isinstance(group.reads, CollectReads):
             yield f"groups.{name}.reads collects beside workers: {group.workers}; the simulator's workers are fed by polls: leave it at poll"
-        if group.commit in ("before_work", "transaction"):
+        if group.commit == "transaction":
             yield (
                 f"groups.{name}.commit is {group.commit} beside workers: {group.workers}, which the simulator does not model: "
-                "it is after_event, after_batch, auto or {every: 1s}"
+                "it is after_event, after_batch, before_work, auto or {every: 1s}"
             )
-        if group.failures is not None and group.failures.then == "stop":
-            yield f"groups.{name}.failures.then is stop beside workers: {group.workers}, which the simulator does not model: it is dead_letter, skip or crash"
     if group.failures is None and _takes_no_time(group) and _may_fail(scenario, name):
         yield (
             f"groups.{name}: without `failures` an event that cannot be processed is tried again without end, and work is 0 s, so the "

@@ -146,6 +146,8 @@ and Java members that collect."""
  COMMIT_SOON, VERSION, TXN, N_TXNS, REPLAYS, PACE_NS, PACED_NS, N_MEMBER) = range(42)  # fmt: skip
 IDLE, POLLING, WORKING, COMMITTING, SETTLING, WAITING, FLUSHING = range(7)
 TO_FIRST_TRY, TO_NEXT_EVENT, TO_POLL, TO_DUTY = range(4)
+WHEN_CALLING, RIGHT_AWAY = 1, 2
+"""How soon a member turns to its duty: at its next call, or also where it has no room for what that brings."""
 
 # per event in a member's hands: those of a batch, in order
 (H_PART, H_OFFSET, H_NUMBER, H_POLL, H_STATE, H_SERIAL, H_ACQUISITION, H_RELEASED, H_OWNERSHIP, N_HAND) = range(10)

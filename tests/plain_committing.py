@@ -49,7 +49,7 @@ class Committing(MemberState):
         self._begin_commit(self.finished)
 
     def _what_is_done(self) -> Mapping["Partition", int]:
-        return self.handed_over if self.group.commit == "auto" else self.finished
+        return self.handed_over if self.group.commit in ("auto", "before_work") else self.finished
 
     def _begin_commit(self, offsets: Mapping["Partition", int]) -> None:
         if self.transaction is not None:  # all of its batch, also where somebody else has the partition meanwhile

@@ -144,7 +144,7 @@ class Member(Working):
             yield clock.at(clock.now, Phase.poll, self.code)
             yield from self._hang(Phase.poll)
             self._dispatch()
-            if self._room > 0:
+            if self._room > 0 or self.stopped:
                 if not had_room:
                     returns_ns = clock.now
                 had_room, self.late_ns = True, None
@@ -188,6 +188,9 @@ class Member(Working):
             self._must_call_again()
         yield clock.at(clock.now + round(self.model.profile.poll_us * 1000), Phase.work, self.code)
         yield from self._hang(Phase.work)
+        if self.group.commit == "before_work" and self.model.rules.pool_commits_first:
+            self.model.fired["pool waits for its commit"] += 1
+            yield from self._commit(self.handed_over)
         self.waiting += deliveries
         self.coming = 0
 

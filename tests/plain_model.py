@@ -149,6 +149,7 @@ class Rules:
     session_of_the_hung: bool = True
     order_in_pool: bool = True
     room_in_hand: bool = True
+    pool_commits_first: bool = True
     fetches_by_calls: bool = True
     no_fetch_beside_records: bool = True
     auto_commits_at_calls: bool = True

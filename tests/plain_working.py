@@ -98,6 +98,11 @@ class Working(Fetching, Calling):
                 self._part_done(delivery)
             case "stop":
                 self.stopped = True
+                if self.group.is_pool:  # the worker does not go on, and the member leaves at once
+                    self.model.fired["one of several workers stops"] += 1
+                    self.must_leave = True
+                    self.duty.give()
+                    yield simpy.Event(clock)
             case "crash":
                 yield clock.at(ended_ns, Phase.end, self.code, worker)
                 yield from self._hang(Phase.end, worker)

@@ -1,4 +1,4 @@
-"""What came late for random scenarios: replicas that move, partitions that are added."""
+"""What came late for random scenarios: replicas that move, partitions that are added, workers that wait for a commit."""
 
 import random
 from typing import Any
@@ -8,6 +8,7 @@ Faults = list[dict[str, Any]]
 
 def add(choose: random.Random, scenario: dict[str, Any], faults: Faults, length_ms: int) -> Faults:
     """Let replicas of some partitions move, and some topics get more partitions; return the faults then."""
+    _give_workers(choose, scenario["groups"])
     if choose.random() < 0.3:
         faults = [*faults, *(_reassign(choose, scenario, length_ms) for _ in range(choose.choice([1, 1, 2, 4])))]
     if choose.random() < 0.3:
@@ -49,3 +50,15 @@ def _grow(choose: random.Random, scenario: dict[str, Any], faults: Faults, lengt
         at_ms = choose.randrange(length_ms // 10) * 10
         faults = [*faults, {"fault": "add_partitions", "topic": topic, "to": count, "at": f"{at_ms}ms"}]
     return faults
+
+
+def _give_workers(choose: random.Random, groups: dict[str, Any]) -> None:
+    """Let some groups have several workers that commit before they work, or stop at what they cannot handle."""
+    for group in groups.values():
+        able = group["reads"] == "poll" and not group.get("share_group") and "workers" not in group
+        able = able and group["commit"] != "transaction"
+        new = group["commit"] == "before_work" or group.get("failures", {}).get("then") == "stop"
+        if able and new and choose.random() < 0.6:
+            workers = choose.choice([2, 3, 5])
+            group |= {"workers": workers, "in_hand": choose.choice([workers, 2 * workers, 50])}
+            group["ordered_by"] = choose.choice(["none", "key", "partition"])

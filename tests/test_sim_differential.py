@@ -88,6 +88,7 @@ OF_TOPICS = {
     "reassigned": 20, "reassigned away from its leader": 5, "reassignment waits": 10, "reassignment replaced": 1, "partitions added": 10,
     "process hears of new partitions": 8, "new partitions read classic": 3, "new partitions read consumer": 3,
     "member hears of new partitions": 2, "passed over in a new partition": 1,
+    "pool waits for its commit": 3, "one of several workers stops": 1,
 }  # fmt: skip
 FIRED_IN_AT_LEAST = (
     OF_PRODUCERS_AND_BROKERS

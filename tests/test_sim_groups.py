@@ -3,9 +3,10 @@
 import pytest
 
 from both_models import Run, in_both_models
-from by_hand import ms
+from by_hand import constant, ms
 from reading_groups import readers, spread
 from rundata.rows import Kind
+from scenarios.profiles import Profile
 from scenarios.quantities import MILLISECOND
 
 
@@ -200,6 +201,36 @@ def test_no_more_than_in_hand_is_taken(run: Run) -> None:
     delivered, ended = sorted(ms(data, Kind.delivery)), ends_ms(data)
 
     assert sum(time < ended[0] - 0.01 for time in delivered) == 3
+
+
+@in_both_models
+def test_workers_begin_what_a_call_brought_when_that_is_committed(run: Run) -> None:
+    """Twelve events at 5.05 ms, a commit of 30 ms, four workers; who dies at 100 ms has lost all of them."""
+    changes = pool(workers=4, ordered_by="none", commit="before_work")
+    changes["topics__a"] = {"partitions": 1, "replication": 3}
+    profile = Profile(profile="p", commit=constant(30), phases="aligned")
+    crash = {"fault": "member_crash", "member": "g/1", "at": "100ms", "for": "50ms"}
+    works, dies = run(profile, **changes), run(profile, **changes, faults=[crash])
+
+    assert ms(works, Kind.delivery) == ms(dies, Kind.delivery) == [5.05] * 12
+    assert ms(works, Kind.commit) == ms(dies, Kind.commit) == [35.05]
+    assert sorted(ms(works, Kind.try_, "started_ns")) == [35.05] * 4 + [135.05] * 4 + [235.05] * 4
+    assert ms(dies, Kind.try_) == []
+
+
+@in_both_models
+def test_a_worker_that_cannot_go_on_has_its_member_leave_though_it_has_no_room(run: Run) -> None:
+    """Two workers with two in hand: event 2 of twelve fails at 205.05 ms, beside event 3, and nothing more is handed over."""
+    changes = pool(workers=2, ordered_by="none", in_hand=2, failures={"then": "stop"})
+    changes["topics__a"] = {"partitions": 1, "replication": 3}
+    poison = {"fault": "poison", "producer": "p", "events": 1, "at": "200us", "for": "100us"}
+    data = run(**changes, faults=[poison], drain="1s")
+    commits = data.operations[data.operations["kind"] == Kind.commit]
+
+    assert ms(data, Kind.delivery) == [5.05, 5.05, 105.05, 105.05]
+    assert ms(data, Kind.try_) == [105.05, 105.05, 205.05, 205.05]
+    assert commits["offset"].tolist() == [2]
+    assert [i.time_ns / MILLISECOND for i in data.incidents if i.kind == "rebalance"] == [205.05]
 
 
 @in_both_models

@@ -4,6 +4,8 @@ from sim import world as at
 from sim.compiled import compiled, entry
 from sim.kernel.fetches import enter_poll_loop
 from sim.kernel.links import there_and_back
+from sim.kernel.pool import takes_on
+from sim.kernel.replays import has_pool
 from sim.kernel.rows import KIND_COMMIT, close, new_row
 from sim.kernel.shares import note_answers, take_answers
 from sim.kernel.stable import is_open, shares
@@ -86,7 +88,8 @@ def commit_in_between(w: World, m: int) -> None:
 @entry
 def commit_what_is_done(w: World, m: int) -> None:
     """Begin the commit of a group that commits at an interval."""
-    begin_commit(w, m, GIVEN if w.group[w.member[m, GROUP], MODE] == AUTO else FINISHED)
+    handed_over = w.group[w.member[m, GROUP], MODE] in (AUTO, at.BEFORE_WORK)
+    begin_commit(w, m, GIVEN if handed_over else FINISHED)
 
 
 @compiled
@@ -178,7 +181,9 @@ def go_on(w: World, m: int) -> None:
     """Go on after a commit that was waited for."""
     s, member = w.scalars, w.member[m]
     goes_on = member[GOES_ON]
-    if goes_on == TO_FIRST_TRY:
+    if goes_on == TO_FIRST_TRY and has_pool(w, m):
+        takes_on(w, m)
+    elif goes_on == TO_FIRST_TRY:
         try_first(w, m)
     elif goes_on == TO_NEXT_EVENT:
         next_event_later(w, m)

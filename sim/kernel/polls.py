@@ -77,7 +77,7 @@ def poll(w: World, m: int) -> None:
     is_pool = has_pool(w, m)
     if is_pool:
         dispatch(w, m)
-        if member[at.HELD] >= group[at.IN_HAND]:
+        if member[at.HELD] >= group[at.IN_HAND] and member[HAS_DUTY] != at.RIGHT_AWAY:
             member[at.NO_ROOM] = 1
             commit_in_between(w, m)
             if group[INTERVAL] > 0 and not group[at.AT_CALLS]:

@@ -93,12 +93,12 @@ from sim.world import (
 def begin_batch(w: World, m: int) -> None:
     """Begin a batch: with the commit where that comes before the work."""
     member = w.member[m]
-    if has_pool(w, m):
-        takes_on(w, m)
-        return
     if w.group[member[GROUP], MODE] == BEFORE_WORK:
         begin_commit(w, m, GIVEN)
         wait_for_commit(w, m, TO_FIRST_TRY)
+        return
+    if has_pool(w, m):
+        takes_on(w, m)
         return
     if w.group[member[GROUP], MODE] == at.TRANSACTION:
         begin_transaction(w, m)
