@@ -196,8 +196,6 @@ def _group(scenario: Scenario, name: str) -> Iterator[str]:
         )
     if group.share_group:
         yield from _share_group(f"groups.{name}", group)
-        if deletes:
-            yield f"groups.{name}.share_group is true where records may be deleted, which the simulator does not model: keep them longer"
     if group.workers > 1:
         if isinstance(group.reads, CollectReads):
             yield f"groups.{name}.reads collects beside workers: {group.workers}; the simulator's workers are fed by polls: leave it at poll"

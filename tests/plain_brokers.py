@@ -286,6 +286,8 @@ class Partition:
         for group in self.model.groups.values():
             for below in range(self.start, offset):
                 self.model.open.discard((group, self, below))
+            if group.is_share:
+                group.give_up_below(self, offset)
         if offset > self.start:
             self.model.fired["records deleted"] += 1
             self.model.incident("expired", str(self), f"first offset {offset}")

@@ -167,6 +167,8 @@ class Fetching(MemberState):
 
     def _reset_positions(self, broker: int) -> None:
         """Go on where auto.offset.reset says with partitions of which the records to read next are deleted."""
+        if self.group.is_share:
+            return
         latest = self.group.settings.auto_offset_reset == "latest"
         for partition in self.owned:
             is_led = partition.leader == broker and self.model.knows(self.code, partition)

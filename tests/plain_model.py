@@ -164,6 +164,7 @@ class Rules:
     lock_ends: bool = True
     delivery_limit: bool = True
     release_of_the_dead: bool = True
+    deleted_given_up: bool = True
     commit_below_the_unfinished: bool = True
     dependency_down: bool = True
     dependency_slow: bool = True

@@ -120,11 +120,24 @@ class ShareGroup(Group):
             self._moved(acquisition.member, acquisition.partition, self.clock.now)
 
     def _release(self, place: tuple["Partition", int]) -> None:
-        """Let a record be acquired again, or be given up on where it was delivered too often."""
+        """Let a record be acquired again, or be given up on where it was delivered too often, or is deleted."""
         del self.holder[place]
         if self.counts[place] >= self.limit and self.model.rules.delivery_limit:
             self.model.fired["delivered too often"] += 1
             self._finish(place)
+        elif place[1] < place[0].start and self.model.rules.deleted_given_up:
+            self._finish(place)
+
+    def give_up_below(self, partition: "Partition", offset: int) -> None:
+        """Give up on what can be acquired before an offset, since it is deleted; what somebody has stays with him."""
+        if not self.model.rules.deleted_given_up:
+            return
+        for below in range(partition.start, offset):
+            if (partition, below) not in self.holder and (partition, below) not in self.done:
+                self.model.fired["deleted from a share group"] += 1
+                self.done.add((partition, below))
+        while (partition, self.committed.get(partition, 0)) in self.done:
+            self.committed[partition] = self.committed.get(partition, 0) + 1
 
     def _finish(self, place: tuple["Partition", int]) -> None:
         self.done.add(place)

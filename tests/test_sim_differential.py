@@ -76,7 +76,7 @@ OF_TRANSACTIONS = {
 }  # fmt: skip
 OF_SHARE_GROUPS = {
     "lock over": 1, "delivered too often": 8, "released with its member": 8, "released with its leader": 6, "released by its handler": 3,
-    "acknowledged too late": 3, "partition shared": 5,
+    "acknowledged too late": 3, "partition shared": 5, "deleted from a share group": 1,
 }  # fmt: skip
 OF_LOGS = {
     "unclean election": 15, "visible records lost": 10, "compacted": 20, "too little to compact": 10, "too young to compact": 10,

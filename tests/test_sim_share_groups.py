@@ -99,3 +99,29 @@ def test_a_share_group_keeps_its_books(run: Run) -> None:
 
     assert [name for name, result in check(data).items() if not result.valid] == []
     assert measure_one(data, "passed").value == 2
+
+
+@in_both_models
+def test_what_is_deleted_cannot_be_acquired_any_more(run: Run) -> None:
+    """Ten events at 5.05 ms, five acquired; at 20 ms all are deleted, and the five in hand are handled all the same."""
+    delete = {"fault": "delete_records", "topic": "a", "at": "20ms"}
+    data = run(**sharing(10, 1, faults=[delete]))
+    tries = data.operations[data.operations["kind"] == Kind.try_]
+
+    assert deliveries(data) == [(5.05, "g/1", n) for n in range(5)]
+    assert [round(ended / 1e6, 2) for ended in tries["ended_ns"].tolist()] == [15.05, 25.05, 35.05, 45.05, 55.05]
+    assert [(each.first, each.end) for each in data.extents] == [(10, 10)]
+    assert data.end_ns == 1_000_000_000
+
+
+@in_both_models
+def test_a_deleted_record_that_is_released_is_given_up(run: Run) -> None:
+    """The member dies at 30 ms with five deleted events that it has not acknowledged: nobody gets them again."""
+    faults = [
+        {"fault": "delete_records", "topic": "a", "at": "20ms"},
+        {"fault": "member_crash", "member": "g/1", "at": "30ms", "for": "50ms"},
+    ]
+    data = run(**sharing(10, 2, faults=faults))
+
+    assert deliveries(data) == [(5.05, "g/1", n) for n in range(5)] + [(5.05, "g/2", n) for n in range(5, 10)]
+    assert data.end_ns == 1_000_000_000

@@ -362,6 +362,8 @@ def replay_goes_on(w: World, m: int, p: int, to: int) -> None:
 @rare
 def reset_positions(w: World, m: int, b: int) -> None:
     """Let the positions of a fetch that are out of range be put where something is."""
+    if shares(w, w.member[m, at.GROUP]):
+        return
     for p in range(w.mp.shape[1]):
         is_low = w.mp[m, p, OWNED] != 0 and w.mp[m, p, POSITION] < w.part[p, at.LOG_START]
         if is_low and w.part[p, LEADER] == b and w.knows[w.member[m, CODE], p] and not must_be_taken_first(w, m, p):

@@ -5,7 +5,8 @@ from sim.compiled import compiled, entry
 from sim.kernel.fetches import wake_fetch
 from sim.kernel.links import followers_take
 from sim.kernel.rows import close
-from sim.kernel.stable import is_open
+from sim.kernel.shares import give_up_below
+from sim.kernel.stable import is_open, shares
 from sim.world import (
     DL_BEGAN,
     DL_OFFSET,
@@ -174,6 +175,8 @@ def delete_below(w: World, p: int, offset: int) -> None:
         if w.reads[g, p]:
             for below in range(w.part[p, at.LOG_START], offset):
                 close(w, g, p, below)
+            if shares(w, g):
+                give_up_below(w, g, p, offset)
     w.part[p, at.LOG_START] = offset
     for m in range(w.member.shape[0]):
         wake_fetch(w, m, p)

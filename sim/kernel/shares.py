@@ -9,8 +9,8 @@ from sim.world import NONE, World
 
 @rare
 def release(w: World, g: int, p: int, offset: int) -> None:
-    """Let a record be acquired again, or be given up on where it was delivered too often."""
-    if w.left[g, p, offset] >= w.group[g, at.DELIVERY_LIMIT]:
+    """Let a record be acquired again, or be given up on where it was delivered too often, or is deleted."""
+    if w.left[g, p, offset] >= w.group[g, at.DELIVERY_LIMIT] or offset < w.part[p, at.LOG_START]:
         w.share[g, p, offset] = at.SH_DONE
         close(w, g, p, offset)
     else:
@@ -37,13 +37,29 @@ def lock_over(w: World, q: int) -> None:
         moved(w, w.acquisition[q, at.AQ_MEMBER], w.acquisition[q, at.AQ_PART], w.scalars[at.NOW])
 
 
+@compiled
+def start_of(w: World, g: int, p: int) -> int:
+    """Return where a share group's partition begins: behind all that is done."""
+    offset = w.committed[g, p]
+    while offset < w.part[p, at.VISIBLE_END] and w.share[g, p, offset] == at.SH_DONE:
+        offset += 1
+    return offset
+
+
+@rare
+def give_up_below(w: World, g: int, p: int, offset: int) -> None:
+    """Give up on what is available before an offset, since it is deleted; what somebody has acquired stays where it is."""
+    for below in range(w.part[p, at.LOG_START], offset):
+        if w.share[g, p, below] == at.SH_AVAILABLE:
+            w.share[g, p, below] = at.SH_DONE
+    w.committed[g, p] = start_of(w, g, p)
+
+
 @rare
 def moved(w: World, m: int, p: int, begun: int) -> None:
     """Let the partition's start move behind what is done, and whoever waits have what is available."""
     g = w.member[m, at.GROUP]
-    offset = w.committed[g, p]
-    while offset < w.part[p, at.VISIBLE_END] and w.share[g, p, offset] == at.SH_DONE:
-        offset += 1
+    offset = start_of(w, g, p)
     if offset > w.committed[g, p]:
         row = w.rows[new_row(w, m, KIND_COMMIT, NONE, p, offset)]
         row[at.O_STARTED] = begun
