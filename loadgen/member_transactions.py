@@ -1,5 +1,6 @@
 """`commit: transaction`: what a batch emits, its dead letters and its offsets become visible together, or not at all."""
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 
@@ -15,6 +16,10 @@ Place = tuple[str, int]
 _ANSWER_WITHIN_S = 60.0
 _ABORT_STEP_S = 5.0
 """An abort is asked again after that, so that a member that shall leave does not wait for brokers that are away."""
+_OFFSETS_WITHIN_S = 15.0
+"""librdkafka has been seen to wait for ever for the coordinator of a group that had died; fencing takes ten seconds."""
+_END_WITHIN_S = 65.0
+_LEAVING_WITHIN_S = 5.0
 _SERVE_S = 0.1
 _AGAIN_S = 0.1
 """So long after a request that may be made again it is."""
@@ -74,9 +79,7 @@ class Transactions:
     def commit(self, ends: Mapping[Place, int], start_ns: int) -> bool:
         """Commit what was sent since `begin` together with the offsets; tell whether it took effect, as far as is known."""
         began = clock()
-        code = (
-            self._add(ends) or self._answers() or self._try(lambda: self._client.commit_transaction(_ANSWER_WITHIN_S))
-        )
+        code = self._add(ends) or self._answers() or self._end()
         self._ended(ends, code, Outcome.ok if code == 0 else self._undo(), began, start_ns)
         return code == 0
 
@@ -99,7 +102,16 @@ class Transactions:
             return 0
         offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in ends.items()]
         metadata = self._consumer.consumer_group_metadata()
-        return self._try(lambda: self._client.send_offsets_to_transaction(offsets, metadata, _ANSWER_WITHIN_S))
+        client = self._client
+        return self._watched(
+            _OFFSETS_WITHIN_S,
+            lambda: self._try(lambda: client.send_offsets_to_transaction(offsets, metadata, _ANSWER_WITHIN_S)),
+        )
+
+    def _end(self) -> int:
+        """Let it take effect."""
+        client = self._client
+        return self._watched(_END_WITHIN_S, lambda: self._try(lambda: client.commit_transaction(_ANSWER_WITHIN_S)))
 
     def _answers(self) -> int:
         """Wait until everything that was sent has its answer; a commit would wait too, but hear nobody who asks the member to leave."""
@@ -111,6 +123,20 @@ class Transactions:
                 return int(error.args[0].code())
             if self._give_up():
                 return int(KafkaError._TIMED_OUT)
+
+    def _watched(self, within_s: float, step: Callable[[], int]) -> int:
+        """Take a step that a client may never come to the end of, beside this thread; one that takes too long is given up with its client."""
+        codes: list[int] = []
+        thread = threading.Thread(target=lambda: codes.append(step()), daemon=True)
+        thread.start()
+        until = time.monotonic() + within_s
+        while thread.is_alive() and time.monotonic() < until:
+            thread.join(_SERVE_S)
+            if self._give_up():
+                until = min(until, time.monotonic() + _LEAVING_WITHIN_S)
+                thread.join(max(0.0, until - time.monotonic()))
+                break
+        return codes[0] if codes else int(KafkaError._TIMED_OUT)
 
     def _try(self, work: Callable[[], object]) -> int:
         """Do something, again while that may help and the member stays; return the error's code, or 0."""
