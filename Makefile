@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint coverage bench live differential slice predictions agreement repeats soak docs clean
+.PHONY: help setup demo test kernel lint coverage bench live differential slice predictions agreement repeats soak docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -23,16 +23,19 @@ setup: $(VENV)/.dev  ## make .venv with everything, tools for development includ
 demo: $(VENV)/.core  ## predict a broker's crash, drive it on a real Kafka, compare: runs/demo/report.html
 	@$(BIN)/eventdrill demo --out runs/demo
 
-test: lint  ## everything that must hold: lint, tests, live tests on a real Kafka
+test: lint kernel  ## everything that must hold: lint, tests, live tests on a real Kafka
 	@# Hosts are shared and noisy: what failed gets a second try, one test at a time.
 	$(BIN)/python -m pytest -m "not live" -n 2 --durations=25 || $(BIN)/python -m pytest -m "not live" --last-failed
 	$(BIN)/python -m pytest -m "live and not long" --durations=25 || $(BIN)/python -m pytest -m "live and not long" --last-failed
 
-coverage: $(VENV)/.dev  ## the same tests under coverage, which takes half as long again: what no test runs
+coverage: kernel  ## the same tests under coverage, which takes longer: what no test runs
 	@rm -f .coverage .coverage.*
 	$(BIN)/python -m pytest -m "not live" -n 2 --cov --cov-report=
 	$(BIN)/python -m pytest -m "live and not long" --cov --cov-report= --cov-append
 	$(BIN)/python -m coverage report --skip-covered --skip-empty
+
+kernel: $(VENV)/.dev  ## compile the simulator where that is still to be done, since a test's time is limited
+	@$(BIN)/python -P -c 'from sim.compile_ahead import compile_all; compile_all()'
 
 lint: $(VENV)/.dev  ## style, types, and who may import whom
 	$(BIN)/ruff check .

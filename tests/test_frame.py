@@ -99,6 +99,7 @@ def test_the_makefile_has_what_the_readme_names() -> None:
         "setup",
         "demo",
         "coverage",
+        "kernel",
         "test",
         "lint",
         "bench",
