@@ -18,6 +18,8 @@ _ABORT_STEP_S = 5.0
 """An abort is asked again after that, so that a member that shall leave does not wait for brokers that are away."""
 _OFFSETS_WITHIN_S = 15.0
 """librdkafka has been seen to wait for ever for the coordinator of a group that had died; fencing takes ten seconds."""
+_ANSWERS_WITHIN_S = 20.0
+_ABORT_WITHIN_S = 20.0
 _END_WITHIN_S = 65.0
 _LEAVING_WITHIN_S = 5.0
 _SERVE_S = 0.1
@@ -115,13 +117,14 @@ class Transactions:
 
     def _answers(self) -> int:
         """Wait until everything that was sent has its answer; a commit would wait too, but hear nobody who asks the member to leave."""
+        until = time.monotonic() + _ANSWERS_WITHIN_S
         while True:
             try:
                 if not self._client.flush(_SERVE_S):
                     return 0
             except KafkaException as error:  # it is at its end
                 return int(error.args[0].code())
-            if self._give_up():
+            if self._give_up() or time.monotonic() > until:
                 return int(KafkaError._TIMED_OUT)
 
     def _watched(self, within_s: float, step: Callable[[], int]) -> int:
@@ -138,15 +141,17 @@ class Transactions:
                 break
         return codes[0] if codes else int(KafkaError._TIMED_OUT)
 
-    def _try(self, work: Callable[[], object]) -> int:
-        """Do something, again while that may help and the member stays; return the error's code, or 0."""
+    def _try(self, work: Callable[[], object], within_s: float = float("inf")) -> int:
+        """Do something, again while that may help, for so long and while the member stays; return the error's code, or 0."""
+        until = time.monotonic() + within_s
         while True:
             try:
                 work()
                 return 0
             except KafkaException as error:
                 what = error.args[0]
-                if not what.retriable() or what.txn_requires_abort() or self._give_up():
+                late = time.monotonic() > until
+                if not what.retriable() or what.txn_requires_abort() or late or self._give_up():
                     return int(what.code())
             time.sleep(_AGAIN_S)
 
@@ -154,7 +159,7 @@ class Transactions:
 
     def _undo(self) -> Outcome:
         """Abort, and go on from where the batch began; or, where nobody knows whether it was committed, from where the brokers say."""
-        if self._try(lambda: self._client.abort_transaction(_ABORT_STEP_S)) == 0:
+        if self._try(lambda: self._client.abort_transaction(_ABORT_STEP_S), _ABORT_WITHIN_S) == 0:
             self._go_on_from(self._before)
             return Outcome.failed
         if not self._give_up():
