@@ -29,7 +29,7 @@ def cache_folder() -> Path:
 os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_folder()))
 
 import numba  # noqa: E402  # reads the folder above when it is imported
-from numba.core import caching  # noqa: E402
+from numba.core import caching  # noqa: E402  # likewise
 
 _LOCATORS = ("UserProvidedCacheLocator", "InTreeCacheLocator", "UserWideCacheLocator", "IPythonCacheLocator", "ZipCacheLocator")  # fmt: skip
 """Numba's own, for functions of others."""
