@@ -65,6 +65,7 @@ ROW_SCHEMAS: Mapping[str, pa.Schema] = {
          ("interval_low", pa.float64()), ("interval_high", pa.float64()), ("interval999_low", pa.float64()),
          ("interval999_high", pa.float64()), ("mean_interval_low", pa.float64()), ("mean_interval_high", pa.float64()),
          ("replications", pa.int64()), ("share_held", pa.float64()), ("series", pa.list_(pa.float64())),
+         ("series_low", pa.list_(pa.float64())), ("series_high", pa.list_(pa.float64())),
          ("valid", pa.bool_()), ("examples", pa.list_(pa.string())), ("text", pa.string())]
     ),
 }  # fmt: skip

@@ -36,6 +36,8 @@ def _indicator(name: str, estimate: Estimate) -> dict[str, Any]:
         "unit": estimate.unit,
         "at_least": estimate.at_least,
         "series": list(estimate.series) or None,
+        "series_low": [low for low, _ in estimate.series_interval] or None,
+        "series_high": [high for _, high in estimate.series_interval] or None,
         "text": estimate.reason,
         "replications": estimate.replications,
         **_bounds("interval", estimate.interval),
@@ -64,6 +66,7 @@ def estimates_from(table: pa.Table, *, single: bool = False) -> dict[str, Estima
             at_least=row["at_least"],
             reason=row["text"],
             series=tuple(row["series"] or ()),
+            series_interval=tuple(zip(row.get("series_low") or (), row.get("series_high") or (), strict=True)),
             replications=row["replications"],
         )
         for row in rows

@@ -114,6 +114,8 @@ def test_a_dataset_remembers_the_intervals_of_its_replications(tmp_path: Path) -
     assert [each["share_held"] for each in after["expect"]] == [0.9, 0.2]
     assert [each["held"] for each in after["expect"]] == [False, False]
     assert (before["run"]["replications"], after["run"]["replications"]) == (20, 20)
+    assert open_run(tmp_path / "run").estimates == Run(data, measured).estimates
+    assert open_run(tmp_path / "run").estimates["consumed.windows"].series_interval, "those of each window, too"
 
 
 def test_a_run_that_kept_no_operations_tells_what_they_added_up_to(tmp_path: Path) -> None:
