@@ -318,6 +318,8 @@ def _cannot_compare(predicted: Estimate, observed: Measurement, limited: str | N
         return "agrees", "predicted never to be reached, and it was not"
     if never_observed and predicted.value is not None:
         return _against_never(predicted, observed.at_least)
+    if observed.value is None and predicted.value is None and observed.reason and observed.reason == predicted.reason:
+        return "agrees", f"on neither side: {observed.reason}"
     if observed.value is None:
         return "cannot tell", f"not measured: {observed.reason or 'no value'}"
     return "cannot tell", "the prediction has no value" + (

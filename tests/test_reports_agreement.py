@@ -57,6 +57,19 @@ def test_inside_a_wide_interval_says_nothing():
     assert found.reason == "inside an interval too wide to count: its half is more than twice the tolerance of 5%"
 
 
+def test_what_is_on_neither_side_agrees():
+    """No saturation was predicted, and there was none; a run that could not be measured for another reason says nothing."""
+    never = "lag never stayed above one second of arrivals"
+    predicted = Estimate(None, "1/s", reason=never, replications=200)
+    neither = verdict(CALM, "consumed.saturated", predicted, seen(None, "1/s", reason=never))
+    other = verdict(CALM, "consumed.saturated", predicted, seen(None, "1/s", reason="nothing was consumed"))
+    one = verdict(CALM, "consumed.saturated", predicted, seen(500.0, "1/s"))
+
+    assert (neither.verdict, neither.reason) == ("agrees", f"on neither side: {never}")
+    assert (other.verdict, other.reason) == ("cannot tell", "not measured: nothing was consumed")
+    assert (one.verdict, one.reason) == ("cannot tell", "the prediction has no value")
+
+
 def test_certainly_within_tolerance_agrees_outside_the_interval():
     """103 ms is at most 4 ms from each value between 99 and 101 ms, and the tolerance is 5 ms."""
     found = verdict(CALM, "latency.p50", estimate(0.100, 0.099, 0.101, 0.098, 0.102), seen(0.103))
