@@ -58,6 +58,7 @@ def test_no_broker_of_others_is_killed_and_load_rises_only_where_harm_is_allowed
     assert names_on(HERE) == ["steady", "rising", "failing", "held back"]
     assert names_on(Ground(target=HARM)) == ["steady", "rising", "held back"]
     assert names_on(THERE) == ["steady", "held back"]
+    assert names_on(Ground(crashes=False)) == ["steady", "rising", "held back"], "brokers of our own that are to stay warm"
 
 
 def test_whatever_a_cluster_id_holds_stays_one_text():

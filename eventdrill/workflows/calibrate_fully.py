@@ -61,7 +61,7 @@ _BEHIND_OTHERS_NS = 300 * MILLISECOND
 _BASE_WEIGHT = 10
 """Failovers of the base count as at most so many samples beside those that were measured."""
 HELD_BACK = ("latency.p50", "latency.p95", "latency.p99")
-_NO_CRASHES = "EventDrill did not start these brokers and has no hold of them, so none was killed"
+_NO_CRASHES = "no broker was killed: EventDrill did not start them, or was to leave them running"
 _NO_SATURATION = "not looked for: the target does not allow harm"
 _SHOWS = {
     "steady": "sizes, acks",

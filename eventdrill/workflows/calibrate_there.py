@@ -25,11 +25,13 @@ class Ground:
     nodes: int = 3
     target: ForeignTarget | None = None
     """What is allowed on a system that EventDrill did not start; None where it did."""
+    crashes: bool = True
+    """Whether brokers of our own are killed: those that were are cold again for some minutes."""
 
     @property
     def may_crash(self) -> bool:
         """Whether brokers may be killed: nobody has a hold of other people's."""
-        return self.target is None
+        return self.crashes and self.target is None
 
     @property
     def may_saturate(self) -> bool:
