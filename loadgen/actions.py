@@ -193,7 +193,7 @@ class Actions:
         group, names = action.group, self._members(action.group)
         yield self._leave(names)
         topics = [action.topic] if action.topic else list(self._plan.scenario.groups[group].topics)
-        places = positions(self._admin, self._plan.scenario, topics, action.to)
+        places = positions(self._admin, topics, action.to)
         self._admin.commit_offsets(group, places)
         self._note(done, "committed " + ", ".join(f"{p.topic}/{p.partition} offset {p.offset}" for p in places))
         self._happened(done, group, f"offsets set to {action.to.written()}")
@@ -217,7 +217,7 @@ class Actions:
 
     def _replay(self, done: Done, action: actions.Replay) -> Script:
         topics = list(self._plan.scenario.groups[action.group].topics)
-        places = positions(self._admin, self._plan.scenario, topics, action.from_)
+        places = positions(self._admin, topics, action.from_)
         name = f"{action.group}-replay-{len(self._helpers) + 1}"
         helper = self._crew.replayer(action.group, name, places, action.rate)
         self._helpers.append(helper)

@@ -12,7 +12,7 @@ from loadgen.admin import AdminError, connection
 from loadgen.wire import WireError, share_offsets
 from rundata.rows import NONE, Kind, Outcome, new_operations
 from rundata.tables import Names
-from scenarios.retries import all_topics, retry_topics
+from scenarios.retries import most_partitions, retry_topics
 from scenarios.schema import Scenario
 from scenarios.targets import LogPosition
 
@@ -25,14 +25,14 @@ Committed = Mapping[tuple[str, int], int]
 """By topic and partition: the offset to go on from."""
 
 
-def positions(admin: "Admin", scenario: Scenario, topics: list[str], place: LogPosition) -> list[TopicPartition]:
+def positions(admin: "Admin", topics: list[str], place: LogPosition) -> list[TopicPartition]:
     """Return the offset of a place in every partition of some topics."""
     consumer = Consumer({**connection(admin.cluster), "group.id": "eventdrill-offsets", "enable.auto.commit": False})
     try:
         return [
             TopicPartition(topic, partition, _offset(consumer, topic, partition, place))
             for topic in topics
-            for partition in range(scenario.topics[topic].partitions)
+            for partition in sorted(consumer.list_topics(topic, timeout=_WITHIN_S).topics[topic].partitions)
         ]
     finally:
         consumer.close()
@@ -62,8 +62,9 @@ class GroupOffsets:
     def __init__(self, admin: "Admin", scenario: Scenario, group: str) -> None:
         self.group = group
         topics = (*scenario.groups[group].topics, *retry_topics(scenario, group))
-        counts = all_topics(scenario)
-        self._places = [TopicPartition(topic, number) for topic in topics for number in range(counts[topic].partitions)]
+        self._places = [  # those that a fault is still to add have nothing committed
+            TopicPartition(topic, number) for topic in topics for number in range(most_partitions(scenario, topic))
+        ]
         self._client = Consumer({**connection(admin.cluster), "group.id": group, "enable.auto.commit": False})
 
     def read(self, within_s: float = _WITHIN_S) -> Committed:

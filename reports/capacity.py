@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from reports.slo import assess
 from rundata.indicators import measure_one
 from rundata.tables import RunData
+from scenarios.retries import most_partitions
 from scenarios.schema import Group, Scenario
 from scenarios.targets import MemberTarget
 
@@ -52,7 +53,7 @@ def fewest_members(scenario: Scenario, group: str, simulate: Simulate, *, drill:
     worse, so that the search may halve.
     """
     now = scenario.groups[group]
-    low, most = _fewest_possible(scenario, group), sum(scenario.topics[topic].partitions for topic in now.topics)
+    low, most = _fewest_possible(scenario, group), sum(most_partitions(scenario, topic) for topic in now.topics)
     if not scenario.objectives:
         return Capacity(group, now.members, None, most, (), "the scenario has no objectives")
     tried: dict[int, Tried] = {}

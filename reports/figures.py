@@ -27,6 +27,7 @@ from reports.traces import LAG_STEP_NS, Band, Trace
 from reports.words import count_text, percent
 from rundata.tables import FaultRecord, Incident
 from scenarios.quantities import SECOND
+from scenarios.retries import most_partitions
 from scenarios.schema import Scenario
 
 __all__ = ["all_figures", "budget_burn", "lines_of"]
@@ -118,7 +119,7 @@ def _share_inside(lag: NDArray[np.int64], band: Band) -> str:
 
 def outages(scenario: Scenario, lines: Sequence[Line], faults: Sequence[FaultRecord]) -> Drawing:
     """Draw for each partition when nothing reached a group although events waited."""
-    rows = [f"{t}/{p}" for t in scenario.topics for p in range(scenario.topics[t].partitions) if _is_read(scenario, t)]
+    rows = [f"{t}/{p}" for t in scenario.topics for p in range(most_partitions(scenario, t)) if _is_read(scenario, t)]
     shown = [row for row in rows if any(_stood(line.trace, row) for line in lines)] if len(rows) > 24 else rows
 
     def panel(axis: Axes, canvas: Canvas) -> None:

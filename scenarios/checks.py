@@ -10,6 +10,7 @@ from scenarios.expectations import BEFORE_FAULTS, INDICATORS, IndicatorName, par
 from scenarios.finding import Finding, unknown
 from scenarios.load import expected_events_of
 from scenarios.quantities import format_duration
+from scenarios.retries import most_partitions
 from scenarios.schema import Producer, Scenario
 from scenarios.settings import setting_findings
 
@@ -215,13 +216,13 @@ def _where(scenario: Scenario, path: Path, name: IndicatorName, said: str) -> It
         return
     topic, slash, partition = name.where.rpartition("/")
     if slash and topic in scenario.topics:
-        partitions = scenario.topics[topic].partitions
+        partitions = most_partitions(scenario, topic)
         if "partition" not in scopes:
             message = f"{said}, and {name.kind} is measured by {and_list(scopes, 'or')}, not by partition"
             yield Finding(path, message, reads)
         elif not partition.isascii() or not partition.isdigit() or int(partition[:9]) >= partitions:
             message = f"{said}, and {topic} has the partitions 0 to {partitions - 1}"
-            yield Finding(path, message, (("topics", topic, "partitions"),))
+            yield Finding(path, message, (("topics", topic, "partitions"), ("faults", "*")))
         return
     known = [known for kind, names in kinds.items() if kind in scopes for known in names]
     yield Finding(

@@ -34,7 +34,8 @@ def all_topics(scenario: Scenario) -> Mapping[str, Topic]:
 def most_partitions(scenario: Scenario, topic: str) -> int:
     """Return how many partitions a topic has at the end: a fault may add some."""
     added = [fault.to for fault in scenario.faults if isinstance(fault, AddPartitions) and fault.topic == topic]
-    return max([all_topics(scenario)[topic].partitions, *added])
+    own = scenario.topics.get(topic) or all_topics(scenario)[topic]
+    return max([own.partitions, *added])
 
 
 def retry_wait_ns(retry: Retry, tried: int) -> int:

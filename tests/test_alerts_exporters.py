@@ -103,6 +103,43 @@ def test_without_a_leader_a_partition_has_neither_end_nor_lag():
     assert (brokers[2], brokers[4], brokers[6]) == (3, 3, 2), "listed until it is fenced"
 
 
+def grown() -> Build:
+    """orders gets a third partition at 4 s, of which an event at 5.5 s is the first; broker 3 leads it."""
+    build = steady(Build({"faults": [{"fault": "add_partitions", "topic": "orders", "to": 3, "at": "4s"}]}, end=10.0), 5)
+    proof = "3 partitions instead of 2 from 4.000 s"
+    build.faults.append(FaultRecord("A", "add_partitions", "orders", ns(4), ns(4), ns(4), ns(4), proof))
+    build.flow(5.5, partition=2)
+    return build
+
+
+def test_a_partition_that_comes_later_is_shown_from_then_on():
+    """Neither its end nor its replicas are there before 4 s, and its lag only once it has a commit or the others have one."""
+    build = grown()
+    store = scraped(build)
+
+    end = values(store, "kafka_topic_partition_current_offset", topic="orders", partition="2")
+    assert (min(end), end[5], end[7]) == (4, 0, 1)
+    assert min(values(store, "kafka_topic_partition_in_sync_replica", topic="orders", partition="2")) == 4
+    assert min(values(store, "kafka_consumergroup_lag", partition="2")) == 4
+    assert min(values(store, "kafka_consumergroup_lag", partition="1")) == 0
+
+
+def test_a_partition_that_comes_later_is_not_there_before_and_led_by_who_is_up():
+    """orders/2 would be led by broker 3, which is down when it comes, so the next replica leads it."""
+    build = grown()
+    at_ns = np.asarray([ns(3.9), ns(4.0), ns(9.0)])
+    assert System(build.run()).leader("orders", 2, at_ns).tolist() == [-1, 3, 3]
+    assert (list(System(build.run()).partitions("orders")), System(build.run()).since_ns("orders", 2)) == ([0, 1, 2], ns(4))
+
+    fault(build, "broker_crash", "broker 3", 3.0, 6.0)
+    assert System(build.run()).leader("orders", 2, at_ns).tolist() == [-1, 1, 1]
+
+
+def test_what_a_broker_takes_into_partitions_that_came_later_is_counted():
+    store = scraped(grown(), "strimzi")
+    assert values(store, "kafka_server_brokertopicmetrics_messagesin_total", pod="kafka-3", topic="orders")[8] == 1
+
+
 def test_a_group_without_members_vanishes_where_only_connected_groups_are_shown():
     """Both members leave at 4 s and come back at 7 s."""
     build = steady(Build(end=10.0))

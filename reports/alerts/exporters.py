@@ -125,7 +125,7 @@ class _Lag:
             listed = sum((~inside(self.system.fenced(node), at_ns)).astype(np.float64) for node in self.nodes)
             yield from self.target.series(names.brokers, {}, np.asarray(listed, np.float64))
         for topic in self.books.scenario.topics:
-            for partition in range(self.books.scenario.topics[topic].partitions):
+            for partition in self.system.partitions(topic):
                 yield from self._partition(topic, partition, at_ns)
         for group, name in enumerate(self.books.groups):
             members = self.system.members(name, at_ns).astype(np.float64)
@@ -148,11 +148,12 @@ class _Lag:
         if names.isr and names.under_replicated:
             in_sync = self.system.in_sync(topic, partition, at_ns).astype(np.float64)
             short = (in_sync < self.books.scenario.replication_of(topic)).astype(np.float64)
-            yield from self.target.series(names.isr, where, in_sync)
-            yield from self.target.series(names.under_replicated, where, short)
+            there = at_ns >= self.system.since_ns(topic, partition)
+            yield from self.target.series(names.isr, where, in_sync, there)
+            yield from self.target.series(names.under_replicated, where, short, there)
 
     def _group(self, group: int, topic: str, shown: Bools, at_ns: Nanos) -> Iterator[Series]:
-        names, partitions = self.names, range(self.books.scenario.topics[topic].partitions)
+        names, partitions = self.names, self.system.partitions(topic)
         found = [self._offsets(group, topic, partition, at_ns) for partition in partitions]
         some_commit = np.any([known for _, _, known, _ in found], axis=0)
         total = np.zeros(len(at_ns))
@@ -182,7 +183,7 @@ class _Lag:
         """Return Burrow's state of a group at each scrape."""
         lanes = []
         for topic in self.books.scenario.groups[self.books.groups[group]].topics:
-            for partition in range(self.books.scenario.topics[topic].partitions):
+            for partition in self.system.partitions(topic):
                 number = self._number(topic, partition)
                 ended, offsets = self.books.commits.get((group, number), (np.zeros(0, np.int64), np.zeros(0, np.int64)))
                 lags = (high_watermark(self.books, number, ended) - offsets).astype(np.float64)
@@ -231,7 +232,7 @@ def _jmx(system: System, scraping: Scraping) -> Iterator[Series]:
         yield from target.series("kafka_controller_kafkacontroller_offlinepartitionscount", {}, offline)
         for topic, (times_ns, partitions) in appended.items():
             mine = np.zeros(len(times_ns), np.bool_)
-            for partition in range(books.scenario.topics[topic].partitions):
+            for partition in system.partitions(topic):
                 here = partitions == partition
                 mine[here] = system.leader(topic, partition, times_ns[here]) == broker
             counted = counter(times_ns[mine], target.at_ns, down)
@@ -254,8 +255,8 @@ def _appends(books: Books) -> dict[str, tuple[Nanos, Nanos]]:
 def _led_badly(system: System, broker: int, at_ns: Nanos) -> tuple[Floats, Floats]:
     """Return how many partitions are without a leader (each broker would tell if it were the controller), and how many the broker leads short."""
     offline, short = np.zeros(len(at_ns)), np.zeros(len(at_ns))
-    for topic, settings in system.run.plan.scenario.topics.items():
-        for partition in range(settings.partitions):
+    for topic in system.run.plan.scenario.topics:
+        for partition in system.partitions(topic):
             leader = system.leader(topic, partition, at_ns)
             offline += leader == 0
             too_few = system.in_sync(topic, partition, at_ns) < system.run.plan.scenario.replication_of(topic)

@@ -14,6 +14,7 @@ from rundata.tables import FaultRecord, Incident, RunData
 from scenarios.clients import broker_setting
 from scenarios.partitioners import coordinator_partition
 from scenarios.plan import replica_assignment
+from scenarios.retries import all_topics
 
 Nanos = NDArray[np.int64]
 Spans = list[tuple[int, int]]
@@ -22,6 +23,9 @@ _BROKER_SILENT = ("broker_pause", "cut")
 _MEMBER_DOWN = ("member_crash", "member_leave", "rolling_deploy")
 _NOTICED = ("session expired", "eviction")
 _IN_BRACKETS = re.compile(r"\([^)]*\)")
+_GROWN = re.compile(r"(\d+) partitions instead of \d+")
+NOT_THERE = -1
+"""The leader of a partition that a fault adds later."""
 _PROCESS = re.compile(r"broker \d+|[A-Za-z0-9][\w.-]*/\d+")
 
 
@@ -89,9 +93,33 @@ class System:
 
     # ---- partitions ------------------------------------------------------------------------------------------------
 
+    def partitions(self, topic: str) -> range:
+        """Return the partitions that a topic has at the end; `since_ns` tells from when on."""
+        counts = [count for _, count in self._growth(topic)]
+        return range(max([self.run.plan.scenario.topics[topic].partitions, *counts]))
+
+    def since_ns(self, topic: str, partition: int) -> int:
+        """Return from when on there is a partition: 0, or the instant at which a fault added it."""
+        if partition < self.run.plan.scenario.topics[topic].partitions:
+            return 0
+        return min((at_ns for at_ns, count in self._growth(topic) if partition < count), default=NEVER)
+
+    def _growth(self, topic: str) -> list[tuple[int, int]]:
+        """Return when faults gave a topic more partitions, and how many it has since."""
+        return [
+            (fault.began_ns, int(grown[1]))
+            for fault in self.run.faults
+            if fault.kind == "add_partitions" and fault.target == topic and (grown := _GROWN.match(fault.proof))
+        ]
+
     def leader(self, topic: str, partition: int, at_ns: Nanos) -> NDArray[np.int64]:
-        """Return a partition's leader at each instant; 0 where the leader could not be asked and no other was elected."""
-        return self._led(f"{topic}/{partition}", self.run.plan.replicas(topic)[partition][0], at_ns)
+        """Return a partition's leader at each instant; 0 where the leader could not be asked and no other was elected, -1 before it was there."""
+        scenario, since_ns = self.run.plan.scenario, self.since_ns(topic, partition)
+        shift, nodes = list(all_topics(scenario)).index(topic), scenario.brokers.nodes
+        replicas = replica_assignment(partition + 1, scenario.replication_of(topic), nodes, shift=shift)[partition]
+        up = [broker for broker in replicas if not inside(self.unusable(broker), np.asarray([since_ns]))[0]]
+        first = up[0] if since_ns and up else replicas[0]
+        return np.where(at_ns < since_ns, NOT_THERE, self._led(f"{topic}/{partition}", first, at_ns))
 
     def coordinator(self, group: str, at_ns: Nanos) -> NDArray[np.int64]:
         """Return the broker that answers for a group at each instant; 0 while its offsets partition has no leader that could be asked."""

@@ -18,6 +18,7 @@ from rundata.rows import NEVER, Kind, Outcome
 from rundata.stages import stages
 from rundata.tables import RunData
 from scenarios.quantities import SECOND
+from scenarios.retries import most_partitions
 
 _MOST_PARTITIONS, _MOST_LETTERS, _BINS = 60, 20, 40
 Floats = NDArray[np.float64]
@@ -83,8 +84,8 @@ def _partitions(contents: Contents) -> tuple[Block, ...]:
     books, scenario = Books.of(run), contents.scenario
     rows, seconds = [], max(scenario.measured_ns, 1) / SECOND
     outages = series.outages(run)
-    for topic, what in scenario.topics.items():
-        for partition in range(what.partitions):
+    for topic in scenario.topics:
+        for partition in range(most_partitions(scenario, topic)):
             name, number = (
                 f"{topic}/{partition}",
                 int(books.first_partition[books.plan.topics.index(topic)]) + partition,

@@ -91,7 +91,7 @@ def _error_tile(main: Column, failing: Sequence[Failing]) -> Tile:
 def _replica_tile(run: RunData) -> Tile:
     short = under_replicated(run)[1]
     most = int(short.max(initial=0))
-    partitions = sum(topic.partitions for topic in run.plan.scenario.topics.values())
+    partitions = sum(len(System(run).partitions(topic)) for topic in run.plan.scenario.topics)
     return Tile(
         "How many partitions lacked a replica?",
         f"{most} of {partitions}" if most else "none",
@@ -262,8 +262,8 @@ def under_replicated(run: RunData) -> "tuple[np.ndarray, np.ndarray, np.ndarray]
     at_ns = np.arange(0, max(run.end_ns, SECOND), SECOND)
     system = System(run)
     short, leaderless = np.zeros(len(at_ns), np.int64), np.zeros(len(at_ns), np.int64)
-    for topic, what in scenario.topics.items():
-        for partition in range(what.partitions):
+    for topic in scenario.topics:
+        for partition in system.partitions(topic):
             short += system.in_sync(topic, partition, at_ns) < scenario.replication_of(topic)
             leaderless += system.leader(topic, partition, at_ns) == 0
     return at_ns, short, leaderless
