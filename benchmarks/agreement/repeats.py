@@ -77,7 +77,7 @@ def _verified(loaded: LoadedScenario, folder: Path, profile: Profile, cluster: i
     prediction = work.predict(profile)
     with start_cluster("local", spec_of(loaded.scenario), say) as kafka:
         runs = work.drive(kafka, prediction)
-    verdicts = work.compare(prediction, runs).verdicts
+    verdicts = work.compare(prediction, runs).agreement
     return [row for number, run in enumerate(runs, start=1) for row in _rows(verdicts, run, profile, cluster, number)]
 
 
