@@ -79,6 +79,15 @@ def test_a_bias_and_intervals_that_are_too_narrow_are_found() -> None:
     assert found["inside 95 %"].startswith("20 of 40 (p = ")
 
 
+def test_errors_are_shown_by_how_many_requests_the_brokers_get() -> None:
+    """Point 33 makes 17 requests/s, point 5 makes 794: an error of 2 % there and 40 % here are told apart."""
+    calm, busy = grid.by_load(pd.DataFrame([_row(33, 1, 1.0, 1.02), _row(5, 1, 1.0, 1.4), _row(5, 2, 1.0, 0.8)]))
+
+    assert grid.design()[32].requests_hz == pytest.approx(137 / (1 + 137 * 0.05))
+    assert (calm["produce requests"], calm["runs"], calm["`latency.p50`"]) == ("0 to 150/s", "1", "2.0%, 2.0%")
+    assert (busy["produce requests"], busy["runs"], busy["`latency.p50`"]) == ("above 400/s", "2", "30.0%, 39.0%")
+
+
 def test_an_interval_score_grows_by_forty_times_the_miss() -> None:
     """Width 2 over an observation of 10 is 0.2; a miss of 1 above it adds 40/12."""
     assert grid._score(pd.DataFrame([_row(1, 1, 10.0, 10.0)])) == "0.20"

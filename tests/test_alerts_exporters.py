@@ -105,7 +105,9 @@ def test_without_a_leader_a_partition_has_neither_end_nor_lag():
 
 def grown() -> Build:
     """orders gets a third partition at 4 s, of which an event at 5.5 s is the first; broker 3 leads it."""
-    build = steady(Build({"faults": [{"fault": "add_partitions", "topic": "orders", "to": 3, "at": "4s"}]}, end=10.0), 5)
+    build = steady(
+        Build({"faults": [{"fault": "add_partitions", "topic": "orders", "to": 3, "at": "4s"}]}, end=10.0), 5
+    )
     proof = "3 partitions instead of 2 from 4.000 s"
     build.faults.append(FaultRecord("A", "add_partitions", "orders", ns(4), ns(4), ns(4), ns(4), proof))
     build.flow(5.5, partition=2)
@@ -129,7 +131,10 @@ def test_a_partition_that_comes_later_is_not_there_before_and_led_by_who_is_up()
     build = grown()
     at_ns = np.asarray([ns(3.9), ns(4.0), ns(9.0)])
     assert System(build.run()).leader("orders", 2, at_ns).tolist() == [-1, 3, 3]
-    assert (list(System(build.run()).partitions("orders")), System(build.run()).since_ns("orders", 2)) == ([0, 1, 2], ns(4))
+    assert (list(System(build.run()).partitions("orders")), System(build.run()).since_ns("orders", 2)) == (
+        [0, 1, 2],
+        ns(4),
+    )
 
     fault(build, "broker_crash", "broker 3", 3.0, 6.0)
     assert System(build.run()).leader("orders", 2, at_ns).tolist() == [-1, 1, 1]

@@ -58,7 +58,9 @@ def test_no_broker_of_others_is_killed_and_load_rises_only_where_harm_is_allowed
     assert names_on(HERE) == ["steady", "rising", "failing", "held back"]
     assert names_on(Ground(target=HARM)) == ["steady", "rising", "held back"]
     assert names_on(THERE) == ["steady", "held back"]
-    assert names_on(Ground(crashes=False)) == ["steady", "rising", "held back"], "brokers of our own that are to stay warm"
+    assert names_on(Ground(crashes=False)) == ["steady", "rising", "held back"], (
+        "brokers of our own that are to stay warm"
+    )
 
 
 def test_whatever_a_cluster_id_holds_stays_one_text():
@@ -175,7 +177,7 @@ def test_what_is_not_measured_there_is_the_shipped_profiles_and_the_profile_says
         "parked_followers", "poll_us", "produce_us_per_record", "restart", "takeover",
     ]  # fmt: skip
     assert [name for name in profile.not_measured if getattr(profile, name) != getattr(BASE, name)] == []
-    assert profile.not_measured["election"].startswith("as in local-kafka: EventDrill did not start these brokers")
+    assert profile.not_measured["election"].startswith("as in local-kafka: no broker was killed")
     assert profile.measured_on["saturation"] == "not looked for: the target does not allow harm"
     assert profile.measured_on["rates"] == "100, 300, 800 events/s"
     assert "saturated_requests_hz" not in profile.measured_on

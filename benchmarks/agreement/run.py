@@ -46,11 +46,13 @@ PAGE = HERE.parent.parent / "docs" / "agreement.md"
 BEGIN, END = "<!-- grid: begin -->", "<!-- grid: end -->"
 POINTS, REPEATED, REPEATS = 40, 12, 3
 SEED = 20_261
+LOADS_HZ = (150, 400)
+"""Where the table by load is cut."""
 REPLICATIONS = 80
 WARM_S = 4.0
 WARMING = """
 scenario: warming
-about: A JVM's first minutes are its slowest, and a grid takes half an hour - on brokers that were calibrated cold all points were predicted too slow, by a tenth at little load and by two fifths at much.
+about: As many requests as a JVM needs until it works as fast as it will.
 duration: 150s
 drain: 10s
 brokers: {kind: kafka, nodes: 3}
@@ -98,6 +100,11 @@ class Point:
         """Work per event."""
         busiest = math.ceil(self.partitions / self.members) / self.partitions
         return max(50, round(1e6 * self.utilisation / (self.rate_hz * busiest)))
+
+    @property
+    def requests_hz(self) -> float:
+        """About how many produce requests a second: one a partition for what comes within a linger."""
+        return self.rate_hz / (1 + self.rate_hz / self.partitions * self.linger_ms / 1000)
 
     @property
     def scenario(self) -> LoadedScenario:
@@ -199,7 +206,10 @@ def figures(point: Point, prediction: Prediction, runs: Sequence[Run]) -> list[F
 
 
 def calibrated(cluster: Cluster, folder: Path) -> Profile:
-    """Return a profile of just these brokers, warmed before, none of which was killed."""
+    """Return a profile of just these brokers, none of which was killed.
+
+    They are warmed before: a JVM's first minutes are its slowest, and the grid's half hour is not among them.
+    """
     loaded = load_text(WARMING, "the warming load")
     plan = make_plan(loaded.scenario)
     with on_terminal().display() as watch:
@@ -302,6 +312,31 @@ def _ratio(of: pd.DataFrame) -> str:
     return f"{np.median(to_prediction) / np.median(between):.2f}"
 
 
+def by_load(rows: pd.DataFrame) -> list[dict[str, str]]:
+    """Return how large the errors of latencies are by how many requests the brokers get: median, and 95th percentile."""
+    requests_hz = rows["point"].map({point.number: point.requests_hz for point in design()})
+    found = []
+    for low, high in zip((0, *LOADS_HZ), (*LOADS_HZ, math.inf), strict=True):
+        of = rows[(requests_hz >= low) & (requests_hz < high)]
+        errors_of = {
+            name: of.loc[of["figure"] == name, "error"].abs().dropna()
+            for name in ("latency.p50", "latency.p95", "latency.p99")
+        }
+        if errors_of["latency.p50"].empty:
+            continue
+        found.append(
+            {
+                "produce requests": f"{low} to {high:.0f}/s" if math.isfinite(high) else f"above {low}/s",
+                "runs": str(len(errors_of["latency.p50"])),
+                **{
+                    f"`{name}`": f"{error.median():.1%}, {error.quantile(0.95):.1%}"
+                    for name, error in errors_of.items()
+                },
+            }
+        )
+    return found
+
+
 def _drift(rows: pd.DataFrame) -> str:
     """Return how far brokers' CPU time went from the calibration's, and how much of the medians' errors goes with it."""
     told = rows[rows["figure"] == "latency.p50"].dropna(subset=["broker_drift", "error"])
@@ -316,8 +351,6 @@ def _drift(rows: pd.DataFrame) -> str:
 
 def report(rows: pd.DataFrame) -> str:
     """Return docs/agreement.md's section."""
-    table = errors(rows)
-    lines = [list(table[0]), ["---"] * len(table[0]), *(list(row.values()) for row in table)]
     verdicts = rows["verdict"].value_counts()
     doubts = rows.drop_duplicates(["point", "run"])["doubt"].fillna("").astype(bool).sum()
     runs = len(rows.drop_duplicates(["point", "run"]))
@@ -327,9 +360,18 @@ def report(rows: pd.DataFrame) -> str:
             f"{rows['point'].nunique()} points, {runs} runs, {len(rows)} verdicts: {counts}. "
             f"Runs whose host was not calm, by what they measured themselves: {doubts}.{_drift(rows)}",
             "",
-            *("| " + " | ".join(cells) + " |" for cells in lines),
+            *_lines(errors(rows)),
+            "",
+            "The errors of latencies (median, 95th percentile) by load:",
+            "",
+            *_lines(by_load(rows)),
         ]
     )
+
+
+def _lines(table: Sequence[dict[str, str]]) -> list[str]:
+    cells = [list(table[0]), ["---"] * len(table[0]), *(list(row.values()) for row in table)]
+    return ["| " + " | ".join(row) + " |" for row in cells]
 
 
 def write(rows: pd.DataFrame) -> None:
@@ -343,7 +385,9 @@ def write(rows: pd.DataFrame) -> None:
 def main() -> int:
     """Measure, or with --report only write the page again from grid.csv."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--profile", help="name or file of a profile that predicts, where the cluster is not to be calibrated")
+    parser.add_argument(
+        "--profile", help="name or file of a profile that predicts, where the cluster is not to be calibrated"
+    )
     parser.add_argument("--points", type=int, default=POINTS, help="only the first ones of the design")
     parser.add_argument("--repeated", type=int, default=REPEATED, help=f"so many of them are driven {REPEATS} times")
     parser.add_argument("--report", action="store_true", help="measure nothing")
