@@ -25,6 +25,8 @@ QUIET_NS = 20 * SECOND
 """Without elections, rebalances and the like for so long a system has settled."""
 FEW_EVENTS = 5
 """So many may wait at any time, however few arrive."""
+_FEW_INSTANTS = 8
+"""To look at so many takes less time than to sort."""
 LOAD_END = "load end"
 """The label of the load's end as a disturbance."""
 
@@ -61,13 +63,19 @@ def backlog(books: Books, scope: Scope) -> Backlog:
 
 
 def _backlog(books: Books, chosen: Bools | None) -> Backlog:
+    came, left = _waiting(books, chosen)
+    order = np.argsort(came)  # ties may come in any order: the oldest of them came at one instant
+    return Backlog(came[order], np.sort(left), np.maximum.accumulate(left[order]))
+
+
+def _waiting(books: Books, chosen: Bools | None) -> tuple[Ints, Ints]:
+    """Return when each pair began to wait, and when no more."""
     pairs = books.pairs
     waits = (pairs.acked_ns != NEVER) & (pairs.end != End.lost)
     if chosen is not None:
         waits &= chosen
-    came, left = pairs.acked_ns[waits], np.maximum(pairs.end_ns[waits], pairs.acked_ns[waits])
-    order = np.argsort(came)  # ties may come in any order: the oldest of them came at one instant
-    return Backlog(came[order], np.sort(left), np.maximum.accumulate(left[order]))
+    came, end_ns = (pairs.acked_ns, pairs.end_ns) if waits.all() else (pairs.acked_ns[waits], pairs.end_ns[waits])
+    return came, np.maximum(end_ns, came)
 
 
 class Course:
@@ -78,27 +86,50 @@ class Course:
 
     def at(self, times_ns: Ints) -> Ints:
         """Return how many pairs wait at each instant."""
-        return backlog(self._books, self._scope).at(times_ns)
+        if len(times_ns) > _FEW_INSTANTS:
+            return backlog(self._books, self._scope).at(times_ns)
+        came, left = self._waiting()
+        return np.array([np.count_nonzero(came <= t) - np.count_nonzero(left <= t) for t in times_ns], np.int64)
 
     def age_at(self, times_ns: Ints) -> Ints:
         """Return how long the oldest one has waited at each instant; of several parts the greatest counts."""
-        return backlog(self._books, self._scope).age_at(times_ns)
+        if len(times_ns) > _FEW_INSTANTS:
+            return backlog(self._books, self._scope).age_at(times_ns)
+        came, left = self._waiting()
+        return np.array([max(0, t - int(came[left > t].min(initial=NEVER))) for t in times_ns.tolist()], np.int64)
 
-    def _in_order(self, what: str) -> Ints:
-        """Return instants of the scope's pairs in their order, those that did not come apart."""
+    def _waiting(self) -> tuple[Ints, Ints]:
+        chosen = pairs_in(self._books, self._scope)
+        key = ("waiting", None if chosen is None else (self._scope.kind, self._scope.number))
+        return self._books.once(key, lambda: _waiting(self._books, chosen))
+
+    def _times(self, what: str) -> Ints:
+        """Return instants of the scope's pairs, those that did not come apart."""
         chosen, of_pairs = pairs_in(self._books, self._scope), self._books.pairs
         times: Ints = of_pairs.intended_ns if what == "intended" else of_pairs.effect_ns
-        key = ("in order", what, None if chosen is None else (self._scope.kind, self._scope.number))
         some = times if chosen is None else times[chosen]
-        return self._books.once(key, lambda: np.sort(some[some != NEVER]))
+        came = some != NEVER
+        return some if came.all() else some[came]
+
+    def _in_order(self, what: str) -> Ints:
+        """Return the same in their order."""
+        chosen = pairs_in(self._books, self._scope)
+        key = ("in order", what, None if chosen is None else (self._scope.kind, self._scope.number))
+        return self._books.once(key, lambda: np.sort(self._times(what)))
 
     def planned_before(self, times_ns: Ints) -> Ints:
         """Return how many pairs were planned for the second before each instant."""
+        if len(times_ns) <= _FEW_INSTANTS:
+            some = self._times("intended")
+            return np.array([np.count_nonzero((some < t) & (some >= t - ARRIVALS_NS)) for t in times_ns], np.int64)
         intended = self._in_order("intended")
         return np.searchsorted(intended, times_ns) - np.searchsorted(intended, times_ns - ARRIVALS_NS)
 
     def done_until(self, times_ns: Ints) -> Ints:
         """Return how many pairs had taken effect before each instant."""
+        if len(times_ns) <= _FEW_INSTANTS:
+            some = self._times("effects")
+            return np.array([np.count_nonzero(some < t) for t in times_ns], np.int64)
         return np.searchsorted(self._in_order("effects"), times_ns)
 
 
@@ -162,16 +193,26 @@ def committed_lag(books: Books, scope: Scope) -> Found:
 
 def committed_lag_at(books: Books, scope: Scope, times: Ints) -> Ints:
     """Return at each instant how far a scope's groups had committed less than could be read."""
-    total = np.zeros(len(times), np.int64)
-    for group, name in enumerate(books.groups):
-        if scope.kind == "group" and scope.number != group:
-            continue
-        for topic in books.scenario.groups[name].topics:
-            for partition in _partitions(books, topic, scope):
-                total += np.maximum(
-                    high_watermark(books, partition, times) - _committed(books, group, partition, times), 0
-                )
-    return total
+    return books.once("committed lags", lambda: CommittedLags(books)).at(scope, times)
+
+
+class CommittedLags:
+    """How far groups had committed less than could be read."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+
+    def at(self, scope: Scope, times_ns: Ints) -> Ints:
+        """Return a scope's sum at each instant."""
+        books, total = self._books, np.zeros(len(times_ns), np.int64)
+        for group, name in enumerate(books.groups):
+            if scope.kind == "group" and scope.number != group:
+                continue
+            for topic in books.scenario.groups[name].topics:
+                for partition in _partitions(books, topic, scope):
+                    high = high_watermark(books, partition, times_ns)
+                    total += np.maximum(high - _committed(books, group, partition, times_ns), 0)
+        return total
 
 
 def _partitions(books: Books, topic: str, scope: Scope) -> range:

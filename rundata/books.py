@@ -317,19 +317,30 @@ class Pairs:
         self.group: Ints = np.repeat(np.arange(len(reads)), [len(events) for events in reads])
         flat = self.group * books.events + self.event
         self.flat: Ints = flat
-        self.intended_ns: Ints = plan.intended_ns[self.event]
-        self.measured: Bools = books.measured[self.event]
-        self.acked_ns: Ints = books.sends.acked_ns[self.event]
-        self.delivered_ns: Ints = handling.delivered_ns.reshape(-1)[flat]
-        self.effect_ns: Ints = handling.effect_ns.reshape(-1)[flat]
-        self.partition: Ints = books.partition[self.event]
-        self.topic: Ints = plan.topic[self.event].astype(np.int64)
+        self._is_each_event = len(reads) == 1 and len(self.event) == books.events
+        """Whether the pairs are the events, one for each."""
+        self.intended_ns: Ints = self._of_events(plan.intended_ns)
+        self.measured: Bools = self._of_events(books.measured)
+        self.acked_ns: Ints = self._of_events(books.sends.acked_ns)
+        self.delivered_ns: Ints = self._of_pairs(handling.delivered_ns)
+        self.effect_ns: Ints = self._of_pairs(handling.effect_ns)
+        self.partition: Ints = self._of_events(books.partition)
+        self.topic: Ints = self._of_events(plan.topic).astype(np.int64)
         self.end, self.end_ns = self._ends()
 
     def count(self, name: str) -> Ints:
         """Return a count of the handling tally by pair."""
-        counts: Ints = getattr(self.books.handling, name).reshape(-1)[self.flat]
-        return counts
+        counts: Ints = getattr(self.books.handling, name)
+        return self._of_pairs(counts)
+
+    def _of_events(self, column: NDArray[Any]) -> NDArray[Any]:
+        return column if self._is_each_event else column[self.event]
+
+    def _of_pairs(self, table: NDArray[Any]) -> NDArray[Any]:
+        """Return what a table by group and event says of each pair."""
+        if table.size and not any(table.strides):
+            return np.broadcast_to(table[0, 0], len(self.event))  # one value for all
+        return table.reshape(-1) if self._is_each_event else table.reshape(-1)[self.flat]
 
     @cached_property
     def handed_on_ns(self) -> Ints:
@@ -347,6 +358,8 @@ class Pairs:
     def _ends(self) -> tuple[NDArray[np.int8], Ints]:
         """Return how each pair ended, and when; NEVER for those that are pending, lost or refused."""
         books, handling = self.books, self.books.handling
+        if (self.effect_ns != NEVER).all():
+            return np.full(len(self.event), End.effect, np.int8), self.effect_ns
         passed, beyond_ns = self._passed()
         passed &= self.handed_on_ns == NEVER
         dead_ns = self._dead_ns().reshape(-1)[self.flat]

@@ -1,16 +1,17 @@
 """What a run says, gathered from parts of it that come one after another, so that no run lies in memory as a whole.
 
 Most indicators add up part by part. The others look at a run along its time: of those, what each part adds to that (`Course`,
-`Waiters`, `Sent`, high watermarks) is kept in books of a run without events, of which they are then measured as usual.
+`Waiters`, `Sent`, `SummedLags`) is kept in books of a run without events, of which they are then measured as usual.
 """
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from rundata.backlog import STEP_NS, Course, course, disturbances, grid, has_settled
+from rundata.backlog import ARRIVALS_NS, STEP_NS, Course, course, disturbances, grid, has_settled
 from rundata.books import Books, EarliestEffects
+from rundata.committed import CommitRows, SummedLags
 from rundata.counts import inverted_pairs
 from rundata.gaps import (
     Outages,
@@ -21,6 +22,7 @@ from rundata.gaps import (
     deliveries_waited_for,
     longest_of,
     sent,
+    waits,
 )
 from rundata.measurement import Ints
 from rundata.partials import Key, Partial, Parts, Sums, around_faults, effects_in, measured_by, scopes_told
@@ -28,7 +30,6 @@ from rundata.rows import NEVER
 from rundata.scopes import Scope, pairs_in
 from rundata.windows import Windows, WindowsSum
 from scenarios.expectations import INDICATORS
-from scenarios.quantities import SECOND
 
 _ALONG_TIME = (
     "lag", "lag_age", "committed_lag", "drain_time", "consumed", "restarts", "availability", "write_gap", "gap"
@@ -51,12 +52,17 @@ class Part:
     books: Books
     until_ns: int
     """When the first event behind them is intended; NEVER behind the last one."""
+    commits: CommitRows | None = None
+    """Commits that no part before told, all that end before `until_ns` among them; None where the frame knows all of them beforehand."""
+    is_quiet: bool = False
+    """Whether each event is sent and delivered once, and no effect comes later than one of a later event of its line, be it in a later part."""
 
 
-def fold(frame: Books, parts: Iterable[Part], window_ns: int) -> Folded:
+def fold(frame: Books, parts: Iterable[Part], window_ns: int, at_the_end: Callable[[], Books] | None = None) -> Folded:
     """Return what a run says whose parts come in the order of time; `frame` is the books of the same run without events.
 
-    The books are closed then: they forget all that they hold.
+    Where it is not known beforehand when the run ends, that frame ends no earlier, and `at_the_end` returns the right one when all
+    parts have come. The books are closed then: they forget all that they hold.
     """
     along, order, sums = _Along(frame), _Order(frame), Sums()
     windows = WindowsSum(frame.scenario.warm_up, frame.scenario.duration, window_ns)
@@ -66,11 +72,15 @@ def fold(frame: Books, parts: Iterable[Part], window_ns: int) -> Folded:
         for scope in scopes_told(frame, "consumed"):
             here["consumed", scope] = {"count": effects_in(part.books, scope)}
         sums.add(here)
-        sums.add(order.overtaken(part))
+        if not part.is_quiet:
+            sums.add(order.overtaken(part))
         along.take(part)
         windows.add(part.books)
         part.books.forget()
-    along.seed()
+    if at_the_end is not None:
+        frame.forget()
+        frame = at_the_end()
+    along.seed(frame)
     for kind in _ALONG_TIME:
         sums.add(measured_by(frame, kind, shared=False))
     summed = sums.summed()
@@ -94,8 +104,7 @@ class _Along:
         asked |= {Scope("group", number, name) for number, name in enumerate(frame.groups)}
         grids = {"grid": grid(frame), "measured": measured, "instants": np.asarray(instants, np.int64)}
         self._courses = {(scope.kind, scope.number): _Summed(scope, grids) for scope in asked}
-        self._seconds = np.arange(scenario.warm_up, scenario.duration + 1, SECOND)
-        self._high = np.zeros((int(frame.first_partition[-1]), len(self._seconds) + 1), np.int64)
+        self._lags = SummedLags(frame)
         labels = [planned.label for planned in frame.plan.faults]
         self._deliveries, self._writes = _Lanes(frame, labels), _Lanes(frame, labels)
         self._sent = list[Sent]()
@@ -103,37 +112,29 @@ class _Along:
 
     def take(self, part: Part) -> None:
         """Add a part."""
-        books = part.books
+        books, reach = part.books, _Reach.of(part.books)
         of_all: list[Ints] = []
         for summed in self._courses.values():
             covers_all = pairs_in(books, summed.scope) is None
-            told = of_all if covers_all and of_all else summed.told_by(books)
+            told = of_all if covers_all and of_all else summed.told_by(books, reach)
             of_all = told if covers_all else of_all
-            summed.take(told)
-        self._see(books)
-        self._deliveries.take(deliveries_waited_for(books), part.until_ns)
-        self._writes.take(acknowledgements_waited_for(books), part.until_ns)
-        self._sent.append(sent(books))
+            summed.take(told, reach)
+        self._lags.take(books, part.until_ns, part.commits)
+        came = part.is_quiet and bool((books.pairs.delivered_ns <= books.end_ns).all())
+        self._deliveries.take(deliveries_waited_for(books), part.until_ns, all_came=came)
+        self._writes.take(acknowledgements_waited_for(books), part.until_ns, all_came=part.is_quiet)
+        self._sent = [Sent.joined([*self._sent, sent(books)])]
         outages = Outages(books)
         self._undelivered |= outages.is_undelivered
         self._unanswered |= outages.is_unanswered
 
-    def _see(self, part: Books) -> None:
-        """Note up to where each partition could be read at each second."""
-        records, seen = part.records, part.sends.acked_ns
-        if len(part.groups):
-            seen = np.minimum(seen, part.handling.delivered_ns.min(axis=0))
-        at = np.searchsorted(self._seconds, seen[records.event])
-        np.maximum.at(self._high, (records.partition, at), records.offset + 1)
-
-    def seed(self) -> None:
-        """Let the run without events know what its parts have shown."""
-        frame = self._frame
+    def seed(self, frame: Books) -> None:
+        """Let the run without events, which may have ended earlier than was known, know what its parts have shown."""
         vars(frame.run)["_books"] = frame
         for (kind, number), summed in self._courses.items():
+            summed.end(grid(frame))
             _keep(frame, ("course", kind, number), summed)
-        high = np.maximum.accumulate(self._high[:, :-1], axis=1)
-        _keep(frame, "logs", _HighWatermarks(self._seconds, high))
+        _keep(frame, "committed lags", self._lags)
         _keep(frame, "sent", Sent.joined(self._sent))
         deliveries, writes = self._deliveries.longest(), self._writes.longest()
         _keep(frame, "outages", _Outages(deliveries, writes, self._undelivered, self._unanswered))
@@ -151,14 +152,41 @@ class _Lanes:
         self._open = list[Waiters]()
         self._longest = list[Waits]()
 
-    def take(self, waiters: Waiters, until_ns: int) -> None:
-        """Add who waited in a part; all that later parts add begins at an instant, or later."""
+    def take(self, waiters: Waiters, until_ns: int, *, all_came: bool) -> None:
+        """Add who waited in a part; all that later parts add begins at an instant, or later.
+
+        `all_came`: everyone waited until what he waited for came, which cuts his lane.
+        """
         waiters = Waiters.joined([*self._open, waiters])
+        if all_came:
+            self._take_longer(waiters, until_ns)
+            return
         found, cut_ns = waiters.waits(), waiters.last_cut_ns(until_ns)
         if until_ns != NEVER:
             found = found.where(found.end_ns <= cut_ns[found.lane])
         self._longest = [longest_of(self._frame, self._labels, Waits.joined([*self._longest, found]))]
         self._open = [waiters.since(cut_ns)]
+
+    def _take_longer(self, waiters: Waiters, until_ns: int) -> None:
+        """Add only waits that are longer than all before in their lanes: none is longer than what the first one in it waited for in all."""
+        lanes = int(max(waiters.lane.max(initial=0), waiters.cut_lane.max(initial=0))) + 1
+        most = np.zeros(lanes, np.int64)
+        for known in self._longest:
+            most = np.append(most, np.zeros(max(0, int(known.lane.max(initial=0)) + 1 - lanes), np.int64))
+            np.maximum.at(most, known.lane, known.end_ns - known.begin_ns)
+        longer = np.zeros(len(most), np.bool_)
+        longer[waiters.lane[waiters.end_ns - waiters.begin_ns > most[waiters.lane]]] = True
+        own, cuts = longer[waiters.lane], longer[waiters.cut_lane]
+        found = waits(
+            waiters.lane[own],
+            waiters.begin_ns[own],
+            waiters.end_ns[own],
+            waiters.cut_lane[cuts],
+            waiters.cut_ns[cuts],
+        )
+        found = found.where(found.end_ns < until_ns)
+        self._longest = [longest_of(self._frame, self._labels, Waits.joined([*self._longest, found]))]
+        self._open = [waiters.after(until_ns)]
 
     def longest(self) -> Waits:
         """Return the waits that are the longest of something, lane after lane."""
@@ -215,16 +243,29 @@ class _Outages:
     is_unanswered: bool
 
 
-@dataclass(frozen=True, eq=False)
-class _HighWatermarks:
-    """By partition and second: the offset below which records could be read."""
+@dataclass(frozen=True)
+class _Reach:
+    """The instants from which on, and after which no more, a part changes anything; NEVER where something of it stays open."""
 
-    seconds_ns: Ints
-    high: Ints
+    begin_ns: int
+    last_ns: int
+    planned_ns: int
+    """So long what is planned counts."""
 
-    def of(self, partition: int) -> tuple[Ints, Ints]:
-        """Return a last offset for each instant, and the instants."""
-        return self.high[partition] - 1, self.seconds_ns
+    @classmethod
+    def of(cls, part: Books) -> "_Reach":
+        """Return how far a part reaches."""
+        intended, acked, end_ns = part.plan.intended_ns, part.sends.acked_ns, part.pairs.end_ns
+        if not len(intended):
+            return cls(NEVER, NEVER, NEVER)
+        last_ns = max(int(end_ns.max(initial=0)), int(acked.max()))
+        return cls(int(intended[0]), last_ns, int(intended[-1]) + ARRIVALS_NS)
+
+    def within(self, what: str, times_ns: Ints) -> slice:
+        """Return which instants lie within, and the first one behind."""
+        last_ns = self.planned_ns if what == "planned_before" else self.last_ns
+        first, end = np.searchsorted(times_ns, self.begin_ns), np.searchsorted(times_ns, last_ns, side="right")
+        return slice(int(first), min(int(max(first, end)) + 1, len(times_ns)))
 
 
 class _Summed(Course):
@@ -239,16 +280,23 @@ class _Summed(Course):
         self.scope, self._grids = scope, grids
         self._sums = {(what, which): np.zeros(len(grids[which]), np.int64) for what, which in self._TOLD}
 
-    def told_by(self, part: Books) -> list[Ints]:
-        """Return what a part says."""
-        own = course(part, self.scope)
-        return [getattr(own, what)(self._grids[which]) for what, which in self._TOLD]
+    def told_by(self, part: Books, reach: _Reach) -> list[Ints]:
+        """Return what a part says of the instants within its reach."""
+        own, grids = course(part, self.scope), self._grids
+        return [getattr(own, what)(grids[which][reach.within(what, grids[which])]) for what, which in self._TOLD]
 
-    def take(self, told: list[Ints]) -> None:
+    def take(self, told: list[Ints], reach: _Reach) -> None:
         """Add what a part says."""
         for (what, which), more in zip(self._TOLD, told, strict=True):
-            so_far = self._sums[what, which]
-            (np.maximum if what == "age_at" else np.add)(so_far, more, out=so_far)
+            so_far, some = self._sums[what, which], reach.within(what, self._grids[which])
+            (np.maximum if what == "age_at" else np.add)(so_far[some], more, out=so_far[some])
+            if what == "done_until" and len(more):
+                so_far[some.stop :] += more[-1]  # all of it is done
+
+    def end(self, grid_ns: Ints) -> None:
+        """Cut off what lies behind the run's end."""
+        self._grids = {**self._grids, "grid": grid_ns}
+        self._sums["at", "grid"] = self._sums["at", "grid"][: len(grid_ns)]
 
     def at(self, times_ns: Ints) -> Ints:
         return self._told("at", times_ns)

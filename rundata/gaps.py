@@ -117,6 +117,14 @@ class Waiters:
             self.cut_ns[cuts],
         )
 
+    def after(self, until_ns: int) -> "Waiters":
+        """Return who waits until an instant or longer, and the cuts since the first of them began to; none of them `until_last`."""
+        left = self.end_ns >= until_ns
+        begin_ns = self.begin_ns[left]
+        cuts = self.cut_ns >= begin_ns.min(initial=NEVER)
+        until_last = self.until_last[left]
+        return Waiters(self.lane[left], begin_ns, self.end_ns[left], until_last, self.cut_lane[cuts], self.cut_ns[cuts])
+
     def waits(self) -> Waits:
         """Return the stretches in which somebody waited."""
         last = np.full(int(max(self.lane.max(initial=0), self.cut_lane.max(initial=0))) + 1, NO_END, np.int64)

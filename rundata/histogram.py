@@ -13,6 +13,10 @@ _ONE = 1023 << 8
 
 def bin_of(values: Ints) -> NDArray[np.int32]:
     """Return each value's bin: 0 for 0, from 1 for 1, and mirrored below zero, so that no value is dropped or folded."""
+    if not len(values) or int(values.min()) >= 0:
+        bits = (values.astype(np.float64).view(np.int64) >> _SHIFT) + (1 - _ONE)
+        found: NDArray[np.int32] = np.maximum(bits, 0).astype(np.int32)
+        return found
     size = np.abs(values).astype(np.float64)
     bits = (size.view(np.int64) >> _SHIFT) - _ONE + 1
     return np.where(values == 0, 0, np.sign(values) * bits).astype(np.int32)
@@ -38,8 +42,11 @@ class Histogram:
     @classmethod
     def of(cls, values: Ints) -> "Histogram":
         """Return the histogram of some values."""
-        bins, counts = np.unique(bin_of(np.asarray(values, np.int64)), return_counts=True)
-        return cls(bins, counts.astype(np.int64))
+        bins = bin_of(np.asarray(values, np.int64))
+        lowest = int(bins.min(initial=0))
+        counts = np.bincount(bins - lowest)  # of some ten thousand bins at most, so that nothing need be sorted
+        found = np.flatnonzero(counts)
+        return cls((found + lowest).astype(np.int32), counts[found].astype(np.int64))
 
     def merge(self, other: "Histogram") -> "Histogram":
         """Return the histogram of both's values."""

@@ -212,10 +212,12 @@ def _to_effect(books: Books, scope: Scope, from_ns: Ints) -> Parts:
 
 
 def _latency(books: Books, scope: Scope) -> Parts:
-    return _to_effect(books, scope, books.pairs.intended_ns)
+    return books.once(("latency", scope), lambda: _to_effect(books, scope, books.pairs.intended_ns))
 
 
 def _chain_latency(books: Books, scope: Scope) -> Parts:
+    if not any(group.emits for group in books.scenario.groups.values()):
+        return _latency(books, scope)  # each event is the first of its chain
     return _to_effect(books, scope, books.plan.intended_ns[latency.roots(books)[books.pairs.event]])
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 STAGES = ("ack", "effect")
 WINDOW_NS = SECOND
+_AT_ONCE = 32
+"""So many parts wait to be added up together."""
 
 
 def windows_table(run: RunData) -> "pa.Table":
@@ -67,6 +69,8 @@ class WindowsSum:
             topic = np.searchsorted(books.first_partition, partition[inside], side="right") - 1
             own = _cells(at_ns[inside] - self._begin_ns, latency_ns[inside], topic, of[inside], self._window_ns)
             cells.append(own)
+            if len(cells) == _AT_ONCE:
+                cells[:] = [Cells.joined(cells)]
 
     def windows(self, books: Books) -> Windows:
         """Return all of it; of these books only the names count."""
@@ -137,6 +141,11 @@ class Cells:
         cls, window: Ints, partition: Ints, of: Ints, bins: NDArray[np.int32], counts: Ints | None = None
     ) -> "Cells":
         """Return cells in their order, those of one place together; without counts each stands for one value."""
+        packed = _packed(window, partition, of, bins) if counts is None else None
+        if packed is not None:
+            number, values = _counted(packed[0])
+            window, partition, of, found = _unpacked(number, packed[1])
+            return cls(window, partition, of, found.astype(np.int32), values)
         order = _order(window, partition, of, bins)
         bins, of, partition, window = bins[order], of[order], partition[order], window[order]
         first = np.flatnonzero(_changes(window, partition, of, bins))
@@ -188,12 +197,40 @@ def _table(places: _Places, stage: int, cells: Cells, begin_ns: Ints) -> "pa.Tab
 
 def _order(*columns: NDArray[Any]) -> NDArray[np.intp]:
     """Return an order by several columns, the first one first; as one number where they fit into it, which is several times as fast."""
-    number, room = np.zeros(len(columns[0]), np.int64), 1
+    packed = _packed(*columns)
+    return np.argsort(packed[0]) if packed is not None else np.lexsort(columns[::-1])
+
+
+def _packed(*columns: NDArray[Any]) -> tuple[Ints, list[tuple[int, int]]] | None:
+    """Return several columns as one number, and the lowest value of each and how many there may be; None where they do not fit into it."""
+    number, room, spans = np.zeros(len(columns[0]), np.int64), 1, list[tuple[int, int]]()
     for column in columns:
+        lowest, values = 0, 1
         if len(column):
             lowest, values = int(column.min()), int(column.max()) - int(column.min()) + 1
-            number, room = number * values + (column - lowest), room * values
-    return np.argsort(number) if room < 2**63 else np.lexsort(columns[::-1])
+        number, room = number * values + (column - lowest), room * values
+        spans.append((lowest, values))
+    return (number, spans) if room < 2**63 else None
+
+
+def _counted(numbers: Ints) -> tuple[Ints, Ints]:
+    """Return the distinct ones of whole numbers from 0 on, in rising order, and how often each is there."""
+    if int(numbers.max(initial=0)) <= 4 * len(numbers):
+        counts = np.bincount(numbers)
+        found = np.flatnonzero(counts)
+        return found, counts[found]
+    ordered = np.sort(numbers)
+    first = np.flatnonzero(_changes(ordered))
+    return ordered[first], np.diff(first, append=len(ordered))
+
+
+def _unpacked(number: Ints, spans: list[tuple[int, int]]) -> list[Ints]:
+    """Return the columns of which a number is made."""
+    columns = []
+    for lowest, values in reversed(spans):
+        number, column = np.divmod(number, values)
+        columns.append(column + lowest)
+    return columns[::-1]
 
 
 def _changes(*columns: NDArray[Any]) -> NDArray[np.bool_]:

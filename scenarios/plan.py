@@ -30,6 +30,7 @@ ALWAYS_FAILS = 2**15 - 1
 LONGEST_WORK_NS = 2**60
 """Some 36 years; what a heavy tail draws beyond it stays in 64 bits."""
 MOST_EVENTS = 2**31 - 1
+_KEYS_OF_TABLE = 1 << 22
 HEADER_BYTES = 32
 """Every value that EventDrill makes begins with ids and times, so it is never shorter."""
 
@@ -268,6 +269,8 @@ class Numbering:
     """Number of the next event."""
     partitions: dict[int, int] = field(default_factory=dict)
     """By key: where the partitioner puts it."""
+    table: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    """The same of a producer with few keys; CLIENT_CHOOSES where that is not worked out yet."""
 
 
 def keys_and_sizes(
@@ -301,7 +304,7 @@ def columns_of(
         "process": process,
         "key": key,
         "size_bytes": disturbed.size_bytes(np.minimum(np.maximum(np.rint(size), HEADER_BYTES), 2**31 - 1)),
-        "partition": _partitions(scenario, name, key, numbering.partitions),
+        "partition": _partitions(scenario, name, key, numbering),
         "poison": disturbed.poison(producer.poison),
         "late_ns": disturbed.late_ns(),
         "again_ns": disturbed.again_ns(),
@@ -336,14 +339,21 @@ def _keys(producer: Producer, count: int, generator: np.random.Generator, first:
             return np.where(u < hot.share, np.int64(0), others)
 
 
-def _partitions(scenario: Scenario, name: str, key: Ints, known: dict[int, int]) -> Ints:
+def _partitions(scenario: Scenario, name: str, key: Ints, numbering: Numbering) -> Ints:
     producer = scenario.producers[name]
     partitions = scenario.topics[producer.topic].partitions
     if not producer.keyed:
         return np.full(len(key), CLIENT_CHOOSES if partitions > 1 else 0, np.int64)
     partition_of = java_partition if producer.client == "java" else librdkafka_partition
+    most = int(key.max(initial=NO_KEY)) + 1
+    if producer.key != "sequence" and most <= _KEYS_OF_TABLE:
+        missing = max(0, most - len(numbering.table))
+        table = numbering.table = np.append(numbering.table, np.full(missing, CLIENT_CHOOSES))
+        for k in np.unique(key[table[key] == CLIENT_CHOOSES]).tolist():
+            table[k] = partition_of(f"{name}-{k}".encode(), partitions)
+        return table[key]
     distinct, inverse = np.unique(key, return_inverse=True)
-    numbers = distinct.tolist()
+    numbers, known = distinct.tolist(), numbering.partitions
     if producer.key == "sequence":
         known = {}  # none comes again
     known |= {k: partition_of(f"{name}-{k}".encode(), partitions) for k in numbers if k not in known}

@@ -13,11 +13,17 @@ from rundata.rows import NEVER, Kind, Outcome
 from rundata.tables import RunData
 from scenarios.files import load_text
 from scenarios.plan import Plan, make_plan
-from scenarios.profiles import KNOTS, Measured, Profile
+from scenarios.profiles import IDEAL, KNOTS, Measured, Profile, load_profile
 from scenarios.schema import Scenario
+from scenarios.streams import uniforms
 from scenarios.yaml_text import write_yaml
+from sim.assignors import Seat, uniform_assignment
 from sim.engine import simulate
-from sim.stretches.flow import Flow, _Flowing, as_run, flow, flows
+from sim.stretches import inputs, readers, ring, senders
+from sim.stretches.flow import Flow, InBlocks, as_run, flow, flows
+from sim.stretches.inputs import Inputs, Times
+from sim.stretches.owners import joined_one_by_one
+from sim.stretches.readers import Readers
 
 CASES = 120
 SLOW = Profile(profile="slow", produce=Measured(quantiles_us=(20_000.0,) * len(KNOTS)))
@@ -88,29 +94,126 @@ def test_arrays_say_event_by_event_what_the_kernel_says() -> None:
     assert compared > CASES // 3
 
 
-def test_random_inputs_that_run_out_are_drawn_further_and_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Producers and members stop where they lack one, at any place of theirs, and go on with more of them."""
-    cases = [case for case in map(quiet_case, range(40)) if case is not None and flows(case[0].scenario)]
-    at_once = [flow(*case) for case in cases]
-    draws: list[int] = []
-    for name in ("_of_requests", "_of_calls"):
-        original = getattr(_Flowing, name)
-        monkeypatch.setattr(
-            _Flowing, name, lambda self, count, *rest, of=original: draws.append(count) or of(self, count, *rest)
-        )
-    monkeypatch.setattr("sim.stretches.flow._FIRST_DRAWS", 1)
+QUIET_CASES = 60
 
-    for case, expected in zip(cases, at_once, strict=True):
-        found = flow(*case)
+
+@pytest.fixture(scope="module")
+def flowing() -> list[tuple[Plan, Profile, Flow | None]]:
+    """Return random quiet scenarios, and what becomes of each in one piece."""
+    cases = [case for case in map(quiet_case, range(QUIET_CASES)) if case is not None and flows(case[0].scenario)]
+    return [(*case, flow(*case)) for case in cases]
+
+
+@pytest.mark.parametrize("first_count", [1, 2, 5])
+def test_random_inputs_that_run_out_are_drawn_further_and_nothing_changes(
+    first_count: int, flowing: list[tuple[Plan, Profile, Flow | None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Producers and members stop where they lack one, at any place of theirs, and go on with more of them."""
+    supplied: list[bool] = []
+    supply = Inputs.supply
+    monkeypatch.setattr(Inputs, "supply", lambda self, *used: supplied.append(grown := supply(self, *used)) or grown)
+    monkeypatch.setattr(inputs, "FIRST_COUNT", first_count)
+
+    for plan, profile, expected in flowing[:25]:
+        found = flow(plan, profile)
         assert (found is None) == (expected is None)
         if found is not None and expected is not None:
-            assert parts_of(found) == parts_of(expected), case[0].scenario
-    assert draws.count(1) > 20 and draws.count(2) > 20 and max(draws) >= 32
+            assert parts_of(found) == parts_of(expected), plan.scenario
+    assert supplied.count(True) > 20 and supplied.count(False) > 1_000
+
+
+def test_what_flows_in_blocks_of_any_size_is_what_flows_in_one_piece(
+    flowing: list[tuple[Plan, Profile, Flow | None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However small the blocks are, and however little room and random inputs there are at first."""
+    monkeypatch.setattr(ring, "_LEAST", 4)
+    monkeypatch.setattr(senders, "_LEAST_REQUESTS", 1)
+    monkeypatch.setattr(senders, "_LEAST_QUEUES", 1)
+    monkeypatch.setattr(readers, "_COMMIT_ROWS", 0)
+    monkeypatch.setattr(inputs, "FIRST_COUNT", 8)
+    compared = 0
+    for number, (plan, profile, expected) in enumerate(flowing):
+        for at_once in (1 + number % 3, 9, 31, 1 + len(plan) // 2):
+            found = flow(plan, profile, at_once=at_once)
+            assert (found is None) == (expected is None)
+            if found is not None and expected is not None:
+                compared += 1
+                assert parts_of(found) == parts_of(expected), f"blocks of {at_once}:\n{plan.scenario}"
+    assert compared > QUIET_CASES
+
+
+def test_members_that_look_further_than_is_known_are_noticed(
+    flowing: list[tuple[Plan, Profile, Flow | None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Members that go on to an instant later than producers miss what is appended until then."""
+    go_on = Readers.go_on
+    monkeypatch.setattr(
+        Readers, "go_on", lambda self, more, until_ns: go_on(self, more, min(NEVER, until_ns + 20_000_000))
+    )
+
+    differ = [
+        plan.scenario.scenario
+        for plan, profile, expected in flowing
+        if expected is not None and not _same(flow(plan, profile, at_once=3), expected)
+    ]
+
+    assert len(differ) > 3
+
+
+def _same(found: Flow | None, expected: Flow) -> bool:
+    return found is not None and parts_of(found) == parts_of(expected)
+
+
+def test_a_run_four_times_as_long_takes_no_more_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two thousand events or eight thousand, in blocks of a hundred: what lies in memory is as much."""
+    monkeypatch.setattr(ring, "_LEAST", 4)
+    monkeypatch.setattr(senders, "_LEAST_REQUESTS", 4)
+
+    short, long = (
+        _rooms(small(duration=duration, producers__p__arrivals={"rate": "100/s", "spacing": "even"}))
+        for duration in ("20s", "80s")
+    )
+
+    assert short == long
+    assert short["events"] == 128
+
+
+def _rooms(scenario: Scenario) -> dict[str, int]:
+    """Return how much was in memory at most: columns, what waits and is drawn; whether commits and blocks were forgotten."""
+    run, most = InBlocks(scenario, IDEAL, seed=1, at_once=100), dict[str, int]()
+    for _ in run.parts():
+        flowing = run._flowing
+        sent, (read,) = flowing._senders._state, flowing._readers
+        now = {
+            "events": flowing._ring.room,
+            "requests": len(sent.request),
+            "heap": len(sent.heap) + len(sent.timer),
+            "blocks": int(len(flowing._waiting) > 3),
+            "commits": int(sum(len(one.ended_ns) for one in read._open) > 20),
+            "drawn": read._fetches._count,
+        }
+        most = {name: max(count, most.get(name, 0)) for name, count in now.items()}
+    return most
+
+
+def test_members_that_join_one_by_one_get_what_the_uniform_assignor_gives() -> None:
+    for partitions, members in ((0, 3), (1, 1), (3, 5), (12, 6), (20, 7), (57, 13), (100, 99)):
+        order = [(number * 7) % members if members % 7 else number for number in range(members)]
+        seats = [Seat(None) for _ in range(members)]  # type: ignore[arg-type]  # this assignor does not ask who it is
+        joined: list[Seat] = []
+        target: dict[Seat, list[int]] = {}
+        for number in order:
+            joined.append(seats[number])
+            target = uniform_assignment(joined, target, list(range(partitions)))
+
+        found = joined_one_by_one(order, list(range(partitions)))
+
+        assert found == [sorted(target[seat]) for seat in seats]
 
 
 def parts_of(found: Flow) -> list[object]:
     arrays = ("handed_ns", "acked_ns", "partition", "offset", "visible_ns", "delivered_ns", "effect_ns")
-    commits = [of_flow(found, group) for group in range(len(found.commits))]
+    commits = [sorted(of_flow(found, group)) for group in range(len(found.commits))]
     return [found.end_ns, *commits, *(getattr(found, name).tolist() for name in arrays)]
 
 
@@ -202,3 +305,19 @@ def test_what_takes_more_than_arrays_is_noticed(changes: dict[str, Any]) -> None
 
     assert flows(scenario)
     assert flow(make_plan(scenario), SLOW) is None
+
+
+def test_compiled_inversion_draws_the_same_times_to_the_last_bit() -> None:
+    """A hundred thousand of each measured time of the shipped profile, and of one that stands still for a while."""
+    profile = load_profile("local-kafka")
+    flat = Measured(quantiles_us=(*(float(each) for each in range(9)), *(20.5,) * 9))
+    for measured in (profile.produce, profile.fetch, profile.overshoot, flat):
+        table = np.zeros((2, 100_000), np.int64)
+        table[1, -1] = 77  # the only one that is not used yet
+
+        drawn = np.random.default_rng(7).random(199_999)
+        Times(measured).fill(drawn, table, np.array([0, 1]), np.array([100_000, 99_999]))
+
+        expected = measured.quantile_ns(uniforms(np.random.default_rng(7), 199_999)).tolist()
+        assert table[0].tolist() == expected[:100_000]
+        assert table[1].tolist() == [77, *expected[100_000:]]

@@ -29,7 +29,7 @@ from sim.engine import play, simulate
 from sim.far import NEAR, Far, far_plan, place_for
 from sim.parts import InParts, comes_in_parts
 from sim.refuse import cannot
-from sim.stretches.flow import as_run, flow, flows, parts_of
+from sim.stretches.flow import InBlocks, as_run, flow, flows
 
 WINDOW_NS = 5 * SECOND
 
@@ -205,7 +205,7 @@ def test_a_far_array_grows_along_other_axes_too() -> None:
     assert (wider.sum(axis=1)).tolist() == [0, 200_000, 0]
 
 
-@pytest.mark.parametrize("at_once", [1_000_000, 173])
+@pytest.mark.parametrize("at_once", [1_000_000, 173, 19])
 def test_quiet_stretches_say_the_same_in_parts(at_once: int) -> None:
     seen = 0
     for number in range(12):
@@ -215,7 +215,9 @@ def test_quiet_stretches_say_the_same_in_parts(at_once: int) -> None:
             continue
         seen += 1
         whole = as_a_whole(as_run(*case, found))
-        assert told(fold(*parts_of(*case, found, at_once), WINDOW_NS)) == told(whole), number
+        plan, profile = case
+        run = InBlocks(plan.scenario, profile, seed=plan.seed, at_once=at_once)
+        assert told(fold(run.frame, run.parts(), WINDOW_NS, run.at_the_end)) == told(whole), number
     assert seen >= 3
 
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar, overload
 import numpy as np
 
 from rundata.backlog import has_settled
-from rundata.books import Books
-from rundata.folding import Folded, Part, fold
+from rundata.folding import Folded, fold
 from rundata.indicators import Measurement
 from rundata.partials import Partial, Placed, Total, gather
 from rundata.rows import LOG_RECORD, NEVER, new_operations
@@ -24,7 +23,8 @@ from sim.crew import Crew, give_back, of_size
 from sim.engine import play, simulate
 from sim.far import far_plan, place_for
 from sim.parts import InParts, comes_in_parts
-from sim.stretches.flow import as_run, flow, flows, parts_of
+from sim.stretches.flow import InBlocks, as_run, flow, flows
+from sim.stretches.senders import TakesMoreError
 from sim.stretches.shelf import Shelf, Shelved
 from sim.stretches.timeline import WINDOW_NS, Placing, Stretch, Timeline, TimelineError
 
@@ -36,7 +36,6 @@ Progress = Callable[[int], None]
 _MOST_LONGER = 6
 """A stretch whose disturbance is not over is simulated again so often, each time twice as long after the fault."""
 _BATCH_OF_WINDOWS = 8
-_PART_OF_QUIET = 1 << 15
 _WINDOWS_AT_ONCE = 4 * 60
 
 
@@ -101,29 +100,35 @@ class _Work(Generic[T]):
         return found
 
     def _one(self, job: _Job[T]) -> _Shown[T]:
-        parted = self._in_parts(job) if self.series is None else None
-        if parted is not None:
-            frame, parts = parted
-            run = frame.run
-            return _shown(job, run, fold(frame, parts, WINDOW_NS), None)
+        found = (self._flowing(job) or self._in_parts(job)) if self.series is None else None
+        if found is not None:
+            return found
         run = self._as_a_whole(job)
         windows = windows_of(run, job.scenario.warm_up, job.scenario.duration, WINDOW_NS)
-        found = Folded(gather(run), windows, has_settled(run))
-        return _shown(job, run, found, self.series(run) if self.series is not None else None)
+        whole = Folded(gather(run), windows, has_settled(run))
+        return _shown(job, run, whole, self.series(run) if self.series is not None else None)
 
-    def _in_parts(self, job: _Job[T]) -> tuple[Books, Iterator[Part]] | None:
-        """Simulate with arrays where nothing can fail, and with the kernel where something does; None where books do not come in parts."""
-        if flows(job.scenario):
-            plan = make_plan(job.scenario, self.seed, job.number)
-            found = flow(plan, self.profile, chance=job.number)
-            if found is not None:
-                return parts_of(plan, self.profile, found, _PART_OF_QUIET)
+    def _flowing(self, job: _Job[T]) -> _Shown[T] | None:
+        """Simulate with arrays, block by block, where nothing can fail; None where it takes more than that after all."""
+        if not flows(job.scenario):
+            return None
+        flowing = InBlocks(job.scenario, self.profile, seed=self.seed, replication=job.number, chance=job.number)
+        run = flowing.frame.run
+        try:
+            found = fold(flowing.frame, flowing.parts(), WINDOW_NS, flowing.at_the_end)
+        except TakesMoreError:
+            return None
+        return _shown(job, run, found, None)
+
+    def _in_parts(self, job: _Job[T]) -> _Shown[T] | None:
+        """Simulate with the kernel; None where books do not come in parts."""
         if not comes_in_parts(job.scenario):
             return None
         room = place_for(job.scenario)
         plan = far_plan(room, job.scenario, self.seed, job.number)
-        run = InParts(play(plan, self.profile, chance=job.number, room=room))
-        return run.frame, run.parts()
+        parted = InParts(play(plan, self.profile, chance=job.number, room=room))
+        run = parted.frame.run
+        return _shown(job, run, fold(parted.frame, parted.parts(), WINDOW_NS), None)
 
     def _as_a_whole(self, job: _Job[T]) -> RunData:
         plan = make_plan(job.scenario, self.seed, job.number)

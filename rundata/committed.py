@@ -1,0 +1,121 @@
+"""How far groups had committed less than could be read, of a run that comes in parts: second by second, as far as later parts cannot change it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from rundata.backlog import CommittedLags
+from rundata.books import Books
+from rundata.measurement import Ints
+from rundata.partials import scopes_told
+from rundata.scopes import Scope
+from scenarios.quantities import SECOND
+
+
+@dataclass(frozen=True, eq=False)
+class CommitRows:
+    """Commits, those of each group and partition in the order of time."""
+
+    group: Ints
+    partition: Ints
+    ended_ns: Ints
+    offset: Ints
+
+    @classmethod
+    def of(cls, commits: Mapping[tuple[int, int], tuple[Ints, Ints]]) -> "CommitRows":
+        """Return commits that are known by group and partition."""
+        nothing = np.zeros(0, np.int64)
+        counts = np.array([len(ended) for ended, _ in commits.values()], np.int64)
+        return cls(
+            np.repeat(np.array([group for group, _ in commits], np.int64), counts),
+            np.repeat(np.array([partition for _, partition in commits], np.int64), counts),
+            np.concatenate([nothing, *(ended for ended, _ in commits.values())]),
+            np.concatenate([nothing, *(offset for _, offset in commits.values())]),
+        )
+
+    def joined(self, other: "CommitRows") -> "CommitRows":
+        """Return all of them in the order of their ends, equal ones as they come."""
+        columns = (np.concatenate([getattr(self, one.name), getattr(other, one.name)]) for one in fields(self))
+        found = CommitRows(*columns)
+        return found.where(np.argsort(found.ended_ns, kind="stable"))
+
+    def where(self, chosen: "slice | Ints") -> "CommitRows":
+        """Return some of them."""
+        return CommitRows(*(getattr(self, one.name)[chosen] for one in fields(self)))
+
+
+class SummedLags(CommittedLags):
+    """The lags at each second of the measured time, from the records and commits of parts that come in the order of time."""
+
+    def __init__(self, frame: Books) -> None:
+        scenario, first = frame.scenario, frame.first_partition
+        self._frame, self._first = frame, first
+        self._seconds = np.arange(scenario.warm_up, scenario.duration + 1, SECOND)
+        self._told = 0
+        """So many seconds are told."""
+        shape = len(frame.groups), int(first[-1])
+        self._reads = np.zeros(shape, np.bool_)
+        for group, name in enumerate(frame.groups):
+            for topic in scenario.groups[name].topics:
+                number = frame.plan.topics.index(topic)
+                self._reads[group, first[number] : first[number + 1]] = True
+        self._high, self._committed = np.zeros(shape[1], np.int64), np.zeros(shape, np.int64)
+        self._totals = {
+            (scope.kind, scope.number): np.zeros(len(self._seconds), np.int64)
+            for scope in scopes_told(frame, "committed_lag")
+        }
+        self._second, self._partition, self._end = (np.zeros(0, np.int64) for _ in range(3))
+        """Of records that could be read later than the second that is told next: the second from which on, their partition, and where they end."""
+        self._commits: CommitRows | None = None
+
+    def take(self, books: Books, until_ns: int, commits: CommitRows | None) -> None:
+        """Add a part; later ones are about what could be read from an instant on. Commits are all known where they come with no part."""
+        if self._commits is None:
+            self._commits = CommitRows.of({} if commits is not None else self._frame.commits).joined(CommitRows.of({}))
+        if commits is not None:
+            self._commits = self._commits.joined(commits)
+        records, seen_ns = books.records, books.sends.acked_ns
+        if len(books.groups):
+            seen_ns = np.minimum(seen_ns, books.handling.delivered_ns.min(axis=0))
+        self._second = np.append(self._second, np.searchsorted(self._seconds, seen_ns[records.event]))
+        self._partition = np.append(self._partition, records.partition)
+        self._end = np.append(self._end, records.offset + 1)
+        last = int(np.searchsorted(self._seconds, until_ns))
+        self._apply()
+        while self._told < last:
+            self._tell()
+            self._apply()
+
+    def _apply(self) -> None:
+        """Note what counts at the second that is told next."""
+        due = self._second <= self._told
+        np.maximum.at(self._high, self._partition[due], self._end[due])
+        self._second, self._partition, self._end = self._second[~due], self._partition[~due], self._end[~due]
+        assert self._commits is not None
+        rows, limit_ns = self._commits, self._seconds[min(self._told, len(self._seconds) - 1)]
+        count = int(np.searchsorted(rows.ended_ns, limit_ns, side="right"))
+        # Of several of one partition the last one stays.
+        self._committed[rows.group[:count], rows.partition[:count]] = rows.offset[:count]
+        self._commits = rows.where(slice(count, None))
+
+    def _tell(self) -> None:
+        lags = np.where(self._reads, np.maximum(self._high - self._committed, 0), 0)
+        first = self._first
+        for (kind, number), totals in self._totals.items():
+            match kind:
+                case "group":
+                    own = lags[number]
+                case "topic":
+                    own = lags[:, first[number] : first[number + 1]]
+                case "partition":
+                    own = lags[:, number]
+                case _:
+                    own = lags
+            totals[self._told] = own.sum()
+        self._told += 1
+
+    def at(self, scope: Scope, times_ns: Ints) -> Ints:
+        """Return a scope's lag at the seconds of the measured time."""
+        assert np.array_equal(times_ns, self._seconds), "nobody said that other instants would be asked for"
+        return self._totals[scope.kind, scope.number]

@@ -1,0 +1,454 @@
+"""What producers do in a quiet stretch, as a loop over arrays: nothing fails, so it never depends on members.
+
+The rules are those of `sim.kernel`, and so are the names; a test compares the two event by event. Processes share partitions, so they
+go through one heap, with an entry for each thing that waits. The loop stops at an instant and goes on from it later, when more events are
+known; what it says does not depend on where that is. Events go by their ids, and lie in columns of which the length is a power of two,
+each at its id modulo that (`MASK` is the length less one).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim import world as at
+from sim.compiled import compiled, entry
+from sim.world import NONE, Ints
+
+# per process and partition that it has something of, which is not sent or not answered; one that is free is followed by the next free one
+(F_HEAD, F_TAIL, F_COUNT, F_BYTES, F_UNDER_WAY, F_BLOCKED, F_SENDER, F_PART, F_NEXT, N_FLOW_QUEUE) = range(10)
+# per process and broker
+(L_HEAD, L_TAIL, L_FREE_NS, L_SERVED, L_LAST_ANSWER, L_UNANSWERED, L_EXPECTED, N_LINK) = range(8)
+# per request; one that is free is followed by the next free one
+(B_SENDER, B_BROKER, B_PART, B_HEAD, B_COUNT, B_BYTES, B_NEXT, B_MADE, N_BATCH) = range(9)
+# per process
+(T_NEXT, T_LAST, T_UNTIL, T_CHOSEN, T_CHOICES, T_HELD, T_HELD_BYTES, T_SENDS, T_HANDED, T_BLOCKED, N_SENDER) = range(11)
+# of all
+(S_HEAP, S_FREE, S_FREE_COUNT, S_PROBLEM, S_APPENDED, S_MASK, S_SPARE, S_FREE_QUEUE, S_TIMER, S_TIMERS,
+ N_SCALARS) = range(11)  # fmt: skip
+# Why it stops before its instant: what it lacks to go on, random inputs or room; or why the rules of quiet stretches do not suffice.
+SHORT, ROOM, BUFFER_FULL, TIMED_OUT = range(1, 5)
+
+_PLACES = 24
+_PLACE = (1 << _PLACES) - 1
+
+
+class Sending(NamedTuple):
+    """All that producers need, and what becomes of what they send."""
+
+    s: Ints
+    heap: Ints
+    timer: Ints
+    """What waits for a linger, in the order of time, in a ring of which the length is a power of two: most of what waits comes in that order."""
+    proc: Ints
+    """The processes' settings, as in a world."""
+    sender: Ints
+    queue: Ints
+    bucket: Ints
+    """By a number that is made of process and partition: the first of the queues that share it."""
+    link: Ints
+    request: Ints
+    leads: Ints
+    """By partition: its leader."""
+    log_end: Ints
+    last_appended: Ints
+    last_visible: Ints
+    order: Ints
+    """The events that each process has not handed over yet, in the order in which it will."""
+    handed: Ints
+    size: Ints
+    part: Ints
+    """By event: its partition; NONE where the client is still to choose."""
+    following: Ints
+    acked: Ints
+    offset: Ints
+    visible: Ints
+    appended: Ints
+    """The events in the order in which they came into their logs since the loop last stopped at an instant."""
+    send: Ints
+    sticky: Ints
+    produce: Ints
+    leader: Ints
+    acknowledge: Ints
+    costs: NDArray[np.float64]
+
+
+@compiled
+def put(w: Sending, time: int, phase: int, a: int, b: int) -> None:
+    """Put something on the heap: what it is about also orders what happens at one instant."""
+    s, heap = w.s, w.heap
+    key = (phase << 48) | (a << _PLACES) | b
+    place = s[S_HEAP]
+    s[S_HEAP] = place + 1
+    while place > 0:
+        up = (place - 1) >> 1
+        if heap[up, 0] < time or (heap[up, 0] == time and heap[up, 1] <= key):
+            break
+        heap[place, 0] = heap[up, 0]
+        heap[place, 1] = heap[up, 1]
+        place = up
+    heap[place, 0] = time
+    heap[place, 1] = key
+
+
+@compiled
+def put_timer(w: Sending, time: int, i: int, p: int) -> None:
+    """Look at a queue later: behind all other timers, where it comes last."""
+    s, timer = w.s, w.timer
+    key, mask = (at.BATCH << 48) | (i << _PLACES) | p, timer.shape[0] - 1
+    if s[S_TIMERS] > 0:
+        last = timer[(s[S_TIMER] + s[S_TIMERS] - 1) & mask]
+        if last[0] > time or (last[0] == time and last[1] > key):
+            put(w, time, at.BATCH, i, p)
+            return
+    row = timer[(s[S_TIMER] + s[S_TIMERS]) & mask]
+    row[0] = time
+    row[1] = key
+    s[S_TIMERS] += 1
+
+
+@compiled
+def is_timer_first(w: Sending) -> bool:
+    """Whether the next thing that happens is a timer."""
+    if w.s[S_TIMERS] == 0:
+        return False
+    if w.s[S_HEAP] == 0:
+        return True
+    first = w.timer[w.s[S_TIMER] & (w.timer.shape[0] - 1)]
+    return bool(first[0] < w.heap[0, 0] or (first[0] == w.heap[0, 0] and first[1] < w.heap[0, 1]))
+
+
+@compiled
+def take(w: Sending) -> None:
+    """Take the first thing off the heap."""
+    s, heap = w.s, w.heap
+    last = s[S_HEAP] - 1
+    s[S_HEAP] = last
+    time, key = heap[last, 0], heap[last, 1]
+    place = 0
+    while True:
+        child = 2 * place + 1
+        if child >= last:
+            break
+        right = child + 1
+        if right < last and (
+            heap[right, 0] < heap[child, 0] or (heap[right, 0] == heap[child, 0] and heap[right, 1] < heap[child, 1])
+        ):
+            child = right
+        if time < heap[child, 0] or (time == heap[child, 0] and key <= heap[child, 1]):
+            break
+        heap[place, 0] = heap[child, 0]
+        heap[place, 1] = heap[child, 1]
+        place = child
+    heap[place, 0] = time
+    heap[place, 1] = key
+
+
+@compiled
+def bucket_of(w: Sending, i: int, p: int) -> int:
+    """Return where queues of a process and partition are looked for."""
+    place: int = (i * 40_503 + p) & (w.bucket.shape[0] - 1)
+    return place
+
+
+@compiled
+def find(w: Sending, i: int, p: int) -> int:
+    """Return the queue of a process and partition, NONE where there is nothing of it."""
+    q: int = w.bucket[bucket_of(w, i, p)]
+    while q != NONE and (w.queue[q, F_SENDER] != i or w.queue[q, F_PART] != p):
+        q = w.queue[q, F_NEXT]
+    return q
+
+
+@compiled
+def find_or_make(w: Sending, i: int, p: int) -> int:
+    """Return the queue of a process and partition."""
+    q = find(w, i, p)
+    if q == NONE:
+        q = w.s[S_FREE_QUEUE]
+        row, place = w.queue[q], bucket_of(w, i, p)
+        w.s[S_FREE_QUEUE] = row[F_NEXT]
+        row[F_SENDER] = i
+        row[F_PART] = p
+        row[F_NEXT] = w.bucket[place]
+        w.bucket[place] = q
+    return q
+
+
+@compiled
+def let_go(w: Sending, q: int) -> None:
+    """Let a queue go of which nothing is left: it is as one that never was."""
+    row = w.queue[q]
+    place = bucket_of(w, row[F_SENDER], row[F_PART])
+    if w.bucket[place] == q:
+        w.bucket[place] = row[F_NEXT]
+    else:
+        before = w.bucket[place]
+        while w.queue[before, F_NEXT] != q:
+            before = w.queue[before, F_NEXT]
+        w.queue[before, F_NEXT] = row[F_NEXT]
+    row[F_NEXT] = w.s[S_FREE_QUEUE]
+    w.s[S_FREE_QUEUE] = q
+
+
+@entry
+def fill_buckets(w: Sending) -> None:
+    """Find the queues anew, in other buckets; those that are free come in no order."""
+    w.s[S_FREE_QUEUE] = NONE
+    for q in range(w.queue.shape[0]):
+        row = w.queue[q]
+        if row[F_COUNT] == 0 and row[F_UNDER_WAY] == 0:
+            row[F_NEXT] = w.s[S_FREE_QUEUE]
+            w.s[S_FREE_QUEUE] = q
+        else:
+            place = bucket_of(w, row[F_SENDER], row[F_PART])
+            row[F_NEXT] = w.bucket[place]
+            w.bucket[place] = q
+
+
+@compiled
+def unblock(w: Sending, q: int) -> None:
+    """Let a queue go on that waited for an answer."""
+    row = w.queue[q]
+    if row[F_BLOCKED]:
+        row[F_BLOCKED] = 0
+        w.sender[row[F_SENDER], T_BLOCKED] -= 1
+
+
+@entry
+def line_up(w: Sending, order: Ints, own: Ints, counts: Ints, intended: Ints, first: int) -> None:
+    """Put a block's events behind those that their processes have not handed over yet: when each will be is known now.
+
+    `own` are places in the block, process after process; its first event has the id `first`.
+    """
+    mask, end, place = w.s[S_MASK], 0, 0
+    for i in range(w.sender.shape[0]):
+        t, begin = w.sender[i], end
+        for n in range(t[T_NEXT], t[T_LAST]):
+            order[end] = w.order[n]
+            end += 1
+        is_expected = end > begin
+        for _ in range(counts[i]):
+            e = first + own[place]
+            t[T_HANDED] = max(t[T_HANDED], intended[own[place]] + w.send[i, t[T_SENDS]])
+            t[T_SENDS] += 1
+            w.handed[e & mask] = t[T_HANDED]
+            order[end] = e
+            end += 1
+            place += 1
+        t[T_NEXT] = begin
+        t[T_LAST] = end
+        if end > begin and not is_expected:
+            put(w, w.handed[order[begin] & mask], at.HAND_OVER, i, 0)
+
+
+@entry
+def produce_all(w: Sending, until_ns: int) -> None:
+    """Send everything until an instant: when it is acknowledged, where it stands in its log, and when members can read it.
+
+    Where random inputs or room run out it stops, and goes on when it is called again with more.
+    """
+    s, heap = w.s, w.heap
+    while s[S_HEAP] + s[S_TIMERS] > 0 and s[S_PROBLEM] == 0:
+        is_timer = is_timer_first(w)
+        row = w.timer[s[S_TIMER] & (w.timer.shape[0] - 1)] if is_timer else heap[0]
+        now, phase, a, b = row[0], row[1] >> 48, (row[1] >> _PLACES) & _PLACE, row[1] & _PLACE
+        if now >= until_ns:
+            return
+        is_full = s[S_HEAP] + s[S_SPARE] > heap.shape[0] or s[S_TIMERS] == w.timer.shape[0]
+        if is_full or s[S_FREE_QUEUE] == NONE:
+            s[S_PROBLEM] = ROOM
+            return
+        q = find(w, a, b) if phase == at.BATCH else NONE
+        if q != NONE and w.queue[q, F_COUNT] > s[S_FREE_COUNT]:
+            s[S_PROBLEM] = ROOM
+            return
+        if (phase == at.SERVICE and w.link[a, b, L_SERVED] >= w.produce.shape[2]) or (
+            phase == at.HAND_OVER and w.sender[a, T_CHOICES] >= w.sticky.shape[1]
+        ):
+            s[S_PROBLEM] = SHORT
+            return
+        if is_timer:
+            s[S_TIMER] += 1
+            s[S_TIMERS] -= 1
+        else:
+            take(w)
+        if phase == at.HAND_OVER:
+            hand_over(w, now, a)
+        elif phase == at.BATCH:
+            if q != NONE:
+                make_batches(w, now, q)
+        elif phase == at.SERVICE:
+            serve(w, now, a, b)
+        else:
+            answer(w, now, (a << _PLACES) | b)
+
+
+@compiled
+def hand_over(w: Sending, now: int, i: int) -> None:
+    """Let the next event of a process reach the client."""
+    t, proc, mask = w.sender[i], w.proc[i], w.s[S_MASK]
+    e = w.order[t[T_NEXT]]
+    t[T_NEXT] += 1
+    if t[T_NEXT] < t[T_LAST]:
+        put(w, w.handed[w.order[t[T_NEXT]] & mask], at.HAND_OVER, i, 0)
+    size = w.size[e & mask]
+    t[T_HELD] += 1
+    t[T_HELD_BYTES] += size
+    if t[T_HELD] > proc[at.BUFFER_EVENTS] or t[T_HELD_BYTES] > proc[at.BUFFER_BYTES] or size > proc[at.LARGEST]:
+        w.s[S_PROBLEM] = BUFFER_FULL
+    if w.part[e & mask] == NONE:
+        if now >= t[T_UNTIL]:
+            t[T_CHOSEN] = w.sticky[i, t[T_CHOICES]]
+            t[T_CHOICES] += 1
+            t[T_UNTIL] = now + 2 * proc[at.LINGER]
+        w.part[e & mask] = proc[at.FIRST_PART] + t[T_CHOSEN]
+    p = w.part[e & mask]
+    q = w.queue[find_or_make(w, i, p)]
+    w.following[e & mask] = NONE
+    if q[F_COUNT] == 0:
+        q[F_HEAD] = e
+        put_timer(w, now + proc[at.LINGER], i, p)
+    else:
+        w.following[q[F_TAIL] & mask] = e
+    q[F_TAIL] = e
+    q[F_COUNT] += 1
+    q[F_BYTES] += size
+    if (q[F_COUNT] >= proc[at.BATCH_EVENTS] or q[F_BYTES] >= proc[at.BATCH_BYTES]) and not q[F_BLOCKED]:
+        put(w, now, at.BATCH, i, p)
+
+
+@compiled
+def make_batches(w: Sending, now: int, number: int) -> None:
+    """Turn what is ready in a queue into requests; look again when the rest has waited long enough."""
+    q = w.queue[number]
+    i, p = q[F_SENDER], q[F_PART]
+    proc, b = w.proc[i], w.leads[p]
+    c = w.link[i, b]
+    unblock(w, number)
+    while q[F_COUNT] > 0:
+        full = q[F_COUNT] >= proc[at.BATCH_EVENTS] or q[F_BYTES] >= proc[at.BATCH_BYTES]
+        ripe_ns = w.handed[q[F_HEAD] & w.s[S_MASK]] + proc[at.LINGER]
+        if not full and ripe_ns > now:
+            put(w, ripe_ns, at.BATCH, i, p)
+            return
+        if proc[at.IN_FLIGHT] != NONE:
+            under_way = q[F_UNDER_WAY] if proc[at.IDEMPOTENT] else c[L_UNANSWERED]
+            if under_way >= proc[at.IN_FLIGHT]:
+                q[F_BLOCKED] = 1
+                w.sender[i, T_BLOCKED] += 1
+                return
+        send_batch(w, now, number)
+
+
+@compiled
+def send_batch(w: Sending, now: int, number: int) -> None:
+    """Put the oldest events of a queue into a request of their own, and hand it to the leader's connection."""
+    q, mask = w.queue[number], w.s[S_MASK]
+    i, p = q[F_SENDER], q[F_PART]
+    proc, b = w.proc[i], w.leads[p]
+    c = w.link[i, b]
+    head = q[F_HEAD]
+    count, size, last = 1, w.size[head & mask], head
+    while count < q[F_COUNT] and count < proc[at.BATCH_EVENTS]:
+        e = w.following[last & mask]
+        if size + w.size[e & mask] > proc[at.BATCH_BYTES]:
+            break
+        size += w.size[e & mask]
+        count += 1
+        last = e
+    q[F_HEAD] = w.following[last & mask]
+    w.following[last & mask] = NONE
+    q[F_COUNT] -= count
+    q[F_BYTES] -= size
+    q[F_UNDER_WAY] += count
+    c[L_UNANSWERED] += 1
+    r = w.s[S_FREE]
+    batch = w.request[r]
+    w.s[S_FREE] = batch[B_NEXT]
+    w.s[S_FREE_COUNT] -= 1
+    batch[B_SENDER] = i
+    batch[B_BROKER] = b
+    batch[B_PART] = p
+    batch[B_HEAD] = head
+    batch[B_COUNT] = count
+    batch[B_BYTES] = size
+    batch[B_NEXT] = NONE
+    batch[B_MADE] = now
+    if c[L_HEAD] == NONE:
+        c[L_HEAD] = r
+    else:
+        w.request[c[L_TAIL], B_NEXT] = r
+    c[L_TAIL] = r
+    if not c[L_EXPECTED]:
+        c[L_EXPECTED] = 1
+        put(w, max(now, c[L_FREE_NS]), at.SERVICE, i, b)
+
+
+@compiled
+def serve(w: Sending, now: int, i: int, b: int) -> None:
+    """Begin the next request of an idle connection; what becomes of it is known then."""
+    c, proc, mask = w.link[i, b], w.proc[i], w.s[S_MASK]
+    r = c[L_HEAD]
+    batch = w.request[r]
+    c[L_HEAD] = batch[B_NEXT]
+    n = c[L_SERVED]
+    c[L_SERVED] = n + 1
+    per_size_us = w.costs[0] * batch[B_BYTES] / 1024 + w.costs[1] * batch[B_COUNT]
+    duration = w.produce[i, b, n] + np.int64(np.rint(1000 * per_size_us))
+    p = batch[B_PART]
+    appended_ns = max(now + min(w.leader[i, b, n], duration), w.last_appended[p])
+    visible_ns = max(now + duration, w.last_visible[p])
+    w.last_appended[p] = appended_ns
+    w.last_visible[p] = visible_ns
+    e = batch[B_HEAD]
+    for _ in range(batch[B_COUNT]):
+        w.offset[e & mask] = w.log_end[p]
+        w.log_end[p] += 1
+        w.appended[w.s[S_APPENDED]] = e
+        w.s[S_APPENDED] += 1
+        w.visible[e & mask] = visible_ns
+        e = w.following[e & mask]
+    c[L_FREE_NS] = visible_ns if proc[at.ACKS] == at.ACKS_ALL else appended_ns
+    answer_ns = max(c[L_FREE_NS] + w.acknowledge[i, b, n], c[L_LAST_ANSWER])
+    c[L_LAST_ANSWER] = answer_ns
+    if answer_ns - batch[B_MADE] >= min(proc[at.REQUEST_NS], proc[at.ACKS_NS]):
+        w.s[S_PROBLEM] = TIMED_OUT
+    put(w, answer_ns, at.END, r >> _PLACES, r & _PLACE)
+    c[L_EXPECTED] = 0
+    if c[L_HEAD] != NONE:
+        c[L_EXPECTED] = 1
+        put(w, c[L_FREE_NS], at.SERVICE, i, b)
+
+
+@compiled
+def answer(w: Sending, now: int, r: int) -> None:
+    """Tell a process what became of a request; what waited for that goes on."""
+    batch, mask = w.request[r], w.s[S_MASK]
+    i, p = batch[B_SENDER], batch[B_PART]
+    proc = w.proc[i]
+    q = find(w, i, p)
+    w.queue[q, F_UNDER_WAY] -= batch[B_COUNT]
+    w.link[i, batch[B_BROKER], L_UNANSWERED] -= 1
+    e = batch[B_HEAD]
+    if now - w.handed[e & mask] >= proc[at.DELIVERY_NS]:
+        w.s[S_PROBLEM] = TIMED_OUT
+    for _ in range(batch[B_COUNT]):
+        w.acked[e & mask] = now
+        w.sender[i, T_HELD] -= 1
+        w.sender[i, T_HELD_BYTES] -= w.size[e & mask]
+        e = w.following[e & mask]
+    batch[B_NEXT] = w.s[S_FREE]
+    w.s[S_FREE] = r
+    w.s[S_FREE_COUNT] += 1
+    if w.sender[i, T_BLOCKED] > 0:
+        first, end = p, p + 1
+        if not proc[at.IDEMPOTENT]:
+            first, end = proc[at.FIRST_PART], proc[at.FIRST_PART] + proc[at.PARTS]
+        for other in range(first, end):
+            number = find(w, i, other)
+            if number != NONE and w.queue[number, F_BLOCKED]:
+                unblock(w, number)
+                put(w, now, at.BATCH, i, other)
+    if w.queue[q, F_COUNT] == 0 and w.queue[q, F_UNDER_WAY] == 0:
+        let_go(w, q)
