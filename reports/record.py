@@ -2,16 +2,22 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import combinations
+from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest
 
 from reports.agreement import Verdict, is_count
 from scenarios.expectations import BEFORE_FAULTS, parse_indicator
 
 UNLIKELY = 0.05
 """Below this chance under a correct model, misses are more (or fewer) than the intervals claim."""
+LEVEL = 0.95
+"""What intervals of single runs claim, counts apart."""
+CALM = "no fault"
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,8 @@ class Coverage:
     """Chance of so many misses, or of something as unlikely, if the intervals were right (binomial)."""
     score: float | None
     """Mean interval score over the observation: the width, and 2 / (1 - level) times each miss; small is good. None where it was 0."""
+    by: Literal["figure", "faults"] = "figure"
+    """Whether these are one figure's, or all those of scenarios in which one kind of fault ran, under its name."""
 
     @property
     def is_off(self) -> bool:
@@ -100,16 +108,41 @@ class Coverage:
         """The share inside."""
         return self.inside / self.count
 
+    @property
+    def by_chance(self) -> tuple[float, float]:
+        """Where the share lies in 95 % of such records if the intervals are right."""
+        low, high = binom.interval(0.95, self.count, self.level)
+        return float(low) / self.count, float(high) / self.count
+
 
 def coverage(record: pd.DataFrame) -> list[Coverage]:
     """Return how the intervals of each figure did, over all runs that count; figures of groups count with those of everything."""
     if record.empty:
         return []
-    known = record[record["counts"] & record["low"].notna() & record["observed"].notna()]
     return [
         _coverage(str(figure), float(str(level)), of_figure)
-        for (figure, level), of_figure in known.groupby(["figure", "level"])
+        for (figure, level), of_figure in _known(record).groupby(["figure", "level"])
     ]
+
+
+def coverage_by_faults(record: pd.DataFrame) -> list[Coverage]:
+    """Return how the 95 % intervals of all figures together did, by the kinds of fault that ran."""
+    if record.empty:
+        return []
+    known = _known(record)
+    return [
+        replace(_coverage(str(faults) or CALM, LEVEL, of_faults), by="faults")
+        for faults, of_faults in known[known["level"] == LEVEL].groupby("faults")
+    ]
+
+
+def coverage_of_all(record: pd.DataFrame) -> list[Coverage]:
+    """Return both: figure by figure, then by what had happened."""
+    return [*coverage(record), *coverage_by_faults(record)]
+
+
+def _known(record: pd.DataFrame) -> pd.DataFrame:
+    return record[record["counts"] & record["low"].notna() & record["observed"].notna()]
 
 
 def _coverage(figure: str, level: float, rows: pd.DataFrame) -> Coverage:
@@ -124,7 +157,7 @@ def _coverage(figure: str, level: float, rows: pd.DataFrame) -> Coverage:
 
 def record_sentence(found: Iterable[Coverage]) -> str:
     """Say in a sentence how the 95 % intervals did so far; nothing where there is no record."""
-    judged = [one for one in found if one.level == 0.95]
+    judged = [one for one in found if one.level == LEVEL and one.by == "figure"]
     count, inside = sum(one.count for one in judged), sum(one.inside for one in judged)
     if not count:
         return ""
@@ -135,8 +168,8 @@ def record_sentence(found: Iterable[Coverage]) -> str:
     )
 
 
-def coverage_rows(found: Iterable[Coverage]) -> list[dict[str, str]]:
-    """Return the record as rows of a table."""
+def coverage_rows(found: Iterable[Coverage]) -> list[dict[str, Any]]:
+    """Return the record as rows of a table, with places on an axis from half of all to all."""
     return [
         {
             "figure": one.figure,
@@ -145,6 +178,34 @@ def coverage_rows(found: Iterable[Coverage]) -> list[dict[str, str]]:
             "level": f"{one.level:.1%}".replace(".0%", "%"),
             "p": "as claimed" if not one.is_off else f"off (p = {one.p:.2g})",
             "score": "" if one.score is None else f"{one.score:.2f}",
+            "by": one.by,
+            "low": _place(one.by_chance[0]),
+            "high": _place(one.by_chance[1]),
+            "claimed": _place(one.level),
+            "seen": _place(one.share),
         }
         for one in found
     ]
+
+
+def _place(share: float) -> float:
+    """Return where a share stands, in percent of an axis that begins at a half."""
+    return round(max(0.0, share - 0.5) * 200, 1)
+
+
+def ratio_to_repeats(rows: pd.DataFrame, case: str) -> float | None:
+    """Return median |log(predicted/observed)| over median |log(observed/observed')|, over the cases that were observed more than once.
+
+    1 says that a prediction is as close to a run as another run is. Zeros have no logarithm and are left out; None where repeats were
+    equal, or there were none.
+    """
+    positive = rows[(rows["observed"] > 0) & (rows["predicted"] > 0)]
+    repeated = positive[positive.groupby(case)["observed"].transform("count") > 1]
+    between = [
+        abs(math.log(one / other))
+        for _, of_case in repeated.groupby(case)
+        for one, other in combinations(of_case["observed"], 2)
+    ]
+    if not between or not (apart := float(np.median(between))):
+        return None
+    return float(np.median(np.abs(np.log(repeated["predicted"] / repeated["observed"])))) / apart

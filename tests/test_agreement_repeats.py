@@ -1,8 +1,18 @@
 """Verifications on fresh clusters: flips of verdicts and intervals that are too wide or too narrow are found where they are planted."""
 
+import contextlib
+from pathlib import Path
+from types import SimpleNamespace
+
 import pandas as pd
+import pytest
 
 from benchmark_files import benchmark
+from eventdrill.workflows.verify import Verification
+from reports.agreement import Verdict
+from rundata.measurement import Measurement
+from scenarios.files import load_scenario
+from scenarios.profiles import load_profile
 
 repeats = benchmark("agreement/repeats.py")
 
@@ -58,3 +68,28 @@ def test_the_page_says_what_was_verified() -> None:
         "2 verifications, 2 runs; verdicts: 2 agrees, 0 cannot tell, 0 differs. Flips between *agrees* and *differs*: none. "
     )
     assert "Brokers took +5% to +10% CPU time against the calibration." in told
+
+
+def test_each_run_of_a_verification_has_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two runs of one figure; one that a run did not measure has no row."""
+    verdict = Verdict(
+        "gap[orders]", "s", 9.0, (7.0, 11.0), 9.5, (9.5, 10.0), 0.05, None, "agrees", "inside", affected=True
+    )
+    runs = [SimpleNamespace(measured={"gap[orders]": Measurement(value, "s")}, data=None) for value in (9.5, 10.0)]
+    agreement = {"gap[orders]": verdict, "lost": verdict}
+    work = SimpleNamespace(
+        predict=lambda profile: None,
+        drive=lambda cluster, prediction: runs,
+        compare=lambda prediction, observed: Verification(tmp_path, prediction, tuple(observed), {}, agreement),
+    )
+    monkeypatch.setattr(repeats, "Work", lambda *_given, **_options: work)
+    monkeypatch.setattr(repeats, "start_cluster", lambda *_given: contextlib.nullcontext())
+    monkeypatch.setattr(repeats, "broker_drift", lambda _run, _profile: None)
+    loaded = load_scenario(str(repeats.SCENARIO))
+
+    rows = repeats._verified(loaded, tmp_path / "1", load_profile("local-kafka"), 1, 2)
+
+    assert [(row.run, row.figure, row.observed, row.verdict) for row in rows] == [
+        (1, "gap[orders]", 9.5, "agrees"),
+        (2, "gap[orders]", 10.0, "agrees"),
+    ]

@@ -18,6 +18,7 @@ from reports.capacity import Capacity, fewest_members
 from reports.contents import contents
 from reports.markdown import summary
 from reports.page import render, write_page
+from reports.record import Coverage
 from reports.sections.judged import verdict_sentence
 from reports.traces import lag_bands, lag_by_group
 from rundata.measurement import Measurement
@@ -242,6 +243,24 @@ def test_notices_stand_above_everything():
     page = render(contents([live()], notices=["No private Kafka could be started: no Java"]))
 
     assert page.index("No private Kafka could be started: no Java") < page.index("<nav")
+
+
+def test_how_earlier_predictions_did_is_a_table_with_a_picture():
+    """By figure and by what had happened: 14 of 20 inside where 95 % were claimed, which chance alone puts at 17 or more."""
+    record = [
+        Coverage("lag.max", 0.95, 20, 14, 0.00033, 1.25),
+        Coverage("broker_crash", 0.95, 40, 38, 1.0, 0.5, by="faults"),
+    ]
+    page = Parsed(render(contents([live()], record=record)))
+
+    assert page.problems == []
+    assert "not as they claim: lag.max" in page.text
+    assert "lag.max 20 70% 95% off (p = 0.00033) 1.25" in page.text
+    assert "All figures where there was" in page.text
+    assert "broker_crash 40 95% 95% as claimed 0.50" in page.text
+    drawn = [attributes["aria-label"] for tag, attributes in page.attributes if attributes.get("class") == "dots"]
+    assert drawn[-2:] == ["70% inside, 95% claimed", "95% inside, 95% claimed"]
+    assert 'class="range" style="left: 70.0%; width: 30.0%"' in render(contents([live()], record=record))
 
 
 def test_words_from_outside_are_escaped():

@@ -6,7 +6,17 @@ import pandas as pd
 import pytest
 
 from reports.agreement import Given, Verdict
-from reports.record import Coverage, coverage, coverage_rows, entries, figure_of, frame, record_sentence
+from reports.record import (
+    Coverage,
+    coverage,
+    coverage_by_faults,
+    coverage_of_all,
+    coverage_rows,
+    entries,
+    figure_of,
+    frame,
+    record_sentence,
+)
 
 ABOUT: dict[str, Any] = {
     "verified_at": "2026-11-26T12:00:00Z", "prediction": "abc", "scenario": "orders", "seed": 1,
@@ -80,10 +90,29 @@ def test_runs_that_say_nothing_and_figures_without_a_number_do_not_count():
 
 
 def test_the_tables_rows_say_what_is_off():
-    """In percent, with the chance of it."""
+    """In percent, with the chance of it, and places on an axis from a half to all: by chance 17 to 20 of 20 lie inside."""
     rows = coverage_rows([Coverage("lag.max", 0.95, 20, 14, 0.00033, 1.25), Coverage("lost", 0.999, 5, 5, 1.0, None)])
 
     assert rows[0] == {
         "figure": "lag.max", "count": "20", "inside": "70%", "level": "95%", "p": "off (p = 0.00033)", "score": "1.25",
+        "by": "figure", "low": 70.0, "high": 100.0, "claimed": 90.0, "seen": 40.0,
     }  # fmt: skip
     assert (rows[1]["level"], rows[1]["p"], rows[1]["score"]) == ("99.9%", "as claimed", "")
+
+
+def test_the_record_also_goes_by_what_had_happened():
+    """All figures together: three where a broker crashed, one of them outside; one where nothing happened. Counts claim something else."""
+    crash = entries(
+        {"lag.max": verdict("lag.max", (9.0, 13.0)), "gap": verdict("gap", (9.0,)), "lost": verdict("lost", (9.0,))},
+        **ABOUT,
+    )
+    calm = entries({"lag.max": verdict("lag.max", (9.0,))}, **{**ABOUT, "faults": ""})
+
+    found = coverage_by_faults(frame([*crash, *calm]))
+
+    assert [(each.figure, each.count, each.inside, each.by) for each in found] == [
+        ("no fault", 1, 1, "faults"), ("broker_crash", 3, 2, "faults"),
+    ]  # fmt: skip
+    assert coverage_by_faults(pd.DataFrame()) == []
+    assert record_sentence(found) == ""  # they are the same figures once more
+    assert [row["by"] for row in coverage_rows(coverage_of_all(frame(calm)))] == ["figure", "faults"]

@@ -13,7 +13,6 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ from eventdrill.workflows.verify import Work
 from loadgen.clusters.model import Cluster
 from loadgen.engine import drive
 from reports.agreement import TOLERANCES, judge
-from reports.record import UNLIKELY
+from reports.record import UNLIKELY, ratio_to_repeats
 from rundata.dataset import RunWriter
 from rundata.run import Run
 from scenarios.files import LoadedScenario, load_text
@@ -298,18 +297,9 @@ def _score(known: pd.DataFrame) -> str:
 
 
 def _ratio(of: pd.DataFrame) -> str:
-    """Return median |log(predicted/observed)| over median |log(observed/observed')|, over the points that were repeated."""
-    positive = of[(of["observed"] > 0) & (of["predicted"] > 0)]
-    repeated = positive[positive.groupby("point")["run"].transform("count") > 1]
-    to_prediction = np.abs(np.log(repeated["predicted"] / repeated["observed"]))
-    between = [
-        abs(math.log(one / other))
-        for _, group in repeated.groupby("point")
-        for one, other in combinations(group["observed"], 2)
-    ]
-    if not between or not np.median(between):
-        return ""
-    return f"{np.median(to_prediction) / np.median(between):.2f}"
+    """Return how far predictions were from runs, over how far runs were from each other, over the points that were repeated."""
+    found = ratio_to_repeats(of, "point")
+    return "" if found is None else f"{found:.2f}"
 
 
 def by_load(rows: pd.DataFrame) -> list[dict[str, str]]:

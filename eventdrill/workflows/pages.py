@@ -81,7 +81,7 @@ def prediction_page(path: Path, prediction: "Prediction", notices: tuple[str, ..
     """Write the page of a prediction, before anything is driven."""
     from eventdrill.workflows.record import predictions
     from reports.page import write_page
-    from reports.record import coverage
+    from reports.record import coverage_of_all
 
     write_page(
         path,
@@ -90,7 +90,7 @@ def prediction_page(path: Path, prediction: "Prediction", notices: tuple[str, ..
         profile=prediction.profile,
         prediction_sha256=prediction.sha256,
         notices=notices,
-        record=coverage(predictions()),
+        record=coverage_of_all(predictions()),
     )
 
 
@@ -98,7 +98,7 @@ def verification_page(result: "Verification") -> None:
     """Write the page of a comparison: the prediction first, then the live runs."""
     from eventdrill.workflows.record import predictions
     from reports.page import write_page
-    from reports.record import coverage
+    from reports.record import coverage_of_all
 
     prediction = result.prediction
     write_page(
@@ -110,5 +110,5 @@ def verification_page(result: "Verification") -> None:
         profile=prediction.profile,
         prediction_sha256=prediction.sha256,
         notices=result.notices,
-        record=coverage(predictions()),
+        record=coverage_of_all(predictions()),
     )
