@@ -129,7 +129,8 @@ def _fault(scenario: Scenario, place: Path, fault: Fault) -> Iterator[Finding]:
             if fault.group is not None:
                 yield from unknown("group", fault.group, scenario.groups, (*place, "group"))
         case faults.Hook():
-            pass  # what a command is about only its owner knows
+            if fault.like is not None:  # what a command is about only its owner knows, who may say so
+                yield from _broker(scenario, (*place, "like", "broker"), fault.like.broker)
         case _:
             assert_never(fault)
 

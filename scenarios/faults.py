@@ -10,6 +10,7 @@ from scenarios.model import (
     Bandwidth,
     Duration,
     DurationDistribution,
+    Frozen,
     PositiveDuration,
     Share,
     SignedDuration,
@@ -404,6 +405,13 @@ class Throttle(_Lasting):
         return self
 
 
+class StandsFor(Frozen):
+    """A fault of a broker that a hook's commands amount to; its times are the hook's."""
+
+    fault: Literal["broker_crash", "broker_stop", "broker_pause"]
+    broker: Broker
+
+
 class Hook(_Lasting):
     """A command of yours hurts a system, another one mends it after `for`, and a probe shows that it is hurt meanwhile."""
 
@@ -414,6 +422,23 @@ class Hook(_Lasting):
     """The command that ends it; also run where `begin` failed, where EventDrill is killed, and when the time is over."""
     probe: str | None = None
     """A command with status 0 while the fault is in effect, and another one otherwise; run before, meanwhile and afterwards."""
+    like: StandsFor | None = None
+    """What the commands amount to, so that it can be predicted, such as {fault: broker_crash, broker: 2}."""
+
+    @property
+    def predicted(self) -> BrokerCrash | BrokerStop | BrokerPause | None:
+        """The fault that it stands for, under its own name and at its own times; None where that is not said."""
+        if self.like is None:
+            return None
+        kinds: dict[str, type[BrokerCrash | BrokerStop | BrokerPause]] = {
+            "broker_crash": BrokerCrash,
+            "broker_stop": BrokerStop,
+            "broker_pause": BrokerPause,
+        }
+        times = self.model_dump(
+            mode="json", by_alias=True, include={"at", "every", "random", "for_ns"}, exclude_none=True
+        )
+        return kinds[self.like.fault].model_validate({**dict(self.like), **times, "name": self.label})
 
 
 Fault = (

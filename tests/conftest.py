@@ -27,6 +27,7 @@ LONG = {
     "test_loadgen_process_faults",
     "test_loadgen_share_groups",
     "test_loadgen_workers",
+    "test_planted_differences",
     "test_two_clients",
     "test_workflows_capacity",
     "test_workflows_gameday",

@@ -17,6 +17,7 @@ from confluent_kafka.admin import ConfigResource, ResourceType  # type: ignore[a
 
 from eventdrill.errors import WrongInputError
 from eventdrill.workflows.drive import drive, prepare_foreign
+from eventdrill.workflows.verify import prepare as prepare_verification
 from live_runs import drive_on
 from loadgen.clusters.foreign import ForeignKafka, connect
 from loadgen.clusters.local import LocalKafka, start_local
@@ -341,3 +342,34 @@ def test_nobody_there_is_told_with_the_reason(monkeypatch: pytest.MonkeyPatch):
         connect("127.0.0.1:1", {})
     with pytest.raises(ClusterError, match=r"the client's settings are refused: .*security.protocol"):
         connect("127.0.0.1:1", {"security.protocol": "carrier-pigeon"})
+
+
+@pytest.mark.live
+def test_a_verification_there_leaves_only_what_was_there_after_each_run(kafka: LocalKafka, tmp_path: Path):
+    """Twice, with a hook that has a broker hang, as it says; with a profile of other brokers nothing is called different.
+
+    The reader is told what nobody sees there.
+    """
+    pid = kafka.pid(1)
+    like = "{fault: broker_pause, broker: leader of drill-orders/0}"
+    hook = f"{{fault: hook, begin: 'kill -STOP {pid}', end: 'kill -CONT {pid}', at: 2s, for: 2s, like: {like}}}"
+    settings = ["warm_up=1s", "duration=7s", f"faults=[{hook}]"]
+    work = prepare_verification(str(named(kafka, tmp_path)), on=kafka.bootstrap, settings=settings)
+    assert work.acts(2)[-2:] == ["remove the groups drill-work", "all of that 2 times, one after the other"]
+    assert topics(kafka) == {"theirs"}
+
+    (tmp_path / "v").mkdir()
+    result = work.run(tmp_path / "v", repeats=2, replications=20, jobs=1, warm_s=5.0)
+
+    assert [run.data.about["state"] for run in result.observed] == ["complete", "complete"]
+    assert [run.data.about["foreign_cluster"] for run in result.observed] == [kafka.cluster_id] * 2
+    assert [len(run.data.log) for run in result.observed] == [len(result.prediction.plan)] * 2
+    assert f"did not start (cluster {kafka.cluster_id})" in result.notices[0]
+    assert "predicted as broker_pause" in result.notices[1]
+    gaps = [result.prediction.run.measured["write_gap[drill-orders]"].value]
+    gaps += [run.measured["write_gap[drill-orders]"].value for run in result.observed]
+    assert all(gap is not None and 1.8 < gap < 4 for gap in gaps)
+    assert "differs" not in {each.verdict for each in result.agreement.values()}
+    assert (tmp_path / "v" / "report.html").exists()
+    assert topics(kafka) == {"theirs"}
+    assert groups(kafka) == set()

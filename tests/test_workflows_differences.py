@@ -119,6 +119,16 @@ def test_what_nothing_observed_explains_is_left_to_the_model():
     assert main_one(found[LAG]) == "model"
 
 
+def test_brokers_with_another_setting_are_the_models_input():
+    """They fence after 3 s where the scenario says 9: no chance of the scenario's own explains that, though its instant explains the lag."""
+    other = make_plan(load_text(SCENARIO, "planted", ["brokers.settings={broker.session.timeout.ms: 3000}"]).scenario)
+
+    found = sources(dataclasses.replace(simulate(other, PROFILE, chance=20), plan=PLAN))
+
+    assert main_one(found[LAG]) == "model"
+    assert found[LAG]["model"] > 0.7
+
+
 def test_a_difference_of_next_to_nothing_has_no_source():
     """The prediction itself as the observation leaves nothing to explain."""
     driven = simulate(PLAN, PROFILE)

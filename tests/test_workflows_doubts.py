@@ -9,6 +9,7 @@ from eventdrill.workflows.doubts import doubt, doubts_of, host_drift
 from loadgen.gauges import disturbed
 from rundata.tables import Gauge, RunData
 from runs import Build, ns
+from scenarios.profiles import Profile
 
 
 def paced(*pace_us: float) -> RunData:
@@ -69,3 +70,30 @@ def test_a_profile_measured_beside_a_neighbour_blames_nobody():
     profile = base.model_copy(update={"measured_on": {**base.measured_on, "doubtful": "other work took 1.0 cores"}})
 
     assert doubt(beside_others((0.4, 0.0)), profile) == "when the profile was measured, other work took 1.0 cores"
+
+
+def on_system(cluster: str | None, implementation: str = "apache-kafka") -> RunData:
+    about = {"brokers": {"implementation": implementation}, **({"foreign_cluster": cluster} if cluster else {})}
+    return Build().run(engine="driven", about=about)
+
+
+def measured_on(cluster: str | None) -> Profile:
+    base = shipped_base()
+    told = {"cluster": f"{cluster}: 3 brokers that EventDrill did not start"} if cluster else {}
+    return base.model_copy(update={"profile": "mine", "measured_on": {**base.measured_on, **told}})
+
+
+@pytest.mark.parametrize(
+    ("run", "profile", "said"),
+    [
+        (on_system(None), measured_on(None), None),
+        (on_system("theirs"), measured_on("theirs"), None),
+        (on_system("theirs"), measured_on(None), "profile mine was not measured on the brokers of cluster theirs: calibrate there"),
+        (on_system("theirs"), measured_on("another"), "profile mine was not measured on the brokers of cluster theirs: calibrate there"),
+        (on_system(None), measured_on("theirs"), "profile mine was measured on the brokers of cluster theirs, and these are others"),
+        (on_system(None, "librdkafka-mock"), measured_on(None), "the brokers are not those that the profile describes"),
+    ],
+    ids=["ours", "theirs, measured there", "theirs, not measured", "theirs, measured elsewhere", "ours, measured elsewhere", "played"],
+)  # fmt: skip
+def test_a_profile_of_other_brokers_blames_nobody(run: RunData, profile: Profile, said: str | None):
+    assert doubt(run, profile) == said

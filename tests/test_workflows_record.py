@@ -10,6 +10,7 @@ import pytest
 import eventdrill as ed
 from eventdrill.workflows.record import predictions, record_folder, remember
 from runs import Build
+from scenarios.profiles import load_profile
 from test_reports_record import verdict
 
 
@@ -18,15 +19,15 @@ def _own_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
 
 
-def verified(notices: tuple[str, ...] = (), invalid: tuple[str, ...] = ()) -> Any:
+def verified(invalid: tuple[str, ...] = (), implementation: str = "apache-kafka", **about: str) -> Any:
     build = Build(changes={"faults": [{"fault": "broker_crash", "broker": 1, "at": "3s", "for": "3s"}]})
     build.fault(3.0, 6.0)
-    data = build.run(engine="driven", about={"brokers": {"implementation": "apache-kafka", "version": "4.2.1"}})
+    brokers = {"implementation": implementation, "version": "4.2.1"}
+    data = build.run(engine="driven", about={"brokers": brokers, **about})
     return SimpleNamespace(
         agreement={"lag.max": verdict("lag.max", (9.0, 13.0))},
-        prediction=SimpleNamespace(plan=data.plan, sha256="abc"),
+        prediction=SimpleNamespace(plan=data.plan, sha256="abc", profile=load_profile("local-kafka")),
         observed=(SimpleNamespace(data=data, invalid=invalid),),
-        notices=notices,
     )
 
 
@@ -51,7 +52,8 @@ def test_every_verification_stays_in_the_record():
 
 def test_runs_of_other_brokers_or_of_a_limited_driver_are_kept_and_do_not_count():
     """The record says why a figure is left out, instead of leaving out the run."""
-    remember(verified(notices=("not Apache Kafka",)))
+    remember(verified(implementation="librdkafka-mock"))
+    remember(verified(foreign_cluster="theirs"))
     remember(verified(invalid=("the senders ran behind the plan",)))
 
-    assert predictions()["counts"].tolist() == [False] * 4
+    assert predictions()["counts"].tolist() == [False] * 6

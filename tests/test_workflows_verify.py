@@ -10,10 +10,12 @@ from eventdrill.errors import WrongInputError
 from eventdrill.verbs.demo import _move_earlier_aside
 from eventdrill.workflows.prediction import predict
 from eventdrill.workflows.telling import SILENT
-from eventdrill.workflows.verify import _finite, notices_of, verify
+from eventdrill.workflows.verify import _finite, notices_of, notices_there, prepare, verify
+from loadgen.clusters.foreign import ForeignKafka
 from rundata.dataset import open_run
-from scenarios.files import LoadedScenario, load_scenario
+from scenarios.files import LoadedScenario, load_scenario, load_text
 from scenarios.profiles import load_profile
+from test_foreign import HOOK, SCENARIO
 
 BRIEF = ["duration=6s", "warm_up=1s", "drain=10s", "producers.shop.arrivals=60/s", "faults=[]", "agreement={}"]
 BRIEF += ["expect=[lost == 0]"]
@@ -87,6 +89,32 @@ def test_only_a_real_kafka_needs_no_warning() -> None:
     """The page says what the in-process cluster does not prove."""
     assert notices_of("local") == ()
     assert "not on Apache Kafka" in notices_of("embedded")[0]
+
+
+def test_what_cannot_be_predicted_of_somebody_elses_brokers_is_refused_before_they_are_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What a hook's command does only its owner knows; nobody is connected to."""
+    monkeypatch.setattr("loadgen.clusters.foreign.connect", lambda *_given: pytest.fail("was asked"))
+
+    with pytest.raises(WrongInputError, match=r"there.yaml: faults\[0\].fault is hook; .* it cannot be predicted"):
+        prepare(load_text(SCENARIO, "there.yaml", [HOOK]), on="b:9092")
+    with pytest.raises(WrongInputError, match="target is left out, so nothing may be touched"):
+        prepare(brief(), on="b:9092")
+
+
+def test_somebody_elses_brokers_are_told_apart_from_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every act is told before any, for each of the runs; the page says what nobody sees there."""
+    there = ForeignKafka("b:9092", {}, "CLUSTER", (1, 2, 3))
+    monkeypatch.setattr("loadgen.clusters.foreign.connect", lambda *_given: there)
+
+    work = prepare(load_text(SCENARIO, "there.yaml", []), on="b:9092")
+
+    assert work.drive.system is there
+    assert work.acts(1)[0].startswith("create topic drill-orders: 3 partitions")
+    assert work.acts(1) == work.acts(3)[:-1]
+    assert work.acts(3)[-1] == "all of that 3 times, one after the other"
+    assert "neither their CPU time nor their logs" in notices_there("CLUSTER")[0]
 
 
 @pytest.mark.live

@@ -130,13 +130,13 @@ def is_address(on: str) -> bool:
 
 
 def place(on: str) -> "Place":
-    """Return where to run; refuse what is no such place, and systems of others where only `drive` and `calibrate` go."""
+    """Return where to run; refuse what is no such place, and systems of others where only `drive`, `verify` and `calibrate` go."""
     match on:
         case "local" | "embedded":
             return on
     if is_address(on):
         raise WrongInputError(
-            f"--on {on}: only `eventdrill drive` and `calibrate` work with brokers that EventDrill did not start; --on local "
+            f"--on {on}: only `eventdrill drive`, `verify` and `calibrate` work with brokers that EventDrill did not start; --on local "
             "starts a private Kafka, --on embedded an in-process cluster"
         )
     raise WrongInputError(f"--on {on!r} is no place to run; there is local, embedded and HOST:PORT")

@@ -6,19 +6,24 @@ import typer
 
 from eventdrill.terminal import say, show, show_json
 from eventdrill.verbs.options import (
+    ClientSettings,
+    DryRun,
     Jobs,
     Json,
     Junit,
     Markdown,
-    On,
+    OnAnywhere,
     Out,
     Profile,
     ScenarioFile,
     Seed,
     Settings,
     fresh_folder,
+    is_address,
     jobs_of,
+    only_there,
     place,
+    say_acts,
 )
 from eventdrill.verbs.outcome import NONE_ASKED, Summaries
 
@@ -31,7 +36,9 @@ EXAMPLE = "eventdrill verify leader-crash --on local --repeats 2"
 
 def verb(
     file: ScenarioFile,
-    on: On = "local",
+    on: OnAnywhere = "local",
+    client_settings: ClientSettings = None,
+    dry_run: DryRun = False,
     profile: Profile = None,
     repeats: Annotated[
         int,
@@ -51,31 +58,24 @@ def verb(
 ) -> int:
     """Predict a scenario, lock the prediction, drive it on real brokers, and say how far the two agree.
 
-    Exit code 1: an expectation or a check failed, or a verdict is `differs`. 3: the run says nothing about the prediction.
+    Brokers that EventDrill did not start are touched only as the scenario's `target` allows, and what is made for a run there is
+    removed before the next one; give a profile that was measured there. Exit code 1: an expectation or a check failed, or a verdict is
+    `differs`. 3: the run says nothing about the prediction.
     """
-    from eventdrill.workflows import drive as driving
-    from scenarios.files import load_scenario
-    from scenarios.profiles import load_profile
+    from eventdrill.workflows.verify import prepare
 
-    where, crew, summaries = place(on), jobs_of(jobs), Summaries(junit, markdown)
-    loaded = load_scenario(file, settings or ())
-    taken = load_profile(profile) if profile is not None else None
-    driving.prepare(loaded, on=where, seed=seed)  # what cannot be driven is refused before a folder is made for it
-    folder = fresh_folder(out, f"{loaded.scenario.scenario}-verified")
+    crew, summaries = jobs_of(jobs), Summaries(junit, markdown)
+    if not is_address(on):
+        only_there(dry_run=dry_run, client_settings=client_settings)
+        on = place(on)
+    # What cannot be predicted or driven is refused before a folder is made for it.
+    work = prepare(file, on=on, client_settings=client_settings, profile=profile, seed=seed, settings=settings or ())
+    if dry_run:
+        return say_acts(work.acts(repeats), as_json=as_json)
+    folder = fresh_folder(out, f"{work.drive.loaded.scenario.scenario}-verified")
     from eventdrill.workflows.telling import on_terminal
-    from eventdrill.workflows.verify import verify
 
-    result = verify(
-        loaded,
-        on=where,
-        profile=taken,
-        repeats=repeats,
-        replications=replications,
-        jobs=crew,
-        seed=seed,
-        out=folder,
-        telling=on_terminal(),
-    )
+    result = work.run(folder, repeats=repeats, replications=replications, jobs=crew, telling=on_terminal())
     return finish(result, as_json=as_json, summaries=summaries)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventdrill.workflows.calibrate import fit_as_seen
+from eventdrill.workflows.instants import impossible
 from rundata.indicators import measure
 from rundata.rows import NEVER, Kind, Outcome
 from rundata.tables import RunData
@@ -80,16 +81,18 @@ def sources_of(
     for done, step in enumerate(steps, start=1):
         medians.append(step.medians())
         progress(done)
-    seen = measure(observed)
+    seen, allowed = measure(observed), not impossible(observed)
     return {
         name: shares
         for name in names
         if name in predicted and name in seen and all(name in values for values in medians)
-        if (shares := _shares(predicted[name].value, [values[name] for values in medians], seen[name].value))
+        if (shares := _shares(predicted[name].value, [values[name] for values in medians], seen[name].value, allowed))
     }
 
 
-def _shares(predicted: float | None, steps: Sequence[float], observed: float | None) -> dict[str, float] | None:
+def _shares(
+    predicted: float | None, steps: Sequence[float], observed: float | None, allowed: bool
+) -> dict[str, float] | None:
     """Return the lengths of the ways from the prediction to the observation, step by step, over their sum."""
     if predicted is None or observed is None or not all(map(math.isfinite, (predicted, observed, *steps))):
         return None
@@ -99,8 +102,8 @@ def _shares(predicted: float | None, steps: Sequence[float], observed: float | N
     ways = {
         "workload": abs(workload - plain),
         "profile": abs(profile - workload),
-        "chance": abs(chance - profile) + abs(plain - predicted),
-        "model": abs(observed - chance),
+        "chance": (abs(chance - profile) if allowed else 0.0) + abs(plain - predicted),
+        "model": abs(observed - chance) + (0.0 if allowed else abs(chance - profile)),
     }
     total = sum(ways.values())
     return {source: way / total for source, way in ways.items()}

@@ -3,6 +3,7 @@
 import numpy as np
 
 from eventdrill.workflows.pace import broker_drift
+from eventdrill.workflows.places import FOREIGN, IMPLEMENTATIONS
 from loadgen import gauges
 from loadgen.java import jvms
 from rundata.tables import RunData
@@ -25,9 +26,27 @@ def doubts_of(run: RunData) -> tuple[str, ...]:
     return tuple(filter(None, [*run.about.get("invalid", ()), gauges.disturbed(run.gauges)]))
 
 
+def other_brokers(run: RunData, profile: Profile) -> str | None:
+    """Return why a run's brokers are not those that the profile describes; None where they may well be."""
+    here, measured = run.about.get(FOREIGN), str(profile.measured_on.get("cluster", "")).partition(":")[0]
+    if played(run):
+        return "the brokers are not those that the profile describes"
+    if here is not None and measured != here:
+        return f"profile {profile.profile} was not measured on the brokers of cluster {here}: calibrate there"
+    if here is None and measured:
+        return f"profile {profile.profile} was measured on the brokers of cluster {measured}, and these are others"
+    return None
+
+
+def played(run: RunData) -> bool:
+    """Tell whether librdkafka's own cluster played Kafka, which says nothing of a model of Kafka."""
+    return bool((run.about.get("brokers") or {}).get("implementation") == IMPLEMENTATIONS["embedded"])
+
+
 def doubt(run: RunData, profile: Profile) -> str | None:
-    """Return what speaks against judging the model by a run, in words: a slower host, a busy neighbour, noisy JVMs, a doubtful profile."""
+    """Return what speaks against judging the model by a run, in words: other brokers, a slower host, a busy neighbour, noisy JVMs, a doubtful profile."""
     reasons = [
+        other_brokers(run, profile),
         _pace(run, profile),
         _broker_pace(run, profile),
         gauges.disturbed(run.gauges),

@@ -36,12 +36,23 @@ def drive(
     `HOST:PORT` is a system that the scenario's `target` names; its security settings come from the file `client_settings`
     and from the environment. `out` is a new or empty folder for the dataset, which is written while the run goes on.
     """
-    if on in ("local", "embedded"):
-        work = prepare(scenario, on=on, seed=seed, settings=settings)  # type: ignore[arg-type]  # one of the two
-    else:
-        file = None if client_settings is None else Path(client_settings)
-        work = prepare_foreign(scenario, on=on, client_settings=file, seed=seed, settings=settings)
+    work = prepare_anywhere(scenario, on=on, client_settings=client_settings, seed=seed, settings=settings)
     return work.run(Path(out), progress=progress)
+
+
+def prepare_anywhere(
+    scenario: Source,
+    *,
+    on: str,
+    client_settings: Path | str | None = None,
+    seed: int | None = None,
+    settings: Sequence[str] = (),
+) -> "Drive":
+    """Check what can be checked for `local`, `embedded`, or a system that EventDrill did not start (`HOST:PORT`)."""
+    if on in ("local", "embedded"):
+        return prepare(scenario, on=on, seed=seed, settings=settings)  # type: ignore[arg-type]  # one of the two
+    file = None if client_settings is None else Path(client_settings)
+    return prepare_foreign(scenario, on=on, client_settings=file, seed=seed, settings=settings)
 
 
 def prepare(

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 Place = Literal["local", "embedded"]
 IMPLEMENTATIONS: "Mapping[Place, str]" = {"local": "apache-kafka", "embedded": "librdkafka-mock"}
 """What runs there, by the name that runs record."""
+FOREIGN = "foreign_cluster"
+"""In the record of a live run: the id of the cluster, where EventDrill did not start it."""
 
 
 def spec_of(scenario: "Scenario") -> "ClusterSpec":

@@ -33,6 +33,7 @@ def predictions() -> "pd.DataFrame":
 
 def remember(result: "Verification") -> None:
     """Add a verification to the record; every one counts, whatever it showed."""
+    from eventdrill.workflows.doubts import other_brokers
     from reports.record import entries, frame
 
     plan, first = result.prediction.plan, result.observed[0].data
@@ -44,7 +45,8 @@ def remember(result: "Verification") -> None:
         seed=plan.seed,
         brokers=" ".join(str(first.about.get("brokers", {}).get(key, "")) for key in ("implementation", "version")),
         faults=", ".join(sorted({planned.fault.kind for planned in plan.faults})),
-        counts=not result.notices and not any(run.invalid for run in result.observed),
+        counts=other_brokers(first, result.prediction.profile) is None
+        and not any(run.invalid for run in result.observed),
     )
     folder = record_folder()
     folder.mkdir(parents=True, exist_ok=True)

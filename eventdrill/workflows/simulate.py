@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from eventdrill.errors import WrongInputError
-from eventdrill.workflows.sources import Source, loaded
+from eventdrill.workflows.sources import Source, as_predicted, loaded
 from scenarios.files import LoadedScenario
 from scenarios.load import expected_events_of
 from scenarios.plan import Plan, empty_plan, make_plan
@@ -71,7 +71,7 @@ def prepare(
     stretches: Stretches | None = None,
 ) -> "Simulation":
     """Check everything that can be wrong, before anything starts; `stretches` None is whole up to 3 million planned events."""
-    found = loaded(scenario, settings)
+    found = as_predicted(loaded(scenario, settings))
     chosen = profile if isinstance(profile, Profile) else load_profile(profile or found.scenario.profile)
     from sim.refuse import cannot  # after the checks of the file, which are quick
 
