@@ -59,7 +59,7 @@ slice: $(VENV)/.dev  ## CASES more random scenarios from number FIRST on, and a 
 	@mkdir -p $(dir $(RECORD))
 	$(BIN)/python tests/differential_slice.py $(FIRST) $(CASES) $(RECORD)
 
-predictions: $(VENV)/.dev  ## what Kafka's rules say, simulated and on a real Kafka: docs/agreement.md, some 50 minutes
+predictions: $(VENV)/.dev  ## what Kafka's rules say, simulated and on a real Kafka: docs/agreement.md, some 90 minutes
 	@$(BIN)/python benchmarks/predictions/run.py
 
 agreement: $(VENV)/.dev  ## forty steady states, each predicted and then measured: docs/agreement.md, some 30 minutes

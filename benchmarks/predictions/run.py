@@ -1,8 +1,8 @@
 """The predictions of Kafka's behaviour: formula, simulated interval, observed on a real cluster; `make predictions` writes docs/agreement.md.
 
 Each scenario beside this file is predicted, driven and compared like any other (`eventdrill verify`), on a private cluster that its like share. Formulas
-come from Kafka's rules and defaults, not from the simulator. Name scenarios to run only those, whose lines are replaced in figures.csv and on the page;
-`--simulated` drives none.
+(formulas.py) come from Kafka's rules and defaults, not from the simulator. Name scenarios to run only those. Every live run counts: figures.csv keeps what
+was seen before, too, unless `--afresh` says that a scenario has changed.
 """
 
 import argparse
@@ -10,11 +10,15 @@ import csv
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import groupby
+from functools import cache
 from pathlib import Path
+
+import pandas as pd
+from formulas import FORMULAS, Formula
+from summary import COLUMNS, summary
 
 from eventdrill.terminal import say
 from eventdrill.workflows.places import spec_of, start_cluster
@@ -22,7 +26,7 @@ from eventdrill.workflows.telling import on_terminal
 from eventdrill.workflows.verify import Work
 from loadgen.refuse import cannot
 from rundata.replications import Estimate, summarise
-from scenarios.files import load_scenario
+from scenarios.files import LoadedScenario, load_scenario
 from scenarios.profiles import load_profile
 from sim.experiments import replicate
 
@@ -35,228 +39,16 @@ WARM_S = 10.0
 """Gaps and counts do not wait for compilers; `verify` itself warms up for a minute."""
 
 
-@dataclass(frozen=True)
-class Formula:
-    """What Kafka's rules say of an indicator, in words and as bounds."""
-
-    indicator: str
-    words: str
-    low: float
-    high: float
+@cache
+def loaded(name: str) -> LoadedScenario:
+    """Return one of the scenarios beside this file."""
+    return load_scenario(str(HERE / f"{name}.yaml"))
 
 
-_FENCE = "fence after 9 s + U(0, 1.125) - U(0, 2)"
-FORMULAS: dict[str, tuple[Formula, ...]] = {
-    "01-leader-killed-java": (
-        Formula("write_gap[orders]", f"{_FENCE}, leader found after U(0.1, 1.2)", 7.1, 11.3),
-        Formula("lost", "none with acks=all", 0, 0),
-        Formula("duplicate_deliveries.log", "none: idempotent", 0, 0),
-    ),
-    "02-leader-killed-and-restarted": (
-        Formula("write_gap[orders]", f"{_FENCE}: a quick restart wins nothing", 7.0, 12.3),
-        Formula("lost", "none with acks=all", 0, 0),
-    ),
-    "03-leader-killed-librdkafka-default": (
-        Formula("write_gap[orders]", f"{_FENCE}, leader found after U(0.4, 2.2)", 7.0, 12.3),
-        Formula("lost", "none with acks=all", 0, 0),
-        Formula("duplicate_deliveries.log", "at most what was in flight", 0, 50),
-    ),
-    "04-leader-killed-acks-1": (
-        Formula("lost", "at most the replication lag, some 0.1 s of 400/s", 0, 40),
-        Formula("gap[work]", f"{_FENCE}, leader found after U(0.4, 2.2)", 7.0, 12.3),
-    ),
-    "05-follower-killed": (
-        Formula("write_gap[orders]", f"{_FENCE}: the high watermark waits for it", 7.0, 10.7),
-        Formula("gap[work]", "the same for consumers", 7.0, 10.7),
-        Formula("lost", "none", 0, 0),
-    ),
-    "06-follower-killed-acks-1": (
-        Formula("write_gap[orders]", "none: the leader answers alone", 0, 0.5),
-        Formula("gap[work]", f"{_FENCE}: the high watermark waits for it", 7.0, 10.7),
-    ),
-    "07-leader-stopped": (
-        Formula("write_gap[orders]", "leaders move first; clients look for 0.1 to 0.6 s", 0.02, 1.0),
-        Formula("lost", "none", 0, 0),
-    ),
-    "08-member-killed-classic": (
-        Formula("gap[work]", "45 s - U(0, 3) + U(0, 3), and a rebalance", 42, 49),
-        Formula("duplicate_effects", "at most 5 s of a member's 100/s", 0, 520),
-        Formula("lost", "none", 0, 0),
-    ),
-    "09-member-killed-consumer": (
-        Formula("gap[work]", "45 s - U(0, 5) + U(0, 5)", 40, 50.5),
-        Formula("duplicate_effects", "at most 5 s of a member's 100 to 120/s", 0, 600),
-    ),
-    "10-member-leaves-classic": (
-        Formula("gap[work]", "heard of at the next heartbeat: U(0, 3), and a rebalance", 0, 4),
-        Formula("duplicate_effects", "none: it commits first", 0, 0),
-    ),
-    "11-member-leaves-consumer": (
-        Formula("gap[work]", "heard of at the next heartbeat: U(0, 5)", 0, 5.6),
-        Formula("duplicate_effects", "none: it commits first", 0, 0),
-    ),
-    "12-drain": (
-        Formula("drain_time[work]", "lambda (T - 1 s) / (mu - lambda), T 12 to 15.5 s, mu 480 to 500/s", 15.5, 25),
-    ),
-    "21-member-hangs-in-a-transaction": (
-        Formula(
-            "gap[committed]",
-            "if a transaction is open when it hangs: transaction.timeout.ms, 60 s from its begin up to 1 s before, + U(0, 10)",
-            0,
-            72,
-        ),
-        Formula("gap[uncommitted]", "none: the other member goes on", 0, 3),
-        Formula("lost", "none", 0, 0),
-    ),
-    "23-share-holder-hangs": (
-        Formula(
-            "latency[work].max", "if it holds a record when it hangs: the lock of 30 s, and what is under way", 0, 31.5
-        ),
-        Formula("passed", "none: 2 deliveries of 5", 0, 0),
-    ),
-    "24-share-holder-killed": (
-        Formula("latency[work].max", "released when its connections close", 0, 0.8),
-        Formula("passed", "none", 0, 0),
-    ),
-    "25-share-release-loop": (
-        Formula("passed", "given up after the fifth delivery: the three poison events", 3, 3),
-        Formula("duplicate_deliveries", "four more of each", 12, 12),
-    ),
-    "31-java-member-killed-classic": (
-        Formula("gap[work]", "45 s - U(0, 3) + U(0, 3), and a rebalance", 42, 49),
-        Formula("duplicate_effects", "at most 5 s of a member's 100/s, and a poll", 0, 520),
-        Formula("passed", "none: auto commits what earlier calls handed over", 0, 0),
-    ),
-    "32-java-member-killed-consumer": (
-        Formula("gap[work]", "45 s - U(0, 5) + U(0, 5)", 40, 50.5),
-        Formula("duplicate_effects", "at most 5 s of a member's 100 to 120/s, and a poll", 0, 620),
-        Formula("passed", "none: auto commits what earlier calls handed over", 0, 0),
-    ),
-    "33-java-auto-commit-killed-in-a-batch": (
-        Formula("passed", "none: only a call commits, and only what earlier ones handed over", 0, 0),
-        Formula("lost", "none", 0, 0),
-    ),
-    "34-leader-hangs-java": (
-        Formula("write_gap[orders]", "request.timeout.ms, 30 s, although others lead after 9 s", 29.5, 31.5),
-        Formula("gap[work]", "the same for members", 29.5, 32),
-        Formula("lost", "none with acks=all", 0, 0),
-    ),
-    "13-auto-commit-killed-in-a-batch": (
-        Formula("passed", "at most one batch of 500", 0, 500),
-        Formula("lost", "none: the log has them", 0, 0),
-    ),
-    "14-leader-hangs-5s": (
-        Formula(
-            "write_gap[orders]", "as long as it hangs, from the first event that waits: connections go on", 4.9, 5.4
-        ),
-        Formula("lost", "none", 0, 0),
-    ),
-    "15-leader-hangs-20s-acks-1": (
-        Formula("write_gap[orders]", "as long as it hangs, and a look for the new leader", 19.9, 21.5),
-        Formula("lost", "lambda T = 100/s * 20 s, and up to 0.4 s more: acknowledged in vain", 1850, 2250),
-    ),
-    "16-leader-hangs-80s-java": (
-        Formula("write_gap[orders]", "request.timeout.ms = 30 s, and a look for the new leader", 30.0, 31.5),
-        Formula("lost", "none with acks=all", 0, 0),
-    ),
-    "17-leader-hangs-80s-librdkafka": (
-        Formula("write_gap[orders]", "socket.timeout.ms = 60 s, and a look for the new leader", 60.0, 72.0),
-        Formula("gap[work]", "60 s and up to a fetch's wait, and a look for the new leader", 59.5, 73.0),
-    ),
-    "18-controller-killed": (
-        Formula(
-            "write_gap[orders]",
-            "2.03 to 2.06 s for another controller, a session of 9 s, a look for the leader",
-            11.0,
-            13.7,
-        ),
-        Formula("lost", "none with acks=all", 0, 0),
-    ),
-    "19-follower-cut-off": (
-        Formula(
-            "write_gap[orders]", "replica.lag.time.max.ms = 30 s, and up to half of it to the next look", 29.9, 46.5
-        ),
-        Formula("lost", "none", 0, 0),
-    ),
-    "20-all-followers-cut-off": (
-        Formula(
-            "write_gap[orders]", "as long as the cut, up to 2 s into the in-sync set, 1.2 s to the next try", 50.0, 53.2
-        ),
-        Formula("lost", "none", 0, 0),
-    ),
-    "21-all-followers-cut-off-acks-1": (
-        Formula("write_gap[orders]", "none: the leader answers alone", 0, 0.5),
-        Formula("gap[work]", "as long as the cut, and up to 2 s into the in-sync set: nothing is visible", 49.9, 53.2),
-    ),
-    "22-leader-isolated-acks-1": (
-        Formula("lost", "lambda (60 s - F) = 50/s * (49.9 to 53 s): acknowledged in vain", 2350, 2800),
-        Formula("write_gap[orders]", "none: the old leader goes on answering", 0, 0.5),
-    ),
-    "23-leader-isolated-java": (
-        Formula("write_gap[orders]", "request.timeout.ms = 30 s from the fence on", 29.9, 31.5),
-        Formula("lost", "none with acks=all", 0, 0),
-    ),
-    "24-two-followers-killed": (
-        Formula(
-            "write_gap[orders]",
-            "20 s, a start, 3 to 6 s into the in-sync set, and the wait for the next try",
-            20.0,
-            28.5,
-        ),
-        Formula("lost", "none", 0, 0),
-    ),
-    "25-records-deleted": (
-        Formula("expired[work]", "lambda (15 s - 1 s) = 100/s * 14 s, deleted unread", 1250, 1560),
-        Formula(
-            "passed[work]",
-            "lambda (6 s + U(0, 5)): there and skipped when the heartbeat brings the assignment",
-            500,
-            1250,
-        ),
-    ),
-    "41-member-does-not-call": (
-        Formula("gap[work]", "max.poll.interval.ms = 12 s, and U(0, 3) until the others hear of it", 11.9, 16.0),
-        Formula("duplicate_effects", "at most what was not committed: 1 s of a member's 100/s, and a batch", 0, 250),
-        Formula("lost", "none", 0, 0),
-    ),
-    "42-retry-topic": (
-        Formula("latency[work].max", "back from the retry topic when its backoff of 2 s is over", 2.0, 2.3),
-        Formula("latency[work].p50", "nobody is held up by it", 0, 0.05),
-        Formula("dead_lettered", "none: the second try works", 0, 0),
-    ),
-    "43-leader-moved": (
-        Formula("write_gap[orders]", "nobody waits for a session; clients look for 0.1 to 0.6 s", 0.02, 1.0),
-        Formula("lost", "none", 0, 0),
-    ),
-    "44-producer-over-its-quota": (
-        Formula(
-            "write_gap[orders]",
-            "what was kept back goes in one request: each wait is (rate - quota) / quota = 4 times the one before, until the quota is gone",
-            7,
-            60,
-        ),
-        Formula("lost", "none: the connection waits, nothing is refused", 0, 0),
-    ),
-    "46-member-killed-in-a-transaction": (
-        Formula(
-            "gap[committed]",
-            "if a transaction is open when it dies: 8 s until it is back and aborts it, a rebalance, and the batch again",
-            0,
-            16,
-        ),
-        Formula("duplicate_effects[committed]", "none: what was open is aborted", 0, 0),
-        Formula("lost", "none", 0, 0),
-    ),
-    "47-leader-killed-under-transactions": (
-        Formula("gap[committed]", f"{_FENCE}, and the batch that waited for it, or once more", 0, 18),
-        Formula("duplicate_effects[committed]", "none: a batch is committed whole or aborted", 0, 0),
-        Formula("lost", "none with acks=all", 0, 0),
-    ),
-    "27-leader-killed-acks-1-java": (
-        Formula("lost", "at most the replication lag, some 0.1 s of 400/s", 0, 40),
-        Formula("write_gap[orders]", f"{_FENCE}, leader found after U(0.1, 1.2)", 7.1, 11.3),
-    ),
-}
+def kinds(name: str) -> str:
+    """Return what happens in a scenario: its faults and actions, each kind once."""
+    scenario = loaded(name).scenario
+    return ", ".join(sorted({each.kind for each in (*scenario.faults, *scenario.actions)})) or "none"
 
 
 @dataclass(frozen=True)
@@ -348,21 +140,20 @@ def _text(value: float | None) -> str:
 
 
 def simulated(name: str, replications: int = REPLICATIONS) -> dict[str, Estimate]:
-    """Return every indicator's distribution over plans and chance."""
-    scenario = load_scenario(str(HERE / f"{name}.yaml")).scenario
+    """Return every indicator's distribution over plans, chance, and the profile's own uncertainty, as `verify` predicts."""
+    scenario = loaded(name).scenario
     found = replicate(
-        scenario, load_profile(scenario.profile), seed=1, replications=replications, same_plan=False, vary_profile=False
+        scenario, load_profile(scenario.profile), seed=1, replications=replications, same_plan=False, vary_profile=True
     )
     return summarise(found.measured)
 
 
-def driven(name: str, cluster: object, repeats: int) -> dict[str, tuple[tuple[float | None, ...], str]]:
-    """Return by indicator what the live runs showed, and the verdict of `verify`."""
-    loaded = load_scenario(str(HERE / f"{name}.yaml"))
-    with tempfile.TemporaryDirectory(prefix="eventdrill-") as folder:
-        work = Work(loaded, Path(folder), repeats=repeats, telling=on_terminal(), warm_s=WARM_S)
-        prediction = work.predict(load_profile(loaded.scenario.profile))
-        result = work.compare(prediction, work.drive(cluster, prediction))  # type: ignore[arg-type]  # a private Kafka
+def driven(name: str, cluster: object, repeats: int, folder: Path) -> dict[str, tuple[tuple[float | None, ...], str]]:
+    """Return by indicator what the live runs showed, and the verdict of `verify`; the runs are in the folder."""
+    folder.mkdir(parents=True)
+    work = Work(loaded(name), folder, repeats=repeats, replications=REPLICATIONS, telling=on_terminal(), warm_s=WARM_S)
+    prediction = work.predict(load_profile(loaded(name).scenario.profile))
+    result = work.compare(prediction, work.drive(cluster, prediction))  # type: ignore[arg-type]  # a private Kafka
     found = {}
     for formula in FORMULAS[name]:
         values = tuple(run.measured[formula.indicator].value for run in result.observed)
@@ -373,27 +164,68 @@ def driven(name: str, cluster: object, repeats: int) -> dict[str, tuple[tuple[fl
 
 def _why_not_driven(name: str) -> list[str]:
     """Return why a scenario is simulated only, and say so."""
-    refused = cannot(load_scenario(str(HERE / f"{name}.yaml")).scenario)
+    refused = cannot(loaded(name).scenario)
     if refused:
         say(f"--- {name} is not driven: {'; '.join(refused)}")
     return refused
 
 
-def table(rows: list[Row]) -> str:
+def _by_cluster(names: Iterable[str]) -> list[list[str]]:
+    """Return scenarios that share a cluster side by side, in the order of the first."""
+    together: dict[str, list[str]] = {}
+    for name in names:
+        together.setdefault(repr(spec_of(loaded(name).scenario)), []).append(name)
+    return list(together.values())
+
+
+def table(rows: Sequence[Row]) -> str:
     """Return the rows as a Markdown table."""
     head = ["scenario", "figure", "what Kafka's rules say", "so", "simulated (95 % of runs)", "observed", "verdict"]
-    lines = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *(row.cells() for row in rows))]
-    return "\n".join(lines)
+    return markdown([head, *(row.cells() for row in rows)])
 
 
-def write(rows: list[Row]) -> None:
-    """Put the table of what was driven into docs/agreement.md."""
+def markdown(cells: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table of which the first row is the head."""
+    head, *rows = cells
+    return "\n".join("| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows))
+
+
+def observations(rows: Iterable[Row]) -> pd.DataFrame:
+    """Return a line for each figure of each live run, as the summary takes them."""
+    lines = [
+        (
+            row.scenario,
+            kinds(row.scenario),
+            row.indicator,
+            row.formula.low,
+            row.formula.high,
+            row.simulated,
+            row.low,
+            row.high,
+            value,
+        )
+        for row in rows
+        for value in row.observed
+    ]
+    return pd.DataFrame(lines, columns=COLUMNS).astype(dict.fromkeys(COLUMNS[3:], float))
+
+
+def write(rows: Sequence[Row]) -> None:
+    """Put what was driven into docs/agreement.md: all of it together, then figure by figure."""
     text = PAGE.read_text("utf-8")
     before, after = text.split(BEGIN)[0], text.split(END)[1]
     shown = [row for row in rows if row.when]
     days = sorted({row.when for row in shown})
     when = f"Written by `make predictions`; driven on {' and '.join(days)}."
-    PAGE.write_text(f"{before}{BEGIN}\n\n{when}\n\n{table(shown)}\n\n{END}{after}", "utf-8")
+    together = summary(observations(shown))
+    parts = [
+        before + BEGIN,
+        when,
+        markdown([list(together[0]), *(list(line.values()) for line in together)]),
+        table(shown),
+        END + after,
+    ]
+    PAGE.write_text("\n\n".join(parts), "utf-8")
 
 
 def main() -> int:
@@ -401,19 +233,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", default=list(FORMULAS), help="scenarios, by number or name")
     parser.add_argument("--simulated", action="store_true", help="drive none")
+    parser.add_argument("--known", action="store_true", help="simulate none of which figures.csv has the figures")
+    parser.add_argument("--report", action="store_true", help="do neither, but write the page again")
+    parser.add_argument("--afresh", action="store_true", help="forget what was observed before: a scenario has changed")
     parser.add_argument("--repeats", type=int, default=2, help="live runs of each")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the runs in this folder")
     asked = parser.parse_args()
     names = [name for name in FORMULAS if any(name == each or name.split("-")[0] == each for each in asked.names)]
-    rows = {name: _simulated_rows(name) for name in names}
-    if not asked.simulated:
-        able = [name for name in names if not _why_not_driven(name)]
-        for spec, together in groupby(able, lambda name: spec_of(load_scenario(str(HERE / f"{name}.yaml")).scenario)):
-            with start_cluster("local", spec, say) as cluster:
-                for name in together:
-                    say(f"--- {name}")
-                    rows[name] = _driven_rows(rows[name], driven(name, cluster, asked.repeats))
-                    write(store(rows[name]))
-    found = [row for name in names for row in rows[name]]
+    if not asked.report:
+        _simulate(names, known=asked.known, afresh=asked.afresh)
+    if not asked.report and not asked.simulated:
+        _drive(names, asked.repeats, asked.keep)
+    found = [row for row in stored().values() if row.scenario in names]
+    write(list(stored().values()))
     print(table(found))
     outside = [row for row in found if not _holds(row)]
     for row in outside:
@@ -421,14 +253,44 @@ def main() -> int:
     return 1 if outside else 0
 
 
-def _simulated_rows(name: str) -> list[Row]:
-    found = simulated(name)
-    return [Row.of(name, formula, found[formula.indicator]) for formula in FORMULAS[name]]
+def _simulate(names: Sequence[str], *, known: bool, afresh: bool) -> None:
+    """Put the simulated figures into figures.csv; what was observed stays, unless all begins afresh."""
+    for name in names:
+        before = stored()
+        if known and not afresh and all((name, formula.indicator) in before for formula in FORMULAS[name]):
+            continue
+        found = simulated(name)
+        rows = [Row.of(name, formula, found[formula.indicator]) for formula in FORMULAS[name]]
+        store(rows if afresh else [_with_seen(row, before.get((name, row.indicator))) for row in rows])
+
+
+def _with_seen(row: Row, before: Row | None) -> Row:
+    """Return a line with what was observed of an earlier one."""
+    return row if before is None else replace(row, observed=before.observed, verdict=before.verdict, when=before.when)
+
+
+def _drive(names: Sequence[str], repeats: int, keep: Path | None) -> None:
+    """Put what live runs show into figures.csv and on the page, after each of them."""
+    able = [name for name in names if not _why_not_driven(name)]
+    for together in _by_cluster(able):
+        with (
+            tempfile.TemporaryDirectory(prefix="eventdrill-") as folder,
+            start_cluster("local", spec_of(loaded(together[0]).scenario), say) as cluster,
+        ):
+            for name in together:
+                say(f"--- {name}")
+                seen = driven(name, cluster, repeats, (keep or Path(folder)) / name)
+                rows = stored()
+                write(store(_driven_rows([rows[name, formula.indicator] for formula in FORMULAS[name]], seen)))
 
 
 def _driven_rows(rows: list[Row], seen: dict[str, tuple[tuple[float | None, ...], str]]) -> list[Row]:
+    """Return lines with what was seen now beside what was seen before: every run counts."""
     today = f"{datetime.now(UTC):%Y-%m-%d}"
-    return [replace(row, observed=seen[row.indicator][0], verdict=seen[row.indicator][1], when=today) for row in rows]
+    return [
+        replace(row, observed=(*row.observed, *seen[row.indicator][0]), verdict=seen[row.indicator][1], when=today)
+        for row in rows
+    ]
 
 
 def _holds(row: Row) -> bool:
