@@ -56,7 +56,7 @@ def test_every_fault_has_measures_and_what_is_missing_can_be_put_there(name: str
         ("acks-one", ["producers that wait"], ["three replicas", "idempotent producers", "a shorter broker.session"]),
         ("leader-crash", ["three replicas", "idempotent producers", "producers that wait"], ["a shorter broker.session"]),
         ("hung-leader", ["three replicas"], ["a shorter broker.session", "clients that give up a silent connection"]),
-        ("reordering", ["three replicas"], ["idempotent producers", "a shorter broker.session", "clients that give up"]),
+        ("reordering", ["three replicas", "producers that wait"], ["idempotent producers"]),
         ("member-crash", ["one member of fulfilment more", "a shorter session"], ["fulfilment remembers the ids"]),
         ("member-crash-dedupe", ["fulfilment remembers the ids"], []),
         ("lag-spike", [], ["members of fulfilment for the worst case: 5 would be busy, it has 3"]),

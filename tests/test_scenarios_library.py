@@ -20,7 +20,7 @@ SHOWN_MISTAKES = {
     "crash-loop": ["groups.fulfilment.failures.then"],
     "one-replica": ["topics.orders.replication"],
     "poison-blocks": ["groups.fulfilment.failures"],
-    "reordering": ["producers.shop.settings['enable.idempotence']"],
+    "reordering": ["topics.orders.settings['min.insync.replicas']", "producers.shop.settings['enable.idempotence']"],
     "reset-to-latest": ["topics.orders.settings['retention.ms']"],
     "short-retention": ["topics.orders.settings['retention.ms']"],
     "reset-offsets": ["actions[0].action"],

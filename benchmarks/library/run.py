@@ -30,10 +30,6 @@ Each was driven as it is shipped, with `eventdrill drive NAME --on local`, on a 
 `python benchmarks/library/run.py`, a row is the latest run of its scenario. *All held* means that every expectation and every check held.
 A run *says nothing* where the driver or the host was the limit; the reason stands beside it.
 
-`reordering` does not come out as simulated (1,349 events out of order): three driven runs of such a hang with librdkafka 2.16 had none, also one in which
-leaders were looked up every 3 s. There all that the hung broker had been sent was sent again, in order, as soon as others led. The client seems to send
-nothing past an event that waits for its next try; in the simulator a partition waits for its first failure only.
-
 """
 
 
