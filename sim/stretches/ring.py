@@ -9,7 +9,7 @@ from scenarios.plan import Plan
 from sim.world import NONE, Ints
 
 _LEAST = 1 << 10
-OF_EVENTS = ("handed", "size", "part", "following", "acked", "offset", "visible")
+OF_EVENTS = ("process", "handed", "size", "part", "following", "acked", "offset", "visible")
 OF_GROUPS = ("work", "delivered", "effect")
 _AT_FIRST = {"following": NONE, "acked": NEVER, "offset": NEVER, "visible": NEVER, "delivered": NEVER, "effect": NEVER}
 

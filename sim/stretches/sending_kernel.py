@@ -13,19 +13,20 @@ from numpy.typing import NDArray
 
 from sim import world as at
 from sim.compiled import compiled, entry
-from sim.world import NONE, Ints
+from sim.world import NEVER, NONE, Ints
 
 # per process and partition that it has something of, which is not sent or not answered; one that is free is followed by the next free one
 (F_HEAD, F_TAIL, F_COUNT, F_BYTES, F_UNDER_WAY, F_BLOCKED, F_SENDER, F_PART, F_NEXT, N_FLOW_QUEUE) = range(10)
 # per process and broker
 (L_HEAD, L_TAIL, L_FREE_NS, L_SERVED, L_LAST_ANSWER, L_UNANSWERED, L_EXPECTED, N_LINK) = range(8)
-# per request; one that is free is followed by the next free one
-(B_SENDER, B_BROKER, B_PART, B_HEAD, B_COUNT, B_BYTES, B_NEXT, B_MADE, N_BATCH) = range(9)
+# per request; one that is free is followed by the next free one, and one of which only the buffer is to hear by the next one of its process
+(B_SENDER, B_BROKER, B_PART, B_HEAD, B_COUNT, B_BYTES, B_NEXT, B_MADE, B_ANSWERED, N_BATCH) = range(10)
 # per process
-(T_NEXT, T_LAST, T_UNTIL, T_CHOSEN, T_CHOICES, T_HELD, T_HELD_BYTES, T_SENDS, T_HANDED, T_BLOCKED, N_SENDER) = range(11)
+(T_UNTIL, T_CHOSEN, T_CHOICES, T_HELD, T_HELD_BYTES, T_SENDS, T_HANDED, T_BLOCKED, T_SERVED, T_SERVED_COUNT, T_LOOKS_AT,
+ N_SENDER) = range(12)  # fmt: skip
 # of all
 (S_HEAP, S_FREE, S_FREE_COUNT, S_PROBLEM, S_APPENDED, S_MASK, S_SPARE, S_FREE_QUEUE, S_TIMER, S_TIMERS,
- N_SCALARS) = range(11)  # fmt: skip
+ S_NEXT, S_NOW_NS, S_NOW_KEY, N_SCALARS) = range(14)  # fmt: skip
 # Why it stops before its instant: what it lacks to go on, random inputs or room; or why the rules of quiet stretches do not suffice.
 SHORT, ROOM, BUFFER_FULL, TIMED_OUT = range(1, 5)
 
@@ -54,7 +55,8 @@ class Sending(NamedTuple):
     last_appended: Ints
     last_visible: Ints
     order: Ints
-    """The events that each process has not handed over yet, in the order in which it will."""
+    """The events that are not handed over yet, in the order in which they will be; the next one has the place S_NEXT."""
+    process: Ints
     handed: Ints
     size: Ints
     part: Ints
@@ -92,6 +94,16 @@ def put(w: Sending, time: int, phase: int, a: int, b: int) -> None:
 
 
 @compiled
+def put_now(w: Sending, now: int, phase: int, a: int, b: int) -> None:
+    """Have something happen at this instant: most often it is the next thing, for which the heap would be a detour."""
+    if w.s[S_NOW_NS] == NEVER:
+        w.s[S_NOW_NS] = now
+        w.s[S_NOW_KEY] = (phase << 48) | (a << _PLACES) | b
+    else:
+        put(w, now, phase, a, b)
+
+
+@compiled
 def put_timer(w: Sending, time: int, i: int, p: int) -> None:
     """Look at a queue later: behind all other timers, where it comes last."""
     s, timer = w.s, w.timer
@@ -105,17 +117,6 @@ def put_timer(w: Sending, time: int, i: int, p: int) -> None:
     row[0] = time
     row[1] = key
     s[S_TIMERS] += 1
-
-
-@compiled
-def is_timer_first(w: Sending) -> bool:
-    """Whether the next thing that happens is a timer."""
-    if w.s[S_TIMERS] == 0:
-        return False
-    if w.s[S_HEAP] == 0:
-        return True
-    first = w.timer[w.s[S_TIMER] & (w.timer.shape[0] - 1)]
-    return bool(first[0] < w.heap[0, 0] or (first[0] == w.heap[0, 0] and first[1] < w.heap[0, 1]))
 
 
 @compiled
@@ -215,31 +216,20 @@ def unblock(w: Sending, q: int) -> None:
         w.sender[row[F_SENDER], T_BLOCKED] -= 1
 
 
-@entry
-def line_up(w: Sending, order: Ints, own: Ints, counts: Ints, intended: Ints, first: int) -> None:
-    """Put a block's events behind those that their processes have not handed over yet: when each will be is known now.
+NEXT_HAND_OVER, NEXT_TIMER, NEXT_NOW, NEXT_ON_HEAP = range(1, 5)
 
-    `own` are places in the block, process after process; its first event has the id `first`.
-    """
-    mask, end, place = w.s[S_MASK], 0, 0
-    for i in range(w.sender.shape[0]):
-        t, begin = w.sender[i], end
-        for n in range(t[T_NEXT], t[T_LAST]):
-            order[end] = w.order[n]
-            end += 1
-        is_expected = end > begin
-        for _ in range(counts[i]):
-            e = first + own[place]
-            t[T_HANDED] = max(t[T_HANDED], intended[own[place]] + w.send[i, t[T_SENDS]])
+
+@entry
+def line_up(w: Sending, events: Ints, intended: Ints, first: int) -> None:
+    """Work out when the events of a block are handed over, the first of which has the id `first`; each process's come in its order."""
+    mask = w.s[S_MASK]
+    for e in events:
+        if e >= first:
+            i = w.process[e & mask]
+            t = w.sender[i]
+            t[T_HANDED] = max(t[T_HANDED], intended[e - first] + w.send[i, t[T_SENDS]])
             t[T_SENDS] += 1
             w.handed[e & mask] = t[T_HANDED]
-            order[end] = e
-            end += 1
-            place += 1
-        t[T_NEXT] = begin
-        t[T_LAST] = end
-        if end > begin and not is_expected:
-            put(w, w.handed[order[begin] & mask], at.HAND_OVER, i, 0)
 
 
 @entry
@@ -248,14 +238,28 @@ def produce_all(w: Sending, until_ns: int) -> None:
 
     Where random inputs or room run out it stops, and goes on when it is called again with more.
     """
-    s, heap = w.s, w.heap
-    while s[S_HEAP] + s[S_TIMERS] > 0 and s[S_PROBLEM] == 0:
-        is_timer = is_timer_first(w)
-        row = w.timer[s[S_TIMER] & (w.timer.shape[0] - 1)] if is_timer else heap[0]
-        now, phase, a, b = row[0], row[1] >> 48, (row[1] >> _PLACES) & _PLACE, row[1] & _PLACE
-        if now >= until_ns:
+    s, heap, timer, mask = w.s, w.heap, w.timer, w.s[S_MASK]
+    while s[S_PROBLEM] == 0:
+        now, key, source = NEVER, 0, 0
+        if s[S_NEXT] < w.order.shape[0]:
+            e = w.order[s[S_NEXT]]
+            now, key, source = (
+                w.handed[e & mask],
+                (at.HAND_OVER << 48) | (w.process[e & mask] << _PLACES),
+                NEXT_HAND_OVER,
+            )
+        if s[S_TIMERS] > 0:
+            row = timer[s[S_TIMER] & (timer.shape[0] - 1)]
+            if row[0] < now or (row[0] == now and row[1] < key):
+                now, key, source = row[0], row[1], NEXT_TIMER
+        if s[S_NOW_NS] < now or (s[S_NOW_NS] == now and s[S_NOW_KEY] < key):
+            now, key, source = s[S_NOW_NS], s[S_NOW_KEY], NEXT_NOW
+        if s[S_HEAP] > 0 and (heap[0, 0] < now or (heap[0, 0] == now and heap[0, 1] < key)):
+            now, key, source = heap[0, 0], heap[0, 1], NEXT_ON_HEAP
+        if source == 0 or now >= until_ns:
             return
-        is_full = s[S_HEAP] + s[S_SPARE] > heap.shape[0] or s[S_TIMERS] == w.timer.shape[0]
+        phase, a, b = key >> 48, (key >> _PLACES) & _PLACE, key & _PLACE
+        is_full = s[S_HEAP] + s[S_SPARE] > heap.shape[0] or s[S_TIMERS] == timer.shape[0]
         if is_full or s[S_FREE_QUEUE] == NONE:
             s[S_PROBLEM] = ROOM
             return
@@ -268,13 +272,17 @@ def produce_all(w: Sending, until_ns: int) -> None:
         ):
             s[S_PROBLEM] = SHORT
             return
-        if is_timer:
+        if source == NEXT_HAND_OVER:
+            s[S_NEXT] += 1
+        elif source == NEXT_TIMER:
             s[S_TIMER] += 1
             s[S_TIMERS] -= 1
+        elif source == NEXT_NOW:
+            s[S_NOW_NS] = NEVER
         else:
             take(w)
         if phase == at.HAND_OVER:
-            hand_over(w, now, a)
+            hand_over(w, now, w.order[s[S_NEXT] - 1])
         elif phase == at.BATCH:
             if q != NONE:
                 make_batches(w, now, q)
@@ -285,17 +293,19 @@ def produce_all(w: Sending, until_ns: int) -> None:
 
 
 @compiled
-def hand_over(w: Sending, now: int, i: int) -> None:
-    """Let the next event of a process reach the client."""
-    t, proc, mask = w.sender[i], w.proc[i], w.s[S_MASK]
-    e = w.order[t[T_NEXT]]
-    t[T_NEXT] += 1
-    if t[T_NEXT] < t[T_LAST]:
-        put(w, w.handed[w.order[t[T_NEXT]] & mask], at.HAND_OVER, i, 0)
+def hand_over(w: Sending, now: int, e: int) -> None:
+    """Let an event reach the client."""
+    mask = w.s[S_MASK]
+    i = w.process[e & mask]
+    t, proc = w.sender[i], w.proc[i]
     size = w.size[e & mask]
     t[T_HELD] += 1
     t[T_HELD_BYTES] += size
-    if t[T_HELD] > proc[at.BUFFER_EVENTS] or t[T_HELD_BYTES] > proc[at.BUFFER_BYTES] or size > proc[at.LARGEST]:
+    if t[T_HELD] > proc[at.BUFFER_EVENTS] or t[T_HELD_BYTES] > proc[at.BUFFER_BYTES]:
+        hear(w, now, i)
+        if t[T_HELD] > proc[at.BUFFER_EVENTS] or t[T_HELD_BYTES] > proc[at.BUFFER_BYTES]:
+            w.s[S_PROBLEM] = BUFFER_FULL
+    if size > proc[at.LARGEST]:
         w.s[S_PROBLEM] = BUFFER_FULL
     if w.part[e & mask] == NONE:
         if now >= t[T_UNTIL]:
@@ -315,7 +325,7 @@ def hand_over(w: Sending, now: int, i: int) -> None:
     q[F_COUNT] += 1
     q[F_BYTES] += size
     if (q[F_COUNT] >= proc[at.BATCH_EVENTS] or q[F_BYTES] >= proc[at.BATCH_BYTES]) and not q[F_BLOCKED]:
-        put(w, now, at.BATCH, i, p)
+        put_now(w, now, at.BATCH, i, p)
 
 
 @compiled
@@ -339,6 +349,8 @@ def make_batches(w: Sending, now: int, number: int) -> None:
                 w.sender[i, T_BLOCKED] += 1
                 return
         send_batch(w, now, number)
+    if q[F_UNDER_WAY] == 0:
+        let_go(w, number)
 
 
 @compiled
@@ -361,8 +373,9 @@ def send_batch(w: Sending, now: int, number: int) -> None:
     w.following[last & mask] = NONE
     q[F_COUNT] -= count
     q[F_BYTES] -= size
-    q[F_UNDER_WAY] += count
-    c[L_UNANSWERED] += 1
+    if proc[at.IN_FLIGHT] != NONE:
+        q[F_UNDER_WAY] += count
+        c[L_UNANSWERED] += 1
     r = w.s[S_FREE]
     batch = w.request[r]
     w.s[S_FREE] = batch[B_NEXT]
@@ -382,7 +395,10 @@ def send_batch(w: Sending, now: int, number: int) -> None:
     c[L_TAIL] = r
     if not c[L_EXPECTED]:
         c[L_EXPECTED] = 1
-        put(w, max(now, c[L_FREE_NS]), at.SERVICE, i, b)
+        if c[L_FREE_NS] <= now:
+            put_now(w, now, at.SERVICE, i, b)
+        else:
+            put(w, c[L_FREE_NS], at.SERVICE, i, b)
 
 
 @compiled
@@ -414,11 +430,57 @@ def serve(w: Sending, now: int, i: int, b: int) -> None:
     c[L_LAST_ANSWER] = answer_ns
     if answer_ns - batch[B_MADE] >= min(proc[at.REQUEST_NS], proc[at.ACKS_NS]):
         w.s[S_PROBLEM] = TIMED_OUT
-    put(w, answer_ns, at.END, r >> _PLACES, r & _PLACE)
+    if proc[at.IN_FLIGHT] == NONE:
+        answer_later(w, now, r, answer_ns)
+    else:
+        put(w, answer_ns, at.END, r >> _PLACES, r & _PLACE)
     c[L_EXPECTED] = 0
     if c[L_HEAD] != NONE:
         c[L_EXPECTED] = 1
         put(w, c[L_FREE_NS], at.SERVICE, i, b)
+
+
+@compiled
+def answer_later(w: Sending, now: int, r: int, answer_ns: int) -> None:
+    """Tell a process beforehand what becomes of a request for which nothing waits; only its buffer is to hear of it in time."""
+    batch, mask = w.request[r], w.s[S_MASK]
+    i, e = batch[B_SENDER], batch[B_HEAD]
+    t = w.sender[i]
+    if answer_ns - w.handed[e & mask] >= w.proc[i, at.DELIVERY_NS]:
+        w.s[S_PROBLEM] = TIMED_OUT
+    for _ in range(batch[B_COUNT]):
+        w.acked[e & mask] = answer_ns
+        e = w.following[e & mask]
+    batch[B_ANSWERED] = answer_ns
+    batch[B_NEXT] = t[T_SERVED]
+    t[T_SERVED] = r
+    t[T_SERVED_COUNT] += 1
+    if t[T_SERVED_COUNT] >= t[T_LOOKS_AT]:
+        hear(w, now, i)
+
+
+@compiled
+def hear(w: Sending, now: int, i: int) -> None:
+    """Let a process's buffer go of what is answered by now; it looks again when twice as many as are left then are under way."""
+    t = w.sender[i]
+    r: int = t[T_SERVED]
+    t[T_SERVED] = NONE
+    t[T_SERVED_COUNT] = 0
+    while r != NONE:
+        batch = w.request[r]
+        following = batch[B_NEXT]
+        if batch[B_ANSWERED] <= now:
+            t[T_HELD] -= batch[B_COUNT]
+            t[T_HELD_BYTES] -= batch[B_BYTES]
+            batch[B_NEXT] = w.s[S_FREE]
+            w.s[S_FREE] = r
+            w.s[S_FREE_COUNT] += 1
+        else:
+            batch[B_NEXT] = t[T_SERVED]
+            t[T_SERVED] = r
+            t[T_SERVED_COUNT] += 1
+        r = following
+    t[T_LOOKS_AT] = 2 * t[T_SERVED_COUNT] + 16
 
 
 @compiled
