@@ -99,6 +99,8 @@ class Profile(Frozen):
     """A member's own time per poll."""
     commit: Measured = NOTHING
     """A synchronous offset commit."""
+    rejoin: Measured = NOTHING
+    """All members of a classic group back to the new assignments in their hands; where nobody measured it, as long as a commit."""
     discovery: Measured = NOTHING
     """New leader elected to a producer's first request that goes to it."""
     member_discovery: Measured = NOTHING
@@ -117,6 +119,11 @@ class Profile(Frozen):
     """Registration of a restarted broker to its return into the in-sync replicas."""
     phases: Literal["random", "aligned"] = "random"
     """Whether heartbeats have random phases; `aligned` is for theory (`ideal`)."""
+
+    @property
+    def rejoining(self) -> Measured:
+        """How long `rejoin` takes: members ask the same coordinator as for a commit."""
+        return self.commit if self.rejoin == NOTHING else self.rejoin
 
     def is_ideal(self) -> bool:
         """Whether no broker, network or client time passes."""

@@ -238,7 +238,7 @@ class Draws:
 
     def rejoin(self, group: int) -> Values:
         """All members back to their new assignments, by the rebalances of the group."""
-        return self._row(self._names.groups[group], "rejoin", self.profile.commit)
+        return self._row(self._names.groups[group], "rejoin", self.profile.rejoining)
 
     def join_order(self, group: int) -> list[int]:
         """Return the numbers (from 1) of a group's members in the order in which they joined before time 0."""

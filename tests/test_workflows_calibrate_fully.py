@@ -14,10 +14,12 @@ from eventdrill.workflows.calibrate_fully import (
     held_back,
     load_of,
     pooled,
+    rejoins,
     scenario,
     size_cost,
 )
 from rundata.tables import RunData
+from runs import Build
 from scenarios.plan import make_plan
 from scenarios.profiles import KNOTS, NOTHING, Measured, Profile, load_profile
 from sim.draws import requests_by_producer
@@ -129,7 +131,38 @@ def test_crashes_tell_how_long_clients_look_for_new_leaders():
         "parked_followers",
         "takeover",
         "catch_up",
+        "rejoin",
     } == found.keys()
+
+
+def test_a_members_crash_tells_how_long_a_group_takes_from_having_all_back_to_new_assignments():
+    """Two rebalances of 4 and 8 ms (the median member's); not the one before time 0, nor what another group or a later rebalance brings."""
+    build = Build({"groups": {"work": {"members": 3}, "other": {"topics": ["orders"], "work": "1ms"}}}, end=40.0)
+    build.incident(-1.0, "rebalance", "work", "rebalance end: generation 1")
+    build.incident(10.0, "rebalance", "work", "rebalance begin: Stable")
+    build.incident(12.0, "rebalance", "work", "rebalance end: generation 2")
+    build.incident(12.001, "assignment", "other/1", "orders/0")
+    for number, at in ((1, 12.003), (2, 12.005), (1, 12.9)):
+        build.incident(at, "assignment", f"work/{number}", "orders/0")
+    build.incident(20.0, "rebalance", "work", "rebalance end: generation 3")
+    for number, at in ((1, 20.007), (2, 20.008), (3, 20.03)):
+        build.incident(at, "assignment", f"work/{number}", "orders/0")
+    build.incident(30.0, "rebalance", "work", "rebalance end: generation 4")
+    build.incident(30.5, "rebalance", "work", "rebalance begin: Stable")
+    build.incident(30.6, "assignment", "work/1", "orders/0")
+
+    assert rejoins(build.run()) == [4_000_000, 8_000_000]
+    assert driven("failing").plan.scenario.faults[1].fault == "member_crash"
+
+
+def test_where_no_rebalance_was_measured_it_takes_as_long_as_a_commit():
+    slow = Measured(quantiles_us=(70_000.0,) * len(KNOTS))
+
+    assert BASE.rejoining == BASE.commit
+    assert BASE.model_copy(update={"rejoin": slow}).rejoining == slow
+    assert failover(driven("failing"), BASE)["rejoin"] == NOTHING, (
+        "the simulator's incidents do not tell when all were back"
+    )
 
 
 def test_crashes_tell_when_leaders_that_stay_answer_again():
@@ -173,7 +206,7 @@ def test_a_calibrations_plans_are_its_own():
     """Topics and seeds that no scenario shares; together some three minutes."""
     loaded = {name: scenario(name).scenario for name in SEEDS}
 
-    assert sum(one.duration for one in loaded.values()) / 1e9 == 137
+    assert sum(one.duration for one in loaded.values()) / 1e9 == 147
     assert len(set(SEEDS.values())) == len(SEEDS)
     assert not {"orders", "calibration"} & {topic for one in loaded.values() for topic in one.topics}
 

@@ -174,7 +174,7 @@ def test_what_is_not_measured_there_is_the_shipped_profiles_and_the_profile_says
 
     assert sorted(profile.not_measured) == [
         "catch_up", "discovery", "early_followers", "election", "fetch_turnaround", "handle_us", "member_discovery",
-        "parked_followers", "poll_us", "produce_us_per_record", "restart", "takeover",
+        "parked_followers", "poll_us", "produce_us_per_record", "rejoin", "restart", "takeover",
     ]  # fmt: skip
     assert [name for name in profile.not_measured if getattr(profile, name) != getattr(BASE, name)] == []
     assert profile.not_measured["election"].startswith("as in local-kafka: no broker was killed")

@@ -1,4 +1,4 @@
-"""The whole calibration, some four minutes: sizes, acks, rising load up to saturation, two crashes, and a check on a run held back.
+"""The whole calibration, some four minutes: sizes, acks, rising load up to saturation, crashes, and a check on a run held back.
 
 Three runs on topics of their own, whose plans no scenario shares, and a fourth that the finished profile has to predict. On a system that
 EventDrill did not start none of its brokers dies, and load rises only where its owner allows harm.
@@ -66,7 +66,7 @@ _NO_SATURATION = "not looked for: the target does not allow harm"
 _SHOWS = {
     "steady": "sizes, acks",
     "rising": "rising load",
-    "failing": "two crashes",
+    "failing": "two crashes of brokers and one of a member",
     "held back": "a run that was held back",
 }
 
@@ -132,19 +132,20 @@ groups:
 """,
         "failing": f"""
 scenario: calibration-failing
-about: Two brokers die one after the other, so that clients have to find new leaders twice.
-duration: 58s
+about: Two brokers die, so that clients have to find new leaders, and between them a member, so that its group rebalances without and with it.
+duration: 68s
 drain: 15s
 {ground.head}
 topics: {{{failing}: {topic}}}
 producers:
   source: {{topic: {failing}, count: 3, {_SAFE}, arrivals: 250/s, key: {{uniform: 5000}}, size: 300B}}
 groups:
-  {first}: {{topics: [{failing}], members: 3, work: 500us, commit: {{every: 1s}}}}
+  {first}: {{topics: [{failing}], members: 3, work: 500us, commit: {{every: 1s}}, settings: {{session.timeout.ms: 6000}}}}
   {second}: {{topics: [{failing}], members: 3, work: 500us, commit: {{every: 1s}}}}
 faults:
   - {{fault: broker_crash, broker: leader of {failing}/0, at: 6s, for: 12s}}
-  - {{fault: broker_crash, broker: leader of {failing}/1, at: 32s, for: 12s}}
+  - {{fault: member_crash, member: {first}/2, at: 24s, for: 10s}}
+  - {{fault: broker_crash, broker: leader of {failing}/1, at: 42s, for: 12s}}
 """,
         "held back": f"""
 scenario: calibration-held-back
@@ -408,7 +409,7 @@ def _scale_sd(run: RunData) -> float:
 
 
 def failover(run: RunData, base: Profile) -> dict[str, Measured | float]:
-    """Return what two crashes showed of elections, discoveries, restarts and catching up, beside what the base knows of them."""
+    """Return what crashes showed of elections, discoveries, catching up and rebalances, beside what the base knows of them."""
     seen = Observed.from_run(run)
     crashes = range(len(run.plan.faults))
     election = [seen.elected_ns[n] - seen.fence_ns[n] for n in crashes if n in seen.elected_ns and n in seen.fence_ns]
@@ -451,7 +452,39 @@ def failover(run: RunData, base: Profile) -> dict[str, Measured | float]:
         "parked_followers": share(base.parked_followers, [leader.were_parked for leader in leaders]),
         "takeover": pooled(base.takeover, takeover),
         "catch_up": pooled(base.catch_up, catch_up),
+        "rejoin": pooled(base.rejoining, took) if (took := rejoins(run)) else base.rejoin,
     }
+
+
+def rejoins(run: RunData) -> list[int]:
+    """Return how long each rebalance took from all members' being back (by the coordinator's log) to their having their partitions.
+
+    A member counts whose next news is an assignment; of one rebalance the median counts, since all are told at once.
+    """
+    found = []
+    ends = [
+        i for i in run.incidents if i.kind == "rebalance" and i.detail.startswith("rebalance end") and i.time_ns > 0
+    ]
+    for end in ends:
+        until_ns = min(
+            (
+                i.time_ns
+                for i in run.incidents
+                if i.kind == "rebalance" and i.where == end.where and i.time_ns > end.time_ns
+            ),
+            default=NEVER,
+        )
+        told: dict[str, int] = {}
+        for incident in run.incidents:
+            if (
+                incident.kind == "assignment"
+                and incident.where.rpartition("/")[0] == end.where
+                and end.time_ns <= incident.time_ns < until_ns
+            ):
+                told.setdefault(incident.where, incident.time_ns - end.time_ns)
+        if told:
+            found.append(int(np.median([*told.values()])))
+    return found
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ _OF_NO_RUN = {
     "restart": "nobody times the start of a process",
 }
 _OF_CRASHES = (
-    "catch_up", "discovery", "early_followers", "election", "member_discovery", "parked_followers", "takeover",
+    "catch_up", "discovery", "early_followers", "election", "member_discovery", "parked_followers", "rejoin", "takeover",
 )  # fmt: skip
 
 
