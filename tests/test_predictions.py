@@ -14,11 +14,13 @@ predictions = benchmark("predictions/run.py")
 
 @pytest.mark.parametrize("name", list(predictions.FORMULAS))
 def test_what_is_simulated_is_what_kafkas_rules_say(name: str) -> None:
-    """Forty plans of each scenario: 95 % of them within the formula's bounds."""
-    found = predictions.simulated(name, 40)
+    """Sixteen plans of each scenario: of each figure at most one outside the formula's bounds."""
+    runs = predictions.simulated(name, 16)
 
-    rows = [predictions.Row.of(name, formula, found[formula.indicator]) for formula in predictions.FORMULAS[name]]
-    assert [row.cells() for row in rows if not predictions._holds(row)] == []
+    for formula in predictions.FORMULAS[name]:
+        values = [one[formula.indicator].value for one in runs]
+        outside = [value for value in values if value is None or not formula.low <= value <= formula.high]
+        assert len(outside) <= 1, (formula.indicator, formula.words, values)
 
 
 def test_every_scenario_has_a_formula() -> None:

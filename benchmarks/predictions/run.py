@@ -10,7 +10,7 @@ import csv
 import json
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -25,6 +25,7 @@ from eventdrill.workflows.places import spec_of, start_cluster
 from eventdrill.workflows.telling import on_terminal
 from eventdrill.workflows.verify import Work
 from loadgen.refuse import cannot
+from rundata.measurement import Measurement
 from rundata.replications import Estimate, summarise
 from scenarios.files import LoadedScenario, load_scenario
 from scenarios.profiles import load_profile
@@ -139,13 +140,13 @@ def _text(value: float | None) -> str:
     return "?" if value is None else f"{value:.3g}" if value % 1 else f"{value:.0f}"
 
 
-def simulated(name: str, replications: int = REPLICATIONS) -> dict[str, Estimate]:
-    """Return every indicator's distribution over plans, chance, and the profile's own uncertainty, as `verify` predicts."""
+def simulated(name: str, replications: int) -> Sequence[Mapping[str, Measurement]]:
+    """Return what runs of so many plans measure, with chance and the profile's own uncertainty, as `verify` predicts."""
     scenario = loaded(name).scenario
     found = replicate(
         scenario, load_profile(scenario.profile), seed=1, replications=replications, same_plan=False, vary_profile=True
     )
-    return summarise(found.measured)
+    return found.measured
 
 
 def driven(name: str, cluster: object, repeats: int, folder: Path) -> dict[str, tuple[tuple[float | None, ...], str]]:
@@ -259,7 +260,7 @@ def _simulate(names: Sequence[str], *, known: bool, afresh: bool) -> None:
         before = stored()
         if known and not afresh and all((name, formula.indicator) in before for formula in FORMULAS[name]):
             continue
-        found = simulated(name)
+        found = summarise(simulated(name, REPLICATIONS))
         rows = [Row.of(name, formula, found[formula.indicator]) for formula in FORMULAS[name]]
         store(rows if afresh else [_with_seen(row, before.get((name, row.indicator))) for row in rows])
 
