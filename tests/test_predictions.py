@@ -47,7 +47,9 @@ def test_lines_of_a_new_run_replace_older_ones(tmp_path: Path, monkeypatch: pyte
     other = predictions.Row("01-leader-killed-java", "lost", 0.0, 0.0, 0.0, (0.0,), "agrees", "2026-11-26")
 
     assert predictions.store([first, other]) == [other, first]
-    again = predictions.Row("07-leader-stopped", "lost", 0.0, 0.0, 1.0, (1.0,), "cannot tell", "2026-11-27")
+    again = predictions.Row(
+        "07-leader-stopped", "lost", 0.0, 0.0, 1.0, (1.0, 2.0), "cannot tell", "2026-11-27", (False, None)
+    )
 
     assert predictions.store([again]) == [other, again]
     assert list(predictions.stored().values()) == [other, again]
@@ -58,9 +60,10 @@ def test_a_run_counts_beside_earlier_ones() -> None:
     """One of yesterday and one of today."""
     row = predictions.Row("07-leader-stopped", "lost", 0.0, 0.0, 0.0, (0.0,), "agrees", "2026-11-26")
 
-    (found,) = predictions._driven_rows([row], {"lost": ((1.0,), "differs")})
+    (found,) = predictions._driven_rows([row], {"lost": ((1.0,), "differs")}, (True,))
 
-    assert (found.observed, found.verdict) == ((0.0, 1.0), "differs")
+    assert (found.observed, found.verdict, found.busy) == ((0.0, 1.0), "differs", (None, True))
+    assert found.cells()[-2:] == ["0, 1*", "differs"]
     assert predictions._with_seen(replace(row, high=1.0, observed=(), when=""), row) == replace(row, high=1.0)
     assert predictions._with_seen(row, None) == row
 
@@ -82,10 +85,10 @@ def test_what_happens_is_told_by_faults_and_actions() -> None:
 # ---- all of them together --------------------------------------------------------------------------------------------
 
 
-def _seen(*lines: tuple[str, str, float, float, float, float, float, float | None]) -> pd.DataFrame:
+def _seen(*lines: tuple[str, str, float, float, float, float, float, float | None], calm: bool = False) -> pd.DataFrame:
     """Return observations of one scenario."""
-    found = pd.DataFrame([("one", *line) for line in lines], columns=predictions.COLUMNS)
-    return found.astype(dict.fromkeys(predictions.COLUMNS[3:], float))
+    found = pd.DataFrame([("one", *line, calm) for line in lines], columns=predictions.COLUMNS)
+    return found.astype(dict.fromkeys(predictions.NUMBERS, float))
 
 
 def _told(seen: pd.DataFrame) -> dict[str, list[str]]:
@@ -105,6 +108,16 @@ def test_observations_outside_rules_and_intervals_are_counted_by_what_happened()
     assert told["all"] == ["2 of 3", "2 of 3 (p = 0.14)", "2.11", "10.0%", "31.0%", "0.50"]
     assert told["broker_crash"] == ["1 of 2", "1 of 2 (p = 0.098)", "2.97", "21.7%", "32.2%", "0.50"]
     assert told["cut"] == ["1 of 1", "1 of 1 (p = 1)", "0.40", "5.4%", "5.4%", ""]
+
+
+def test_calm_hosts_have_a_line_of_their_own() -> None:
+    """A latency of 5 ms, once there and once beside other work, where it was 9."""
+    rule = ("none", "ack_latency[orders].p50", 0.0033, 0.0085, 0.0048, 0.0045, 0.0052)
+    told = _told(pd.concat([_seen((*rule, 0.005), calm=True), _seen((*rule, 0.009))]))
+
+    assert told["all"][:2] == ["1 of 2", "1 of 2 (p = 0.098)"]
+    assert told["all, on calm hosts"][:2] == ["1 of 1", "1 of 1 (p = 1)"]
+    assert "all, on calm hosts" not in _told(_seen((*rule, 0.009)))
 
 
 def test_what_chance_does_not_move_says_nothing_of_intervals() -> None:

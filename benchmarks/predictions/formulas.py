@@ -317,7 +317,12 @@ FORMULAS: dict[str, tuple[Formula, ...]] = {
         Formula("lost", "none", 0, 0),
     ),
     "53-input-leader-killed-under-transactions": (
-        Formula("gap[wrap]", f"{_FENCE}, leader found after U(0.4, 2.2)", 7.0, 12.8),
+        Formula(
+            "gap[wrap]",
+            f"{_FENCE}, leader found after U(0.4, 2.2); if the transactions' coordinator dies with it: reconnect.backoff.max.ms = 10 s",
+            7.0,
+            22.0,
+        ),
         Formula("duplicate_effects[committed]", "none: offsets are part of the transaction", 0, 0),
         Formula("lost", "none with acks=all", 0, 0),
     ),

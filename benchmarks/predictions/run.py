@@ -14,13 +14,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 
 import pandas as pd
 from formulas import FORMULAS, Formula
-from summary import COLUMNS, summary
+from summary import COLUMNS, NUMBERS, summary
 
 from eventdrill.terminal import say
+from eventdrill.workflows.doubts import doubt
 from eventdrill.workflows.places import spec_of, start_cluster
 from eventdrill.workflows.telling import on_terminal
 from eventdrill.workflows.verify import Work
@@ -66,6 +68,8 @@ class Row:
     verdict: str = ""
     when: str = ""
     """Date of the live runs."""
+    busy: tuple[bool | None, ...] = ()
+    """Of each observation: whether its host was busy with other work, or its driver the limit, as it measured itself; None where that was not noted."""
 
     @classmethod
     def of(cls, scenario: str, formula: Formula, simulated: Estimate) -> "Row":
@@ -78,6 +82,11 @@ class Row:
         """What Kafka's rules say of it."""
         return next(one for one in FORMULAS[self.scenario] if one.indicator == self.indicator)
 
+    @property
+    def seen(self) -> list[tuple[float | None, bool | None]]:
+        """Each observation, and whether its host was busy."""
+        return list(zip_longest(self.observed, self.busy))
+
     def cells(self) -> list[str]:
         """Return the line as Markdown cells."""
         formula = self.formula
@@ -88,9 +97,12 @@ class Row:
             formula.words,
             bounds,
             f"{_text(self.simulated)} ({_text(self.low)} to {_text(self.high)})",
-            ", ".join(_text(value) for value in self.observed) or "-",
+            ", ".join(f"{_text(value)}{'*' if busy else ''}" for value, busy in self.seen) or "-",
             self.verdict or "-",
         ]
+
+
+_NOTED = {"yes": True, "no": False, "?": None}
 
 
 def stored() -> dict[tuple[str, str], Row]:
@@ -106,6 +118,7 @@ def stored() -> dict[tuple[str, str], Row]:
                 observed=tuple(map(_number, line["observed"].split())),
                 verdict=line["verdict"],
                 when=line["when"],
+                busy=tuple(_NOTED[word] for word in (line.get("busy") or "").split()),
             )
             for line in csv.DictReader(file)
         ]
@@ -124,7 +137,8 @@ def store(rows: Sequence[Row]) -> list[Row]:
         for row in kept:
             numbers = (_written(value) for value in (row.simulated, row.low, row.high))
             observed = " ".join(map(_written, row.observed))
-            writer.writerow([row.scenario, row.indicator, *numbers, observed, row.verdict, row.when])
+            busy = " ".join(word for noted in row.busy for word, meant in _NOTED.items() if meant is noted)
+            writer.writerow([row.scenario, row.indicator, *numbers, observed, row.verdict, row.when, busy])
     return kept
 
 
@@ -149,18 +163,22 @@ def simulated(name: str, replications: int) -> Sequence[Mapping[str, Measurement
     return found.measured
 
 
-def driven(name: str, cluster: object, repeats: int, folder: Path) -> dict[str, tuple[tuple[float | None, ...], str]]:
-    """Return by indicator what the live runs showed, and the verdict of `verify`; the runs are in the folder."""
+Seen = Mapping[str, tuple[tuple[float | None, ...], str]]
+"""By indicator: what live runs showed, and the verdict of `verify`."""
+
+
+def driven(name: str, cluster: object, repeats: int, folder: Path) -> tuple[Seen, tuple[bool, ...]]:
+    """Return what the live runs showed, and of each whether something speaks against it; the runs are in the folder."""
     folder.mkdir(parents=True)
     work = Work(loaded(name), folder, repeats=repeats, replications=REPLICATIONS, telling=on_terminal(), warm_s=WARM_S)
-    prediction = work.predict(load_profile(loaded(name).scenario.profile))
+    prediction = work.predict(profile := load_profile(loaded(name).scenario.profile))
     result = work.compare(prediction, work.drive(cluster, prediction))  # type: ignore[arg-type]  # a private Kafka
     found = {}
     for formula in FORMULAS[name]:
         values = tuple(run.measured[formula.indicator].value for run in result.observed)
         verdict = result.agreement.get(formula.indicator)
         found[formula.indicator] = (values, verdict.verdict if verdict else "")
-    return found
+    return found, tuple(bool(run.invalid or doubt(run.data, profile)) for run in result.observed)
 
 
 def _why_not_driven(name: str) -> list[str]:
@@ -204,11 +222,12 @@ def observations(rows: Iterable[Row]) -> pd.DataFrame:
             row.low,
             row.high,
             value,
+            busy is False,
         )
         for row in rows
-        for value in row.observed
+        for value, busy in row.seen
     ]
-    return pd.DataFrame(lines, columns=COLUMNS).astype(dict.fromkeys(COLUMNS[3:], float))
+    return pd.DataFrame(lines, columns=COLUMNS).astype(dict.fromkeys(NUMBERS, float))
 
 
 def write(rows: Sequence[Row]) -> None:
@@ -267,7 +286,9 @@ def _simulate(names: Sequence[str], *, known: bool, afresh: bool) -> None:
 
 def _with_seen(row: Row, before: Row | None) -> Row:
     """Return a line with what was observed of an earlier one."""
-    return row if before is None else replace(row, observed=before.observed, verdict=before.verdict, when=before.when)
+    if before is None:
+        return row
+    return replace(row, observed=before.observed, verdict=before.verdict, when=before.when, busy=before.busy)
 
 
 def _drive(names: Sequence[str], repeats: int, keep: Path | None) -> None:
@@ -280,16 +301,22 @@ def _drive(names: Sequence[str], repeats: int, keep: Path | None) -> None:
         ):
             for name in together:
                 say(f"--- {name}")
-                seen = driven(name, cluster, repeats, (keep or Path(folder)) / name)
+                seen, busy = driven(name, cluster, repeats, (keep or Path(folder)) / name)
                 rows = stored()
-                write(store(_driven_rows([rows[name, formula.indicator] for formula in FORMULAS[name]], seen)))
+                write(store(_driven_rows([rows[name, formula.indicator] for formula in FORMULAS[name]], seen, busy)))
 
 
-def _driven_rows(rows: list[Row], seen: dict[str, tuple[tuple[float | None, ...], str]]) -> list[Row]:
+def _driven_rows(rows: Sequence[Row], seen: Seen, busy: tuple[bool, ...]) -> list[Row]:
     """Return lines with what was seen now beside what was seen before: every run counts."""
     today = f"{datetime.now(UTC):%Y-%m-%d}"
     return [
-        replace(row, observed=(*row.observed, *seen[row.indicator][0]), verdict=seen[row.indicator][1], when=today)
+        replace(
+            row,
+            observed=(*row.observed, *seen[row.indicator][0]),
+            verdict=seen[row.indicator][1],
+            when=today,
+            busy=(*(noted for _, noted in row.seen), *busy),
+        )
         for row in rows
     ]
 

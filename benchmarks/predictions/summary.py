@@ -9,16 +9,19 @@ import pandas as pd
 
 from reports.record import Coverage, coverage, ratio_to_repeats
 
-COLUMNS = ["scenario", "kind", "figure", "rule_low", "rule_high", "predicted", "low", "high", "observed"]
-"""Of an observation: the scenario and what happened in it, the indicator, the rule's bounds, the simulated median and 95 % interval, and what was seen."""
+NUMBERS = ["rule_low", "rule_high", "predicted", "low", "high", "observed"]
+COLUMNS = ["scenario", "kind", "figure", *NUMBERS, "calm"]
+"""Of an observation: the scenario and what happened in it, the indicator, the rule's bounds, the simulated median and 95 % interval, what was seen, and whether
+the host was calm, as the run measured itself."""
 LEVEL = 0.95
 TIMED = ("gap", "write_gap", "lag", "drain_time")
 """Figures whose errors are relative; those of which the rule says that there is nothing have none."""
 
 
 def summary(seen: pd.DataFrame) -> list[dict[str, str]]:
-    """Return the lines of the table: all observations, then those of each kind of fault."""
-    return [_line("all", seen), *(_line(str(kind), of_kind) for kind, of_kind in seen.groupby("kind"))]
+    """Return the lines of the table: all observations, those of calm hosts, then those of each kind of fault."""
+    calm = [_line("all, on calm hosts", seen[seen["calm"]])] if seen["calm"].any() else []
+    return [_line("all", seen), *calm, *(_line(str(kind), of_kind) for kind, of_kind in seen.groupby("kind"))]
 
 
 def _line(title: str, seen: pd.DataFrame) -> dict[str, str]:
