@@ -56,18 +56,21 @@ class LoadedDraws(Draws):
 class _Table:
     """Random inputs of one kind: a row for each entity and broker, in which those that are used up come first."""
 
-    def __init__(self, rows: Sequence[Sequence[Values]], first: int, columns: int, count: int) -> None:
+    def __init__(
+        self, rows: Sequence[Sequence[Values]], first: int, columns: int, count: int, *, is_last_enough: bool
+    ) -> None:
         values = [
             (entity * columns + column, each)
             for entity, row in enumerate(rows)
             for column, each in enumerate(row, first)
         ]
-        self.array = np.zeros((len(rows), columns, count), np.int64)
         self._places = np.array([place for place, _ in values], np.int64)
         measured = [each for _, each in values if isinstance(each, MeasuredValues)]
         self._constants = None
         if all(each._fresh is None and not len(each._given) for _, each in values):
             self._constants = np.array([each[0] for _, each in values], np.int64)
+        self._grows = self._constants is None or not is_last_enough
+        self.array = np.zeros((len(rows), columns, count if self._grows else 1), np.int64)
         self._times: Times | None = None
         self._generators: dict[int, np.random.Generator] = {}
         self._onward: dict[int, Callable[[int], Ints]] = {}
@@ -81,6 +84,8 @@ class _Table:
 
     def grow(self, count: int) -> None:
         """Have so many of each."""
+        if not self._grows:
+            return
         known, before = self.array, self.array.shape[2]
         self.array = np.zeros((*known.shape[:2], count), np.int64)
         # It lies behind what is to be drawn, as if that had been used.
@@ -116,12 +121,24 @@ class Inputs:
     The loops count how many those are. However many lie ready, and whenever more are drawn, the n-th one is the same.
     """
 
-    def __init__(self, sources: Mapping[str, Sequence[Sequence[Values]]], *, with_brokers: bool) -> None:
-        """Take what is drawn for each entity: for each broker from 1 on, or once."""
+    def __init__(
+        self,
+        sources: Mapping[str, Sequence[Sequence[Values]]],
+        *,
+        with_brokers: bool,
+        last_is_enough: Sequence[str] = (),
+    ) -> None:
+        """Take what is drawn for each entity: for each broker from 1 on, or once.
+
+        Of those for which the last one is enough a loop takes that where it finds no n-th one, so constants lie there once.
+        """
         self._first, self._count = int(with_brokers), FIRST_COUNT
         columns = self._first + max((len(row) for rows in sources.values() for row in rows), default=0)
         self._columns = columns
-        self._tables = {name: _Table(rows, self._first, columns, self._count) for name, rows in sources.items()}
+        self._tables = {
+            name: _Table(rows, self._first, columns, self._count, is_last_enough=name in last_is_enough)
+            for name, rows in sources.items()
+        }
 
     def arrays(self) -> dict[str, Any]:
         """Return the arrays as they are now, without a place for brokers where there are none."""

@@ -70,6 +70,7 @@ class Readers:
                 "turnaround": [[draws.turnaround(code, broker) for broker in nodes] for code in codes],
             },
             with_brokers=True,
+            last_is_enough=("turnaround",),
         )
         self._wakes = Inputs({"wake": [[draws.wake(code)] for code in codes]}, with_brokers=False)
         self._tries = Inputs({"overshoot": [[draws.overshoot(code)] for code in codes]}, with_brokers=False)

@@ -235,7 +235,7 @@ def fetch_next(w: Reading, m: int, b: int, until_ns: int) -> None:
     f[G_NEXT] = last
     f[G_TO] = last
     f[G_ARRIVES_NS] = answered_ns + w.fetch[m, b, n]
-    f[G_PARKED_NS] = f[G_ARRIVES_NS] + w.turnaround[m, b, n]
+    f[G_PARKED_NS] = f[G_ARRIVES_NS] + w.turnaround[m, b, min(n, w.turnaround.shape[2] - 1)]
 
 
 @compiled

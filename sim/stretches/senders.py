@@ -15,7 +15,7 @@ import numpy as np
 from scenarios.plan import Plan
 from sim import world as at
 from sim.building import Builder
-from sim.draws import Draws
+from sim.draws import Draws, Values
 from sim.stretches import sending_kernel as kernel
 from sim.stretches.inputs import Inputs
 from sim.stretches.ring import OF_EVENTS, Ring
@@ -28,6 +28,11 @@ class TakesMoreError(Exception):
     """A stretch in which something is full, late or given up, so that it takes more than the rules of quiet ones."""
 
 
+def nothing(_entity: int, _broker: int) -> Values:
+    """Return times that nobody asks for."""
+    return Values(None, lambda u: u.astype(np.int64))
+
+
 class Senders:
     """Who sends, and what became of what they sent, up to an instant."""
 
@@ -37,17 +42,20 @@ class Senders:
         processes, brokers, parts = builder.processes, range(1, builder.brokers + 1), builder.users
         counts = [producer.count for producer in plan.scenario.producers.values()]
         self._first_process = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        codes = range(processes)
+        codes, proc = range(processes), builder._producers()[0]
+        # When its leader has appended a request matters only to those who do not wait for the replicas.
+        matters = bool((proc[:, at.ACKS] != at.ACKS_ALL).any())
         self._requests = Inputs(
             {
                 name: [[draw(code, broker) for broker in brokers] for code in codes]
                 for name, draw in (
                     ("produce", draws.produce),
-                    ("leader", draws.leader),
+                    ("leader", draws.leader if matters else nothing),
                     ("acknowledge", draws.acknowledge),
                 )
             },
             with_brokers=True,
+            last_is_enough=("leader", "acknowledge"),
         )
         self._sends = Inputs({"send": [[draws.send(code)] for code in codes]}, with_brokers=False)
         partitions = [
@@ -57,7 +65,6 @@ class Senders:
         ]
         sticky = [[draws.sticky(code, count)] for code, count in enumerate(partitions)]
         self._choices = Inputs({"sticky": sticky}, with_brokers=False)
-        proc = builder._producers()[0]
         sender = np.zeros((processes, kernel.N_SENDER), np.int64)
         sender[:, kernel.T_UNTIL] = sender[:, kernel.T_HANDED] = -1
         sender[:, kernel.T_SERVED] = NONE

@@ -413,7 +413,8 @@ def serve(w: Sending, now: int, i: int, b: int) -> None:
     per_size_us = w.costs[0] * batch[B_BYTES] / 1024 + w.costs[1] * batch[B_COUNT]
     duration = w.produce[i, b, n] + np.int64(np.rint(1000 * per_size_us))
     p = batch[B_PART]
-    appended_ns = max(now + min(w.leader[i, b, n], duration), w.last_appended[p])
+    leader = w.leader[i, b, min(n, w.leader.shape[2] - 1)]
+    appended_ns = max(now + min(leader, duration), w.last_appended[p])
     visible_ns = max(now + duration, w.last_visible[p])
     w.last_appended[p] = appended_ns
     w.last_visible[p] = visible_ns
@@ -426,7 +427,7 @@ def serve(w: Sending, now: int, i: int, b: int) -> None:
         w.visible[e & mask] = visible_ns
         e = w.following[e & mask]
     c[L_FREE_NS] = visible_ns if proc[at.ACKS] == at.ACKS_ALL else appended_ns
-    answer_ns = max(c[L_FREE_NS] + w.acknowledge[i, b, n], c[L_LAST_ANSWER])
+    answer_ns = max(c[L_FREE_NS] + w.acknowledge[i, b, min(n, w.acknowledge.shape[2] - 1)], c[L_LAST_ANSWER])
     c[L_LAST_ANSWER] = answer_ns
     if answer_ns - batch[B_MADE] >= min(proc[at.REQUEST_NS], proc[at.ACKS_NS]):
         w.s[S_PROBLEM] = TIMED_OUT
