@@ -75,9 +75,9 @@ class Flow(Events):
     @classmethod
     def of(cls, pieces: Sequence[Piece], end_ns: int) -> "Flow":
         """Return what pieces tell, of which there is one at least."""
+        parts = {one.name: [getattr(piece.events, one.name) for piece in pieces] for one in fields(Events)}
         columns: dict[str, Any] = {
-            one.name: np.concatenate([getattr(piece.events, one.name) for piece in pieces], axis=-1)
-            for one in fields(Events)
+            name: some[0] if len(some) == 1 else np.concatenate(some, axis=-1) for name, some in parts.items()
         }
         groups = range(len(pieces[0].commits))
         commits = tuple(Committed.joined([piece.commits[group] for piece in pieces]) for group in groups)

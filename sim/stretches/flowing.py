@@ -151,7 +151,8 @@ class Flowing:
 
     def _piece(self, block: _Block) -> Piece:
         names = ("handed", "acked", "part", "offset", "visible", "delivered", "effect")
-        events = Events(*(self._ring.of(name, block.first, block.end) for name in names))
+        column = self._ring.last_of if block.until_ns == NEVER else self._ring.of
+        events = Events(*(column(name, block.first, block.end) for name in names))
         self._last_ack_ns = max(self._last_ack_ns, int(events.acked_ns.max(initial=0)))
         self._ring.leave(block.end)
         commits = tuple(readers.new_commits() for readers in self._readers)

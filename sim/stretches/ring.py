@@ -68,6 +68,11 @@ class Ring:
             found[..., some] = column[..., here]
         return found
 
+    def last_of(self, name: str, first: int, end: int) -> Ints:
+        """Return the same of events behind which none comes: where they lie in one piece, no copy of it."""
+        pieces = list(self._pieces(first, end))
+        return self._columns[name][..., pieces[0][1]] if len(pieces) == 1 else self.of(name, first, end)
+
     def put(self, name: str, first: int, values: Ints) -> None:
         """Set a column of some events."""
         for some, here in self._pieces(first, first + values.shape[-1]):
