@@ -1,10 +1,12 @@
 """Emitted events while a run goes on: what effects have emitted, and which groups have yet to end it."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from rundata.rows import Kind, Outcome
-from scenarios.derived import Derived
+from scenarios.following import FIRST_FOLLOWING, chain_of
 from scenarios.plan import Plan
 
 Ints = NDArray[np.int64]
@@ -14,20 +16,30 @@ _ENDS = (int(Kind.skip), int(Kind.dead_letter))
 class Emitted:
     """By group that reads them: ids of emitted events that it has not ended; they count from the effect that emits them."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, counts: Callable[[int], bool] = lambda _event: True) -> None:
+        """Take the plan; `counts` tells of an event of the user's own programs whether it is one of the load's."""
         self._plan = plan
+        self._counts = counts
         self._groups = list(plan.scenario.groups)
-        self._derived = Derived(plan)
+        self._derived = chain_of(plan)
+        topics = list(plan.topics)
+        self._reads = {
+            name: [topics.index(topic) for topic in group.topics] for name, group in plan.scenario.groups.items()
+        }
         self._due: dict[str, set[int]] = {name: set() for name in self._groups}
         self._ended: dict[str, set[int]] = {name: set() for name in self._groups}
 
     def open(self, group: str) -> int:
         """Return how many a group has yet to end."""
-        return len(self._due[group])
+        later = [each for each in self._due[group] if each >= FIRST_FOLLOWING]
+        if not later:
+            return len(self._due[group])
+        roots = self._derived.root_of(np.asarray(later, np.int64)).tolist()
+        return len(self._due[group]) - sum(not self._counts(root) for root in roots)
 
     def any_open(self) -> bool:
         """Whether any group has any left."""
-        return any(self._due.values())
+        return any(self.open(name) for name in self._groups)
 
     def take(self, rows: NDArray[np.void]) -> None:
         """Note what has taken effect, and with it what follows; what was ended, and what was refused on its way."""
@@ -39,29 +51,22 @@ class Emitted:
         for code, name in enumerate(self._groups):
             mine = rows["group"] == code
             self._emits(name, np.unique(rows["event_id"][mine & effects]))
-            late = rows["event_id"][mine & ended]
-            self._end(name, late[late >= len(self._plan)])
+            self._end(name, rows["event_id"][mine & ended])
         refused = rows["event_id"][(kind == Kind.send) & (rows["outcome"] == Outcome.failed)]
         for name in self._groups:
-            self._end(name, refused[refused >= len(self._plan)])
+            self._end(name, refused)
 
     def _end(self, group: str, ids: Ints) -> None:
-        self._ended[group].update(ids.tolist())
+        self._ended[group].update(ids[self._derived.is_emitted(ids)].tolist())
         self._due[group] -= self._ended[group]
 
     def _emits(self, group: str, effects: Ints) -> None:
-        if not len(effects):
+        try:
+            _, ids = self._derived.children_of(effects, group)
+        except OverflowError:  # the member that has it in hand ends with this, and says so
             return
-        derived, scenario = self._derived, self._plan.scenario
-        hops = derived.hops_of(effects)
-        for number, place in enumerate(derived.places):
-            what = scenario.groups[place.group].emits[place.emit]
-            if place.group != group or place.k != 0:
-                continue
-            sends = np.ones(len(effects), np.bool_) if what.hops is None else hops < what.hops
-            first = len(self._plan) + effects[sends] * len(derived.places) + number
-            first = first[derived.emits(first)]
-            ids = {each + k for each in first.tolist() for k in range(what.per_event)}
-            for name, other in scenario.groups.items():
-                if what.topic in other.topics:
-                    self._due[name] |= ids - self._ended[name]
+        if not len(ids):
+            return
+        topics = self._derived.topic_of(ids)
+        for name, read in self._reads.items():
+            self._due[name] |= set(ids[np.isin(topics, read)].tolist()) - self._ended[name]

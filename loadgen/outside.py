@@ -97,6 +97,10 @@ class Outside:
 
     # ---- what is left
 
+    def holds(self, event: int) -> bool:
+        """Whether one has been read, by whatever name, that was sent during the load."""
+        return self._named.get(event, event) in self._place
+
     def open(self, group: str) -> int:
         """Return how many a group has yet to end."""
         return len(self._open[group])

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 from loadgen.admin import EMBEDDED
 from loadgen.external import ExternalGroup, done_by_commits, wait_for_member
 from loadgen.outside import Sizes, wait_for_records
-from rundata.operations import joined
+from rundata.operations import arranged, joined
 from rundata.outside import TwiceError, as_written
 from rundata.rows import NONE
 from rundata.tables import RunData
-from scenarios.outside import FIRST, outside_topics
+from scenarios.following import FIRST_FOLLOWING
+from scenarios.outside import outside_topics
 from scenarios.plan import Plan
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class OwnPrograms:
             plan, operations, log = run.plan, run.operations, run.log
         except TwiceError as error:
             wrong, log = str(error), log.copy()
-            log["event_id"][log["event_id"] >= FIRST] = NONE
-            operations = operations[operations["event_id"] < FIRST]
-        return plan, joined([operations, done_by_commits(plan, operations, log)]), log, wrong
+            log["event_id"][log["event_id"] >= FIRST_FOLLOWING] = NONE
+            operations = operations[operations["event_id"] < FIRST_FOLLOWING]
+        # Deliveries are numbered anew, by the ids that events have now.
+        return plan, arranged(joined([operations, done_by_commits(plan, operations, log)])), log, wrong

@@ -17,6 +17,7 @@ from rundata.tables import Names
 from scenarios.actions import Deploy
 from scenarios.derived import Derived
 from scenarios.disturbances import NOT_AGAIN
+from scenarios.following import chain_of
 from scenarios.plan import LONGEST_WORK_NS, Plan, hand_overs
 from scenarios.schema import Dedupe
 from scenarios.streams import stream, uniforms
@@ -138,7 +139,7 @@ class PlanFiles:
         if not any(group.emits for group in self._groups.values()):
             return None
         path = self._folder / "derived.pickle"
-        path.write_bytes(pickle.dumps(Derived(self._plan)))
+        path.write_bytes(pickle.dumps(chain_of(self._plan)))
         return str(path)
 
     def _save_payloads(self) -> dict[str, str]:

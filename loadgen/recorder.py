@@ -87,7 +87,7 @@ class Recorder:
         self._ours = np.isin(plan.producer, ours)
         """Declared events of the user's own programs are never sent: what these write is counted apart."""
         self._outside = Outside(plan)
-        self._emitted = Emitted(plan)
+        self._emitted = Emitted(plan, self._outside.holds)
         self._handed_on = {
             name: np.zeros(len(plan), np.bool_)
             for name, group in groups.items()

@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 
+from scenarios.following import MOST_PARTITIONS, most_emissions
+from scenarios.following import MOST_TOPICS as MOST_CHAINED_TOPICS
 from scenarios.outside import MOST_TOPICS, outside_topics
 from scenarios.plan import Plan
+from scenarios.retries import most_partitions
 from scenarios.schema import Group, Producer, Scenario
 from scenarios.targets import MemberTarget, ProducerTarget
 
@@ -16,6 +19,7 @@ def own_programs(scenario: Scenario) -> Iterator[str]:
         return
     yield from _happenings(scenario, own)
     yield from _producers(scenario)
+    yield from _chains(scenario)
     for name, group in scenario.groups.items():
         yield from _group(scenario, name, group)
 
@@ -72,6 +76,43 @@ def _mixed(topic: str, program: str, other: str) -> str:
     )
 
 
+def _chains(scenario: Scenario) -> Iterator[str]:
+    """Yield why what follows from events of own programs would get no ids."""
+    topics = outside_topics(scenario)
+    if not any(group.emits and topics.keys() & set(group.topics) for group in scenario.groups.values()):
+        return
+    if len(topics) > MOST_CHAINED_TOPICS:
+        yield (
+            f"producers hold {len(topics)} programs of your own beside groups that emit, whose ids have room for {MOST_CHAINED_TOPICS}; leave some out"
+        )
+    for topic, name in topics.items():
+        if (count := most_partitions(scenario, topic)) > MOST_PARTITIONS:
+            yield (
+                f"topics.{topic}.partitions is {count}, and {name}, which writes there, is your own program, whose events groups answer with others: "
+                f"their ids have room for {MOST_PARTITIONS} partitions"
+            )
+    most = most_emissions(sum(emits.per_event for group in scenario.groups.values() for emits in group.emits))
+    if _emit_after(scenario, most):
+        yield (
+            f"groups emit more than {most} times in a row what follows from an event of {next(iter(topics.values()))}, which is your own program, and "
+            f"ids have no room for that: give `hops: {most}`, or lower `per_event`"
+        )
+
+
+def _emit_after(scenario: Scenario, emissions: int) -> bool:
+    """Whether events of own programs can be followed by more emissions in a row than so many."""
+    reached = set(outside_topics(scenario))
+    for hops in range(emissions + 1):
+        reached = {
+            emits.topic
+            for group in scenario.groups.values()
+            if reached & set(group.topics)
+            for emits in group.emits
+            if emits.hops is None or hops < emits.hops
+        }
+    return bool(reached)
+
+
 def _group(scenario: Scenario, name: str, group: Group) -> Iterator[str]:
     topics, place = outside_topics(scenario), f"groups.{name}"
     theirs = [topic for topic in group.topics if topic in topics]
@@ -80,11 +121,6 @@ def _group(scenario: Scenario, name: str, group: Group) -> Iterator[str]:
             yield (
                 f"{place}.emits[{index}] is what your own program sends, which EventDrill does not see there: declare it as a producer with "
                 f"`external: true` of topic {emits.topic}"
-            )
-        elif topics:
-            yield (
-                f"{place}.emits[{index}] cannot be driven beside {next(iter(topics.values()))}, which is your own program: ids of emitted events "
-                "follow from a plan that holds all others; leave one of them out"
             )
         if emits.topic in topics:
             yield _mixed(emits.topic, topics[emits.topic], f"{place}.emits[{index}]")

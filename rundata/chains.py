@@ -11,6 +11,7 @@ from rundata.tables import RunData
 from scenarios.clients import ProducerSettings, producer_settings, settings_of_emits
 from scenarios.derived import Derived
 from scenarios.disturbances import NOT_AGAIN
+from scenarios.following import chain_of
 from scenarios.plan import CLIENT_CHOOSES, Ints, Plan
 from scenarios.schema import Scenario
 
@@ -76,7 +77,7 @@ def with_emitted(run: RunData) -> RunData:
     sends = rows[(rows["kind"] == Kind.send) & (rows["event_id"] >= planned)]
     if not len(sends):
         return run
-    derived = Derived(plan)
+    derived = chain_of(plan)
     ids, first, which = np.unique(sends["event_id"], return_index=True, return_inverse=True)
     intended = np.full(len(ids), np.iinfo(np.int64).max)
     np.minimum.at(intended, which, sends["intended_ns"])

@@ -4,7 +4,7 @@ import numpy as np
 
 from rundata.books import Books, Bools, End
 from rundata.measurement import Ints, Measurement, distinct, missing, share
-from rundata.rows import NEVER, UNTIMED, Kind
+from rundata.rows import LEFT_OUT, NEVER, UNTIMED, Kind
 from rundata.scopes import Scope, events_in, measured_events, measured_pairs, pairs_in
 from scenarios.faults import MemberLeave
 from scenarios.outside import outside_topics
@@ -172,7 +172,7 @@ def _unsent(books: Books) -> Bools:
     ]
     # What it sent before time 0 or after the load is no event of the run.
     told += [books.plan.topics.index(topic) for topic in outside_topics(books.scenario)]
-    foreign &= ~np.isin(log["topic"], told)
+    foreign &= ~np.isin(log["topic"], told) & (log["event_id"] != LEFT_OUT)
     # Copies in retry topics are of events that a group tried and handed on.
     copies = np.flatnonzero(foreign & (log["topic"] >= len(books.plan.topics)))
     tried = rows["event_id"][(kind == Kind.try_) & (rows["retry_due_ns"] != UNTIMED)]

@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rundata.rows import NEVER, NONE, Kind, Outcome, new_operations
+from rundata.rows import LEFT_OUT, NEVER, NONE, Kind, Outcome, new_operations
 from rundata.tables import Names, RunData
+from scenarios.derived import Derived
 from scenarios.disturbances import NOT_AGAIN
+from scenarios.following import FIRST_FOLLOWING, chain_of, onwards, with_stand_ins
 from scenarios.outside import (
     FIRST,
     ids_of_places,
@@ -46,8 +48,9 @@ class Written:
 def as_written(run: RunData, sizes: dict[int, int] | None = None) -> RunData:
     """Return a run whose plan holds the events that were written in place of those that were declared.
 
-    `sizes` are those of values, by place. What was sent before time 0 or after the load is left out, in every table but the log, where it is
-    a record of nobody. Where programs number their events, numbers that never came are sends of unknown outcome.
+    `sizes` are those of values, by place. What was sent before time 0 or after the load is left out, and what follows from it, in every table but
+    the log, where the one is a record of nobody and the other LEFT_OUT. Where programs number their events, numbers that never came are sends of
+    unknown outcome.
     """
     scenario = run.plan.scenario
     if not outside_topics(scenario):
@@ -57,8 +60,11 @@ def as_written(run: RunData, sizes: dict[int, int] | None = None) -> RunData:
     rows = renumbered.operations(run.operations)
     rows = np.concatenate([rows, renumbered.missing_sends()])
     log = run.log.copy()
-    log["event_id"] = renumbered(_log_ids(run, log))
-    log["event_id"][log["event_id"] < 0] = NONE
+    ids = _log_ids(run, log)
+    log["event_id"] = renumbered(ids)
+    nobodys = (log["event_id"] < 0) & ((ids < FIRST_FOLLOWING) | np.isin(log["topic"], _codes(run)))
+    log["event_id"][nobodys] = NONE
+    log["event_id"][(log["event_id"] < 0) & ~nobodys] = LEFT_OUT
     return replace(run, plan=renumbered.plan, operations=rows, log=log)
 
 
@@ -100,7 +106,8 @@ class _Renumbered:
     """The new plan, and what the ids of events are in it: NONE for those that are left out."""
 
     plan: Plan
-    declared: Plan
+    declared: Derived
+    """The declared plan, and what its events make groups emit."""
     planned: Ints
     """By row of the declared plan."""
     names: Ints
@@ -127,11 +134,12 @@ class _Renumbered:
         own = at[len(kept) : len(kept) + len(first)]
         names, rows = _named(written, first, own)
         merged = _plan(plan, columns, order)
-        return cls(merged, plan, planned, names, rows, at[len(kept) + len(first) :])
+        return cls(merged, chain_of(plan), planned, names, rows, at[len(kept) + len(first) :])
 
     def __call__(self, ids: Ints) -> Ints:
         """Return the row of each id."""
-        found = np.asarray(ids, np.int64).copy()
+        ids = np.asarray(ids, np.int64)
+        found = ids.copy()
         inner = (found >= 0) & (found < len(self.planned))
         outer = found >= FIRST
         place = np.minimum(np.searchsorted(self.names, found[outer]), max(0, len(self.names) - 1))
@@ -141,13 +149,26 @@ class _Renumbered:
             found[outer] = np.where(known, self.rows[place], NONE)
         else:
             found[outer] = NONE
+        emitted = (ids >= len(self.planned)) & (ids < FIRST)
+        if self.declared.places and emitted.any():
+            found[emitted] = self._emitted(ids[emitted])
         return found
+
+    def _emitted(self, ids: Ints) -> Ints:
+        """Return the new ids of emitted events: they count from where the first event of their chain has come to stand."""
+        roots, steps = self.declared.trace(ids)
+        roots = self(roots)
+        found = onwards(np.maximum(roots, 0), steps, len(self.plan), len(self.declared.places))
+        if (found >= FIRST).any():
+            raise OverflowError("a chain of emitted events has too many emissions behind it for another id in 64 bits")
+        return np.where(roots == NONE, NONE, found)
 
     def operations(self, rows: Rows) -> Rows:
         """Return the operations that are about events of the plan, or about none."""
         ids = self(rows["event_id"])
         stays = (rows["event_id"] == NONE) | (ids != NONE)
         outer = (rows["event_id"] >= FIRST)[stays]
+        later = (rows["event_id"] >= FIRST_FOLLOWING)[stays] & ~outer
         found: Rows = rows[stays]
         found["event_id"] = ids[stays]
         found["cause_id"] = self(found["cause_id"])
@@ -156,6 +177,7 @@ class _Renumbered:
         found["root_id"] = np.where(root == NONE, found["event_id"], root)
         event = found["event_id"][outer]
         found["key"][outer], found["intended_ns"][outer] = self.plan.key[event], self.plan.intended_ns[event]
+        found["key"][later] = self.plan.key[found["root_id"][later]]
         nowhere = outer & (found["topic"] == NONE)
         found["topic"][nowhere] = self.plan.topic[found["event_id"][nowhere]]
         self._no_earlier(found, outer & (found["offset"] == NONE) & (found["kind"] != Kind.send))
@@ -275,12 +297,15 @@ def _plan(plan: Plan, columns: dict[str, Any], order: Ints) -> Plan:
     ids = columns["ids"][order]
     topic_of = np.asarray([plan.topics.index(each.topic) for each in plan.scenario.producers.values()], np.int64)
     topic = topic_of[columns["producer"][order].astype(np.int64)]
-    work, failing, undecodable = {}, {}, {}
+    work, failing, undecodable, drawn_as = {}, {}, {}, {}
     for group, what in plan.scenario.groups.items():
         declared = np.flatnonzero(np.isin(plan.producer, outside_producers(plan.scenario, group))).astype(np.int64)
         like = stand_ins(declared, ids)
-        known = (like >= 0) & (like < len(plan)) & np.isin(topic, [plan.topics.index(each) for each in what.topics])
+        known = (like >= 0) & (like < len(plan))
         like = np.where(known, like, 0)
+        if what.emits:
+            drawn_as[group] = like
+        known &= np.isin(topic, [plan.topics.index(each) for each in what.topics])
         work[group] = np.where(known, plan.work_ns[group][like], 0)
         failing[group] = np.where(known, plan.failing_tries[group][like], 0).astype(np.int16)
         undecodable[group] = known & plan.undecodable[group][like]
@@ -290,7 +315,7 @@ def _plan(plan: Plan, columns: dict[str, Any], order: Ints) -> Plan:
     def of_plan(values: NDArray[Any], otherwise: int) -> NDArray[Any]:
         return np.where(planned, values[row], otherwise).astype(values.dtype)
 
-    return replace(
+    merged = replace(
         plan,
         intended_ns=columns["intended_ns"][order].astype(np.int64),
         producer=columns["producer"][order].astype(np.int16),
@@ -306,3 +331,4 @@ def _plan(plan: Plan, columns: dict[str, Any], order: Ints) -> Plan:
         schema_version=of_plan(plan.schema_version, 1),
         undecodable=undecodable,
     )
+    return with_stand_ins(merged, drawn_as, len(plan)) if drawn_as else merged

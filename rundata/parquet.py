@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from rundata.rows import INSTANT, KIND_TEXT, LOG_RECORD, NEVER, NONE, OPERATION, UNTIMED, Kind, Outcome
 from rundata.tables import Extent, FaultRecord, Gauge, Incident, Names, Phase, RunData
 from scenarios.disturbances import NOT_AGAIN
+from scenarios.following import WrittenPlan, with_stand_ins
 from scenarios.occurrences import PlannedAction, PlannedFault, part_of
 from scenarios.plan import CLIENT_CHOOSES, NO_KEY, Plan
 from scenarios.schema import Scenario
 
 WORD = pa.dictionary(pa.int16(), pa.string())
 _PLAN_FACTS = b"eventdrill.plan"
-_WORK, _FAILING, _UNDECODABLE = "work_ns.", "failing_tries.", "undecodable."
+_WORK, _FAILING, _UNDECODABLE, _STAND_IN = "work_ns.", "failing_tries.", "undecodable.", "stand_in."
 _KINDS = tuple(KIND_TEXT[kind] for kind in Kind)
 _OUTCOMES = tuple(outcome.name for outcome in Outcome)
 _EMPTY: Mapping[str, int] = {
@@ -332,6 +333,9 @@ def plan_table(plan: Plan) -> pa.Table:
         **{_FAILING + group: pa.array(tries) for group, tries in plan.failing_tries.items()},
         **{_UNDECODABLE + group: pa.array(events) for group, events in plan.undecodable.items()},
     }
+    if isinstance(plan, WrittenPlan):
+        facts["declared"] = plan.declared
+        columns |= {_STAND_IN + group: pa.array(events) for group, events in plan.stand_ins.items()}
     return pa.table(columns).replace_schema_metadata({_PLAN_FACTS: json.dumps(facts, sort_keys=True).encode()})
 
 
@@ -340,7 +344,7 @@ def plan_from(table: "pa.Table | OneByOne", scenario: Scenario) -> Plan:
     facts = json.loads((table.schema.metadata or {})[_PLAN_FACTS])
     columns = table.column_names
     codes = {name: code for code, name in enumerate(scenario.producers)}
-    return Plan(
+    plan = Plan(
         scenario=scenario,
         seed=facts["seed"],
         replication=facts["replication"],
@@ -371,3 +375,7 @@ def plan_from(table: "pa.Table | OneByOne", scenario: Scenario) -> Plan:
             PlannedAction(**{**action, "action": scenario.actions[action["index"]]}) for action in facts["actions"]
         ),
     )
+    if "declared" not in facts:
+        return plan
+    stand_ins = {c.removeprefix(_STAND_IN): _filled(table.column(c), None) for c in columns if c.startswith(_STAND_IN)}
+    return with_stand_ins(plan, stand_ins, facts["declared"])

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 NONE = -1
 """No id, offset, partition or code."""
+LEFT_OUT = -2
+"""In place of an event in the log: a record that follows from what the user's own program sent before time 0 or after the load."""
 NEVER = 2**63 - 1
 """A time that did not come."""
 UNTIMED = -(2**63)

@@ -98,12 +98,20 @@ class Derived:
         return self._climb(ids)[1]
 
     def _climb(self, ids: Ints) -> tuple[Ints, Ints]:
-        roots = np.array(ids, np.int64, copy=True)
+        roots, steps = self.trace(ids)
         hops = np.zeros(roots.shape, np.int64)
-        while (above := roots >= self.planned).any():
-            hops += above
-            roots = np.where(above, (roots - self.planned) // max(1, len(self.places)), roots)
+        for step in steps:
+            hops += step != NO_CAUSE
         return roots, hops
+
+    def trace(self, ids: Ints) -> tuple[Ints, list[Ints]]:
+        """Return the planned event that each chain began with, and the places on the way, the last one first and NO_CAUSE where there is none."""
+        roots = np.array(ids, np.int64, copy=True)
+        steps, places = list[Ints](), max(1, len(self.places))
+        while (above := roots >= self.planned).any():
+            steps.append(np.where(above, (roots - self.planned) % places, NO_CAUSE))
+            roots = np.where(above, (roots - self.planned) // places, roots)
+        return roots, steps
 
     def children(self, cause: int, group: str) -> list[int]:
         """Return the ids that an effect of an event in a group emits, in order; the same whenever the effect is repeated."""

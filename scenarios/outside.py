@@ -47,6 +47,12 @@ def ids_of_places(topic: Ints, partition: Ints, offset: Ints) -> Ints:
     return found
 
 
+def parts_of_places(ids: Ints) -> tuple[Ints, Ints, Ints]:
+    """Return topic (its number in the file), partition and offset of ids that say a place."""
+    partition = ids >> _PARTITION_AT & (1 << _TOPIC_AT - _PARTITION_AT) - 1
+    return ids >> _TOPIC_AT & MOST_TOPICS - 1, partition, ids & (1 << _PARTITION_AT) - 1
+
+
 def id_of_number(number: int) -> int:
     """Return the id of the event that carries a number."""
     if not 0 <= number <= MOST_NUMBER:

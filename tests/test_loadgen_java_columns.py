@@ -57,9 +57,13 @@ def test_columns_hold_what_the_other_client_draws(plan: Plan):
 
 
 def test_a_group_knows_its_own_places(plan: Plan):
-    assert own_places(plan, "work") == {"places": 3, "own": [{"number": 0, "emit": 0}, {"number": 1, "emit": 0}]}
-    assert own_places(plan, "shipping") == {"places": 3, "own": [{"number": 2, "emit": 0}]}
-    assert own_places(plan, "mailing") == {"places": 3, "own": []}
+    found = {name: own_places(plan, name) for name in plan.scenario.groups}
+
+    assert {each["places"] for each in found.values()} == {3}
+    assert found["work"]["own"] == [{"number": 0, "emit": 0}, {"number": 1, "emit": 0}]
+    assert found["shipping"]["own"] == [{"number": 2, "emit": 0}]
+    assert found["mailing"]["own"] == []
+    assert found["work"]["outside"] == {"codes": [], "pools": [[], [], []]}
 
 
 def test_a_chain_of_too_many_events_is_refused(plan: Plan, monkeypatch: pytest.MonkeyPatch):

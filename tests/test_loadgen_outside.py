@@ -21,6 +21,7 @@ from rundata.dataset import open_run
 from rundata.indicators import measure
 from rundata.rows import NEVER, Kind, Outcome
 from rundata.tables import RunData
+from scenarios.following import chain_of
 from scenarios.profiles import load_profile
 
 SHOP = '''
@@ -85,6 +86,13 @@ groups:
     settings: {session.timeout.ms: 2000, heartbeat.interval.ms: 300}
     failures: {transient: {chance: 10%}, retry: {attempts: 2}, then: skip}
 """
+CHAINED = SCENARIO.replace(
+    "  mails: {partitions: 1, replication: 1}\n", "  mails: {partitions: 1, replication: 1}\n  invoices: {partitions: 2, replication: 1}\n"
+).replace(
+    "    work: {uniform: [1ms, 3ms]}\n",
+    "    work: {uniform: [1ms, 3ms]}\n    emits: {topic: invoices, event: Invoice, per_event: 2, settings: {acks: all}}\n",
+) + "  posting: {topics: [invoices], work: 1ms, settings: {session.timeout.ms: 2000, heartbeat.interval.ms: 300}}\n"
+"""The same, and what billing does makes it send invoices, which another group posts."""
 
 
 @contextmanager
@@ -108,7 +116,7 @@ def programs_beside(folder: Path, cluster: Cluster, *arguments: str, topic: str 
 
 def drive_beside(folder: Path, kind: str) -> tuple[RunData, dict[int, float]]:
     """A run beside the two programs, and when the shop says that it sent each order."""
-    loaded = load(SCENARIO.replace("EFFECTS", str(folder / "done.jsonl")))
+    loaded = load(CHAINED.replace("EFFECTS", str(folder / "done.jsonl")))
     with start(loaded) as cluster, programs_beside(folder, cluster, kind):
         run = drive_on(cluster, loaded, folder / "run")
     lines = re.findall(r"^(\d+) ([\d.]+)$", (folder / "sent.txt").read_text(), re.MULTILINE)
@@ -203,6 +211,36 @@ def test_members_of_ours_work_as_the_scenario_says(outside: tuple[str, RunData, 
     assert 5 < len(failed) < 60
     took = own["ended_ns"] - own["started_ns"]
     assert (took >= run.plan.work_ns["billing"][own["event_id"]] - 1_000_000).mean() > 0.9
+
+
+def emitted_as_they_should(run: RunData, group: str, reader: str) -> int:
+    """Each effect of a group emits what the plan says of its event, and what it emits is handled by the group that reads it; gives how many."""
+    chain = chain_of(run.plan)
+    effects = rows_of(run, Kind.try_, outcome=Outcome.ok, group=group_code(run, group))["event_id"]
+    wanted = np.sort(chain.children_of(effects, group)[1])
+    sends = rows_of(run, Kind.send, outcome=Outcome.ok, group=group_code(run, group))
+    handled = rows_of(run, Kind.try_, outcome=Outcome.ok, group=group_code(run, reader))["event_id"]
+
+    assert np.sort(sends["event_id"]).tolist() == wanted.tolist()
+    assert (sends["root_id"] == chain.root_of(sends["event_id"])).all()
+    assert np.isin(wanted, handled).all()
+    return len(wanted)
+
+
+@pytest.mark.live
+def test_what_a_group_emits_for_the_programs_events_goes_on_like_any_chain(
+    outside: tuple[str, RunData, dict[int, float], Path],
+):
+    """Some 250 events of the program and 150 of ours make two invoices each; a copy of an order makes copies of its invoices."""
+    kind, run, _, _ = outside
+    found = measure(run)
+
+    assert 700 < emitted_as_they_should(run, "billing", "posting") < 850
+    assert found["delivery[posting]"].value == 1
+    assert 0 < (found["chain_latency[posting].p50"].value or 0) < 1
+    assert found["unexpected"].value == found["lost"].value == 0
+    copies = check(run)["duplicate_deliveries"]
+    assert ("billing emits for each copy of an event: shop is your own program" in copies.allowed) == (kind == "numbered")
 
 
 @pytest.mark.live
@@ -332,3 +370,39 @@ def test_on_a_system_that_stays_own_programs_find_their_topics_and_keep_their_gr
     assert not {each for each in topics if each.startswith("drill-")}
     assert "warehouse" in groups
     assert "drill-billing" not in groups
+
+
+CHAINS = [
+    "topics.invoices={partitions: 2, replication: 3}",
+    "topics.entries={partitions: 2, replication: 3}",
+    "topics.letters={partitions: 1, replication: 3}",
+    "groups.billing.emits={topic: invoices, per_event: 2, share: 50%, size: {uniform: [100B, 900B]}, settings: {acks: all}}",
+    "groups.ledger={topics: [orders], client: java, work: 1ms, emits: {topic: entries, share: 70%, settings: {acks: all}}}",
+    "groups.posting={topics: [invoices], client: java, work: {uniform: [1ms, 3ms]}, failures: {transient: {chance: 10%}, retry: {attempts: 2}, "
+    "then: skip}, emits: {topic: letters, poison: 20%, settings: {acks: all}}}",
+    "groups.archive={topics: [entries, letters], work: 1ms, failures: {then: skip}}",
+]
+"""Members of both clients emit for the shop's orders, and for what follows from them; each reads what the other has sent."""
+
+
+@pytest.mark.live
+def test_both_clients_emit_for_the_programs_events_and_read_what_the_other_emits(kafka: LocalKafka, tmp_path: Path):
+    """On a real Kafka: ids, sizes, tries and poison of two hops are what one plan says, whatever client has drawn or looked them up."""
+    loaded = load(SCENARIO.replace("EFFECTS", str(tmp_path / "done.jsonl")), [*ON_THREE, *CHAINS])
+    with programs_beside(tmp_path, kafka, "bare"):
+        run = drive_on(kafka, loaded, tmp_path / "run")
+    chain, found = chain_of(run.plan), measure(run)
+
+    assert run.about["state"] == "complete", run.about["incomplete"]
+    assert {name: each.examples for name, each in check(run).items() if not each.valid} == {}
+    assert emitted_as_they_should(run, "billing", "posting") > 200
+    assert emitted_as_they_should(run, "ledger", "archive") > 100
+    tries = rows_of(run, Kind.try_, group=group_code(run, "posting"))
+    failed = np.unique(tries["event_id"][tries["outcome"] == Outcome.failed])
+    invoices = np.unique(tries["event_id"])
+    assert failed.tolist() == invoices[chain.failing_tries("posting", invoices) == 1].tolist()
+    letters = rows_of(run, Kind.send, group=group_code(run, "posting"))["event_id"]
+    skipped = rows_of(run, Kind.skip, group=group_code(run, "archive"))["event_id"]
+    assert np.unique(skipped).tolist() == np.unique(letters[chain.poison(letters)]).tolist()
+    assert 10 < len(skipped) < len(letters) / 3
+    assert found["lost"].value == found["unexpected"].value == 0

@@ -293,7 +293,6 @@ def test_own_programs_are_driven_and_simulated():
         ("actions=[{action: scale, group: app, to: 2, at: 1s}]", "actions[0] is scale of app"),
         ("producers.post.topic=orders", "topics.orders is written by shop, your own program, and by producers.post"),
         ("producers.shop.poison=1%", "producers.shop.poison is 0.01, and shop is your own program"),
-        ("groups.work.emits={topic: done}", "groups.work.emits[0] cannot be driven beside shop"),
         ("groups.app.emits={topic: done}", "groups.app.emits[0] is what your own program sends"),
         ("groups.app.topics=[mails, orders]", "groups.app.topics holds orders, which shop writes, and mails"),
     ],

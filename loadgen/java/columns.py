@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from loadgen.children import ChildError
 from loadgen.records import UNREADABLE
 from scenarios.derived import Derived
+from scenarios.following import Following
+from scenarios.outside import outside_producers
 from scenarios.plan import Plan
 
 MOST_EMITTED = 5_000_000
@@ -63,10 +65,15 @@ def _below(derived: Derived, level: NDArray[np.int64]) -> list[NDArray[np.int64]
 
 
 def own_places(plan: Plan, group: str) -> dict[str, Any]:
-    """Return at which places a group's effects emit, and how many places there are."""
-    places = Derived(plan).places
+    """Return at which places a group's effects emit, and what ids of what follows from own programs' events are made of.
+
+    By place that is: which producers' declared events stand for events whose effects emit there.
+    """
+    chain = Following(plan)
+    places = chain.places
     own = [{"number": number, "emit": place.emit} for number, place in enumerate(places) if place.group == group]
-    return {"places": len(places), "own": own}
+    pools = [outside_producers(plan.scenario, place.group) for place in places]
+    return {"places": len(places), "own": own, "outside": {"codes": chain.codes.tolist(), "pools": pools}}
 
 
 def save_payload(path: Path, values: Sequence[bytes]) -> NDArray[np.int64]:

@@ -25,6 +25,8 @@ final class Lookup {
     /** Rows of the declared events that stand for those which the user's own programs send. */
     private final int[] declared;
     private final Chain chain;
+    /** Ids of what follows from own programs' events; null where nothing can. */
+    private final Following following;
 
     /** Columns of emitted events. */
     private static final class Chain {
@@ -87,15 +89,34 @@ final class Lookup {
         List<Object> given = child.spec.part("codes").list("event_type_of_producer");
         types = given.stream().mapToInt(each -> ((Long) each).intValue()).toArray();
         List<Object> outside = child.spec.has("outside_producers") ? child.spec.list("outside_producers") : List.of();
-        declared = outside.isEmpty()
-                ? new int[0]
-                : IntStream.range(0, key.length).filter(row -> outside.contains((long) producer.get(row))).toArray();
+        declared = declaredBy(outside);
         chain = child.spec.has("chain") ? new Chain(child, child.spec.part("chain")) : null;
+        following = chain != null ? following(child.spec.part("chain")) : null;
+    }
+
+    private int[] declaredBy(List<Object> producers) {
+        return producers.isEmpty()
+                ? new int[0]
+                : IntStream.range(0, key.length).filter(row -> producers.contains((long) producer.get(row))).toArray();
+    }
+
+    private Following following(Spec spec) {
+        Spec outside = spec.part("outside");
+        long[] codes = outside.list("codes").stream().mapToLong(each -> ((Long) each)).toArray();
+        List<int[]> pools = new ArrayList<>();
+        for (Object each : outside.list("pools")) {
+            List<Object> producers = new ArrayList<>((List<?>) each);
+            pools.add(declaredBy(producers));
+        }
+        return new Following(key.length, spec.number("places"), codes, pools);
     }
 
     /** Return an event's id, or that of the declared one that stands for it. */
     private long here(long event) {
-        return event >= Outside.FIRST && declared.length > 0 ? declared[Outside.standIn(event, declared.length)] : event;
+        if (event >= Outside.FIRST && declared.length > 0) {
+            return declared[Outside.standIn(event, declared.length)];
+        }
+        return following != null && Following.holds(event) ? following.like(event) : event;
     }
 
     private boolean planned(long event) {
@@ -134,21 +155,22 @@ final class Lookup {
 
     /** Return the size of an emitted event's value. */
     int size(long event) {
-        return (int) chain.size.get(chain.row(event));
+        return (int) chain.size.get(chain.row(here(event)));
     }
 
     /** Whether an emitted event is one that no handler can ever process. */
     boolean poison(long event) {
-        return chain.poison.get(chain.row(event)) != 0;
+        return chain.poison.get(chain.row(here(event))) != 0;
     }
 
     /** Return what an effect of this group emits; the same whenever the effect is repeated. */
     List<Emitted> emittedBy(long cause) {
         List<Emitted> found = new ArrayList<>();
+        long like = here(cause);
         for (Place each : chain.own) {
-            long id = key.length + cause * chain.places + each.number();
+            long id = key.length + like * chain.places + each.number();
             if (chain.find(id) >= 0) {
-                found.add(new Emitted(id, each.emit()));
+                found.add(new Emitted(cause >= Following.FIRST ? following.child(cause, each.number()) : id, each.emit()));
             }
         }
         return found;

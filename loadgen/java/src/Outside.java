@@ -46,10 +46,39 @@ final class Outside {
         String number = Event.text(record, Event.HEADER_ID);
         // With a run's header beside it the number is that of the event that the record follows from.
         if (Event.text(record, Event.HEADER_RUN) == null && number != null && number.matches("[0-9]{1," + MOST_DIGITS + "}")) {
-            return NUMBERED | Long.parseLong(number);
+            return ofNumber(Long.parseLong(number));
         }
         long topic = ((Number) topics.get(record.topic())).longValue();
-        return FIRST | topic << TOPIC_AT | (long) record.partition() << PARTITION_AT | record.offset();
+        return ofPlace(topic, record.partition(), record.offset());
+    }
+
+    static long ofNumber(long number) {
+        return NUMBERED | number;
+    }
+
+    static long ofPlace(long topic, long partition, long offset) {
+        return FIRST | topic << TOPIC_AT | partition << PARTITION_AT | offset;
+    }
+
+    /** Whether an id says a number, not a place. */
+    static boolean isNumbered(long id) {
+        return id >= NUMBERED;
+    }
+
+    static long number(long id) {
+        return id & ~NUMBERED;
+    }
+
+    static long topic(long id) {
+        return (id & ~FIRST) >>> TOPIC_AT;
+    }
+
+    static long partition(long id) {
+        return (id >>> PARTITION_AT) & ((1L << (TOPIC_AT - PARTITION_AT)) - 1);
+    }
+
+    static long offset(long id) {
+        return id & ((1L << PARTITION_AT) - 1);
     }
 
     /** Return which of so many declared events stands for one: a pure function of its id. */
