@@ -2,10 +2,9 @@
 
 import shutil
 import time
-from bisect import insort
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from loadgen.crew import ASSIGNED_WITHIN_S, Crew
 from loadgen.foreign_admin import ForeignAdmin
 from loadgen.gate import Gate, Open
 from loadgen.gauges import Sampler
-from loadgen.lab import LOOK_AHEAD_NS, Lab, needs_watchdog
+from loadgen.lab import Lab, needs_watchdog
 from loadgen.offsets import Committed, GroupOffsets, ShareOffsets, unrecorded
 from loadgen.own_programs import AbsentError, OwnPrograms
 from loadgen.recorder import Progress, Recorder
@@ -35,6 +34,7 @@ from loadgen.records import new_run_id
 from loadgen.refuse import cannot, fleet_cannot
 from loadgen.refuse_own import undeclared
 from loadgen.run_clock import RunClock
+from loadgen.schedule import EXACT_NS, Schedule
 from loadgen.validity import clock_reasons, invalid_reasons, limits, timed_after
 from loadgen.warm_up import WarmUp, warm_up
 from loadgen.watchdog.client import Watchdog
@@ -46,7 +46,6 @@ from rundata.tables import Gauge, Incident, Phase, RunData
 from rundata.transactions import settled
 from scenarios.expectations import Expectation
 from scenarios.files import LoadedScenario
-from scenarios.occurrences import PlannedFault
 from scenarios.plan import Plan
 from scenarios.quantities import MILLISECOND, SECOND
 from scenarios.retries import all_topics
@@ -55,11 +54,7 @@ START_AHEAD_NS = 700 * MILLISECOND
 """Time 0 lies so far ahead when it is told to the processes."""
 FLEET_START_AHEAD_NS = 3 * SECOND
 """The same where it has to travel to Locust workers."""
-EXACT_NS = 250 * MILLISECOND
-"""Nothing that may take long is begun so shortly before a fault."""
 TICK_NS = 50 * MILLISECOND
-HELD_TICK_NS = 2 * EXACT_NS
-"""So often the gate is asked again about a fault that it holds; what may take long is done in between."""
 CORES_FOR_OTHERS = 2
 SPIN_NS = 200_000
 HALT_WITHIN_S = 10.0
@@ -159,11 +154,7 @@ class _Run:
         if self.fleet is not None:
             self.crew.remote, self.crew.hear_remote = self.control.start_remote, self.control.hear
         self.clock: RunClock | None = None
-        self._due: list[tuple[int, Callable[[], None]]] = []
-        self._held: set[int] = set()
-        """Faults that the gate held back, by index."""
-        self._shift_ns = 0
-        """How much later than planned faults come, because of those that were held."""
+        self.schedule: Schedule | None = None
         self.lab: Lab | None = None
         self.people: Actions | None = None
         self.crash_loops: CrashLoops | None = None
@@ -232,7 +223,7 @@ class _Run:
         self.writer.state("running", clock_start=clock.start_text)
         self.people = Actions(self.plan, self.crew, self.admin, clock, self.recorder.next_poll_id, self._holds_since)
         self.crash_loops = CrashLoops(self.crew, clock, self.recorder.next_poll_id)
-        actions = self._due = self._actions(self.lab, self.people)
+        self.schedule = Schedule(self.plan, self.lab, self.people, self.gate, clock.now_ns, self.incomplete.append)
         repeated = [
             _Every(SECOND // 2, self._watch),
             _Every(SECOND, self._sample),
@@ -242,68 +233,26 @@ class _Run:
             _Every(SECOND // 10, self.crash_loops.look),
         ]
         try:
-            while not self._over(bool(actions)):
-                self._step(clock, actions, repeated)
+            while not self._over(self.schedule.left):
+                self._step(clock, self.schedule, repeated)
         except (ClusterError, ChildError) as error:  # whatever has died, what was recorded so far is worth keeping
             self.incomplete.append(str(error))
         self.end_ns = clock.now_ns()
         if not self.healed_ns:
             self.healed_ns = self.end_ns
 
-    def _step(self, clock: RunClock, actions: list[tuple[int, Callable[[], None]]], repeated: list[_Every]) -> None:
+    def _step(self, clock: RunClock, schedule: Schedule, repeated: list[_Every]) -> None:
         """Do what is due, and sleep to the next instant that matters."""
         now = clock.now_ns()
-        while actions and actions[0][0] <= now:
-            actions.pop(0)[1]()
+        schedule.do_what_is_due()
         assert self.people is not None
         self.people.advance()
-        exact_ns = actions[0][0] if actions else now + SECOND
+        exact_ns = schedule.next_ns(now + SECOND)
         for each in repeated:
             if each.due_ns <= clock.now_ns() < exact_ns - EXACT_NS:
                 each.due_ns = clock.now_ns() + each.interval_ns
                 each.do()
         self._sleep_until(min(exact_ns, clock.now_ns() + TICK_NS))
-
-    def _actions(self, lab: Lab, people: Actions) -> list[tuple[int, Callable[[], None]]]:
-        """Return what to do about faults and actions, in order of time."""
-        actions: list[tuple[int, Callable[[], None]]] = []
-        for index, planned in enumerate(self.plan.faults):
-            actions += [
-                (planned.begin_ns - LOOK_AHEAD_NS, lambda i=index, p=planned: lab.look_up(i, p)),  # type: ignore[misc]  # a default's type
-                (planned.begin_ns, lambda i=index, p=planned: self._begin(lab, i, p)),  # type: ignore[misc]  # a default's type
-                (planned.end_ns, lambda i=index: self._end_on_time(lab, i)),  # type: ignore[misc]  # a default's type
-            ]
-        for index, act in enumerate(self.plan.actions):
-            actions.append((act.begin_ns, lambda i=index, p=act: people.begin(i, p)))  # type: ignore[misc]  # a default's type
-            if not act.stays:
-                actions.append((act.end_ns, lambda i=index: people.end(i)))  # type: ignore[misc]  # a default's type
-        return sorted(actions, key=lambda action: action[0])
-
-    def _begin(self, lab: Lab, index: int, planned: PlannedFault) -> None:
-        """Begin a fault, or ask again a moment later where the gate holds it; what was held shifts its end, and every fault after it."""
-        assert self.clock is not None
-        now_ns = self.clock.now_ns()
-        due_ns = planned.begin_ns + self._shift_ns
-        if now_ns >= self.plan.scenario.duration:
-            self.gate.missed(planned.label)
-        elif now_ns < due_ns or not self.gate.may_begin(planned.label):
-            self._held.add(index)
-            self._do_at(max(due_ns, now_ns + HELD_TICK_NS), lambda: self._begin(lab, index, planned))
-        elif index in self._held:
-            self._shift_ns += now_ns - due_ns
-            lab.look_up(index, planned)  # roles may have moved meanwhile
-            later = replace(planned, begin_ns=now_ns, end_ns=planned.end_ns - planned.begin_ns + now_ns)
-            lab.begin(index, later)
-            self._do_at(later.end_ns, lambda: lab.end(index))
-        else:
-            lab.begin(index, planned)
-
-    def _end_on_time(self, lab: Lab, index: int) -> None:
-        if index not in self._held:  # that has an end of its own
-            lab.end(index)
-
-    def _do_at(self, at_ns: int, do: Callable[[], None]) -> None:
-        insort(self._due, (at_ns, do), key=lambda action: action[0])
 
     def _holds_since(self, expectation: Expectation, since_ns: int) -> bool:
         """Whether an expectation holds of what was intended since an instant."""
@@ -552,6 +501,7 @@ class _Run:
             "invalid": [
                 *invalid_reasons(self.plan, operations, self._gauges(), late, blocks),
                 *clock_reasons(self.clock.stepped_ns(), self.clock.now_ns()),
+                *(self.schedule.late if self.schedule is not None else ()),
             ],
             "notes": self.admin.notes,
             "seconds": round(time.monotonic() - self.began, 3),

@@ -13,6 +13,7 @@ IN_THE_EVENTS = (
     faults.Duplicates,
     faults.Oversized,
     faults.Late,
+    faults.SchemaChange,
     faults.PollStall,
     faults.DependencyDown,
     faults.DependencySlow,
@@ -49,4 +50,5 @@ class Open:
 
 def can_wait(fault: Fault) -> bool:
     """Tell whether a fault can be held back while the load goes on."""
-    return not isinstance(fault, IN_THE_EVENTS)
+    of_a_producer = isinstance(fault, faults.ClockSkew) and fault.producer is not None
+    return not isinstance(fault, IN_THE_EVENTS) and not of_a_producer

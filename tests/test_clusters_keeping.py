@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from loadgen.clusters import disks
 from loadgen.clusters.keeping import make_directory, recorded_words, remove_leftovers
 from loadgen.clusters.link import Link
 from loadgen.clusters.model import ClusterError
@@ -281,3 +282,23 @@ def start_owner(program: str = OWNER) -> tuple[subprocess.Popen[bytes], Identity
     assert node is not None
     assert Path(directory).parent in scratch_dirs()
     return owner, keeper, node, Path(directory)
+
+
+@pytest.mark.skipif(disks.cannot_have() is not None, reason=disks.cannot_have() or "")
+def test_a_disk_that_somebody_still_looks_at_comes_back_later_and_the_keeper_answers_meanwhile(link: Link):
+    """A node's machine loses power while a file on its disk is open elsewhere: the disk is back, and the node can be, when that is closed."""
+    at = link.directory / "n1"
+    disks.make(at)
+    (at / "orders-0").mkdir()
+    segment = at / "orders-0" / "0.log"
+    segment.write_bytes(bytes(1000))
+
+    with segment.open("rb"):
+        link.ask("crash_host", node=1)
+        assert soon(lambda: "busy" in link.ask("status")["nodes"]["1"]["trouble"])
+        link.ask("start", node=1)
+        assert pid(link, 1) is None
+        assert pid(link, 2) is not None
+
+    assert soon(lambda: link.ask("status")["nodes"]["1"]["unwritten_bytes"] == 1000)
+    assert soon(lambda: pid(link, 1) is not None)

@@ -20,49 +20,51 @@ from rundata.dataset import open_run
 
 pytestmark = pytest.mark.live
 
-# A driver as the command line is one, with half a minute of faults that hold at once, and a command of the user's that shows when they do.
+# A driver as the command line is one, with faults that hold at once for longer than any test waits, and a command of the user's that shows when they
+# do. It says where it is when it has taken unusually long.
 DRIVER = """
-import sys
+import faulthandler, sys
 from pathlib import Path
+faulthandler.dump_traceback_later(60, repeat=True)
 sys.path.insert(0, sys.argv[2])
 from live_runs import drive_on, load, spec_of
 from loadgen.clusters.local import start_local
 from test_lab_kafka import SCENARIO
 mark = sys.argv[3]
-hook = f"{{fault: hook, begin: 'touch {mark}', end: 'rm {mark}', at: 1500ms, for: 30s}}"
-loaded = load(SCENARIO, [f"faults=[{', '.join([*sys.argv[4:], hook])}]", "duration=40s"])
+hook = f"{{fault: hook, begin: 'touch {mark}', end: 'rm {mark}', at: 1500ms, for: 200s}}"
+loaded = load(SCENARIO, [f"faults=[{', '.join([*sys.argv[4:], hook])}]", "duration=240s"])
 with start_local(spec_of(loaded), progress=lambda line: None) as cluster:
     drive_on(cluster, loaded, Path(sys.argv[1]))
 """
 
 HOLDERS = [
-    "{fault: broker_pause, broker: 2, at: 1s, for: 30s}",
-    "{fault: cut, between: [clients, broker 3], at: 1s, for: 30s}",
-    "{fault: retention, topic: letters, to: 1s, at: 1s, for: 30s}",
+    "{fault: broker_pause, broker: 2, at: 1s, for: 200s}",
+    "{fault: cut, between: [clients, broker 3], at: 1s, for: 200s}",
+    "{fault: retention, topic: letters, to: 1s, at: 1s, for: 200s}",
 ]
 """Faults of three holders; a disk, where one can be had, has a fourth."""
 CLOCKS_AND_SCHEMAS = [
-    "{fault: clock_skew, producer: shop, by: -60s, at: 1s, for: 30s}",
-    "{fault: schema_change, producer: post, version: 2, at: 1s, for: 30s}",
+    "{fault: clock_skew, producer: shop, by: -60s, at: 1s, for: 200s}",
+    "{fault: schema_change, producer: post, version: 2, at: 1s, for: 200s}",
 ]
 """What processes of the run do by themselves."""
 if disks.cannot_have() is None:
-    HOLDERS.append("{fault: disk_stall, broker: 1, at: 1s, for: 30s}")
-    CLOCKS_AND_SCHEMAS.append("{fault: host_crash, broker: 3, at: 1s, for: 30s}")
+    HOLDERS.append("{fault: disk_stall, broker: 1, at: 1s, for: 200s}")
+    CLOCKS_AND_SCHEMAS.append("{fault: host_crash, broker: 3, at: 1s, for: 200s}")
 TOPICS_AND_LINKS = [
-    "{fault: leader_move, partition: orders/0, to: 3, at: 1s, for: 30s}",
-    "{fault: throttle, producer: shop, rate: 2kB/s, at: 1s, for: 30s}",
+    "{fault: leader_move, partition: orders/0, to: 3, at: 1s, for: 200s}",
+    "{fault: throttle, producer: shop, rate: 2kB/s, at: 1s, for: 200s}",
     "{fault: add_partitions, topic: letters, to: 4, at: 1s}",
     "{fault: reassign, partition: letters/0, to: [3, 2], at: 1s}",
     "{fault: delete_records, topic: letters, up_to: latest, at: 1s}",
-    "{fault: slow_link, between: [clients, broker 3], delay: 20ms, at: 1s, for: 30s}",
-    "{fault: broker_stop, broker: 1, at: 1s, for: 30s}",
+    "{fault: slow_link, between: [clients, broker 3], delay: 20ms, at: 1s, for: 200s}",
+    "{fault: broker_stop, broker: 1, at: 1s, for: 200s}",
 ]
 """What topics are told, a slow link, and a broker that leaves in good order."""
 BROKERS = [
-    "{fault: broker_crash, broker: 1, at: 1s, for: 30s}",
-    "{fault: rolling_restart, brokers: [2], at: 1s, for: 30s}",
-    "{fault: disk_full, broker: 3, at: 1s, for: 30s}",
+    "{fault: broker_crash, broker: 1, at: 1s, for: 200s}",
+    "{fault: rolling_restart, brokers: [2], at: 1s, for: 200s}",
+    "{fault: disk_full, broker: 3, at: 1s, for: 200s}",
 ]
 """All brokers at once, each in its way."""
 WITH_DISKS = int(disks.cannot_have() is None)
@@ -79,16 +81,36 @@ def start_driver(
     tmp_path: Path, faults: Sequence[str], running: Mapping[str, int]
 ) -> tuple[subprocess.Popen[bytes], list[Identity], Path]:
     """Start a driver and wait until all its faults hold and so many processes run; gives it, all below it, and what its hook has made."""
-    mark = tmp_path / "hurt"
-    driver = subprocess.Popen(
-        [sys.executable, "-P", "-c", DRIVER, str(tmp_path / "run"), str(Path(__file__).parent), str(mark), *faults]
-    )
-    assert soon(mark.exists, 90)
-    assert soon(lambda: counts(driver, running) == dict(running), 30), counts(driver, running)
+    mark, said = tmp_path / "hurt", tmp_path / "said.txt"
+    command = [sys.executable, "-P", "-c", DRIVER, str(tmp_path / "run"), str(Path(__file__).parent), str(mark), *faults]
+    with said.open("wb") as out:
+        driver = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
+    came = soon(lambda: mark.exists() or driver.poll() is not None, 90) and mark.exists()
+    if not came or not soon(lambda: counts(driver, running) == dict(running), 30):
+        told = account(driver, tmp_path)
+        driver.kill()
+        driver.wait()
+        pytest.fail(f"the faults do not hold ({'begun' if came else 'not begun'}; wanted {running}):\n{told}")
     below = [
         identity for child in psutil.Process(driver.pid).children(recursive=True) if (identity := identify(child.pid))
     ]
     return driver, below, mark
+
+
+def account(driver: subprocess.Popen[bytes], tmp_path: Path) -> str:
+    """Tell all that can be seen of a driver: what it said, what its run says of itself, and what each process below it waits for."""
+    lines = [f"driver {driver.pid}, status {driver.poll()}", (tmp_path / "said.txt").read_text(errors="replace")[-6000:]]
+    if (facts := tmp_path / "run" / "run.json").exists():
+        about = json.loads(facts.read_text())
+        lines += [f"{name}: {about.get(name)}" for name in ("state", "incomplete", "invalid", "clock_start", "end_ns")]
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for process in [psutil.Process(driver.pid), *psutil.Process(driver.pid).children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess, OSError):
+                waits = Path(f"/proc/{process.pid}/wchan").read_text()
+                command = " ".join(process.cmdline())[-120:]
+                lines.append(f"{process.pid} {process.status()} since {time.time() - process.create_time():.1f} s, waits in {waits}: {command}")
+    lines += [f"mounted: {at}" for base in scratch_dirs() for at in disks.mounted_below(base)]
+    return "\n".join(lines)
 
 
 def counts(driver: subprocess.Popen[bytes], running: Mapping[str, int]) -> dict[str, int]:

@@ -90,8 +90,13 @@ def lose_unwritten(at: Path) -> None:
 
 def remount(at: Path) -> None:
     """Mount it again, as a machine does that comes back; nobody may be using it."""
-    _run("umount", str(at))
-    _mount(at)
+    for command in remounting(at):
+        _run(*command)
+
+
+def remounting(at: Path) -> list[list[str]]:
+    """Return the commands that mount it again, one after another."""
+    return [["umount", str(at)], ["mount", "-o", "loop", str(_file(at)), str(at)]]
 
 
 def bytes_in(at: Path) -> int:

@@ -25,6 +25,40 @@ from loadgen.clusters.keeping import LOOK_S, RefusedError, Reply, keep, record
 from loadgen.clusters.model import ClusterError
 from loadgen.clusters.processes import ends_with_parent, identify
 
+AGAIN_AFTER_S = 0.1
+
+
+@dataclass
+class PowerLoss:
+    """What is left to do for a node whose machine lost power: its process has to be gone before its disk can come back."""
+
+    held_bytes: int
+    """What its logs held just before."""
+    commands: list[list[str]]
+    """What brings the disk back, one after another."""
+    running: subprocess.Popen[str] | None = None
+    trouble: str = ""
+    again_at_s: float = 0.0
+
+    def advance(self) -> bool:
+        """Go on, without waiting for anything; tells whether the disk is back.
+
+        A command that fails is tried again: whoever looks at a dead process just then keeps its files in use.
+        """
+        if self.running is not None and (status := self.running.poll()) is not None:
+            _, said = self.running.communicate()
+            self.running = None
+            self.trouble = said.strip() if status else ""
+            if status:
+                self.again_at_s = time.monotonic() + AGAIN_AFTER_S
+                return False
+            self.commands.pop(0)
+        if self.running is None and self.commands and time.monotonic() >= self.again_at_s:
+            self.running = subprocess.Popen(
+                self.commands[0], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            )
+        return not self.commands
+
 
 @dataclass
 class Node:
@@ -37,6 +71,8 @@ class Node:
     paused: bool = False
     disk_full: bool = False
     disk_stalled: bool = False
+    power_lost: PowerLoss | None = None  # of its machine, as long as its disk is not back
+    unwritten_bytes: int | None = None  # of its logs, when its machine lost power last and its disk was back
     ending: bool = False  # asked to end in order, and not yet gone
     start_when_gone: bool = False
     mend_at_s: float | None = None  # when what is done to it ends by itself, on the monotonic clock
@@ -108,10 +144,10 @@ class Keeper:
                     | "crash_host"
                 ) as do:
                     node = self._running(request["node"])
-                    said = self._do(do, node)
+                    self._do(do, node)
                     for_s = request.get("for_s")
                     node.mend_at_s = None if for_s is None else time.monotonic() + for_s
-                    return self.status() | said
+                    return self.status()
                 case other:
                     raise RefusedError(f"the keeper knows no request {other!r}")
         except (RefusedError, ClusterError, OSError) as error:
@@ -132,6 +168,8 @@ class Keeper:
             "disk_full": node.disk_full and runs,
             "disk_stalled": node.disk_stalled and runs,
             "exit": node.process.returncode if node.process else None,
+            "unwritten_bytes": node.unwritten_bytes,
+            "trouble": node.power_lost.trouble if node.power_lost else "",
         }
 
     def _launch(self, nodes: Mapping[str, Any]) -> None:
@@ -171,15 +209,15 @@ class Keeper:
             node.process.stdout = None
 
     @staticmethod
-    def _do(do: str, node: Node) -> Reply:
-        """Do something to a node; what there is to tell of it goes into the answer."""
+    def _do(do: str, node: Node) -> None:
+        """Do something to a node."""
         assert node.process is not None
         match do:
             case "stall_disk" | "let_disk_go_on":
                 (disks.stall if do == "stall_disk" else disks.go_on)(node.data)
                 node.disk_stalled = do == "stall_disk"
             case "crash_host":
-                return {"unwritten_bytes": _crash_host(node)}
+                _crash_host(node)
             case "kill":
                 node.process.kill()
                 node.process.wait()
@@ -197,7 +235,6 @@ class Keeper:
                 limit = 0 if do == "fill_disk" else most
                 resource.prlimit(node.process.pid, resource.RLIMIT_FSIZE, (limit, most))
                 node.disk_full = do == "fill_disk"
-        return {}
 
     def _mend(self, node: Node) -> None:
         """Undo what was done to a node and has lasted longer than it should."""
@@ -209,7 +246,7 @@ class Keeper:
         ):
             if in_effect and node.runs:
                 self._do(do, node)
-        if not node.runs or node.ending:
+        if not node.runs or node.ending or node.power_lost:
             node.start_when_gone = True
 
     def _running(self, number: int) -> Node:
@@ -220,7 +257,7 @@ class Keeper:
 
     def _start_again(self, number: int) -> None:
         node = self._node(number)
-        if node.runs and not node.ending:
+        if node.runs and not node.ending and not node.power_lost:
             raise RefusedError(f"node {number} runs already")
         node.start_when_gone = True
         node.mend_at_s = None
@@ -236,7 +273,10 @@ class Keeper:
         for node in self.nodes.values():
             if node.mend_at_s is not None and node.mend_at_s <= time.monotonic():
                 self._mend(node)
-            if not node.runs and node.start_when_gone:
+            if node.power_lost and not node.runs and node.power_lost.advance():
+                node.unwritten_bytes = node.power_lost.held_bytes - disks.bytes_in(node.data)
+                node.power_lost = None
+            if not node.runs and node.start_when_gone and not node.power_lost:
                 self._spawn(node)
                 self._record()
         due_s = [node.mend_at_s - time.monotonic() for node in self.nodes.values() if node.mend_at_s is not None]
@@ -257,16 +297,14 @@ class Keeper:
             process.wait()
 
 
-def _crash_host(node: Node) -> int:
-    """Let a node's machine lose power, and give how many bytes of its logs had not been written; its disk is back at once, the node is not."""
+def _crash_host(node: Node) -> None:
+    """Let a node's machine lose power; its disk is back as soon as the process is gone, the node is not."""
     assert node.process is not None
     node.process.send_signal(signal.SIGSTOP)  # it shall not notice that its disk is gone
-    before = disks.bytes_in(node.data)
+    node.power_lost = PowerLoss(disks.bytes_in(node.data), disks.remounting(node.data))
+    node.unwritten_bytes = None
     disks.lose_unwritten(node.data)
     node.process.kill()
-    node.process.wait()
-    disks.remount(node.data)
-    return before - disks.bytes_in(node.data)
 
 
 def main() -> None:

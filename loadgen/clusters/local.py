@@ -153,10 +153,18 @@ class LocalKafka:
         """Tell whether a node's writes wait."""
         return bool(self._state(node)["disk_stalled"])
 
-    def crash_host(self, node: int, for_s: float | None = None) -> int:
-        """End a node as when its machine loses power, and give how many bytes of its logs had not been written; see `kill`."""
-        lost: int = self._link.ask("crash_host", node=node, for_s=for_s)["unwritten_bytes"]
+    def crash_host(self, node: int, for_s: float | None = None) -> None:
+        """End a node as when its machine loses power, soon after this has returned (`lost_with_host`); see `kill`."""
+        self._link.ask("crash_host", node=node, for_s=for_s)
+
+    def lost_with_host(self, node: int) -> int | None:
+        """Tell how many bytes of its logs had not been written when its machine lost power last; None as long as its disk is not back."""
+        lost: int | None = self._state(node)["unwritten_bytes"]
         return lost
+
+    def trouble(self, node: int) -> str:
+        """Tell what keeps the disk of a node whose machine lost power from coming back, "" where nothing does."""
+        return str(self._state(node)["trouble"])
 
     def tell(self, what: Sequence[str]) -> None:
         """Let others who look at the cluster know its faults in effect."""

@@ -22,6 +22,8 @@ from scenarios.targets import BrokerTarget
 STOPPED_WITHIN_S = 0.5
 DIES_WITHIN_S = 3.0
 """A broker that could not write ends itself; it may be about to when there is room again."""
+GONE_WITHIN_S = 60.0
+"""A process that is killed is gone in a moment, but for a kernel that has to do with its files."""
 
 BrokerFault = (
     faults.BrokerCrash | faults.BrokerStop | faults.BrokerPause | faults.DiskFull | faults.DiskStall | faults.HostCrash
@@ -112,18 +114,45 @@ def _stall_disk(tools: Tools, node: int, pid: int, for_s: float | None) -> str:
 
 def _crash_host(tools: Tools, node: int, pid: int, for_s: float | None) -> str:
     assert isinstance(tools.cluster, LocalKafka)
-    lost_bytes = tools.cluster.crash_host(node, for_s)
-    words = f"process {pid} gone at {seconds(tools.clock.now_ns())}"
-    return f"{words} with {lost_bytes} bytes of its logs that were not on its disk"
+    began_ns = tools.clock.now_ns()
+    tools.cluster.crash_host(node, for_s)
+    return f"power of process {pid} lost at {seconds(began_ns)}"
+
+
+def gone_with_host(tools: Tools, applied: Applied) -> None:
+    """Wait until processes whose machines lost power are gone, and note what was lost with them."""
+    assert isinstance(tools.cluster, LocalKafka)
+    for node in applied.nodes:
+        until = time.monotonic() + GONE_WITHIN_S
+        while (lost_bytes := tools.cluster.lost_with_host(node)) is None and time.monotonic() < until:
+            time.sleep(0.02)
+        at = seconds(tools.clock.now_ns())
+        if lost_bytes is None:
+            said = tools.cluster.trouble(node) or "its process has not ended"
+            applied.note(f"NOT gone at {at}: {said}")
+        else:
+            applied.note(f"gone at {at} with {lost_bytes} bytes of its logs that were not on its disk")
 
 
 def _start(tools: Tools, planned: PlannedFault, node: int) -> str:
-    if tools.cluster.alive(node) and not isinstance(planned.fault, faults.BrokerStop):
+    if tools.cluster.alive(node) and not _is_going(tools, planned, node):
         return "it was started before"
     tools.cluster.start(node)
     now_ns = tools.clock.now_ns()
     tools.incidents.append(Incident(now_ns, "restart", name_of(node, tools), "started again", planned.label))
     return f"started again at {seconds(now_ns)}"
+
+
+def _is_going(tools: Tools, planned: PlannedFault, node: int) -> bool:
+    """Whether a process that still runs is about to end by the fault."""
+    match planned.fault:
+        case faults.BrokerStop():
+            return True
+        case faults.HostCrash():
+            assert isinstance(tools.cluster, LocalKafka)
+            return tools.cluster.lost_with_host(node) is None
+        case _:
+            return False
 
 
 def _resume(tools: Tools, planned: PlannedFault, node: int) -> str:

@@ -79,7 +79,10 @@ class Lab:
                 | faults.HostCrash()
             ):
                 nodes = self._resolved.get(index) or brokers.resolve(tools, fault.target)
-                return brokers.begin(tools, planned, fault, nodes)
+                hurt = brokers.begin(tools, planned, fault, nodes)
+                if isinstance(fault, faults.HostCrash) and hurt.nodes:
+                    self._do_aside(hurt, lambda: brokers.gone_with_host(tools, hurt))
+                return hurt
             case faults.Cut() | faults.SlowLink():
                 applied = links.begin(tools, planned, fault)
                 self._do_aside(applied, lambda: applied.note(links.probe(tools, fault)))
