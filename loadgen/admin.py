@@ -27,11 +27,15 @@ from loadgen.watchdog.client import Watchdog
 from loadgen.watchdog.undoing import admin
 from loadgen.wire import WireError, leave_group
 from scenarios.clients import consumer_settings
+from scenarios.faults import ClockSkew
 from scenarios.plan import Plan, replica_assignment
 from scenarios.retries import all_topics, retry_topics
+from scenarios.schema import Scenario
 
 OFFSETS_TOPIC = "__consumer_offsets"
 SCRATCH_TOPIC = "eventdrill.warm-up"
+CLOCKS_TOPIC = "eventdrill.clocks"
+"""Has a partition on each broker alone, which stamps what is written there with its own time; where clocks of brokers will be wrong."""
 EMBEDDED = "librdkafka-mock"
 _WITHIN_S = 30.0
 _EMPTIED_WITHIN_S = 5.0
@@ -100,8 +104,11 @@ class Admin:
             self._prepare_embedded(scratch)
         else:
             self._prepare_offsets_topic()
-            self._remove([topic for topic in (*topics, SCRATCH_TOPIC) if topic in self._topics()])
+            self._remove([topic for topic in (*topics, SCRATCH_TOPIC, CLOCKS_TOPIC) if topic in self._topics()])
             self._create(SCRATCH_TOPIC, scratch, {"min.insync.replicas": min(2, nodes)})
+            if _clocks_go_wrong(self.plan.scenario):
+                alone = [[node] for node in range(1, nodes + 1)]
+                self._create(CLOCKS_TOPIC, alone, {"message.timestamp.type": "LogAppendTime"})
             for name, topic in topics.items():
                 self._create(name, self.plan.replicas(name), topic.settings)
         self.wait_leaders([*topics, SCRATCH_TOPIC])
@@ -307,10 +314,17 @@ class Admin:
             time.sleep(_STEP_S)
 
     def remove_scratch(self) -> None:
-        """Remove the warm-up's topic."""
+        """Remove the topics that are the driver's own."""
         if self.cluster.implementation != EMBEDDED:
-            with suppress(KafkaException):
-                self.client.delete_topics([SCRATCH_TOPIC])[SCRATCH_TOPIC].result(5)
+            own = [SCRATCH_TOPIC, *([CLOCKS_TOPIC] if _clocks_go_wrong(self.plan.scenario) else ())]
+            for done in self.client.delete_topics(own).values():
+                with suppress(KafkaException):
+                    done.result(5)
+
+
+def _clocks_go_wrong(scenario: Scenario) -> bool:
+    """Whether a fault sets the clock of a broker."""
+    return any(isinstance(fault, ClockSkew) and fault.broker is not None for fault in scenario.faults)
 
 
 class suppress_code:  # noqa: N801 - reads like contextlib's

@@ -11,7 +11,7 @@ from loadgen.clusters import disks
 from loadgen.clusters.foreign import ForeignKafka
 from loadgen.clusters.local import LocalKafka
 from loadgen.clusters.model import Cluster
-from loadgen.java.build import can_run_java, unknown_version
+from loadgen.java.build import can_run_java, cannot_compile, unknown_version
 from loadgen.java.security import untranslatable
 from loadgen.payloads import PayloadError, values_of
 from loadgen.refuse_own import own_programs
@@ -110,7 +110,7 @@ def cannot(scenario: Scenario, cluster: Cluster | None = None, *, implementation
         *(
             f"faults[{index}]: {problem}"
             for index, fault in enumerate(scenario.faults)
-            for problem in _fault(fault, embedded, cluster is None or cluster.proxies is not None, _no_disks(cluster))
+            for problem in _fault(scenario, fault, cluster, embedded)
         ),
     ]
 
@@ -141,6 +141,15 @@ def _no_disks(cluster: Cluster | None) -> str | None:
         return disks.cannot_have()
     had = isinstance(cluster, LocalKafka) and cluster.disks
     return None if had else "this cluster was started without disks of the brokers' own"
+
+
+def _no_clocks(cluster: Cluster | None) -> str | None:
+    """Return why the clocks of brokers cannot be set wrong, None where they can."""
+    if cluster is None:
+        reason = cannot_compile()
+        return f"the class that gives brokers a clock of their own has to be compiled, and {reason}" if reason else None
+    had = isinstance(cluster, LocalKafka) and cluster.clocks
+    return None if had else "this cluster was started with brokers that share this machine's clock"
 
 
 def _replays(scenario: Scenario) -> Iterator[str]:
@@ -276,7 +285,9 @@ def _protocols(scenario: Scenario) -> list[str]:
     ]
 
 
-def _fault(fault: Fault, embedded: bool, proxied: bool, no_disks: str | None) -> Iterator[str]:
+def _fault(scenario: Scenario, fault: Fault, cluster: Cluster | None, embedded: bool) -> Iterator[str]:
+    proxied = cluster is None or cluster.proxies is not None
+    no_disks = _no_disks(cluster)
     match fault:
         case faults.BrokerCrash() | faults.BrokerStop() | faults.BrokerPause():
             if embedded and fault.target.role == "controller":
@@ -291,10 +302,12 @@ def _fault(fault: Fault, embedded: bool, proxied: bool, no_disks: str | None) ->
         case faults.HostCrash() if no_disks and not embedded:
             yield f"host_crash: {no_disks}. Without it broker_crash is the nearest: the process dies, and the kernel writes what it had written"
         case faults.ClockSkew() if fault.broker is not None:
-            yield (
-                "clock_skew: brokers here share this machine's clock, and only a machine of its own has another one. What can "
-                "be had is the wrong clock of a producer: write `producer: NAME`"
-            )
+            if embedded:
+                yield "clock_skew: the embedded cluster cannot do it: use --on local, or name a producer"
+            elif no_clocks := _no_clocks(cluster):
+                yield f"clock_skew: {no_clocks}. What can be had is the wrong clock of a producer: write `producer: NAME`"
+            elif fault.broker.role == "controller" and scenario.brokers.controllers == "separate":
+                yield "clock_skew: broker is controller, which is no broker here, and stamps no records that could tell of its clock: name a broker"
         case (
             faults.DiskFull()
             | faults.DiskStall()

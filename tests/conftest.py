@@ -8,6 +8,7 @@ LONG = {
     "test_calibrate_there_kafka",
     "test_foreign",
     "test_foreign_secured",
+    "test_lab_clocks",
     "test_lab_disks",
     "test_lab_kafka",
     "test_lab_killed",

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.clusters import disks
+from loadgen.clusters import clocks, disks
 from loadgen.clusters.keeping import make_directory, recorded_words, remove_leftovers
 from loadgen.clusters.link import Link
 from loadgen.clusters.model import ClusterError
@@ -302,3 +302,27 @@ def test_a_disk_that_somebody_still_looks_at_comes_back_later_and_the_keeper_ans
 
     assert soon(lambda: link.ask("status")["nodes"]["1"]["unwritten_bytes"] == 1000)
     assert soon(lambda: pid(link, 1) is not None)
+
+
+def test_a_nodes_wrong_clock_is_set_right_when_its_time_is_over_and_stays_wrong_while_the_node_is_down(link: Link):
+    """Another node's time is not touched; the file is what a JVM of the node reads."""
+    files = {node: clocks.make(link.directory / f"n{node}") for node in (1, 2)}
+
+    link.ask("set_clock", node=1, wrong_by_ms=-90_000, for_s=0.4)
+    link.ask("kill", node=1, for_s=0.1)
+    assert int.from_bytes(files[1].read_bytes(), "little", signed=True) == -90_000
+    assert link.ask("status")["nodes"]["1"]["clock_wrong_by_ms"] == -90_000
+    assert soon(lambda: pid(link, 1) is not None)
+    assert soon(lambda: link.ask("status")["nodes"]["1"]["clock_wrong_by_ms"] == 0)
+    assert files[1].read_bytes() == files[2].read_bytes() == bytes(8)
+
+
+def test_a_clock_that_is_set_right_has_no_end_any_more(link: Link):
+    for node in (1, 2):
+        clocks.make(link.directory / f"n{node}")
+
+    link.ask("set_clock", node=1, wrong_by_ms=5_000, for_s=0.2)
+    link.ask("set_clock", node=1, wrong_by_ms=0, for_s=None)
+    link.ask("set_clock", node=1, wrong_by_ms=7_000, for_s=None)
+    time.sleep(0.8)  # longer than a look of the keeper
+    assert link.ask("status")["nodes"]["1"]["clock_wrong_by_ms"] == 7_000

@@ -45,6 +45,7 @@ HOLDERS = [
 """Faults of three holders; a disk, where one can be had, has a fourth."""
 CLOCKS_AND_SCHEMAS = [
     "{fault: clock_skew, producer: shop, by: -60s, at: 1s, for: 200s}",
+    "{fault: clock_skew, broker: 1, by: 2h, at: 1s, for: 200s}",
     "{fault: schema_change, producer: post, version: 2, at: 1s, for: 200s}",
 ]
 """What processes of the run do by themselves."""

@@ -144,12 +144,20 @@ def test_faults_of_disks_are_refused_without_disks_of_the_brokers_own(
     ]
 
 
-def test_the_clock_of_a_producer_can_be_wrong_and_that_of_a_broker_cannot():
+def test_the_clock_of_a_broker_can_be_wrong_where_it_has_one_of_its_own(monkeypatch: pytest.MonkeyPatch):
+    """That of a producer always; a broker has one if it was started so, for which a class has to be compiled."""
     skew = {"fault": "clock_skew", "by": "-5s", "at": "1s", "for": "1s"}
+    of_broker = {"faults": [{**skew, "broker": 1}]}
+    cluster: Any = SimpleNamespace(implementation="apache-kafka", nodes=3, proxies=None)
 
+    monkeypatch.setattr("loadgen.refuse.cannot_compile", lambda: None)
     assert refusals({"faults": [{**skew, "producer": "shop"}]}) == []
-    (reason,) = refusals({"faults": [{**skew, "broker": 1}]})
-    assert "brokers here share this machine's clock" in reason
+    assert refusals(of_broker) == []
+    assert "this cluster was started with brokers that share this machine's clock" in refusals(of_broker, cluster=cluster)[0]
+    assert "the embedded cluster cannot do it" in refusals(of_broker, implementation=EMBEDDED)[0]
+    assert "broker is controller, which is no broker here" in refusals({"faults": [{**skew, "broker": "controller"}]})[0]
+    monkeypatch.setattr("loadgen.refuse.cannot_compile", lambda: "there is no Java")
+    assert "has to be compiled, and there is no Java. What can be had is the wrong clock of a producer" in refusals(of_broker)[0]
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ class Told:
     def now_ns(self) -> int:
         return round(self.at_s * SECOND)
 
-    def look_up(self, index: int, _planned: Any) -> None:
+    def look_up(self, index: int, planned: Any) -> None:
         self.did.append(("looked up", index, self.at_s))
 
     def begin(self, index: int, planned: Any) -> None:

@@ -21,7 +21,7 @@ FOREIGN = "foreign_cluster"
 def spec_of(scenario: "Scenario") -> "ClusterSpec":
     """Return the cluster that a scenario asks for."""
     from loadgen.clusters.model import ClusterSpec
-    from scenarios.faults import Cut, DiskStall, HostCrash, SlowLink
+    from scenarios.faults import ClockSkew, Cut, DiskStall, HostCrash, SlowLink
 
     brokers = scenario.brokers
     return ClusterSpec(
@@ -32,6 +32,7 @@ def spec_of(scenario: "Scenario") -> "ClusterSpec":
         racks=brokers.racks,
         proxied=any(isinstance(fault, Cut | SlowLink) for fault in scenario.faults),
         disks=any(isinstance(fault, DiskStall | HostCrash) for fault in scenario.faults),
+        clocks=any(isinstance(fault, ClockSkew) and fault.broker is not None for fault in scenario.faults),
     )
 
 

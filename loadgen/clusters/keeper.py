@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from loadgen.clusters import disks
+from loadgen.clusters import clocks, disks
 from loadgen.clusters.keeping import LOOK_S, RefusedError, Reply, keep, record
 from loadgen.clusters.model import ClusterError
 from loadgen.clusters.processes import ends_with_parent, identify
@@ -76,6 +76,7 @@ class Node:
     ending: bool = False  # asked to end in order, and not yet gone
     start_when_gone: bool = False
     mend_at_s: float | None = None  # when what is done to it ends by itself, on the monotonic clock
+    clock_right_at_s: float | None = None  # when its clock is set right again, if it is wrong
 
     @property
     def runs(self) -> bool:
@@ -132,6 +133,8 @@ class Keeper:
                     self._record()
                 case "start":
                     self._start_again(request["node"])
+                case "set_clock":
+                    self._set_clock(self._node(request["node"]), request["wrong_by_ms"], request.get("for_s"))
                 case (
                     "kill"
                     | "terminate"
@@ -170,6 +173,7 @@ class Keeper:
             "exit": node.process.returncode if node.process else None,
             "unwritten_bytes": node.unwritten_bytes,
             "trouble": node.power_lost.trouble if node.power_lost else "",
+            "clock_wrong_by_ms": clocks.wrong_by_ms(node.data),
         }
 
     def _launch(self, nodes: Mapping[str, Any]) -> None:
@@ -249,6 +253,12 @@ class Keeper:
         if not node.runs or node.ending or node.power_lost:
             node.start_when_gone = True
 
+    @staticmethod
+    def _set_clock(node: Node, wrong_by_ms: int, for_s: float | None) -> None:
+        """Set a node's clock; its machine keeps it so while the node is down."""
+        clocks.set_wrong(node.data, wrong_by_ms)
+        node.clock_right_at_s = None if for_s is None or not wrong_by_ms else time.monotonic() + for_s
+
     def _running(self, number: int) -> Node:
         node = self._node(number)
         if not node.runs:
@@ -273,13 +283,16 @@ class Keeper:
         for node in self.nodes.values():
             if node.mend_at_s is not None and node.mend_at_s <= time.monotonic():
                 self._mend(node)
+            if node.clock_right_at_s is not None and node.clock_right_at_s <= time.monotonic():
+                self._set_clock(node, 0, None)
             if node.power_lost and not node.runs and node.power_lost.advance():
                 node.unwritten_bytes = node.power_lost.held_bytes - disks.bytes_in(node.data)
                 node.power_lost = None
             if not node.runs and node.start_when_gone and not node.power_lost:
                 self._spawn(node)
                 self._record()
-        due_s = [node.mend_at_s - time.monotonic() for node in self.nodes.values() if node.mend_at_s is not None]
+        dues = [at for node in self.nodes.values() for at in (node.mend_at_s, node.clock_right_at_s) if at is not None]
+        due_s = [at - time.monotonic() for at in dues]
         return max(0.0, min([LOOK_S, *due_s]))
 
     def _record(self) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from loadgen.clusters import clocks
 from loadgen.clusters.archive import class_path, exercise, prepare_archive, prepare_formatted
 from loadgen.clusters.jars import Lock, can_have_jars, prepare_jars, read_lock
 from loadgen.clusters.java import Java, find_java
@@ -166,6 +167,21 @@ class LocalKafka:
         """Tell what keeps the disk of a node whose machine lost power from coming back, "" where nothing does."""
         return str(self._state(node)["trouble"])
 
+    @property
+    def clocks(self) -> bool:
+        """Tell whether each node has a clock that can be set wrong."""
+        return self.layout.spec.clocks
+
+    def set_clock(self, node: int, wrong_by_ms: int, for_s: float | None = None) -> None:
+        """Set a node's clock wrong, for `for_s` at most, or right (0)."""
+        if not self.clocks:
+            raise ClusterError("this cluster was started with nodes whose clocks cannot be set: start it with `clocks`")
+        self._link.ask("set_clock", node=node, wrong_by_ms=wrong_by_ms, for_s=for_s)
+
+    def clock_wrong_by_ms(self, node: int) -> int:
+        """Tell by how much a node's clock was set wrong."""
+        return int(self._state(node)["clock_wrong_by_ms"])
+
     def tell(self, what: Sequence[str]) -> None:
         """Let others who look at the cluster know its faults in effect."""
         self._link.ask("tell", what=list(what))
@@ -296,14 +312,22 @@ def start_local(
     java = find_java()
     libs = prepare_jars(lock, progress, given=jars)
     formatted = prepare_formatted(lock, java, libs, progress)
-    parts = _Parts(lock, java, libs, formatted)
-    archive = prepare_archive(lock, java, libs, parts.train, progress)
+    parts = _Parts(lock, java, libs, formatted, _wrong_clock(lock, java, libs, progress) if spec.clocks else None)
+    # An archive holds for the jars it was made of, and a folder before them makes them others.
+    archive = None if spec.clocks else prepare_archive(lock, java, libs, parts.train, progress)
     began = time.monotonic()
     progress(f"Kafka {lock.version}: starting {_nodes_text(spec)}")
     cluster = parts.start(spec, options=_archive_options(archive), log_dir=log_dir)
     behind = "" if cluster.proxies is None else ", behind proxies"
     progress(f"Kafka {lock.version}: ready after {time.monotonic() - began:.1f} s at {cluster.bootstrap}{behind}")
     return cluster
+
+
+def _wrong_clock(lock: Lock, java: Java, libs: Sequence[Path], progress: Progress) -> Path:
+    """Give the folder with the class that reads nodes' own clocks."""
+    from loadgen.java.build import prepare_wrong_clock  # a compiler is nothing that other clusters need
+
+    return prepare_wrong_clock(lock, java, libs, progress)
 
 
 def _nodes_text(spec: ClusterSpec) -> str:
@@ -323,6 +347,8 @@ class _Parts:
     java: Java
     libs: list[Path]
     formatted: Path
+    wrong_clock: Path | None = None
+    """Of nodes whose clocks can be set: the folder with the class that reads them."""
 
     def start(self, spec: ClusterSpec, *, options: Sequence[str], log_dir: Path | None = None) -> LocalKafka:
         """Start the nodes and wait for them; where a port was taken in the meantime, try again with others."""
@@ -353,7 +379,10 @@ class _Parts:
             for node in layout.node_ids:
                 config = write_node(layout, node, link.directory, self.formatted)
                 heap_mib = spec.heap_mib if node in layout.brokers else CONTROLLER_HEAP_MIB
-                commands[node] = self._command(heap_mib, [*options, f"-Dlog4j2.configurationFile={log4j}"], config)
+                own = [f"-Dlog4j2.configurationFile={log4j}"]
+                if spec.clocks:
+                    own.append(f"-D{clocks.PROPERTY}={clocks.make(link.directory / f'n{node}')}")
+                commands[node] = self._command(heap_mib, [*options, *own], config)
             cluster = LocalKafka(layout, link, commands, self.lock, logs, proxies)
             undone.pop_all()
             return cluster
@@ -366,7 +395,7 @@ class _Parts:
             *JVM_OPTIONS,
             *options,
             "-cp",
-            class_path(self.libs),
+            class_path(self.libs if self.wrong_clock is None else [self.wrong_clock, *self.libs]),
             "kafka.Kafka",
             str(config),
         ]

@@ -31,6 +31,7 @@ class ClusterSpec:
     heap_mib: int = 192  # of each broker's JVM; 256 to 384 for heavy load
     proxied: bool = False  # whether proxies stand before all listeners, so that links can be cut
     disks: bool = False  # whether each node has a disk of its own, which can stall or lose what was not written
+    clocks: bool = False  # whether each node has a clock that can be set wrong
 
     def rack(self, node: int) -> str | None:
         """Give the rack of broker `node`, if there are any."""

@@ -30,6 +30,8 @@ from loadgen.clusters.model import ClusterError
 from scenarios.clients import release
 
 SOURCES = Path(__file__).parent / "src"
+CLOCK = Path(__file__).parent / "clock"
+"""A class of Kafka's with a clock that can be wrong, for brokers."""
 IDS_SOURCE = Path(__file__).parent / "users" / "EventDrillIds.java"
 """Interceptors for programs of the users' own; no class of the driver's."""
 LOCKS = Path(__file__).parent / "locks"
@@ -117,24 +119,44 @@ def sources(version: str) -> list[Path]:
     return sorted([*SOURCES.glob("*.java"), *newer])
 
 
-def source_hash(version: str) -> str:
-    """Return what changes with any source."""
+def _hash_of(files: Sequence[Path]) -> str:
+    """Return what changes with any of some sources."""
     digest = hashlib.sha256()
-    for path in sources(version):
+    for path in files:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:12]
 
 
+def prepare_wrong_clock(lock: Lock, java: Java, libs: Sequence[Path], progress: Progress) -> Path:
+    """Give the folder that stands before the jars of brokers whose clock can be wrong."""
+    return _prepared(lock, java, libs, progress, "clock", sorted(CLOCK.glob("*.java")))
+
+
+def cannot_compile() -> str | None:
+    """Tell why our classes cannot be compiled here, None where they probably can; starts and fetches nothing."""
+    try:
+        return None if _javac(find_java()) else can_have_jars(compiler_lock())
+    except ClusterError as error:
+        return str(error)
+
+
 def _prepare_classes(lock: Lock, java: Java, libs: Sequence[Path], progress: Progress) -> Path:
-    """Give the folder of our classes, compiled if these sources have not been yet; they run on any Java that we take."""
-    kept = lock.directory / f"processes-{source_hash(lock.version)}"
+    """Give the folder of the classes that the processes run."""
+    return _prepared(lock, java, libs, progress, "processes", sources(lock.version))
+
+
+def _prepared(
+    lock: Lock, java: Java, libs: Sequence[Path], progress: Progress, name: str, given: Sequence[Path]
+) -> Path:
+    """Give the folder of some classes of ours, compiled if these sources have not been yet; they run on any Java that we take."""
+    kept = lock.directory / f"{name}-{_hash_of(given)}"
     if kept.exists():
         return kept
     with making(lock, progress) as scratch:
         if not kept.exists():
-            progress(f"{lock.title}: compiling our processes, once")
+            progress(f"{lock.title}: compiling our {name}, once")
             fresh = scratch / "classes"
-            _compile(java, libs, fresh, sources(lock.version), progress)
+            _compile(java, libs, fresh, given, progress)
             fresh.rename(kept)
     return kept
 
@@ -152,10 +174,10 @@ def _compile(java: Java, libs: Sequence[Path], target: Path, given: Sequence[Pat
             stdin=subprocess.DEVNULL,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise ClusterError(f"the Java client's processes cannot be compiled: {error}") from error
+        raise ClusterError(f"our Java classes cannot be compiled: {error}") from error
     if done.returncode:
         words = "\n".join(f"  {line[:300]}" for line in (done.stdout + done.stderr).splitlines()[:20])
-        raise ClusterError(f"the Java client's processes cannot be compiled ({command[0]}):\n{words}")
+        raise ClusterError(f"our Java classes cannot be compiled ({command[0]}):\n{words}")
 
 
 def _javac(java: Java) -> Path | None:

@@ -59,6 +59,8 @@ class Tools:
     next_poll_id: Callable[[str], int]
     incidents: list[Incident]
     """What the lab itself makes happen, such as a broker's start."""
+    wrong_clocks: dict[int, list[PlannedFault]] = field(default_factory=dict)
+    """By node: the faults that set its clock wrong now, which add up."""
 
     @property
     def controllers(self) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from loadgen.admin import Admin
 from loadgen.clusters.model import Cluster, ClusterError
 from loadgen.crew import Crew
-from loadgen.lab import brokers, hooks, links, members, topics
+from loadgen.lab import brokers, clocks, hooks, links, members, topics
 from loadgen.lab.applied import Applied, Tools
 from loadgen.lab.proofs import shown
 from loadgen.run_clock import RunClock
@@ -61,6 +61,8 @@ class Lab:
         """Find out just before a fault which broker it is about."""
         if isinstance(planned.fault, brokers.BrokerFault):
             self._resolved[index] = brokers.resolve(self.tools, planned.fault.target)
+        elif isinstance(planned.fault, faults.ClockSkew) and planned.fault.broker is not None:
+            self._resolved[index] = brokers.resolve(self.tools, planned.fault.broker)
 
     def begin(self, index: int, planned: PlannedFault) -> None:
         """Begin a fault."""
@@ -122,9 +124,15 @@ class Lab:
                 changed = Applied(planned, topics.target_of(fault), tools.clock.now_ns())
                 self._do_aside(changed, lambda: topics.apply(tools, changed, fault))
                 return changed
-            case faults.ClockSkew():
-                assert fault.producer is not None  # brokers share the machine's clock (`loadgen.refuse`)
+            case faults.ClockSkew() if fault.producer is not None:
                 return Applied(planned, ", ".join(members.processes(tools, fault.producer)), planned.begin_ns)
+            case faults.ClockSkew():
+                assert fault.broker is not None
+                nodes = self._resolved.get(index) or brokers.resolve(tools, fault.broker)
+                wrong = clocks.begin(tools, planned, fault, nodes)
+                if wrong.nodes:
+                    self._do_aside(wrong, lambda: wrong.note(clocks.said_by(tools, wrong.nodes)))
+                return wrong
             case faults.Hook():
                 hooked = hooks.begin(tools, planned, fault)
                 self._do_aside(hooked, lambda: hooks.apply(tools, hooked, fault))

@@ -73,6 +73,8 @@ def shown(applied: Applied, plan: Plan, incidents: Sequence[Incident], operation
             return of_events(applied, plan, operations)
         case faults.DependencyDown() | faults.DependencySlow():
             return of_calls(applied, plan, operations, fault.dependency)
+        case faults.ClockSkew() if fault.broker is not None:
+            return _deleted(applied, incidents)  # what time they say it is they were asked for
         case faults.ClockSkew():
             return wrong_timestamps(applied, plan, operations, log, applied.target.split(", "))
         case faults.RollingRestart() | faults.RollingDeploy():
@@ -171,6 +173,12 @@ def _expired(applied: Applied, topic: str, incidents: Sequence[Incident]) -> str
             "look every log.retention.check.interval.ms, by default 5 minutes"
         )
     return f"{len(gone)} segments deleted, the first at {seconds(gone[0].time_ns)}"
+
+
+def _deleted(applied: Applied, incidents: Sequence[Incident]) -> str:
+    """Say how many segments were deleted while a clock was wrong, by whatever broker."""
+    gone = [i for i in incidents if i.kind == "expired" and applied.began_ns <= i.time_ns < applied.planned.end_ns]
+    return f"{len(gone)} segments deleted meanwhile, {gone[0].where} from {seconds(gone[0].time_ns)}" if gone else ""
 
 
 def _rates(applied: Applied, plan: Plan, operations: Rows) -> str:
