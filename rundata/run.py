@@ -16,7 +16,7 @@ from rundata.indicators import measure
 from rundata.measurement import Measurement
 from rundata.operations import arranged, in_order
 from rundata.replications import Estimate, summarise
-from rundata.rows import KIND_TEXT, NEVER, NONE, UNTIMED, Kind, Outcome
+from rundata.rows import KIND_TEXT, LEFT_OUT, NEVER, NONE, UNTIMED, Kind, Outcome
 from rundata.settling import settling, settling_json
 from rundata.tables import RunData
 from scenarios.quantities import SECOND
@@ -176,7 +176,7 @@ class Run:
         rows = self.data.log
         columns: dict[str, Any] = {"topic": _categorical(np.ascontiguousarray(rows["topic"]), self.data.names.topics)}
         for name in ("partition", "offset", "event_id", "leader_epoch", "time_ns"):
-            columns[name] = _nullable(np.ascontiguousarray(rows[name]), (NONE,) if name != "time_ns" else ())
+            columns[name] = _nullable(np.ascontiguousarray(rows[name]), (NONE, LEFT_OUT) if name != "time_ns" else ())
         columns["aborted"] = rows["aborted"].astype(bool)
         return pd.DataFrame(columns)
 
