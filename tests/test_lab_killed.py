@@ -83,7 +83,16 @@ def start_driver(
 ) -> tuple[subprocess.Popen[bytes], list[Identity], Path]:
     """Start a driver and wait until all its faults hold and so many processes run; gives it, all below it, and what its hook has made."""
     mark, said = tmp_path / "hurt", tmp_path / "said.txt"
-    command = [sys.executable, "-P", "-c", DRIVER, str(tmp_path / "run"), str(Path(__file__).parent), str(mark), *faults]
+    command = [
+        sys.executable,
+        "-P",
+        "-c",
+        DRIVER,
+        str(tmp_path / "run"),
+        str(Path(__file__).parent),
+        str(mark),
+        *faults,
+    ]
     with said.open("wb") as out:
         driver = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
     came = soon(lambda: mark.exists() or driver.poll() is not None, 90) and mark.exists()
@@ -100,7 +109,10 @@ def start_driver(
 
 def account(driver: subprocess.Popen[bytes], tmp_path: Path) -> str:
     """Tell all that can be seen of a driver: what it said, what its run says of itself, and what each process below it waits for."""
-    lines = [f"driver {driver.pid}, status {driver.poll()}", (tmp_path / "said.txt").read_text(errors="replace")[-6000:]]
+    lines = [
+        f"driver {driver.pid}, status {driver.poll()}",
+        (tmp_path / "said.txt").read_text(errors="replace")[-6000:],
+    ]
     if (facts := tmp_path / "run" / "run.json").exists():
         about = json.loads(facts.read_text())
         lines += [f"{name}: {about.get(name)}" for name in ("state", "incomplete", "invalid", "clock_start", "end_ns")]
@@ -109,7 +121,9 @@ def account(driver: subprocess.Popen[bytes], tmp_path: Path) -> str:
             with contextlib.suppress(psutil.NoSuchProcess, OSError):
                 waits = Path(f"/proc/{process.pid}/wchan").read_text()
                 command = " ".join(process.cmdline())[-120:]
-                lines.append(f"{process.pid} {process.status()} since {time.time() - process.create_time():.1f} s, waits in {waits}: {command}")
+                lines.append(
+                    f"{process.pid} {process.status()} since {time.time() - process.create_time():.1f} s, waits in {waits}: {command}"
+                )
     lines += [f"mounted: {at}" for base in scratch_dirs() for at in disks.mounted_below(base)]
     return "\n".join(lines)
 

@@ -86,12 +86,16 @@ groups:
     settings: {session.timeout.ms: 2000, heartbeat.interval.ms: 300}
     failures: {transient: {chance: 10%}, retry: {attempts: 2}, then: skip}
 """
-CHAINED = SCENARIO.replace(
-    "  mails: {partitions: 1, replication: 1}\n", "  mails: {partitions: 1, replication: 1}\n  invoices: {partitions: 2, replication: 1}\n"
-).replace(
-    "    work: {uniform: [1ms, 3ms]}\n",
-    "    work: {uniform: [1ms, 3ms]}\n    emits: {topic: invoices, event: Invoice, per_event: 2, settings: {acks: all}}\n",
-) + "  posting: {topics: [invoices], work: 1ms, settings: {session.timeout.ms: 2000, heartbeat.interval.ms: 300}}\n"
+CHAINED = (
+    SCENARIO.replace(
+        "  mails: {partitions: 1, replication: 1}\n",
+        "  mails: {partitions: 1, replication: 1}\n  invoices: {partitions: 2, replication: 1}\n",
+    ).replace(
+        "    work: {uniform: [1ms, 3ms]}\n",
+        "    work: {uniform: [1ms, 3ms]}\n    emits: {topic: invoices, event: Invoice, per_event: 2, settings: {acks: all}}\n",
+    )
+    + "  posting: {topics: [invoices], work: 1ms, settings: {session.timeout.ms: 2000, heartbeat.interval.ms: 300}}\n"
+)
 """The same, and what billing does makes it send invoices, which another group posts."""
 
 
@@ -240,7 +244,9 @@ def test_what_a_group_emits_for_the_programs_events_goes_on_like_any_chain(
     assert 0 < (found["chain_latency[posting].p50"].value or 0) < 1
     assert found["unexpected"].value == found["lost"].value == 0
     copies = check(run)["duplicate_deliveries"]
-    assert ("billing emits for each copy of an event: shop is your own program" in copies.allowed) == (kind == "numbered")
+    assert ("billing emits for each copy of an event: shop is your own program" in copies.allowed) == (
+        kind == "numbered"
+    )
 
 
 @pytest.mark.live

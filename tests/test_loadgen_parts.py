@@ -153,11 +153,19 @@ def test_the_clock_of_a_broker_can_be_wrong_where_it_has_one_of_its_own(monkeypa
     monkeypatch.setattr("loadgen.refuse.cannot_compile", lambda: None)
     assert refusals({"faults": [{**skew, "producer": "shop"}]}) == []
     assert refusals(of_broker) == []
-    assert "this cluster was started with brokers that share this machine's clock" in refusals(of_broker, cluster=cluster)[0]
+    assert (
+        "this cluster was started with brokers that share this machine's clock"
+        in refusals(of_broker, cluster=cluster)[0]
+    )
     assert "the embedded cluster cannot do it" in refusals(of_broker, implementation=EMBEDDED)[0]
-    assert "broker is controller, which is no broker here" in refusals({"faults": [{**skew, "broker": "controller"}]})[0]
+    assert (
+        "broker is controller, which is no broker here" in refusals({"faults": [{**skew, "broker": "controller"}]})[0]
+    )
     monkeypatch.setattr("loadgen.refuse.cannot_compile", lambda: "there is no Java")
-    assert "has to be compiled, and there is no Java. What can be had is the wrong clock of a producer" in refusals(of_broker)[0]
+    assert (
+        "has to be compiled, and there is no Java. What can be had is the wrong clock of a producer"
+        in refusals(of_broker)[0]
+    )
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,10 @@ def test_a_fault_that_never_began_because_the_driver_was_held_up_is_said():
 
     assert [which for what, which, _ in told.did if what == "began"] == [0, 2]
     assert len(missed) == 1
-    assert "never began: it was due at 5.000 s, and at 11.100 s the load was over; something held the driver up" in missed[0]
+    assert (
+        "never began: it was due at 5.000 s, and at 11.100 s the load was over; something held the driver up"
+        in missed[0]
+    )
     assert schedule.late == []
 
 

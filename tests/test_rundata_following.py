@@ -62,7 +62,15 @@ def record(event: int, topic: int, offset: int, at_ms: float) -> Rows:
 
 
 def handled(event: int, group: int, at_ms: float, topic: int, offset: int, **fields: Any) -> list[Rows]:
-    where = {"group": group, "topic": topic, "partition": 0, "offset": offset, "process": 2 + group, "poll_id": offset, **fields}
+    where = {
+        "group": group,
+        "topic": topic,
+        "partition": 0,
+        "offset": offset,
+        "process": 2 + group,
+        "poll_id": offset,
+        **fields,
+    }
     return [row(kind, event, at_ms, **where) for kind in (Kind.delivery, Kind.try_)]
 
 
@@ -72,11 +80,31 @@ def as_it_ran() -> tuple[list[Rows], list[Rows]]:
     for offset, (cause, sent) in enumerate(SENT_MS.items()):
         topic = MAILS if cause == MAIL else ORDERS
         place = 0 if cause == MAIL else offset - (offset > 2)
-        rows.append(row(Kind.send, cause, sent, topic=topic, partition=0, offset=place, process=topic, key=offset, ended_ns=(sent + 1) * MS))
+        rows.append(
+            row(
+                Kind.send,
+                cause,
+                sent,
+                topic=topic,
+                partition=0,
+                offset=place,
+                process=topic,
+                key=offset,
+                ended_ns=(sent + 1) * MS,
+            )
+        )
         log.append(record(cause if cause == MAIL else NONE, topic, place, sent))
         rows += handled(cause, 0, sent + 10, topic, place)
         for child in CHAIN.children(cause, "billing"):
-            made = {"root_id": cause, "cause_id": cause, "topic": INVOICES, "partition": 0, "offset": at, "group": 0, "process": 2}
+            made = {
+                "root_id": cause,
+                "cause_id": cause,
+                "topic": INVOICES,
+                "partition": 0,
+                "offset": at,
+                "group": 0,
+                "process": 2,
+            }
             rows.append(row(Kind.send, child, sent + 10, **made, ended_ns=(sent + 12) * MS))
             log.append(record(child, INVOICES, at, sent + 11))
             rows += handled(child, 1, sent + 30, INVOICES, at, root_id=cause, intended_ns=(sent + 10) * MS)
