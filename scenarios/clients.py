@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from scenarios.faults import ClockSkew
 from scenarios.quantities import MILLISECOND
 from scenarios.schema import CollectReads, Group, Producer, Scenario, Setting, Settings
 
@@ -395,12 +396,13 @@ def is_compacted(scenario: Scenario, topic: str) -> bool:
 
 
 def may_expire(scenario: Scenario) -> bool:
-    """Whether retention could delete something within a run."""
-    run_ms = (scenario.duration + scenario.drain) / MILLISECOND
+    """Whether retention could delete something within a run: by wrong clocks records are older than they are."""
+    wrong_ns = sum(abs(fault.by) for fault in scenario.faults if isinstance(fault, ClockSkew))
+    oldest_ms = (scenario.duration + scenario.drain + wrong_ns) / MILLISECOND
     kept_ms = [int(topic_setting(scenario, name, "retention.ms")) for name in scenario.topics]
     by_size = any(int(topic_setting(scenario, name, "retention.bytes")) >= 0 for name in scenario.topics)
     by_fault = any(fault.kind == "retention" for fault in scenario.faults)
-    return by_size or by_fault or any(0 <= kept < run_ms for kept in kept_ms)
+    return by_size or by_fault or any(0 <= kept < oldest_ms for kept in kept_ms)
 
 
 def release(version: str) -> tuple[int, ...]:
