@@ -92,7 +92,7 @@ CHAINED = (
         "  mails: {partitions: 1, replication: 1}\n  invoices: {partitions: 2, replication: 1}\n",
     ).replace(
         "    work: {uniform: [1ms, 3ms]}\n",
-        "    work: {uniform: [1ms, 3ms]}\n    emits: {topic: invoices, event: Invoice, per_event: 2, settings: {acks: all}}\n",
+        "    work: {uniform: [1ms, 3ms]}\n    emits: {topic: invoices, event: Invoice, per_event: 2, settings: {acks: all, enable.idempotence: true}}\n",
     )
     + "  posting: {topics: [invoices], work: 1ms, settings: {session.timeout.ms: 2000, heartbeat.interval.ms: 300}}\n"
 )
