@@ -292,7 +292,7 @@ def test_a_prediction_is_compared_with_what_the_program_wrote(tmp_path: Path):
     assert low < 125 < high  # of plans of their own, with 130 a second between them
     assert produced.observed == pytest.approx(80, abs=3)
     assert produced.verdict in ("differs", "cannot tell")  # where driver or host were the limit
-    assert driven.invalid or (produced.sources or {})["workload"] > 0.8
+    assert driven.invalid or produced.verdict == "cannot tell" or (produced.sources or {})["workload"] > 0.8
     assert (folder / "report.html").exists()
 
 
