@@ -100,7 +100,8 @@ def stand_ins(declared: Ints, ids: Ints) -> Ints:
     """
     if not len(declared):
         return ids
-    spread = np.asarray(ids, np.int64).astype(np.uint64) * np.uint64(_SPREAD) >> np.uint64(20)
-    chosen = declared[(spread % np.uint64(len(declared))).astype(np.int64)]
+    # The golden ratio spreads ids that count up evenly over all of them; a remainder would meet some often and others never.
+    spread = np.asarray(ids, np.int64).astype(np.uint64) * np.uint64(_SPREAD) >> np.uint64(32)
+    chosen = declared[(spread * np.uint64(len(declared)) >> np.uint64(32)).astype(np.int64)]
     found: Ints = np.where(np.asarray(ids) >= FIRST, chosen, ids)
     return found
