@@ -21,6 +21,10 @@ class Committing(MemberState):
         """Commit and wait until it has ended."""
         yield self.clock.at(self.clock.now, Phase.work, self.code)
         yield from self._hang(Phase.work)
+        yield from self._commit_at_once(offsets)
+
+    def _commit_at_once(self, offsets: Mapping["Partition", int]) -> Process:
+        """The same of a member whose turn it is."""
         self._begin_commit(offsets)
         while self.last_commit is not None and not self.last_commit.processed:
             yield self.last_commit

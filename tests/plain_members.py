@@ -190,7 +190,7 @@ class Member(Working):
         yield from self._hang(Phase.work)
         if self.group.commit == "before_work" and self.model.rules.pool_commits_first:
             self.model.fired["pool waits for its commit"] += 1
-            yield from self._commit(self.handed_over)
+            yield from self._commit_at_once(self.handed_over)
         self.waiting += deliveries
         self.coming = 0
 
