@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from rundata.books import Books
 from rundata.chains import emits_name, emitting, sending_settings, sent_to
-from rundata.rows import Kind
+from rundata.rows import NEVER, Kind
 from scenarios.actions import Redrive, Replay, ResetOffsets
-from scenarios.clients import broker_setting, consumer_settings, topic_setting
-from scenarios.faults import AddPartitions, Duplicates, Late
+from scenarios.clients import broker_setting, consumer_settings, is_compacted, topic_setting
+from scenarios.faults import AddPartitions, ClockSkew, DeleteRecords, Duplicates, Late, Retention
+from scenarios.quantities import MILLISECOND, format_duration
 from scenarios.retries import all_topics, retry_topics
 from scenarios.schema import Dedupe, EveryCommit, Group, Scenario
 
@@ -218,6 +219,57 @@ class Allowed:
             else late.get(name) or self._is_cut(group.topics)
             for name, group in self._scenario.groups.items()
         )
+
+    @cached_property
+    def deletes(self) -> tuple[str, ...]:
+        """Why a group that comes back may find records of each topic gone that it had in hand and not handled."""
+        return tuple(self._deletes(name) for name in self._books.plan.topics)
+
+    def _deletes(self, topic: str) -> str:
+        if topic in self._deleted_by_hand:
+            return f"records of {topic} are deleted (fault delete_records)"
+        if self._deleted_at_any_time(topic):
+            return f"{topic} deletes by size, or is compacted (retention.bytes, cleanup.policy)"
+        kept_ns = self._kept_ns(topic)
+        return "" if kept_ns == NEVER else f"{topic} keeps records for {format_duration(kept_ns)} only (retention.ms)"
+
+    def deleted_from_ns(self, events: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the first instant at which deletion may have taken each event's record."""
+        plan = self._books.plan
+        topic = plan.topic[events]
+        kept_ns = np.asarray([self._kept_ns(each) for each in plan.topics], np.int64)[topic]
+        since_ns = np.asarray([self._deleted_since_ns(each) for each in plan.topics], np.int64)[topic]
+        by_age = plan.intended_ns[events] + np.where(kept_ns == NEVER, 0, kept_ns)
+        return np.minimum(np.where(kept_ns == NEVER, NEVER, by_age), since_ns)
+
+    def _deleted_since_ns(self, topic: str) -> int:
+        return 0 if self._deleted_at_any_time(topic) else self._deleted_by_hand.get(topic, NEVER)
+
+    @cached_property
+    def _deleted_by_hand(self) -> dict[str, int]:
+        """By topic: from when on its records, or those of a partition, are deleted by hand."""
+        found = dict[str, int]()
+        for planned in self._books.plan.faults:
+            fault = planned.fault
+            if isinstance(fault, DeleteRecords):
+                topic = str(fault.topic if fault.partition is None else fault.partition.topic)
+                found[topic] = min(found.get(topic, NEVER), planned.begin_ns)
+        return found
+
+    def _deleted_at_any_time(self, topic: str) -> bool:
+        if topic not in self._scenario.topics:
+            return False
+        by_size = int(topic_setting(self._scenario, topic, "retention.bytes")) >= 0
+        wrong_clocks = any(isinstance(fault, ClockSkew) for fault in self._scenario.faults)
+        return by_size or is_compacted(self._scenario, topic) or (wrong_clocks and self._kept_ns(topic) != NEVER)
+
+    def _kept_ns(self, topic: str) -> int:
+        """Return the shortest time for which a topic keeps its records; NEVER where it keeps them for good."""
+        if topic not in self._scenario.topics:
+            return NEVER
+        kept_ms = int(topic_setting(self._scenario, topic, "retention.ms"))
+        changed = [each.to for each in self._scenario.faults if isinstance(each, Retention) and each.topic == topic]
+        return min([NEVER if kept_ms < 0 else kept_ms * MILLISECOND, *changed])
 
     @cached_property
     def stops(self) -> tuple[str, ...]:

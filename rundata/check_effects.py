@@ -49,7 +49,7 @@ def _why_repeated(books: Books, numbers: Ints) -> list[str]:
 
 def processed_once(books: Books) -> CheckResult:
     """Find pairs that their group handled more than once, or passed over: effects, dead letters and skips together."""
-    pairs, allowed = books.pairs, Allowed(books)
+    pairs = books.pairs
     handled = pairs.count("effects") + pairs.count("given_up")
     delivered = pairs.count("deliveries") > 0
     more, none = (handled > 1) & delivered, pairs.end == End.passed
@@ -58,7 +58,7 @@ def processed_once(books: Books) -> CheckResult:
 
     def why(numbers: Ints) -> list[str]:
         repeated = dict(zip(numbers[more[numbers]].tolist(), _why_repeated(books, numbers[more[numbers]]), strict=True))
-        passes = by_code(allowed.passes, pairs.group[numbers])
+        passes = _why_passed(books, numbers, pairs.end_ns)
         return [repeated.get(number, passed) for number, passed in zip(numbers.tolist(), passes, strict=True)]
 
     def example(pair: int) -> str:
@@ -87,7 +87,7 @@ def key_order(books: Books) -> CheckResult:
 
 def passed(books: Books) -> CheckResult:
     """Find commits that went beyond events which the group had not handled by then."""
-    pairs, allowed, records = books.pairs, Allowed(books), books.records
+    pairs, records = books.pairs, books.records
     offset = np.full(books.events, NEVER, np.int64)
     np.minimum.at(offset, records.event, records.offset)
     beyond = np.full(len(pairs.event), NEVER, np.int64)
@@ -113,4 +113,15 @@ def passed(books: Books) -> CheckResult:
     def example(pair: int) -> str:
         return f"{pair_text(books, pair)}; committed beyond at {time_text(int(beyond[pair]))}"
 
-    return judged(found, lambda p: by_code(allowed.passes, pairs.group[p]), example, parts=parts)
+    return judged(found, lambda numbers: _why_passed(books, numbers, beyond), example, parts=parts)
+
+
+def _why_passed(books: Books, numbers: Ints, beyond_ns: Ints) -> list[str]:
+    """Return why a group may have committed beyond each pair's event by an instant: by the way in which it commits, or since the record was gone."""
+    pairs, allowed = books.pairs, Allowed(books)
+    events = pairs.event[numbers]
+    gone = books.taken[events] & (allowed.deleted_from_ns(events) <= beyond_ns[numbers])
+    of_group, of_topic = by_code(allowed.passes, pairs.group[numbers]), by_code(allowed.deletes, pairs.topic[numbers])
+    return [
+        why or (deletes if away else "") for why, deletes, away in zip(of_group, of_topic, gone.tolist(), strict=True)
+    ]

@@ -526,6 +526,37 @@ def test_an_event_that_was_passed_is_found(mode: str, valid: bool) -> None:
     assert (mode in checks["passed"].allowed) is valid
 
 
+@pytest.mark.parametrize(
+    ("changes", "at", "why"),
+    [
+        ({"topics": {"orders": {"settings": {"retention.ms": 3000}}}}, 7.9, ""),
+        ({"topics": {"orders": {"settings": {"retention.ms": 3000}}}}, 8.1, "orders keeps records for 3s only (retention.ms)"),
+        ({"topics": {"orders": {"settings": {"retention.bytes": 9999}}}}, 5.2, "orders deletes by size, or is compacted (retention.bytes, cleanup.policy)"),
+        ({"faults": [{"fault": "delete_records", "topic": "orders", "at": "6s"}]}, 5.9, ""),
+        ({"faults": [{"fault": "delete_records", "topic": "orders", "at": "6s"}]}, 6.1, "records of orders are deleted (fault delete_records)"),
+        ({"faults": [{"fault": "retention", "topic": "orders", "at": "1s", "for": "8s", "to": "2s"}]}, 7.1, "orders keeps records for 2s only (retention.ms)"),
+        ({}, 8.1, ""),
+    ],
+)  # fmt: skip
+def test_what_was_deleted_before_its_group_came_back_is_passed_over_by_right(
+    changes: dict[str, Any], at: float, why: str
+) -> None:
+    """Sent at 5 s, handed over at 5.1 s to a member that left with it, and gone when another one reads on; a commit before that was wrong."""
+    build = flowing(changes)
+    event = build.event(5.0, partition=1)
+    build.send(event, logged=False, offset=0)
+    build.deliver(event, 5.1, offset=0)
+    build.firsts["orders", 1] = 1
+    if changes.get("faults"):
+        build.fault(6.0 if "delete" in str(changes) else 1.0, 9.0)
+    build.commit(1, at, partition=1)
+    checks = check(build.run())
+
+    for name in ("passed", "processed_once"):
+        assert (checks[name].count, checks[name].valid) == (1, bool(why))
+        assert checks[name].allowed == why
+
+
 def test_a_commit_beyond_unfinished_work_is_found_although_it_went_well() -> None:
     """Committed at 5.2 s, finished at 6 s: a crash in between would have lost it."""
     build = flowing()
