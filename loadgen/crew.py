@@ -238,7 +238,8 @@ class Crew:
     def _note(self, worker: Worker, message: Mapping[str, Any]) -> None:
         match message["event"]:
             case "assignment" | "revocation" | "lost" as kind:
-                self.member_ids[message["member_id"]] = worker.name
+                if message["member_id"]:  # one that has lost its place in the group has none
+                    self.member_ids[message["member_id"]] = worker.name
                 if self.members.get(worker.name) is worker:
                     self.owned[worker.name] = {(topic, number) for topic, number in message["partitions"]}
                 detail = " ".join(f"{topic}/{number}" for topic, number in message["partitions"])

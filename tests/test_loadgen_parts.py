@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from loadgen.children import file_name
-from loadgen.crew import _range_shares
+from loadgen.crew import Crew, _range_shares
 from loadgen.gauges import values
 from loadgen.incidents import from_logs, from_members
 from loadgen.lab.applied import Applied
@@ -281,6 +281,18 @@ def test_what_members_have_at_the_start_holds_from_time_0():
         Incident(500, "revocation", "work/1", ""),
         Incident(0, "assignment", "work/1", "orders/0"),
     ]
+
+
+def test_a_member_without_a_place_in_its_group_has_no_id_to_be_seen_off_by():
+    """One whose session ran out while its coordinator hung says what it lost, and names nobody (librdkafka: None)."""
+    worker = SimpleNamespace(name="mails/1", running=False, said={})
+    crew = SimpleNamespace(
+        member_ids={}, members={"mails/1": worker}, owned={}, heard=[], gone=[], ended_by_policy=set()
+    )
+    for member_id, kind in (("mails-77", "assignment"), (None, "lost")):
+        Crew._note(crew, worker, {"event": kind, "at": 5, "partitions": [], "member_id": member_id})  # type: ignore[arg-type]  # a crew by hand
+
+    assert Crew.unparted(crew) == {"mails": ["mails-77"]}  # type: ignore[arg-type]  # the same
 
 
 # ---- groups, clocks, warm-up ---------------------------------------------------------------------------------------
