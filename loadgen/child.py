@@ -37,8 +37,10 @@ class Child:
 
     def __init__(self, spec: Message) -> None:
         self.spec = spec
-        self.leaving = False
+        self.asked = False
         """Whether SIGTERM has asked it to end in good order."""
+        self._finish_within_ns = 0
+        self._finish_by_ns = 0
         self._pending = b""
         self._inbox: list[Message] = []
         self._poll = select.poll()
@@ -56,7 +58,18 @@ class Child:
         return cls(spec)
 
     def _leave(self, _number: int, _frame: object) -> None:
-        self.leaving = True
+        self._finish_by_ns = time.perf_counter_ns() + self._finish_within_ns
+        self.asked = True
+
+    @property
+    def leaving(self) -> bool:
+        """Whether it shall end now, and leave what it has in hand unfinished."""
+        return self.asked and time.perf_counter_ns() >= self._finish_by_ns
+
+    def finish_within(self, most_ns: int) -> None:
+        """Let it finish what it has in hand when it is asked to end, for so long at most; 0 for not at all."""
+        self._finish_within_ns = most_ns
+        self._finish_by_ns = min(self._finish_by_ns, time.perf_counter_ns() + most_ns)
 
     def say(self, event: str, **what: Any) -> None:
         """Tell the driver something."""

@@ -177,7 +177,7 @@ def main() -> None:
                     case "start":
                         start_ns = request["at_ns"]
                     case "stop":
-                        child.leaving = True
+                        child.asked = True
                     case other:
                         raise ValueError(f"a dependency knows no request {other!r}")
             again = services.advance(clock() - start_ns) if start_ns else None

@@ -14,6 +14,9 @@ from loadgen.member_rows import MemberRows
 from loadgen.member_sends import Clients, Emitter, Forwarder
 from loadgen.member_work import Handler, Stopped
 
+_FINISH_WITHIN_NS = 10_000_000_000
+"""A member that is asked to leave finishes what it has in hand, as frameworks do, unless that takes longer."""
+
 
 def handler_of(child: Child, rows: MemberRows, lookup: Lookup, clients: Clients) -> Handler:
     """Return the handler of a member's group, with what it calls, remembers, emits and hands on to other topics."""
@@ -63,6 +66,7 @@ class Attending(Protocol):
 
 def attend(child: Child, member: Attending) -> None:
     """Be a member until the driver, the policy or a signal ends it, and say at the end how it went."""
+    child.finish_within(_FINISH_WITHIN_NS)
     child.say("ready")
     stopped = False
     try:

@@ -1,6 +1,6 @@
 """One member of a group: `python -P -m loadgen.member_process SPEC.json`. Polls, works, commits and gives up as the scenario says.
 
-SIGTERM makes it finish its event, commit by its mode and leave; SIGKILL is a crash.
+SIGTERM makes it finish what it has in hand, commit by its mode and leave; SIGKILL is a crash.
 """
 
 import contextlib
@@ -118,7 +118,7 @@ class MemberProcess:
     def run(self) -> None:
         """Poll and work until asked to leave, or until the policy ends the member."""
         freeze()
-        while not self.child.leaving:
+        while not self.child.asked:
             self._listen()
             if (stalled := self.handler.stalled_until(clock())) is not None:
                 self.handler.sleep_until(stalled)
@@ -130,6 +130,16 @@ class MemberProcess:
             messages = self._collect() if self.reads else self._poll()
             if messages:
                 self._batch(messages)
+
+        if self.pool is not None:
+            self._finish(self.pool)
+
+    def _finish(self, pool: Pool) -> None:
+        """Let the workers finish what is in hand, and fetch no more for them."""
+        while pool.in_hand and not self.child.leaving:
+            self.commits.of_pool(pool.advance())
+            self.clients.serve()
+            time.sleep(min(self._pool_wait_ns(pool), 1_000_000) / 1e9)
 
     def _feed(self, pool: Pool) -> None:
         """Let the workers go on, and fetch more for them while they have room for it."""
@@ -198,6 +208,7 @@ class MemberProcess:
                 case "start":
                     self._start(request["at_ns"])
                 case "wind up":
+                    self.child.finish_within(0)
                     if self.pool is not None:
                         self.commits.of_pool(self.pool.advance())
                     self.commits.handing_over()
@@ -265,7 +276,7 @@ class MemberProcess:
                 self._pass_over(messages)
                 return None
         while (
-            not self.start_ns and not self.child.leaving
+            not self.start_ns and not self.child.asked
         ):  # events come after time 0, and it was told before: a long poll has not heard it yet
             self._listen(_IDLE_WAIT_NS / 1e9)
         batch = Batch(

@@ -1,7 +1,7 @@
 """One member of a share group: `python -P -m loadgen.share_member_process SPEC.json`. Takes records of whatever partition, works on them, and
 acknowledges each one, after the event or with its batch.
 
-SIGTERM makes it finish its event and give the rest back; SIGKILL is a crash.
+SIGTERM makes it finish what it has in hand, and leave; SIGKILL is a crash.
 """
 
 import contextlib
@@ -64,7 +64,7 @@ class ShareMember:
     def run(self) -> None:
         """Take and work until asked to leave, or until the policy ends the member."""
         freeze()
-        while not self.child.leaving:
+        while not self.child.asked:
             self._listen()
             if not self._assigned and clock() >= self._ask_at:
                 self._tell_assignment()
@@ -81,6 +81,7 @@ class ShareMember:
                 case "start":
                     self._start(request["at_ns"])
                 case "wind up":
+                    self.child.finish_within(0)
                     self.child.say("wound up")  # nothing is left open between two polls
                 case "settle":
                     self.child.say("settled")
@@ -109,7 +110,7 @@ class ShareMember:
         if not self.start_ns and self.child.spec.get("outside"):
             self._pass_over(records)
             return
-        while not self.start_ns and not self.child.leaving:  # events come after time 0, and it was told before
+        while not self.start_ns and not self.child.asked:  # events come after time 0, and it was told before
             self._listen(_IDLE_WAIT_S)
         spec = self.child.spec
         batch = Batch(records, spec["run_id"], self._topics, in_headers=spec["in_headers"], outside=spec.get("outside"))

@@ -24,7 +24,10 @@ final class Child {
 
     final Spec spec;
     /** Whether SIGTERM has asked it to end in good order. */
+    volatile boolean asked;
+    /** Whether it shall end now, and leave what it has in hand unfinished. */
     volatile boolean leaving;
+    private volatile long finishWithinMs;
 
     private final LinkedBlockingQueue<Spec> requests = new LinkedBlockingQueue<>();
     private final OutputStream out = new FileOutputStream(FileDescriptor.out);
@@ -80,12 +83,22 @@ final class Child {
 
     /** SIGTERM: the JVM ends when this returns, so it waits until the process has left in good order. */
     private void leave() {
-        leaving = true;
+        asked = true;
         try {
+            if (finishWithinMs > 0) {
+                main.join(finishWithinMs);
+            }
+            leaving = true;
             main.join();
         } catch (InterruptedException error) {
             Thread.currentThread().interrupt();
         }
+    }
+
+    /** Let it finish what it has in hand when it is asked to end, for so long at most; 0 for not at all. */
+    void finishWithin(long mostMs) {
+        finishWithinMs = mostMs;
+        leaving |= asked && mostMs == 0;
     }
 
     /** Tell once a second how long the JIT compiler has worked so far: its work competes with ours. */

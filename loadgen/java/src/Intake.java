@@ -45,7 +45,7 @@ final class Intake {
     List<ConsumerRecord<byte[], byte[]>> collect(int most, long timeoutNs) {
         long until = System.nanoTime() + timeoutNs;
         List<ConsumerRecord<byte[], byte[]>> taken = new ArrayList<>();
-        for (long left = timeoutNs; taken.size() < most && left > 0 && !child.leaving; left = until - System.nanoTime()) {
+        for (long left = timeoutNs; taken.size() < most && left > 0 && !child.asked; left = until - System.nanoTime()) {
             taken.addAll(take(most - taken.size(), Math.min(left, LISTEN_EVERY_NS)));
             taken.removeIf(each -> !consumer.assignment().contains(new TopicPartition(each.topic(), each.partition())));
         }

@@ -17,13 +17,14 @@ import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 
 /**
- * One member of a group: polls, works, commits and gives up as the scenario says. SIGTERM makes it finish its event, commit by its mode
- * and leave; SIGKILL is a crash.
+ * One member of a group: polls, works, commits and gives up as the scenario says. SIGTERM makes it finish what it has in hand, commit by
+ * its mode and leave; SIGKILL is a crash.
  */
 final class MemberProcess implements ConsumerRebalanceListener, Requests.Member {
     /** Longest wait of one poll, so that requests of the driver are heard. */
     private static final long IDLE_WAIT_NS = 100_000_000;
     private static final Duration CLOSE_WITHIN = Duration.ofSeconds(15);
+    /** A member that is asked to leave finishes what it has in hand, as frameworks do, unless that takes longer. */
     private static final long FINISH_WITHIN_MS = 10_000;
     /** What is there is returned within a fraction of this. */
     private static final long LONG_POLL_NS = 1_000_000;
@@ -113,6 +114,7 @@ final class MemberProcess implements ConsumerRebalanceListener, Requests.Member 
     public static void main(String[] arguments) throws Exception {
         Child child = Child.begin(arguments);
         MemberProcess member = new MemberProcess(child);
+        child.finishWithin(FINISH_WITHIN_MS);
         child.say("ready", "at", System.nanoTime());
         boolean stopped = member.run();
         member.leave();
@@ -127,6 +129,7 @@ final class MemberProcess implements ConsumerRebalanceListener, Requests.Member 
 
     @Override
     public void windUp() {
+        child.finishWithin(0);
         noteMoved();
         commits.handingOver();
     }
@@ -172,7 +175,7 @@ final class MemberProcess implements ConsumerRebalanceListener, Requests.Member 
 
     /** Poll and work until asked to leave; return whether the policy has ended the member. */
     private boolean run() throws IOException {
-        while (!child.leaving) {
+        while (!child.asked) {
             requests.listen();
             handler.stall(hands, System.nanoTime());
             Handler.End end = pool == null ? work() : feed();

@@ -152,16 +152,20 @@ final class Pool {
         return found;
     }
 
-    /** Wait until nobody works on anything, so that a member that leaves has finished what it began. */
+    /** Wait until everything in hand is finished; where the member shall end now, until nobody works on anything. */
     synchronized void finish(long withinMs) {
         long until = System.nanoTime() + withinMs * 1_000_000;
         try {
-            for (long left = withinMs; !working.isEmpty() && left > 0; left = (until - System.nanoTime()) / 1_000_000) {
+            for (long left = withinMs; isBusy() && left > 0; left = (until - System.nanoTime()) / 1_000_000) {
                 wait(left);
             }
         } catch (InterruptedException error) {
             Thread.currentThread().interrupt();
         }
+    }
+
+    private boolean isBusy() {
+        return child.leaving || stopped || failure != null ? !working.isEmpty() : inHand > 0;
     }
 
     // ---- what each worker does -------------------------------------------------------------------------------------
