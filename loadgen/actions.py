@@ -55,6 +55,7 @@ class Actions:
         clock: "RunClock",
         next_poll_id: Callable[[str], int],
         judge: "Callable[[Expectation, int], bool]",
+        come_back: Callable[[], set[str]],
     ) -> None:
         self._plan = plan
         self._crew = crew
@@ -63,6 +64,8 @@ class Actions:
         self._next_poll_id = next_poll_id
         self._judge = judge
         """Whether an expectation holds of what was intended since an instant."""
+        self._come_back = come_back
+        """Tells which members are gone and will be started again by others."""
         self.begun: dict[int, Done] = {}
         self.incidents: list[Incident] = []
         self._helpers: list[Worker] = []
@@ -181,7 +184,9 @@ class Actions:
 
     def _scale(self, done: Done, group: str, to: int) -> Script:
         up = self._members(group)
-        leaving, joining = up[to:], [name for n in range(1, to + 1) if (name := f"{group}/{n}") not in up]
+        gone = self._come_back() | self._crew.ended_by_policy
+        named = [f"{group}/{number}" for number in range(1, to + 1)]
+        leaving, joining = up[to:], [name for name in named if name not in up and name not in gone]
         if leaving:
             yield self._leave(leaving)
         if joining:

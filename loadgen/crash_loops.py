@@ -34,6 +34,10 @@ class CrashLoops:
             self._due.remove(each)
             self._start_again(each[1])
 
+    def come_back(self) -> set[str]:
+        """Return the members that are waiting to be started again."""
+        return {name for _, name in self._due}
+
     def _died(self, name: str, at_ns: int) -> None:
         failures = self._crew.plan.scenario.groups[name.rpartition("/")[0]].failures
         assert failures is not None

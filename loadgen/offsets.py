@@ -100,6 +100,11 @@ class ShareOffsets:
         """Nothing is held."""
 
 
+def offsets_of(admin: "Admin", scenario: Scenario, group: str) -> GroupOffsets | ShareOffsets:
+    """Return what asks for the offsets of a group, of whichever kind it is."""
+    return ShareOffsets(admin, group) if scenario.groups[group].share_group else GroupOffsets(admin, scenario, group)
+
+
 def unrecorded(
     operations: NDArray[np.void], names: Names, held: Mapping[str, Committed], at_ns: int
 ) -> NDArray[np.void]:

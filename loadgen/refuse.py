@@ -64,6 +64,7 @@ CAN = frozenset(
         "emits",
         "outbox",
         "share_group",
+        "autoscaler",
         "scale",
         "reset_offsets",
         "redrive",

@@ -116,6 +116,8 @@ def _emit_after(scenario: Scenario, emissions: int) -> bool:
 def _group(scenario: Scenario, name: str, group: Group) -> Iterator[str]:
     topics, place = outside_topics(scenario), f"groups.{name}"
     theirs = [topic for topic in group.topics if topic in topics]
+    if group.external and group.autoscaler is not None:
+        yield f"{place}.autoscaler is given, and {name} is your own program, whose processes EventDrill does not start: leave one of the two out"
     for index, emits in enumerate(group.emits):
         if group.external:
             yield (

@@ -84,6 +84,10 @@ class Autoscaler(Frozen):
     start_up: PositiveDuration = 10 * SECOND
     """From the decision until a new member joins."""
 
+    def wanted(self, lag: int, partitions: int) -> int:
+        """Return how many members a lag asks for: no more than there are partitions, between `min` and `max`."""
+        return max(self.min, min(-(-lag // self.lag), self.max, partitions))
+
     @model_validator(mode="after")
     def _has_room(self) -> "Autoscaler":
         if self.min > self.max:

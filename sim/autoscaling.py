@@ -34,7 +34,7 @@ class Scaler:
             yield self.clock.control(look * self.what.poll, Control.leader_check, self.number)
             lag = self._lag()
             readable = sum(bool(self.system.partitions[partition].replicas) for partition in self.group.partitions)
-            wanted = max(self.what.min, min(-(-lag // self.what.lag), self.what.max, readable))
+            wanted = self.what.wanted(lag, readable)
             self.recommended.append((self.clock.now, wanted))
             there = [m for m in self.group.members if (m.alive and not m.must_leave) or m.is_awaited]
             most = max(number for at_ns, number in self.recommended if at_ns > self.clock.now - self.what.cooldown)

@@ -194,6 +194,16 @@ class Lab:
         """Return the labels of the faults in effect."""
         return tuple(each.planned.label for each in self.applied.values() if each.ended_ns is None)
 
+    def come_back(self) -> set[str]:
+        """Return the members that faults in effect have ended, and will start again."""
+        return {
+            each.target
+            for each in self.applied.values()
+            if isinstance(each.planned.fault, faults.MemberCrash | faults.MemberLeave)
+            and each.undo is not None
+            and not each.planned.stays
+        }
+
     def hurt(self) -> set[int]:
         """Return the nodes whose process a fault may have ended."""
         ended = [each for each in self.applied.values() if isinstance(each.planned.fault, brokers.BrokerFault)]

@@ -20,8 +20,8 @@ def end_member(tools: Tools, planned: PlannedFault, fault: faults.MemberCrash | 
     """End a member's process, and start it again when the fault is over."""
     name = str(fault.member)
     number = signal.SIGKILL if isinstance(fault, faults.MemberCrash) else signal.SIGTERM
-    worker = tools.crew.members[name]
-    if not worker.running:
+    worker = tools.crew.members.get(name)
+    if worker is None or not worker.running:
         return Applied(planned, name, tools.clock.now_ns(), "no effect: the member was not up")
     began = tools.clock.now_ns()
     tools.crew.end_member(name, number)
@@ -41,7 +41,9 @@ def end_member(tools: Tools, planned: PlannedFault, fault: faults.MemberCrash | 
 def pause(tools: Tools, planned: PlannedFault, names: list[str]) -> Applied:
     """Stop processes where they are, and let them go on when the fault is over; they end with the driver, stopped or not."""
     crew, began = tools.crew, tools.clock.now_ns()
-    workers = [each for name in names if (each := (crew.members | crew.producers)[name]).running]
+    workers = [
+        each for name in names if (each := (crew.members | crew.producers).get(name)) is not None and each.running
+    ]
     target = ", ".join(names)
     if not workers:
         return Applied(planned, target, began, "no effect: no such process was up")
