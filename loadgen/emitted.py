@@ -1,11 +1,14 @@
-"""Emitted events while a run goes on: what effects have emitted, and which groups have yet to end it."""
+"""Emitted events: what effects have emitted, which groups have yet to end it, and what of it nobody has recorded as sent."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rundata.rows import Kind, Outcome
+from rundata.chains import types_of_places
+from rundata.rows import Kind, Outcome, new_operations
+from scenarios.derived import Derived
 from scenarios.following import FIRST_FOLLOWING, chain_of
 from scenarios.plan import Plan
 
@@ -70,3 +73,41 @@ class Emitted:
         topics = self._derived.topic_of(ids)
         for name, read in self._reads.items():
             self._due[name] |= set(ids[np.isin(topics, read)].tolist()) - self._ended[name]
+
+
+def unsent(plan: Plan, operations: NDArray[np.void]) -> NDArray[np.void]:
+    """Return a row of unknown outcome for each event that follows from an effect, where nobody has recorded that it was sent.
+
+    A member that is killed takes with it the answers that its clients had not handed over, and what it had not come to send. What goes
+    through an outbox is none of its business: that is on disk, and its relay sends it.
+    """
+    derived, scenario = chain_of(plan), plan.scenario
+    found = [new_operations(0)]
+    if not derived.places:
+        return found[0]
+    effects = operations[(operations["kind"] == Kind.try_) & (operations["outcome"] == Outcome.ok)]
+    effects = effects[np.argsort(effects["ended_ns"], kind="stable")]
+    sent = operations["event_id"][operations["kind"] == Kind.send]
+    at_once = np.asarray([scenario.groups[place.group].emits[place.emit].outbox is None for place in derived.places])
+    types = np.asarray(types_of_places(scenario))
+    for code, group in enumerate(scenario.groups):
+        own = effects[effects["group"] == code]
+        own = own[np.unique(own["event_id"], return_index=True)[1]]
+        with suppress(OverflowError):  # its member has ended with it
+            counts, ids = derived.children_of(own["event_id"], group)
+            left = ~np.isin(ids, sent) & at_once[derived.place_of(ids)]
+            found.append(_unanswered(derived, ids[left], np.repeat(own, counts)[left], types))
+    return np.concatenate(found)
+
+
+def _unanswered(derived: Derived, ids: Ints, effects: NDArray[np.void], types: Ints) -> NDArray[np.void]:
+    """Return rows for sends of which nobody learned what became, one for each event and the effect that it follows from."""
+    rows = new_operations(len(ids))
+    rows["kind"], rows["outcome"], rows["attempt"] = Kind.send, Outcome.unknown, 1
+    rows["event_id"], rows["root_id"], rows["cause_id"] = ids, derived.root_of(ids), derived.cause_of(ids)
+    rows["key"], rows["topic"] = derived.key_of(ids), derived.topic_of(ids)
+    rows["event_type"] = types[derived.place_of(ids)]
+    for name in ("process", "group", "transaction_id"):
+        rows[name] = effects[name]
+    rows["intended_ns"] = rows["started_ns"] = effects["ended_ns"]
+    return rows

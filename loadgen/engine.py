@@ -16,6 +16,7 @@ from loadgen import incidents as incident_sources
 from loadgen.actions import Actions
 from loadgen.admin import EMBEDDED, Admin, AdminError, connection
 from loadgen.audit import AuditError, audit
+from loadgen.autoscaling import Autoscalers
 from loadgen.children import ChildError
 from loadgen.clusters.foreign import ForeignKafka
 from loadgen.clusters.local import LocalKafka
@@ -23,11 +24,12 @@ from loadgen.clusters.model import Cluster, ClusterError
 from loadgen.control_link import ControlLink, Fleet, Ui
 from loadgen.crash_loops import CrashLoops
 from loadgen.crew import ASSIGNED_WITHIN_S, Crew
+from loadgen.emitted import unsent
 from loadgen.foreign_admin import ForeignAdmin
 from loadgen.gate import Gate, Open
 from loadgen.gauges import Sampler
 from loadgen.lab import Lab, needs_watchdog
-from loadgen.offsets import Committed, GroupOffsets, ShareOffsets, unrecorded
+from loadgen.offsets import Committed, GroupOffsets, ShareOffsets, offsets_of, unrecorded
 from loadgen.own_programs import AbsentError, OwnPrograms
 from loadgen.recorder import Progress, Recorder
 from loadgen.records import new_run_id
@@ -158,6 +160,7 @@ class _Run:
         self.lab: Lab | None = None
         self.people: Actions | None = None
         self.crash_loops: CrashLoops | None = None
+        self.scalers: Autoscalers | None = None
         self.watchdog: Watchdog | None = None
         self.own_programs = OwnPrograms(self.plan, self.admin, self.writer.folder, self.run_id)
         self.offsets: dict[str, GroupOffsets | ShareOffsets] = {}
@@ -221,8 +224,13 @@ class _Run:
         self.own_programs.begin(clock.start_unix_ns)
         self.started = True
         self.writer.state("running", clock_start=clock.start_text)
-        self.people = Actions(self.plan, self.crew, self.admin, clock, self.recorder.next_poll_id, self._holds_since)
+        self.people = Actions(
+            self.plan, self.crew, self.admin, clock, self.recorder.next_poll_id, self._holds_since, self._come_back
+        )
         self.crash_loops = CrashLoops(self.crew, clock, self.recorder.next_poll_id)
+        self.scalers = Autoscalers(
+            self.plan.scenario, self.admin, self.crew, clock, self.recorder.next_poll_id, self._come_back
+        )
         self.schedule = Schedule(self.plan, self.lab, self.people, self.gate, clock.now_ns, self.incomplete.append)
         repeated = [
             _Every(SECOND // 2, self._watch),
@@ -231,6 +239,7 @@ class _Run:
             _Every(SECOND // 2, lambda: self.own_programs.watch(clock.now_ns())),
             _Every(SECOND, self._ask_committed),
             _Every(SECOND // 10, self.crash_loops.look),
+            _Every(SECOND // 10, self.scalers.advance),
         ]
         try:
             while not self._over(self.schedule.left):
@@ -253,6 +262,12 @@ class _Run:
                 each.due_ns = clock.now_ns() + each.interval_ns
                 each.do()
         self._sleep_until(min(exact_ns, clock.now_ns() + TICK_NS))
+
+    def _come_back(self) -> set[str]:
+        """Return the members that are gone and will be started again, by the end of a fault or of a crash loop's wait."""
+        assert self.lab is not None
+        assert self.crash_loops is not None
+        return self.lab.come_back() | self.crash_loops.come_back()
 
     def _holds_since(self, expectation: Expectation, since_ns: int) -> bool:
         """Whether an expectation holds of what was intended since an instant."""
@@ -304,10 +319,7 @@ class _Run:
 
     def _offsets_of(self, group: str) -> GroupOffsets | ShareOffsets:
         if group not in self.offsets:
-            shares = self.plan.scenario.groups[group].share_group
-            self.offsets[group] = (
-                ShareOffsets(self.admin, group) if shares else GroupOffsets(self.admin, self.plan.scenario, group)
-            )
+            self.offsets[group] = offsets_of(self.admin, self.plan.scenario, group)
         return self.offsets[group]
 
     def _watch(self) -> None:
@@ -354,6 +366,7 @@ class _Run:
         assert self.lab is not None
         if self.incomplete:
             self._halt()
+        self._end_scalers()
         self.incomplete += self.lab.undo_all()
         self.crew.stop_producers()
         self.crew.stop_members()
@@ -367,6 +380,11 @@ class _Run:
         run = self._data(log, extents, held)
         self.writer.finish(run, "interrupted" if self.incomplete else "complete")
         return run
+
+    def _end_scalers(self) -> None:
+        """Let nobody start members any more."""
+        if self.scalers is not None:
+            self.scalers.close()
 
     def _halt(self) -> None:
         """Let the producers send nothing more, and wait a little for what is under way."""
@@ -387,6 +405,7 @@ class _Run:
         assert self.clock is not None
         self.end_ns = self.end_ns or max(0, self.clock.now_ns())
         self.healed_ns = self.healed_ns or self.end_ns
+        self._end_scalers()
         self.lab.undo_all()
         self.crew.stop_producers()
         self.crew.stop_members()
@@ -427,8 +446,9 @@ class _Run:
         assert self.lab is not None
         assert self.clock is not None
         operations = self.recorder.operations(self.crew.started_ns())
-        more = unrecorded(operations, self.crew.names, held, self.clock.now_ns())
-        operations = settled(arranged(np.concatenate([operations, more])), log)
+        committed = unrecorded(operations, self.crew.names, held, self.clock.now_ns())
+        more = [committed, unsent(self.plan, operations)]
+        operations = settled(arranged(np.concatenate([operations, *more])), log)
         self.incomplete += timed_after(operations, self.crew.names, self.clock.now_ns())
         plan, operations, log, wrong = self.own_programs.written_down(operations, log)
         self.incomplete += [wrong] if wrong else []
@@ -464,6 +484,7 @@ class _Run:
             *self.lab.incidents,
             *(self.people.incidents if self.people is not None else ()),
             *(self.crash_loops.incidents if self.crash_loops is not None else ()),
+            *(self.scalers.incidents if self.scalers is not None else ()),
             *(
                 ()
                 if not isinstance(self.cluster, LocalKafka)
@@ -523,6 +544,7 @@ class _Run:
 
     def close(self) -> None:
         """End whatever still runs, and remove what only the run needed."""
+        self._end_scalers()
         if self.lab is not None:
             self.lab.undo_all()
             self.lab.close()

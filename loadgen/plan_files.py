@@ -12,8 +12,8 @@ from loadgen.children import file_name
 from loadgen.java.columns import emitted_columns, save_payload
 from loadgen.member_dedupe import SharedMemory
 from loadgen.payloads import values_of
+from rundata.chains import types_of_places
 from rundata.rows import NONE
-from rundata.tables import Names
 from scenarios.actions import Deploy
 from scenarios.derived import Derived
 from scenarios.disturbances import NOT_AGAIN
@@ -58,14 +58,6 @@ class PlanFiles:
     def memory(self, group: str) -> Path:
         """Return the file of the event ids that a group's members remember together."""
         return self._folder / f"{file_name(group)}.ids"
-
-    def types_of_places(self) -> list[int]:
-        """Return the code of the type of what each place emits."""
-        types, groups = Names.of(self._plan.scenario).event_types, self._groups
-        return [
-            types.index(groups[place.group].emits[place.emit].event or groups[place.group].emits[place.emit].topic)
-            for place in Derived(self._plan).places
-        ]
 
     def work(self, group: str, version: Deploy | None) -> dict[str, str]:
         """Return the columns of how long a group, or a deployed version of it, works on each event, and how often it fails."""
@@ -127,7 +119,7 @@ class PlanFiles:
                 own = np.flatnonzero((plan.producer == index) & (plan.process == number)).astype(np.int64)
                 arrays |= {f"{key}.{name}/{number}": array for key, array in _schedule(plan, own).items()}
         if self.derived and any(group.client == "java" for group in self._groups.values()):
-            arrays |= emitted_columns(plan, self.types_of_places())
+            arrays |= emitted_columns(plan, types_of_places(plan.scenario))
         return arrays
 
     def _save(self, name: str, array: NDArray[Any]) -> None:

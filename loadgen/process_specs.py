@@ -12,6 +12,7 @@ from loadgen.member_outbox import SUFFIX as OUTBOX
 from loadgen.member_work import Interval
 from loadgen.plan_files import PlanFiles
 from loadgen.recorder import event_types
+from rundata.chains import types_of_places
 from rundata.tables import Names
 from scenarios.actions import Deploy
 from scenarios.clients import consumer_settings, producer_settings
@@ -143,7 +144,7 @@ class ProcessSpecs:
                 "group": self._names.groups.index(group_name),
                 "topics": {topic: code for code, topic in enumerate(self._names.topics)},
                 "event_type_of_producer": [int(code) for code in event_types(self._plan)],
-                "event_type_of_place": self._files.types_of_places(),
+                "event_type_of_place": types_of_places(self._plan.scenario),
             },
         }
 

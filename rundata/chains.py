@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rundata.rows import Kind
-from rundata.tables import RunData
+from rundata.tables import Names, RunData
 from scenarios.clients import ProducerSettings, producer_settings, settings_of_emits
-from scenarios.derived import Derived
+from scenarios.derived import Derived, places
 from scenarios.disturbances import NOT_AGAIN
 from scenarios.following import chain_of
 from scenarios.plan import CLIENT_CHOOSES, Ints, Plan
@@ -47,6 +47,13 @@ def emitting(scenario: Scenario) -> list[tuple[str, int, str]]:
     return [
         (name, emit, what.topic) for name, group in scenario.groups.items() for emit, what in enumerate(group.emits)
     ]
+
+
+def types_of_places(scenario: Scenario) -> list[int]:
+    """Return the code of the type of what each place emits."""
+    types = Names.of(scenario).event_types
+    emits = [scenario.groups[place.group].emits[place.emit] for place in places(scenario)]
+    return [types.index(what.event or what.topic) for what in emits]
 
 
 def emits_name(group: str, emit: int) -> str:

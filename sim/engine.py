@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from rundata.chains import types_of_places
 from rundata.operations import BLOCK_ROWS, order_of, words
 from rundata.rows import INSTANT, LOG_RECORD, MOST_ATTEMPTS, NEVER, Kind, Outcome, new_operations
 from rundata.so_far import holds_since
@@ -379,13 +380,11 @@ class Played:
     def _events(self) -> "EventColumns":
         """Columns of operations by event: planned ones first, then those that could be emitted."""
         plan, world, derived = self.plan, self.system.world, self.builder.derived
-        scenario, types = plan.scenario, self.system.names.event_types
         ids, planned = world.identity[:, at.V_ID], len(plan)
         intended = np.concatenate([plan.intended_ns, np.full(len(ids) - planned, NEVER)])
         emitted = world.event[planned : int(world.scalars[at.SENDINGS])]
         np.minimum.at(intended, emitted[:, at.IDENTITY], emitted[:, at.INTENDED])
-        emits = [scenario.groups[place.group].emits[place.emit] for place in derived.places]
-        of_place = np.array([types.index(what.event or what.topic) for what in emits], np.int64)
+        of_place = np.array(types_of_places(plan.scenario), np.int64)
         columns = {
             "event_id": ids,
             "root_id": derived.root_of(ids),

@@ -1,0 +1,102 @@
+"""Events that a killed member may or may not have sent: the driver writes them down as unknown, and the audit says which got through."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from live_runs import drive_embedded, group_code, load, rows_of
+from loadgen.emitted import unsent
+from rundata.checks import check
+from rundata.indicators import measure
+from rundata.rows import NEVER, Kind, Outcome, new_operations
+from scenarios.derived import Derived
+from scenarios.plan import make_plan
+
+SCENARIO = """\
+scenario: emitted
+seed: 5
+duration: 5s
+warm_up: 0s
+drain: 4s
+brokers: {kind: kafka, nodes: 1, settings: {group.initial.rebalance.delay.ms: 100, group.min.session.timeout.ms: 1000}}
+topics: {orders: {partitions: 2, replication: 1}, mails: {partitions: 1, replication: 1}, notes: {partitions: 1, replication: 1}}
+producers:
+  shop: {topic: orders, settings: {acks: all, enable.idempotence: true}, arrivals: 100/s, key: {uniform: 50}}
+groups:
+  work:
+    topics: [orders]
+    members: 1
+    work: 1ms
+    commit: {every: 1s}
+    dedupe: {window: 10m, store: shared}
+    settings: {session.timeout.ms: 2000, heartbeat.interval.ms: 300}
+    emits:
+      - {topic: mails, event: Mail, outbox: {every: 500ms}, settings: {acks: all, enable.idempotence: true}}
+      - {topic: notes, event: Noted, per_event: 2, settings: {acks: all, enable.idempotence: true, linger.ms: 300}}
+  post: {topics: [notes], work: 0ms, commit: {every: 500ms}, settings: {session.timeout.ms: 2000, heartbeat.interval.ms: 300}}
+faults:
+  - {fault: member_crash, member: work/1, at: 2900ms, for: 300ms}
+"""
+MS = 1_000_000
+LOADED = load(SCENARIO)
+PLAN = make_plan(LOADED.scenario)
+DERIVED = Derived(PLAN)
+WORK, WORKER = 0, 1
+
+
+def row(kind: Kind, event: int, ended_ns: int, outcome: Outcome = Outcome.ok) -> NDArray[np.void]:
+    """One of the member's rows."""
+    found = new_operations(1)
+    found["kind"], found["event_id"], found["ended_ns"], found["outcome"] = kind, event, ended_ns, outcome
+    found["group"], found["process"] = WORK, WORKER
+    return found
+
+
+def test_each_event_that_nobody_recorded_as_sent_becomes_a_send_of_unknown_outcome():
+    """Event 3 took effect at 50 ms; of its two notes the first has its answer. The mail lies in the outbox, which is nobody's send yet."""
+    _, first, second = DERIVED.children(3, "work")
+    rows = np.concatenate([row(Kind.try_, 3, 50 * MS), row(Kind.send, first, 60 * MS)])
+
+    found = unsent(PLAN, rows)
+
+    assert found["event_id"].tolist() == [second]
+    assert (found["kind"], found["outcome"], found["ended_ns"]) == (Kind.send, Outcome.unknown, NEVER)
+    assert (found["root_id"], found["cause_id"], found["key"]) == (3, 3, PLAN.key[3])
+    assert (found["intended_ns"], found["started_ns"]) == (50 * MS, 50 * MS)
+    assert (found["process"], found["group"]) == (WORKER, WORK)
+    assert PLAN.topics[found["topic"][0]] == "notes"
+
+
+def test_what_was_repeated_counts_once_and_a_failed_try_emits_nothing():
+    """Event 3 took effect twice, the first time at 50 ms; event 4 only failed; event 5 has the answers of all that it emitted."""
+    done = [row(Kind.send, child, 80 * MS) for child in DERIVED.children(5, "work")]
+    rows = [row(Kind.try_, 3, 90 * MS), row(Kind.try_, 3, 50 * MS), row(Kind.try_, 4, 60 * MS, Outcome.failed)]
+
+    found = unsent(PLAN, np.concatenate([*rows, row(Kind.try_, 5, 70 * MS), *done]))
+
+    assert found["event_id"].tolist() == DERIVED.children(3, "work")[1:]
+    assert found["intended_ns"].tolist() == [50 * MS, 50 * MS]
+
+
+@pytest.mark.live
+def test_what_a_killed_member_had_in_hand_is_missed(tmp_path: Path):
+    """It was killed just before a commit, for which it waits for all answers: most of the sixty notes of its last 300 ms are gone, and missed."""
+    run = drive_embedded(LOADED, tmp_path / "run")
+    effects = np.unique(rows_of(run, Kind.try_, outcome=Outcome.ok, group=group_code(run, "work"))["event_id"])
+    wanted = {child for effect in effects.tolist() for child in DERIVED.children(effect, "work")}
+    sends = rows_of(run, Kind.send, group=group_code(run, "work"))
+    notes = sends[sends["topic"] == run.names.topics.index("notes")]
+    measured = set(notes["event_id"][notes["intended_ns"] < 5000 * MS].tolist())
+    unknown = sends["event_id"][sends["outcome"] == Outcome.unknown]
+    logged = set(run.log["event_id"][run.log["topic"] == run.names.topics.index("notes")].tolist())
+    found = measure(run)
+
+    assert run.about["state"] == "complete", run.about["incomplete"]
+    assert set(sends["event_id"].tolist()) == wanted
+    gone = set(unknown.tolist()) - logged
+    assert 10 <= len(gone) <= 200
+    assert found["refused"].value == len(gone)
+    assert found["delivery[post]"].value == 1 - len(gone) / len(measured)
+    assert {name: each.examples for name, each in check(run).items() if not each.valid} == {}
