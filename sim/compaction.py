@@ -11,7 +11,7 @@ from scenarios.clients import broker_setting, topic_setting
 from scenarios.quantities import MILLISECOND
 from sim import world as at
 from sim.clock import Control
-from sim.segments import BATCH_BYTES, RECORD_BYTES, Segment, Segments
+from sim.segments import Segment, Segments
 from sim.world import Ints
 
 if TYPE_CHECKING:
@@ -99,5 +99,5 @@ class Compaction:
     def _size(self, records: Ints) -> int:
         """Return the bytes of what is left of records: values, keys, and the batches that hold any."""
         left = records[records[:, at.L_TXN] >= at.NONE]
-        sizes = self.system.world.identity[left[:, at.L_EVENT], at.V_SIZE] + RECORD_BYTES
-        return int(sizes.sum()) + BATCH_BYTES * len(np.unique(left[:, at.L_REQUEST]))
+        sizes = self.system.world.identity[left[:, at.L_EVENT], at.V_SIZE] + at.FRAMED_RECORD
+        return int(sizes.sum()) + at.FRAMED_BATCH * len(np.unique(left[:, at.L_REQUEST]))

@@ -8,14 +8,10 @@ import numpy as np
 
 from scenarios.clients import topic_setting
 from scenarios.quantities import MILLISECOND
-from sim.world import L_EVENT, L_REQUEST, LOG_START, NONE, V_SIZE, VISIBLE_END
+from sim.world import FRAMED_BATCH, FRAMED_RECORD, L_EVENT, L_REQUEST, LOG_START, NONE, V_SIZE, VISIBLE_END
 
 if TYPE_CHECKING:
     from sim.system import Replicas, System
-
-BATCH_BYTES, RECORD_BYTES = 61, 16
-"""What a batch, and about what a record with its key, adds to its value's size in a segment."""
-
 
 @dataclass
 class Segment:
@@ -72,8 +68,8 @@ class Segments:
         if not len(records):
             return
         firsts = np.flatnonzero(np.diff(records[:, L_REQUEST], prepend=NONE))
-        sizes = np.add.reduceat(world.identity[records[:, L_EVENT], V_SIZE] + RECORD_BYTES, firsts)
+        sizes = np.add.reduceat(world.identity[records[:, L_EVENT], V_SIZE] + FRAMED_RECORD, firsts)
         latest = np.maximum.reduceat(self.system.wrong_clocks.times_of(records), firsts)
         ends = np.append(firsts[1:], len(records)) + begin
-        of_batch = ((firsts + begin).tolist(), ends.tolist(), (sizes + BATCH_BYTES).tolist(), latest.tolist())
+        of_batch = ((firsts + begin).tolist(), ends.tolist(), (sizes + FRAMED_BATCH).tolist(), latest.tolist())
         yield from zip(*of_batch, strict=True)

@@ -120,7 +120,7 @@ class Connection:
             self.current = None
             if self.queue:
                 self.model.fired["connection queue"] += 1
-            size = sum(self.model.size_of(event) for batch in sending.batches for event, _, _ in batch.events)
+            size = self.model.quotas.produced_bytes(sending.batches)
             self.muted_ns = clock.now + self.model.quotas.mutes(self.client.owner, self.broker, size)
             if acks != "0":
                 clock.process(self._answer(n, sending))

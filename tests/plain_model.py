@@ -110,6 +110,7 @@ class Rules:
     controller_lost: bool = True
     quotas: bool = True
     quotas_of_groups: bool = True
+    quotas_of_requests: bool = True
     slow_links: bool = True
     slow_followers: bool = True
     sessions_begin_anew: bool = True

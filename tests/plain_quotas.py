@@ -1,6 +1,6 @@
 """Quotas in the plain model: a broker that got more of a producer, or gave more to a group, than it may takes and gives nothing for a while."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import simpy
@@ -10,6 +10,7 @@ from scenarios.faults import Throttle
 from scenarios.quantities import SECOND
 
 if TYPE_CHECKING:
+    from plain_brokers import Request
     from plain_model import Model
 
 Process = Generator[simpy.Event, Any, None]
@@ -40,6 +41,13 @@ class Quotas:
 
     def _limits(self, owner: str) -> list[int]:
         return [max(1, round(fault.rate)) for fault in self.in_effect if owner in (fault.producer, fault.group)]
+
+    def produced_bytes(self, batches: Sequence["Request"]) -> int:
+        """Return what a broker counts of a produce request: values, frames of records and batches, the request's own fields."""
+        values = [self.model.size_of(event) for batch in batches for event, _, _ in batch.events]
+        if not self.model.rules.quotas_of_requests:
+            return sum(values)
+        return sum(values) + 16 * len(values) + (61 + 7) * len(batches) + 18
 
     def most_bytes(self, group: str, most: int) -> int:
         """Return how much a fetch may bring: no more than ten seconds of a quota."""

@@ -7,7 +7,7 @@ from sim.compiled import compiled, entry
 from sim.kernel.links import crosses
 from sim.kernel.logs import append
 from sim.kernel.producers import answered, backoff, expect_answer, forget_connection, look_again, queue_again
-from sim.kernel.quotas import mutes
+from sim.kernel.quotas import mutes_after
 from sim.world import (
     ACKS,
     ACKS_0,
@@ -406,7 +406,7 @@ def free_connection(w: World, r: int) -> None:
     if c[C_CURRENT] != r or how in (SILENTLY, BY_RESET):
         return
     c[C_CURRENT] = NONE
-    c[at.C_MUTED_NS] = s[NOW] + mutes(w, w.proc[i, at.P_OWNER], b, left_bytes(w, r))
+    c[at.C_MUTED_NS] = s[NOW] + mutes_after(w, r)
     if w.proc[i, ACKS] != ACKS_0:
         if how == NO_ANSWERS:
             hold_answer(w, c, r)
@@ -435,17 +435,6 @@ def hold_answer(w: World, c: at.Ints, r: int) -> None:
     else:
         w.request[c[C_HELD_LAST], R_NEXT] = r
     c[C_HELD_LAST] = r
-
-
-@compiled
-def left_bytes(w: World, lead: int) -> int:
-    """Return the size of what is left of a request."""
-    size, r = 0, lead
-    while r != NONE:
-        if not w.request[r, R_GONE]:
-            size += w.request[r, R_BYTES]
-        r = w.request[r, R_MATE]
-    return size
 
 
 @compiled
