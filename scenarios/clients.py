@@ -172,6 +172,7 @@ BROKER_DEFAULTS: Mapping[str, Value] = {
     "num.partitions": 1,
     "offsets.retention.minutes": 10_080,
     "offsets.topic.num.partitions": 5,  # as clusters that EventDrill starts have it; 50, Kafka's own, slows their start
+    "transaction.state.log.num.partitions": 5,  # likewise
     "replica.fetch.backoff.ms": 1_000,
     "replica.fetch.wait.max.ms": 500,
     "replica.lag.time.max.ms": 30_000,

@@ -33,6 +33,7 @@ from sim.far import NEAR, Near
 from sim.kernel.replays import AT_ONCE as REPLAYED_AT_ONCE
 from sim.replaying import replaying
 from sim.supply import Supply
+from sim.transactional import TRANSACTIONS_TOPIC, coordinated
 from sim.versions import versions
 from sim.world import NEVER, NONE, Ints, World
 
@@ -486,6 +487,10 @@ class Builder:
         rows[:, [at.POLL_AT, at.LATE_AT, at.LATE_TIMER]] = NEVER
         rows[:, [at.LAST_COMMIT, at.TXN]] = NONE
         rows[:, at.FIRST_WORKER] = np.concatenate([[0], np.cumsum(self._workers)])[: self.members]
+        rows[:, at.TXN_COORDINATOR] = NONE
+        for name, number in coordinated(self.plan.scenario).items():
+            place = self.places.get(f"{TRANSACTIONS_TOPIC}/{number}", NONE)
+            rows[self.names.processes.index(name) - self.processes, at.TXN_COORDINATOR] = place
         for emitter in (each for each in reversed(self.emitters) if each.kind == "member"):
             rows[emitter.entity - self.processes, at.FIRST_EMITTER] = emitter.code
         return rows

@@ -19,6 +19,7 @@ from sim.dependencies import call_stream
 from sim.emitters import emitters
 from sim.observed import NOTHING_OBSERVED, Observed
 from sim.replaying import replaying
+from sim.transactional import TRANSACTIONS_TOPIC
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -34,6 +35,8 @@ VOTE_NS = (30 * MILLISECOND, 60 * MILLISECOND)
 """How long voters take to elect a controller (2.03 to 2.06 s were measured after a kill, 2 s of them the fetch timeout)."""
 JAVA_DISCOVERY_NS = (100 * MILLISECOND, 1_200 * MILLISECOND)
 """A Java member finds a new leader in a time between these (seven failovers on Kafka 4.2); `member_discovery` is librdkafka's."""
+RECONNECT_BACKOFF_NS, MOST_RECONNECTS = (100 * MILLISECOND, 10 * SECOND), 64
+"""librdkafka's waits between its tries to connect to a broker: the first one, and the longest."""
 RETRY_JITTER = (800_000, 1_200_000)
 """Both clients wait 80 to 120 % of a retry's nominal wait."""
 FIRST_ACTION, FIRST_CRASH, FIRST_SCALER = 2**20, 2**21, 2**22
@@ -316,9 +319,28 @@ class Draws:
             return self.elected_ns(fault) + self._refused_ns(name, f"discovery after fault {fault}")
         if self._is_member(name):
             takes_ns = self._row(name, f"discovery after fault {fault}", self._found_by_member(name))[0]
+            if partition.startswith(TRANSACTIONS_TOPIC):
+                takes_ns = max(takes_ns, self._connected_ns(name, fault) - self.elected_ns(fault))
         else:
             takes_ns = self._row(f"fault {fault}", "producers' discovery", self.profile.discovery)[0]
         return self.elected_ns(fault) + takes_ns
+
+    def _connected_ns(self, name: str, fault: int) -> int:
+        """When a member's librdkafka producer that lost the coordinator of its transactions connects to the next one.
+
+        It tries at once, and then after waits that double from `reconnect.backoff.ms` to `reconnect.backoff.max.ms`, each times U(0.75, 1.5) and
+        no longer than that; where there is no new coordinator yet, it tries the old one.
+        """
+        elected_ns, at_ns = self.elected_ns(fault), self._planned(fault).begin_ns
+        if self.profile.is_ideal() or self.plan.scenario.groups[name.rsplit("/", 1)[0]].client == "java":
+            return elected_ns
+        wait_ns, most_ns = RECONNECT_BACKOFF_NS
+        for u in self._phases("entity", name, f"reconnects after fault {fault}", MOST_RECONNECTS):
+            if at_ns >= elected_ns:
+                break
+            at_ns += min(round((0.75 + 0.75 * u) * wait_ns), most_ns)
+            wait_ns = min(2 * wait_ns, most_ns)
+        return max(at_ns, elected_ns)
 
     def followed_ns(self, fault: int, leader: int) -> int:
         """When the followers of a new leader fetch from it: at once, or later.

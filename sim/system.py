@@ -1,7 +1,7 @@
 """What changes the system, as SimPy processes: brokers that fail and come back, leaders, and what the kernel is told of it."""
 
 import itertools
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 
@@ -47,6 +47,7 @@ from sim.replaying import replaying
 from sim.replays import Replayer
 from sim.segments import Segments
 from sim.share_groups import ShareGroup
+from sim.transactional import TRANSACTIONS_TOPIC, coordinated
 from sim.world import (
     AFTER_APPEND,
     EPOCH,
@@ -153,12 +154,19 @@ class System:
             for index, replicas in enumerate([*plan.replicas(topic), *later]):
                 found.append(Replicas(len(found), f"{topic}/{index}", True, replicas, list(replicas), least, eligible))
         nodes = plan.scenario.brokers.nodes
-        replicas_of = replica_assignment(self.offsets_partitions, min(3, nodes), nodes)
-        for index in sorted({coordinator_partition(name, self.offsets_partitions) for name in plan.scenario.groups}):
-            replicas = replicas_of[index]
-            name = f"{OFFSETS_TOPIC}/{index}"
-            found.append(Replicas(len(found), name, False, replicas, list(replicas), 1, eligible))
+        for topic, count, numbers in self._coordinating():
+            replicas_of = replica_assignment(count, min(3, nodes), nodes)
+            for index in sorted(numbers):
+                replicas = replicas_of[index]
+                found.append(Replicas(len(found), f"{topic}/{index}", False, replicas, list(replicas), 1, eligible))
         return found
+
+    def _coordinating(self) -> Iterator[tuple[str, int, set[int]]]:
+        """Yield the topics whose leaders coordinate something, with how many partitions they have, and which of them matter."""
+        scenario, count = self.plan.scenario, self.offsets_partitions
+        yield OFFSETS_TOPIC, count, {coordinator_partition(name, count) for name in scenario.groups}
+        count = int(broker_setting(scenario, "transaction.state.log.num.partitions"))
+        yield TRANSACTIONS_TOPIC, count, set(coordinated(scenario).values())
 
     def owner_of(self, topic: str) -> str:
         """Return whose settings a topic has: a retry topic is as the topic that it belongs to."""

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 Process = Generator[simpy.Event, Any, None]
 OFFSETS, OFFSETS_PARTITIONS = "__consumer_offsets", 5
+TRANSACTIONS, TRANSACTIONS_PARTITIONS = "__transaction_state", 5
+COORDINATING = (OFFSETS, TRANSACTIONS)
+"""Topics of the brokers' own, whose leaders coordinate groups and transactions."""
 
 
 HANGS_NS = 2**61

@@ -80,16 +80,21 @@ class Committing(MemberState):
             self.model.fired[f"commit {self.group.commit_word}"] += 1
 
     def _committing(self, offsets: Mapping["Partition", int], length_ns: int, before: simpy.Event | None) -> Process:
-        clock, model, coordinator, life, seat = self.clock, self.model, self.group.coordinator, self.life, self.seat
+        clock, model, life, seat, coordinator = self.clock, self.model, self.life, self.seat, self.group.coordinator
+        asked = [coordinator]
+        if self.transaction is not None and model.rules.transactions_coordinator:
+            asked.append(model.coordinators[self.name])
         begun_ns, mark = clock.now, (self, self.commits)
         model.open.add(mark)
         while True:
             if model.rules.coordinator_down:
                 model.fired["coordinator down"] += not model.knows(self.code, coordinator)
-                yield from self._until_known(coordinator)
+                model.fired["transactions' coordinator down"] += self._knows_only(coordinator, asked)
+                while not self._knows_all(asked):
+                    yield model.news.wait()
             crossing_ns = model.links.there_and_back(coordinator.leader, self.code, COMMIT, begun_ns)
             timer = clock.at(clock.now + length_ns + crossing_ns, Phase.end)
-            while not timer.processed and model.knows(self.code, coordinator):
+            while not timer.processed and self._knows_all(asked):
                 yield timer | model.news.wait()
             if not timer.processed and not model.rules.coordinator_down:
                 yield timer
@@ -109,6 +114,12 @@ class Committing(MemberState):
             self._committed(offsets, begun_ns)
             self.transaction = None
             self.model.transactions.end(transaction, "committed")
+
+    def _knows_all(self, partitions: list["Partition"]) -> bool:
+        return all(self.model.knows(self.code, partition) for partition in partitions)
+
+    def _knows_only(self, coordinator: "Partition", asked: list["Partition"]) -> bool:
+        return self.model.knows(self.code, coordinator) and not self._knows_all(asked)
 
     def _committed(self, offsets: Mapping["Partition", int], begun_ns: int) -> None:
         for partition, offset in sorted(offsets.items(), key=lambda item: self.group.place(item[0])):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import simpy
 
-from plain_brokers import OFFSETS, Partition
+from plain_brokers import COORDINATING, Partition
 from plain_clock import Clock, Control, Signal
 from scenarios.clients import broker_setting
 from scenarios.faults import BrokerCrash, BrokerPause, BrokerStop, DiskFull, DiskStall, HostCrash
@@ -273,7 +273,7 @@ class Failures:
         for partition in led:
             partition.hangs(broker)
             self.model.members_forget(partition)
-            if partition.topic == OFFSETS:
+            if partition.topic in COORDINATING:
                 partition.leader = None
         for partition in self.model.all_partitions:
             if broker in partition.in_sync:

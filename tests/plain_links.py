@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import simpy
 
-from plain_brokers import OFFSETS, Partition
+from plain_brokers import COORDINATING, Partition
 from plain_clock import Control
 from rundata.rows import NEVER
 from scenarios.faults import Cut, SlowLink
@@ -221,7 +221,7 @@ class Links:
         led = [partition for partition in model.all_partitions if partition.leader == broker]
         model.stale_until_ns[broker] = 0 if channel == "heartbeat" else NEVER
         for partition in led:
-            if channel == "heartbeat" or partition.topic == OFFSETS:
+            if channel == "heartbeat" or partition.topic in COORDINATING:
                 for client in model.clients:
                     client.refused(broker, partition)
                 model.forget(partition)

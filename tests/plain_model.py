@@ -15,7 +15,15 @@ import simpy
 
 from plain_actions import Actions
 from plain_autoscaling import autoscale
-from plain_brokers import OFFSETS, OFFSETS_PARTITIONS, Partition, Request
+from plain_brokers import (
+    COORDINATING,
+    OFFSETS,
+    OFFSETS_PARTITIONS,
+    TRANSACTIONS,
+    TRANSACTIONS_PARTITIONS,
+    Partition,
+    Request,
+)
 from plain_clock import Clock, Control, Phase, Signal
 from plain_compaction import Compaction
 from plain_deletion import Deletion
@@ -132,6 +140,7 @@ class Rules:
     backoff: bool = True
     most_per_poll: bool = True
     coordinator_down: bool = True
+    transactions_coordinator: bool = True
     positions_from_committed: bool = True
     session_wait: bool = True
     final_commit: bool = True
@@ -232,8 +241,9 @@ class Model(Recording):
         """Sendings whose member died."""
         self.brokers = list(range(1, plan.scenario.brokers.nodes + 1))
         self.partitions = {topic: self._partitions_of(topic) for topic in self.names.topics}
-        self.offsets = self._offsets_partitions()
+        self.offsets, self.coordinators = self._offsets_partitions(), self._coordinators_of_transactions()
         self.all_partitions = [p for several in self.partitions.values() for p in several] + self.offsets
+        self.all_partitions += sorted(set(self.coordinators.values()), key=lambda partition: partition.number)
         for place, partition in enumerate(self.all_partitions):
             partition.place = place
         replay = replaying(plan.scenario)
@@ -299,6 +309,18 @@ class Model(Recording):
         numbers = sorted({coordinator_partition(name, OFFSETS_PARTITIONS) for name in self.plan.scenario.groups})
         replicas = replica_assignment(OFFSETS_PARTITIONS, min(3, nodes), nodes)
         return [Partition(self, OFFSETS, number, replicas[number], 1) for number in numbers]
+
+    def _coordinators_of_transactions(self) -> dict[str, Partition]:
+        """Return by member the partition whose leader coordinates its transactions."""
+        nodes, scenario = len(self.brokers), self.plan.scenario
+        replicas = replica_assignment(TRANSACTIONS_PARTITIONS, min(3, nodes), nodes)
+        numbers = {
+            name: coordinator_partition(name.replace("/", "-"), TRANSACTIONS_PARTITIONS)
+            for name in self.names.processes
+            if (group := scenario.groups.get(name.rsplit("/", 1)[0])) and group.commit == "transaction"
+        }
+        found = {number: Partition(self, TRANSACTIONS, number, replicas[number], 1) for number in numbers.values()}
+        return {name: found[number] for name, number in numbers.items()}
 
     def _clients(self) -> list[Client]:
         clients = []
@@ -384,7 +406,7 @@ class Model(Recording):
         partition.epoch += 1
         partition.unfollowed = False
         partition.replicas_changed()
-        if partition.topic != OFFSETS:
+        if partition.topic not in COORDINATING:
             self.incident("election", str(partition), f"leader {broker}")
         for code, wait_ns in enumerate(takes_ns):
             self.clock.process(self.discover(code, partition, partition.epoch, self.clock.now + wait_ns))
@@ -580,7 +602,7 @@ class Model(Recording):
         partition.epoch += 1
         partition.led_since_ns = self.clock.now
         self.news.give()
-        if partition.topic != OFFSETS:
+        if partition.topic not in COORDINATING:
             self.incident("election", str(partition), f"leader {broker}")
         fault = self.plan.faults[index % len(self.plan.faults)].fault
         for code in self.knowers:

@@ -73,6 +73,11 @@ class Transactions:
             if group.passes_over(partition, offset):
                 self.model.open.discard((group, partition, offset))
 
+    def _is_coordinated(self, member: "Member") -> bool:
+        is_up = self.model.coordinators[member.name].leader is not None
+        self.model.fired["open transaction without a coordinator"] += not is_up
+        return is_up or not self.model.rules.transactions_coordinator
+
     def _abort_late(self) -> Process:
         """Abort what is open for too long, whenever the coordinators look; whoever has it open does not know."""
         scenario, clock = self.model.plan.scenario, self.model.clock
@@ -86,6 +91,7 @@ class Transactions:
                 if (
                     late
                     and late.is_open
+                    and self._is_coordinated(member)
                     and late.begun_ns + timeout_ns < clock.now
                     and self.model.rules.transaction_timeout
                 ):

@@ -72,7 +72,7 @@ OF_FETCHES = {
 OF_TRANSACTIONS = {
     "commit transaction": 50, "transaction committed": 50, "transaction aborted": 17, "transaction refused": 10, "batch read again": 2,
     "transaction timed out": 3, "aborted by its successor": 3, "held back by an open transaction": 22, "aborted record passed over": 3,
-    "came after its transaction": 2,
+    "came after its transaction": 2, "transactions' coordinator down": 5, "open transaction without a coordinator": 1,
 }  # fmt: skip
 OF_SHARE_GROUPS = {
     "lock over": 1, "delivered too often": 8, "released with its member": 8, "released with its leader": 6, "released by its handler": 3,

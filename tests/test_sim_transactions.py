@@ -15,6 +15,11 @@ from scenarios.profiles import Profile
 COMMITS = Profile(profile="commits take time", commit=constant(5), phases="aligned")
 
 
+AWAKE = Profile(profile="wakes and commits take time", commit=constant(5), wake=constant(1), phases="aligned")
+COORDINATOR_DOWN = {"fault": "broker_crash", "broker": 3, "for": "60s"}
+"""Broker 3 leads partition 2 of 5 of `__transaction_state`, which is that of the id `g-1`, and nothing else."""
+
+
 def chain(events: int, **changes: Any) -> dict[str, Any]:
     """Return a burst of events at 5 ms, each worked on for 10 ms and answered by one in `out`, which two groups read."""
     parts = [{"for": "1ms", "rate": f"{events}000/s", "spacing": "even"}, {"for": "999ms", "rate": "0/s"}]
@@ -71,18 +76,22 @@ def test_what_a_dead_member_had_not_committed_is_aborted_by_its_successor(run: R
 
 
 @in_both_models
-@pytest.mark.parametrize(("timeout_ms", "seen_at_ms"), [(60_000, 70_000.0), (7_000, 10_000.0)])
+@pytest.mark.parametrize(
+    ("timeout_ms", "faults", "seen_at_ms"),
+    [(60_000, [], 70_000.0), (7_000, [], 10_000.0), (7_000, [COORDINATOR_DOWN | {"at": "6s"}], 20_000.0)],
+)
 def test_a_member_that_hangs_in_a_transaction_blinds_readers_until_its_coordinator_aborts_it(
-    run: Run, timeout_ms: int, seen_at_ms: float
+    run: Run, timeout_ms: int, faults: list[dict[str, Any]], seen_at_ms: float
 ) -> None:
     """It hangs from 20 ms to 100 s with one event sent, another producer writes behind it at 5 s.
 
-    The transaction began at 5.17 ms; the coordinator looks every 10 s. Who reads everything sees the other event at once.
+    The transaction began at 5.17 ms; the coordinator looks every 10 s, unless there is none (from 6 to 15 s in the last case). Who reads
+    everything sees the other event at once.
     """
     pause = {"fault": "member_pause", "member": "g/1", "at": "20ms", "for": "100s"}
     late = {"topic": "out", "share": "arrivals"}
     late["arrivals"] = [{"for": "4s", "rate": "0/s"}, {"for": "2s", "rate": "0.5/s", "spacing": "even"}]
-    changes = chain(3, faults=[pause], duration="6s", drain="120s", emits={"transaction.timeout.ms": timeout_ms})
+    changes = chain(3, faults=[pause, *faults], duration="6s", drain="120s", emits={"transaction.timeout.ms": timeout_ms})
     changes["producers__p"]["arrivals"][1]["for"] = "5999ms"
     data = run(**changes, producers__q=late)
 
@@ -99,3 +108,19 @@ def test_a_transaction_of_somebody_who_is_no_member_any_more_fails(run: Run) -> 
     assert ms(data, Kind.commit, "ended_ns", group=0, outcome=int(Outcome.failed)) == [40_005.25]
     assert seen_ms(data, 1) == []
     assert measure_one(data, "duplicate_effects[g]").value == 0
+
+
+@in_both_models
+def test_a_commit_waits_until_the_coordinator_of_transactions_is_found(run: Run) -> None:
+    """Two events, done at 26.25 ms; broker 3 dies at 30 ms, while the commit takes 10. There is another coordinator at 9030 ms.
+
+    The producer of the transactions tries to connect at 30 ms, and 75, 150, 300 ms and so on later: at 4755 and 9555 ms. The commit begins anew.
+    """
+    alone = {"partitions": 1, "replication": 1}
+    changes = chain(2, faults=[COORDINATOR_DOWN | {"at": "30ms"}], drain="60s") | {"topics": {"a": alone, "out": alone}}
+    del changes["topics__out"]
+    data = run(AWAKE, **changes)
+
+    assert ms(data, Kind.commit, group=0) == [9565.0]
+    assert seen_ms(data, 2) == [17.25, 27.25]
+    assert seen_ms(data, 1) == [9566.0, 9566.0]

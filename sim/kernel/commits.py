@@ -139,8 +139,26 @@ def begin_commit(w: World, m: int, progress: int) -> None:
     member[LAST_COMMIT] = c
     member[N_COMMITS] += 1
     s[OPEN] += 1
-    if w.knows[member[CODE], w.group[member[GROUP], COORDINATOR]]:
+    if knows_coordinators(w, c):
         push(w, s[NOW] + commit_takes(w, c), END, 0, 0, ON_COMMITTED, c, 0, 0)
+
+
+@compiled
+def is_taken_by(w: World, c: int, p: int) -> bool:
+    """Whether a commit needs a partition's leader: the coordinator of its group, or that of its transaction."""
+    member = w.member[w.commit[c, CM_MEMBER]]
+    of_transaction = w.commit[c, at.CM_TXN] != NONE and member[at.TXN_COORDINATOR] == p
+    return of_transaction or w.group[member[GROUP], COORDINATOR] == p
+
+
+@compiled
+def knows_coordinators(w: World, c: int) -> bool:
+    """Whether a member knows all who take its commit."""
+    member = w.member[w.commit[c, CM_MEMBER]]
+    known = w.knows[member[CODE]]
+    if w.commit[c, at.CM_TXN] != NONE and not known[member[at.TXN_COORDINATOR]]:
+        return False
+    return known[w.group[member[GROUP], COORDINATOR]] != 0
 
 
 @compiled

@@ -83,9 +83,11 @@ def abort_transaction(w: World, m: int) -> None:
 
 @entry
 def abort_late_transactions(w: World) -> None:
-    """Abort what is open for longer than its timeout, as the coordinator does; whoever has it open does not know."""
+    """Abort what is open for longer than its timeout, as coordinators do that are up; whoever has it open does not know."""
     for m in range(w.member.shape[0]):
         x = w.member[m, at.TXN]
         timeout = w.group[w.member[m, at.GROUP], at.TXN_TIMEOUT]
-        if is_open(w, x) and w.txn[x, at.TX_BEGUN] + timeout < w.scalars[at.NOW]:
+        if not is_open(w, x) or w.part[w.member[m, at.TXN_COORDINATOR], at.LEADER] == NONE:
+            continue
+        if w.txn[x, at.TX_BEGUN] + timeout < w.scalars[at.NOW]:
             settle(w, x, at.TX_ABORTED)

@@ -2,7 +2,7 @@
 
 from sim import world as at
 from sim.compiled import compiled, entry
-from sim.kernel.commits import commit_takes
+from sim.kernel.commits import commit_takes, is_taken_by, knows_coordinators
 from sim.kernel.connections import all_visible
 from sim.kernel.fetches import wake_fetch
 from sim.kernel.shares import release_partition
@@ -105,11 +105,7 @@ def forget_leader(w: World, p: int) -> None:
             worker[WK_STATE] = DL_UNKNOWN
     for c in range(w.scalars[COMMITS]):
         commit = w.commit[c]
-        if (
-            not commit[CM_DONE]
-            and not commit[CM_TIMED]
-            and w.group[w.member[commit[CM_MEMBER], GROUP], COORDINATOR] == p
-        ):
+        if not commit[CM_DONE] and not commit[CM_TIMED] and is_taken_by(w, c, p):
             commit[CM_VERSION] += 1
 
 
@@ -128,9 +124,10 @@ def learned(w: World, code: int, p: int) -> None:
     for k in range(member[FIRST_WORKER], member[FIRST_WORKER] + w.group[member[GROUP], at.WORKERS]):
         if w.worker[k, WK_STATE] == DL_UNKNOWN and w.worker[k, DL_PART] == p:
             push(w, s[NOW], SERVICE, code, k - member[FIRST_WORKER], ON_DEAD_LETTER, k, m, member[LIFE])
-    if w.group[member[GROUP], COORDINATOR] == p:
+    if p in (w.group[member[GROUP], COORDINATOR], member[at.TXN_COORDINATOR]):
         for c in range(s[COMMITS]):
             commit = w.commit[c]
-            if commit[CM_MEMBER] == m and not commit[CM_DONE] and not commit[CM_TIMED]:
+            waits = commit[CM_MEMBER] == m and not commit[CM_DONE] and not commit[CM_TIMED]
+            if waits and is_taken_by(w, c, p) and knows_coordinators(w, c):
                 push(w, s[NOW] + commit_takes(w, c), END, 0, 0, ON_COMMITTED, c, commit[CM_VERSION], 0)
     wake_fetch(w, m, p)
