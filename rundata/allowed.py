@@ -324,11 +324,8 @@ def _out_of_order(name: str, group: Group) -> str:
 
 
 def _written_in_transactions(scenario: Scenario) -> set[str]:
-    """Return the topics to which groups write in transactions."""
-    found = set[str]()
-    for producer in scenario.producers.values():
-        if producer.external and "transactional.id" in producer.settings:
-            found.add(producer.topic)
+    """Return the topics to which producers or groups write in transactions."""
+    found = {producer.topic for producer in scenario.producers.values() if "transactional.id" in producer.settings}
     for name, group in scenario.groups.items():
         if group.commit == "transaction":
             found |= {what.topic for what in group.emits} | set(retry_topics(scenario, name))

@@ -18,6 +18,8 @@ Acks = Literal["all", "1", "0"]
 Value = str | int | float | bool
 JAVA_VERSION = "4.2"
 LIBRDKAFKA_VERSION = "2.16"
+TRANSACTION_TIMEOUT_MS = 60_000
+"""Both clients' `transaction.timeout.ms`."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,10 @@ class ProducerSettings:
     """How long a call waits for room in the buffer; None where it is refused at once."""
     request_bytes: int
     """What several partitions' batches may add up to in one request."""
+    transactional_id: str
+    """Under which its processes send in transactions, each with its number added; empty where they do not."""
+    transaction_timeout_ns: int
+    """How long a transaction may be open until its coordinator aborts it."""
     native: Mapping[str, Value]
     """What the client's constructor gets, connection apart."""
 
@@ -245,12 +251,12 @@ def sending_settings_of(settings: Mapping[str, Value]) -> ProducerSettings:
 def transaction_timeout_ns(scenario: Scenario, group: str) -> int:
     """Return how long a member's transaction may be open until its coordinator aborts it: both clients' `transaction.timeout.ms`."""
     settings = {name: value for emits in scenario.groups[group].emits for name, value in emits.settings.items()}
-    return milliseconds_ns(settings.get("transaction.timeout.ms", 60_000))
+    return milliseconds_ns(settings.get("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS))
 
 
 def _sending(what: Producer) -> ProducerSettings:
     given = common_names(what.settings)
-    all_settings = {**producer_defaults(what), **given}
+    all_settings = {**producer_defaults(what), **_of_transactions(what.client, given), **given}
     acks = acks_of(all_settings["acks"])
     idempotence = as_bool(all_settings["enable.idempotence"])
     if acks != "all" and "enable.idempotence" not in given:
@@ -262,7 +268,7 @@ def _sending(what: Producer) -> ProducerSettings:
     return ProducerSettings(
         acks=acks,
         idempotence=idempotence,
-        linger_ns=milliseconds_ns(all_settings["linger.ms"]),
+        linger_ns=0 if "transactional.id" in given else milliseconds_ns(all_settings["linger.ms"]),  # a commit flushes
         batch_bytes=as_int(all_settings["batch.size"]),
         batch_events=as_int(all_settings.get("batch.num.messages", NO_LIMIT)),
         in_flight=None if in_flight >= 1_000_000 else in_flight,
@@ -278,8 +284,21 @@ def _sending(what: Producer) -> ProducerSettings:
         acks_timeout_ns=milliseconds_ns(all_settings["request.timeout.ms"]),
         retry_backoff_ns=milliseconds_ns(all_settings["retry.backoff.ms"]),
         retry_backoff_max_ns=milliseconds_ns(all_settings["retry.backoff.max.ms"]),
+        transactional_id=str(given.get("transactional.id", "")),
+        transaction_timeout_ns=milliseconds_ns(given.get("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS)),
         native=dict(what.settings),
     )
+
+
+def _of_transactions(client: str, given: Mapping[str, Value]) -> Mapping[str, Value]:
+    """Return what a client's defaults are instead where it sends in transactions; librdkafka gives nothing more time than these."""
+    if "transactional.id" not in given:
+        return {}
+    found: dict[str, Value] = {"enable.idempotence": True}
+    if client == "librdkafka":
+        timeout_ms = as_int(given.get("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS))
+        found |= {"delivery.timeout.ms": timeout_ms, "socket.timeout.ms": max(timeout_ms - 100, 900)}
+    return found
 
 
 def _buffer_bytes(settings: Mapping[str, Value]) -> int:

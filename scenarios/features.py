@@ -11,6 +11,7 @@ FIELDS: Mapping[str, str] = {
     "recorded arrivals": "arrivals from a recording",
     "payload": "the user's own values",
     "external producer": "a producer that is the user's own program",
+    "transactional producer": "a producer that sends in transactions",
     "workers": "several workers per member",
     "ordered_by none": "workers without an order",
     "ordered_by key": "workers that keep the order of each key",
@@ -84,6 +85,10 @@ def _of_producer(place: str, producer: Producer) -> Iterator[Feature]:
         yield Feature("payload", f"{place}.payload", "given")
     if producer.external:
         yield Feature("external producer", f"{place}.external", "true")
+    if "transactional.id" in producer.settings and not producer.external:
+        yield Feature(
+            "transactional producer", f"{place}.settings['transactional.id']", str(producer.settings["transactional.id"])
+        )
 
 
 def _of_group(place: str, group: Group) -> Iterator[Feature]:

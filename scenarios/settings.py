@@ -221,7 +221,7 @@ def _producer_rules(scenario: Scenario, name: str, place: Path) -> Found:
         if given.get("retries") is not None and float(given["retries"]) == 0:
             yield (*place, "retries"), "is 0 beside enable.idempotence: true, which needs retries"
     if "transactional.id" in given:
-        yield (*place, "transactional.id"), "asks for transactions, which this version cannot do yet; remove it"
+        yield from _in_transactions(scenario, name, place)
     partitioner = given.get("partitioner") or given.get("partitioner.class")
     if partitioner and producer.key != "none" and partitioner != "consistent_random":
         at = (*place, "partitioner" if "partitioner" in given else "partitioner.class")
@@ -233,6 +233,27 @@ def _producer_rules(scenario: Scenario, name: str, place: Path) -> Found:
             ),
         )
     yield from _delivery_timeout(scenario, name, place)
+
+
+def _in_transactions(scenario: Scenario, name: str, place: Path) -> Found:
+    """Hold a producer's settings against what clients want of one with a transactional.id."""
+    producer = scenario.producers[name]
+    given, resolved = common_names(producer.settings), producer_settings(scenario, name)
+    if acks_of(given.get("acks", "all")) != "all":
+        yield (
+            _given(place, producer.settings, "acks"),
+            f"is {show(given['acks'])} beside transactional.id, which needs acks: all",
+        )
+    if not as_bool(given.get("enable.idempotence", True)):
+        yield (*place, "enable.idempotence"), "is false beside transactional.id, which needs it; remove it"
+    if producer.client == "librdkafka" and resolved.delivery_timeout_ns > resolved.transaction_timeout_ns:
+        yield (
+            _given(place, producer.settings, "delivery.timeout.ms"),
+            (
+                f"is {given['delivery.timeout.ms']} beside transactional.id; librdkafka gives no event more time than its transaction has, "
+                f"transaction.timeout.ms, {format_duration(resolved.transaction_timeout_ns)}: make it shorter, or that longer"
+            ),
+        )
 
 
 def _delivery_timeout(scenario: Scenario, name: str, place: Path) -> Found:

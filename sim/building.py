@@ -1,6 +1,6 @@
 """Builds the world of a run from its plan and random inputs, and lets its arrays grow when the kernel runs short."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -277,9 +277,17 @@ class Builder:
                 row[at.FIRST_EVENT] = row[at.NEXT_EVENT] = row[at.EXPIRES] = first
                 row[at.LAST_EVENT] = first = first + len(own)
                 process += 1
+        for code, place in self._coordinators_of_transactions():
+            if code < self.processes:
+                proc[code, at.P_COORDINATOR] = place
         if self.emitters:
             proc = np.concatenate([proc, np.zeros((self.members, at.N_PROC), np.int64), self._emitting()])
         return proc, own_events, choices, handed, sent
+
+    def _coordinators_of_transactions(self) -> Iterator[tuple[int, int]]:
+        """Yield each process that sends in transactions, with the partition whose leader coordinates them."""
+        for name, number in coordinated(self.plan.scenario).items():
+            yield self.names.processes.index(name), self.places.get(f"{TRANSACTIONS_TOPIC}/{number}", NONE)
 
     def _set_client(self, row: Ints, settings: ProducerSettings, topic: str, client: str) -> None:
         """Set how a client sends."""
@@ -297,6 +305,8 @@ class Builder:
         row[at.ACKS], row[at.IDEMPOTENT] = _ACKS[settings.acks], settings.idempotence
         row[at.FIRST_PART], row[at.PARTS] = self.places[f"{topic}/0"], most_partitions(self.plan.scenario, topic)
         row[at.UNTIL] = -1
+        row[[at.P_COORDINATOR, at.P_TXN, at.P_LATEST_TXN, at.P_COMMIT_BEGUN]] = NONE
+        row[at.P_TXN_TIMEOUT] = settings.transaction_timeout_ns
 
     def _emitting(self) -> Ints:
         """Return the rows of the clients with which members send what they emit."""
@@ -488,9 +498,9 @@ class Builder:
         rows[:, [at.LAST_COMMIT, at.TXN]] = NONE
         rows[:, at.FIRST_WORKER] = np.concatenate([[0], np.cumsum(self._workers)])[: self.members]
         rows[:, at.TXN_COORDINATOR] = NONE
-        for name, number in coordinated(self.plan.scenario).items():
-            place = self.places.get(f"{TRANSACTIONS_TOPIC}/{number}", NONE)
-            rows[self.names.processes.index(name) - self.processes, at.TXN_COORDINATOR] = place
+        for code, place in self._coordinators_of_transactions():
+            if code >= self.processes:
+                rows[code - self.processes, at.TXN_COORDINATOR] = place
         for emitter in (each for each in reversed(self.emitters) if each.kind == "member"):
             rows[emitter.entity - self.processes, at.FIRST_EMITTER] = emitter.code
         return rows
@@ -561,6 +571,8 @@ class Builder:
                 return world._replace(acquisition=_doubled(world.acquisition))
             case 30:
                 return self._supplied(world, "retry")
+            case 31:
+                return self._supplied(world, "producer_commit")
             case other:
                 raise AssertionError(f"the kernel wants {other}, which nothing provides")
 
@@ -636,6 +648,7 @@ class Builder:
 
 _SUPPLIED = (
     "produce", "leader", "acknowledge", "retry", "fetch", "turnaround", "wake", "overshoot", "commit_time", "dead_letter",
+    "producer_commit",
     "emit_send", "emit_sticky", "takes",
 )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """The random inputs of a simulated run, per entity and purpose, drawn or given: the n-th value never depends on how many are drawn."""
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +14,13 @@ from scenarios.plan import LONGEST_WORK_NS, Plan
 from scenarios.profiles import KNOTS, NOTHING, Measured, Profile
 from scenarios.quantities import MILLISECOND, SECOND
 from scenarios.retries import all_topics
+from scenarios.schema import Group, Producer
 from scenarios.streams import hashed_uniforms, stream, uniforms
 from sim.dependencies import call_stream
 from sim.emitters import emitters
 from sim.observed import NOTHING_OBSERVED, Observed
 from sim.replaying import replaying
-from sim.transactional import TRANSACTIONS_TOPIC
+from sim.transactional import TRANSACTIONS_TOPIC, transactional_ids
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -319,20 +320,20 @@ class Draws:
             return self.elected_ns(fault) + self._refused_ns(name, f"discovery after fault {fault}")
         if self._is_member(name):
             takes_ns = self._row(name, f"discovery after fault {fault}", self._found_by_member(name))[0]
-            if partition.startswith(TRANSACTIONS_TOPIC):
-                takes_ns = max(takes_ns, self._connected_ns(name, fault) - self.elected_ns(fault))
         else:
             takes_ns = self._row(f"fault {fault}", "producers' discovery", self.profile.discovery)[0]
+        if partition.startswith(TRANSACTIONS_TOPIC):
+            takes_ns = max(takes_ns, self._connected_ns(name, fault) - self.elected_ns(fault))
         return self.elected_ns(fault) + takes_ns
 
     def _connected_ns(self, name: str, fault: int) -> int:
-        """When a member's librdkafka producer that lost the coordinator of its transactions connects to the next one.
+        """When a librdkafka producer that lost the coordinator of its transactions connects to the next one.
 
         It tries at once, and then after waits that double from `reconnect.backoff.ms` to `reconnect.backoff.max.ms`, each times U(0.75, 1.5) and
         no longer than that; where there is no new coordinator yet, it tries the old one.
         """
         elected_ns, at_ns = self.elected_ns(fault), self._planned(fault).begin_ns
-        if self.profile.is_ideal() or self.plan.scenario.groups[name.rsplit("/", 1)[0]].client == "java":
+        if self.profile.is_ideal() or name not in self._connecting:
             return elected_ns
         wait_ns, most_ns = RECONNECT_BACKOFF_NS
         for u in self._phases("entity", name, f"reconnects after fault {fault}", MOST_RECONNECTS):
@@ -389,6 +390,17 @@ class Draws:
         """How long an active controller goes on without a majority: 1.5 fetch timeouts."""
         timeout_ns = int(broker_setting(self.plan.scenario, "controller.quorum.fetch.timeout.ms")) * MILLISECOND
         return timeout_ns + timeout_ns // 2
+
+    @cached_property
+    def _connecting(self) -> set[str]:
+        """Processes that send in transactions with librdkafka."""
+        scenario = self.plan.scenario
+        owners: dict[str, Producer | Group] = {**scenario.producers, **scenario.groups}
+        return {name for name in transactional_ids(scenario) if owners[name.rpartition("/")[0]].client == "librdkafka"}
+
+    def sends_in_transactions(self, entity: int) -> bool:
+        """Whether a process has transactions."""
+        return self._entities[entity] in transactional_ids(self.plan.scenario)
 
     def _is_member(self, name: str) -> bool:
         return name.rsplit("/", 1)[0] in self.plan.scenario.groups

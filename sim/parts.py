@@ -32,6 +32,7 @@ def comes_in_parts(scenario: Scenario) -> bool:
     return (
         not scenario.actions
         and not may_expire(scenario)
+        and not any("transactional.id" in producer.settings for producer in scenario.producers.values())
         and not any(is_compacted(scenario, topic) for topic in scenario.topics)
         and not any(
             group.emits or group.share_group or group.external or group.commit == "transaction"

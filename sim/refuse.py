@@ -18,6 +18,7 @@ from scenarios.faults import Fault
 from scenarios.features import follows_a_handler, refused
 from scenarios.quantities import SECOND, format_duration
 from scenarios.schema import CollectReads, Group, Scenario
+from sim.transactional import coordinated
 
 OfBroker = (
     faults.BrokerCrash | faults.BrokerStop | faults.BrokerPause | faults.HostCrash | faults.DiskFull | faults.DiskStall
@@ -33,6 +34,7 @@ CAN = frozenset(
         "recorded arrivals",
         "payload",
         "external producer",
+        "transactional producer",
         "external group",
         "broker_crash",
         "broker_stop",
@@ -164,9 +166,7 @@ def _deletes(scenario: Scenario) -> bool:
 
 
 def _producer(scenario: Scenario, name: str) -> Iterator[str]:
-    place, settings = f"producers.{name}.settings", producer_settings(scenario, name)
-    if "transactional.id" in settings.native:
-        yield f"{place}: transactional.id makes transactions, which the simulator does not model yet: leave it out"
+    settings = producer_settings(scenario, name)
     topic = scenario.producers[name].topic
     most_bytes = int(topic_setting(scenario, topic, "max.message.bytes"))
     for index, fault in enumerate(scenario.faults):
@@ -233,11 +233,11 @@ def _clock_skew(scenario: Scenario, fault: faults.ClockSkew) -> Iterator[str]:
             f"by is {format_duration(fault.by)}; brokers refuse records more than an hour ahead of their clocks (message.timestamp.after.max.ms), "
             "which the simulator does not model: let clocks differ by less"
         )
-    timed = next((name for name, group in scenario.groups.items() if group.commit == "transaction"), None)
+    timed = next((name.rpartition("/")[0] for name in coordinated(scenario)), None)
     if fault.broker is not None and timed is not None:
         yield (
-            f"broker is {fault.broker}, whose clock also times the transactions of group {timed}, which the simulator does not model: "
-            "name a producer, or let the group commit in another way"
+            f"broker is {fault.broker}, whose clock also times the transactions of {timed}, which the simulator does not model: "
+            "name a producer, or leave transactions out"
         )
 
 

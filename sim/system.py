@@ -211,7 +211,7 @@ class System:
         segments = Segments(self)
         Deletion(self, segments).begin()
         Compaction(self, segments).begin()
-        if any(group.commit == "transaction" for group in self.plan.scenario.groups.values()):
+        if coordinated(self.plan.scenario):
             self.clock.process(self._abort_late_transactions())
         for index, planned in enumerate(self.plan.faults):
             match planned.fault:
@@ -394,12 +394,12 @@ class System:
     # ---- what all of them have in common -------------------------------------------------------------------------
 
     def members_forget(self, partition: Replicas) -> None:
-        """Let members get nothing more from a leader, while those that send go on taking it for the leader."""
+        """Let members get nothing more from a leader, while those that send go on taking it for the leader of a topic of the file."""
         world = self.at_now()
         believed = world.knows[:, partition.number].copy()
         kernel.forget_leader(world, partition.number)
         for code in range(len(self.knowers)):
-            if not self.is_member(code):
+            if not self.is_member(code) and partition.is_users:
                 world.knows[code, partition.number] = believed[code]
 
     def goes_on(self, broker: int, length_ns: int) -> None:

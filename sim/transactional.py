@@ -1,10 +1,9 @@
 """Who sends in transactions, and whose leader coordinates them."""
 
 from collections.abc import Mapping
-from functools import partial
 
 from rundata.tables import most_members
-from scenarios.clients import broker_setting
+from scenarios.clients import broker_setting, producer_settings
 from scenarios.partitioners import coordinator_partition
 from scenarios.schema import Scenario
 
@@ -12,18 +11,21 @@ TRANSACTIONS_TOPIC = "__transaction_state"
 
 
 def coordinated(scenario: Scenario) -> Mapping[str, int]:
-    """Return by the name of each member that sends in transactions the partition of `__transaction_state` whose leader coordinates them."""
-    names = [
-        f"{name}/{number}"
-        for name, group in scenario.groups.items()
-        if group.commit == "transaction"
-        for number in range(1, most_members(scenario, name) + 1)
-    ]
+    """Return by the name of each process that sends in transactions the partition of `__transaction_state` whose leader coordinates them."""
     count = int(broker_setting(scenario, "transaction.state.log.num.partitions"))
-    place_of = partial(coordinator_partition, partitions=count)
-    return {name: place_of(transactional_id(name)) for name in names}
+    return {name: coordinator_partition(own_id, count) for name, own_id in transactional_ids(scenario).items()}
 
 
-def transactional_id(process: str) -> str:
-    """Return the id by which brokers know the transactions of a process such as `work/1`."""
-    return process.replace("/", "-")
+def transactional_ids(scenario: Scenario) -> Mapping[str, str]:
+    """Return the id by which brokers know the transactions of each process that has any, by its name: a producer's or a member's."""
+    ids = {name: producer_settings(scenario, name).transactional_id for name in scenario.producers}
+    found = {
+        f"{name}/{number}": f"{own_id}-{number}"
+        for name, own_id in ids.items()
+        if own_id
+        for number in range(1, scenario.producers[name].count + 1)
+    }
+    for name, group in scenario.groups.items():
+        if group.commit == "transaction":
+            found |= {f"{name}/{number}": f"{name}-{number}" for number in range(1, most_members(scenario, name) + 1)}
+    return found

@@ -64,6 +64,12 @@ EVICTION = 6
     ON_RELAY,  # a: process
     ON_RELAYED,  # a: process, b: sending
 ) = range(38, 40)
+# The same, of producers' transactions.
+(
+    ON_TXN_ENDS,  # a: process, b: version of its timer, c: transaction
+    ON_TXN_HEARD,  # a: process, b: transaction
+    ON_TXN_LEFT,  # a: process, b: transaction
+) = range(40, 43)
 
 # Why `advance` returned.
 REACHED, DUTY, SETTLED, STOPPED, SHORT, LATE, DIED = range(7)
@@ -78,7 +84,9 @@ REACHED, DUTY, SETTLED, STOPPED, SHORT, LATE, DIED = range(7)
  CHOSEN, CHOICES, UNTIL, DELIVERY_NS, REQUEST_NS, ACKS_NS, BACKOFF_NS, MOST_BACKOFF_NS, EXPIRES, RETRIES,
  JAVA, STICKY_BYTES, REQUEST_BYTES, BUFFER_EVENTS, BUFFER_BYTES, HELD_EVENTS, HELD_BYTES, MAX_BLOCK_NS, BLOCKED_UNTIL, EXPIRY_SET,
  LAST_NS, P_MEMBER, P_EMIT, LIVES, WOKEN, LARGEST,
- ASLEEP_UNTIL, BACK_NS, P_OWNER, BOX_HEAD, BOX_TAIL, BOX_COUNT, LOOKS_EVERY, LOOKS_AT, RELAYED, N_PROC) = range(47)  # fmt: skip
+ ASLEEP_UNTIL, BACK_NS, P_OWNER, BOX_HEAD, BOX_TAIL, BOX_COUNT, LOOKS_EVERY, LOOKS_AT, RELAYED,
+ P_COORDINATOR, P_TXN, P_LATEST_TXN, P_TXNS, P_TXN_FIRST, P_TXN_LEFT, P_TXN_FAILED, P_TXN_TIMEOUT, P_TXN_VERSION,
+ P_COMMIT_BEGUN, P_COMMIT_NS, P_WAITS, N_PROC) = range(59)  # fmt: skip
 ACKS_0, ACKS_1, ACKS_ALL = range(3)
 
 # per sending of an event
@@ -86,7 +94,7 @@ ACKS_0, ACKS_1, ACKS_ALL = range(3)
  E_LIFE, E_PART, E_OFFSET, E_OWNERSHIP, RANK, E_TIMES, E_ORIGIN, E_TXN, N_EVENT) = range(22)  # fmt: skip
 REDRIVER = -2
 """In place of the member that sends."""
-EXPIRED, REFUSED, ABANDONED = 1, 2, 3
+EXPIRED, REFUSED, ABANDONED, ABORTED = 1, 2, 3, 4
 
 # per event that there is or may come to be: planned ones first, each its own sending
 (V_ID, V_EMIT, V_SIZE, V_PART, V_KEY, N_IDENTITY) = range(6)
@@ -300,6 +308,7 @@ class World(NamedTuple):
     wake: Ints
     overshoot: Ints
     commit_time: Ints
+    producer_commit: Ints
     dead_letter: Ints
     emit_send: Ints
     emit_sticky: Ints

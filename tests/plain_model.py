@@ -41,7 +41,7 @@ from plain_reassignment import Reassignments
 from plain_recording import Recording
 from plain_replays import Replayer
 from plain_shares import ShareGroup
-from plain_transactions import Transactions
+from plain_transactions import InTransactions, Transactions
 from plain_wrong_clocks import WrongClocks
 from rundata.tables import Incident, Names, RunData
 from scenarios.clients import broker_setting, topic_setting
@@ -141,6 +141,7 @@ class Rules:
     most_per_poll: bool = True
     coordinator_down: bool = True
     transactions_coordinator: bool = True
+    producers_transactions: bool = True
     positions_from_committed: bool = True
     session_wait: bool = True
     final_commit: bool = True
@@ -314,11 +315,15 @@ class Model(Recording):
         """Return by member the partition whose leader coordinates its transactions."""
         nodes, scenario = len(self.brokers), self.plan.scenario
         replicas = replica_assignment(TRANSACTIONS_PARTITIONS, min(3, nodes), nodes)
-        numbers = {
-            name: coordinator_partition(name.replace("/", "-"), TRANSACTIONS_PARTITIONS)
-            for name in self.names.processes
-            if (group := scenario.groups.get(name.rsplit("/", 1)[0])) and group.commit == "transaction"
-        }
+        numbers = dict[str, int]()
+        for name in self.names.processes:
+            owner, number = name.rsplit("/", 1)
+            is_member = owner in scenario.groups and scenario.groups[owner].commit == "transaction"
+            own_id = owner if is_member else ""
+            if owner in scenario.producers:
+                own_id = str(scenario.producers[owner].settings.get("transactional.id", ""))
+            if own_id:
+                numbers[name] = coordinator_partition(f"{own_id}-{number}", TRANSACTIONS_PARTITIONS)
         found = {number: Partition(self, TRANSACTIONS, number, replicas[number], 1) for number in numbers.values()}
         return {name: found[number] for name, number in numbers.items()}
 
@@ -331,7 +336,9 @@ class Model(Recording):
                 own = (self.plan.producer == index) & (self.plan.process == int(number))
                 events, due_ns, again = hand_overs(self.plan, np.flatnonzero(own))
                 sendings = [self._sending(int(e), is_again) for e, is_again in zip(events, again, strict=True)]
-                clients.append(Client(self, name, code, sendings, due_ns.tolist(), again.tolist()))
+                in_transactions = name in self.coordinators and self.rules.producers_transactions
+                kind = InTransactions if in_transactions else Client
+                clients.append(kind(self, name, code, sendings, due_ns.tolist(), again.tolist()))
         return clients
 
     def _sending(self, event: int, is_again: bool) -> int:
@@ -469,7 +476,7 @@ class Model(Recording):
 
     def members_forget(self, partition: Partition) -> None:
         for code in self.knowers:
-            if self.is_member(code):
+            if self.is_member(code) or partition.topic in COORDINATING:
                 self.known[code, partition] = None
         self._release(partition)
 

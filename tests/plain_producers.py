@@ -69,6 +69,7 @@ class Client:
         self.news, self.freed = Signal(model.clock), Signal(model.clock)
         self.held_events, self.held_bytes = 0, 0
         self.asleep_until_ns, self.back_ns = 0, -1
+        self.is_blocked = False
         for partition in [] if self.is_java else self.partitions:
             model.clock.process(self._batcher(partition))
         if self.is_java:
@@ -83,6 +84,7 @@ class Client:
         for n, event in enumerate(self.events):
             yield clock.at(self.due_ns[n], Phase.hand_over, self.code)
             yield from self.sleep(Phase.hand_over)
+            yield from self._wait_for_its_turn()
             if self.again[n] and self.due_ns[n] <= self.back_ns:
                 self.model.fired["second time left out"] += 1
                 self.due = n + 1
@@ -91,6 +93,7 @@ class Client:
             self.model.called[event] = clock.now
             life = self.life
             yield from self._wait_for_room(event)
+            self.is_blocked = False
             if self.life != life:
                 continue
             self.due = n + 1
@@ -98,6 +101,7 @@ class Client:
             if not self._has_room(event):
                 self._note_refusal(event)
                 self.model.refused(self.code, event, self.partitions[0].topic, number)
+                self._end_if_all()
                 continue
             if number == CLIENT_CHOOSES:
                 number = choose(self._size(event))
@@ -105,9 +109,30 @@ class Client:
             self.held_events += 1
             self.held_bytes += self._size(event)
             self.model.handed[event] = (clock.now, partition)
+            self._is_taken(event)
             self.queues[partition].append((event, event, clock.now))
             self.news.give()
             clock.process(self._expire(event, partition))
+
+    def _wait_for_its_turn(self) -> Process:
+        """Hand over nothing as long as a transaction has to end first."""
+        yield from ()
+
+    def _is_taken(self, event: int) -> None:
+        """Note that an event was handed over."""
+
+    def _is_answered(self, event: int, partition: Partition, offset: int) -> None:
+        self.model.acknowledged(self.code, event, partition, offset)
+
+    def _is_given_up(self, event: int, partition: Partition) -> None:
+        self.model.given_up(self.code, event, partition)
+
+    def _end_if_all(self) -> None:
+        """End the transaction of which nothing is under way."""
+
+    def is_uncommitted(self, event: int) -> bool:
+        """Whether an event is answered, and its transaction has not ended."""
+        return False
 
     def hears_of(self, count: int) -> None:
         """Know of so many partitions: what is handed over from now on may go to any of them."""
@@ -138,6 +163,7 @@ class Client:
             return
         life = self.life
         self.model.fired["blocked"] += 1
+        self.is_blocked = True
         timer = clock.at(clock.now + longest_ns, Phase.hand_over, self.code)
         while self.life == life and not self._has_room(event) and not timer.processed:
             yield timer | self.freed.wait()
@@ -179,9 +205,10 @@ class Client:
         yield from self.sleep(Phase.timeout)
         if self.model.rules.delivery_timeout and self.model.is_open(event):
             self.model.fired["delivery timeout"] += 1
-            self.model.given_up(self.code, event, partition)
+            self._is_given_up(event, partition)
             self.queues[partition] = deque(queued for queued in self.queues[partition] if queued[0] != event)
             self._release(event)
+            self._end_if_all()
 
     def _release(self, event: int) -> None:
         self.held_events -= 1
@@ -331,7 +358,8 @@ class Client:
             offset = NONE if self.settings.acks == "0" else request.offsets[token]
             if self.model.is_open(event):
                 self._release(event)
-            self.model.acknowledged(self.code, event, request.partition, offset)
+            self._is_answered(event, request.partition, offset)
+        self._end_if_all()
 
     def _is_not_under_way(self, request: Request) -> None:
         self.unanswered[request.partition] -= 1
@@ -430,6 +458,7 @@ class Client:
     def forgets(self) -> None:
         """Lose everything that the client knew and held."""
         self.life += 1
+        self.is_blocked = False
         self.forget_choice()
         self.held_events = self.held_bytes = 0
         for connection in self.connections.values():

@@ -104,7 +104,7 @@ class Recording:
             for event in client.events
             if event in self.called
             and self.sent_for.get(event) != NONE
-            and (event in self.unheard or self.is_open(event))
+            and (event in self.unheard or self.is_open(event) or client.is_uncommitted(event))
         ]
         rows = [self._with_offset(row) for row in self.rows] + unanswered
         operations = new_operations(len(rows))

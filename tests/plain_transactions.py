@@ -1,13 +1,16 @@
 """Transactions of the plain model: what a member's batch sent and its offsets take effect together, or not at all."""
 
 import itertools
-from collections.abc import Generator, Hashable
+from collections.abc import Generator, Hashable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import simpy
 
-from plain_clock import Control
+from plain_clock import Control, Phase, Signal
+from plain_links import COMMIT
+from plain_producers import Client
+from rundata.rows import NONE, Kind, Outcome
 from scenarios.clients import broker_setting, transaction_timeout_ns
 from scenarios.quantities import MILLISECOND
 
@@ -21,9 +24,8 @@ Process = Generator[simpy.Event, Any, None]
 
 @dataclass(eq=False)
 class Transaction:
-    """One batch of a member."""
+    """One batch of a member, or what a producer's process handed over at an instant."""
 
-    member: "Member"
     number: int
     begun_ns: int
     state: Literal["open", "committed", "aborted"] = "open"
@@ -41,13 +43,13 @@ class Transactions:
         self.model = model
         self.of: dict[Hashable, Transaction] = {}
         """By what stands for an event that is sent: the transaction that it belongs to."""
-        if any(group.commit == "transaction" for group in model.plan.scenario.groups.values()):
+        if model.coordinators:
             model.clock.process(self._abort_late())
 
     def begin(self, member: "Member") -> Transaction:
         """Begin a member's next transaction."""
         member.transactions += 1
-        return Transaction(member, (member.code << 40) + member.transactions - 1, self.model.clock.now)
+        return Transaction((member.code << 40) + member.transactions - 1, self.model.clock.now)
 
     def may_write(self, token: Hashable) -> bool:
         """Whether what stands for an event may still come into a log."""
@@ -73,8 +75,17 @@ class Transactions:
             if group.passes_over(partition, offset):
                 self.model.open.discard((group, partition, offset))
 
-    def _is_coordinated(self, member: "Member") -> bool:
-        is_up = self.model.coordinators[member.name].leader is not None
+    def _latest(self) -> Iterator[tuple[str, Transaction | None, int]]:
+        """Yield the latest transaction of everybody who has any, and how long it may be open."""
+        scenario = self.model.plan.scenario
+        for member in self.model.members():
+            yield member.name, member.transaction, transaction_timeout_ns(scenario, member.group.name)
+        for client in self.model.clients:
+            if isinstance(client, InTransactions):
+                yield client.name, client.latest, client.settings.transaction_timeout_ns
+
+    def _is_coordinated(self, name: str) -> bool:
+        is_up = self.model.coordinators[name].leader is not None
         self.model.fired["open transaction without a coordinator"] += not is_up
         return is_up or not self.model.rules.transactions_coordinator
 
@@ -85,15 +96,129 @@ class Transactions:
         interval_ns = int(broker_setting(scenario, name)) * MILLISECOND
         for look in itertools.count():
             yield clock.control(self.model.draws.transaction_scan_ns() + look * interval_ns, Control.transactions)
-            for member in self.model.members():
-                timeout_ns = transaction_timeout_ns(scenario, member.group.name)
-                late = member.transaction
+            for name, late, timeout_ns in self._latest():
                 if (
                     late
                     and late.is_open
-                    and self._is_coordinated(member)
+                    and self._is_coordinated(name)
                     and late.begun_ns + timeout_ns < clock.now
                     and self.model.rules.transaction_timeout
                 ):
                     self.model.fired["transaction timed out"] += 1
                     self.end(late, "aborted")
+
+
+class InTransactions(Client):
+    """A producer's process with a transactional.id: what is due at an instant is handed over together, and committed when it is answered."""
+
+    def __init__(self, model: "Model", name: str, *more: Any) -> None:
+        self.name = name
+        self.transaction: Transaction | None = None
+        self.latest: Transaction | None = None
+        self.count_of_transactions = self.left = 0
+        """Left are events that are neither answered nor given up."""
+        self.taken: dict[int, tuple[Partition, int] | None] = {}
+        """What is in the transaction, and where the answer says that it stands."""
+        self.is_committing = self.has_failed = False
+        self.ended = Signal(model.clock)
+        super().__init__(model, name, *more)
+        self.commit_time = model.draws.commit(self.code)
+
+    def _wait_for_its_turn(self) -> Process:
+        clock = self.model.clock
+        while self.transaction is not None and (self.is_committing or self.transaction.begun_ns != clock.now):
+            self.model.fired["waits for a producer's commit"] += 1
+            yield self.ended.wait()
+            yield clock.at(clock.now, Phase.hand_over, self.code)
+            yield from self.sleep(Phase.hand_over)
+
+    def _is_taken(self, event: int) -> None:
+        if self.transaction is None:
+            self.model.fired["producer's transaction"] += 1
+            number = (self.code << 40) + self.count_of_transactions
+            self.transaction = self.latest = Transaction(number, self.model.clock.now)
+            self.count_of_transactions += 1
+            self.taken, self.left, self.has_failed = {}, 0, False
+            self.model.open.add(("transaction", self.code))
+        self.taken[event] = None
+        self.left += 1
+        self.model.transactions.of[event] = self.transaction
+
+    def _is_answered(self, event: int, partition: "Partition", offset: int) -> None:
+        if self.model.is_open(event):
+            self.model.open.discard(("send", event))
+            self.taken[event] = (partition, offset)
+            self.left -= 1
+
+    def _is_given_up(self, event: int, partition: "Partition") -> None:
+        self.model.open.discard(("send", event))
+        self.left -= 1
+        self.has_failed = True
+
+    def is_uncommitted(self, event: int) -> bool:
+        """Whether an event is answered, and its transaction has not ended."""
+        return self.transaction is not None and event in self.taken
+
+    def _end_if_all(self) -> None:
+        transaction = self.transaction
+        if transaction is None or self.left or self.is_blocked or self.is_committing:
+            return
+        if self.has_failed or not transaction.is_open:
+            self.model.fired["producer's transaction failed"] += 1
+            self.model.transactions.end(transaction, "aborted")
+            self._finish(transaction)
+        else:
+            self.is_committing = True
+            self.model.clock.process(self._commit(transaction, self.commit_time[self.count_of_transactions - 1]))
+
+    def _commit(self, transaction: Transaction, length_ns: int) -> Process:
+        """Commit, while a coordinator is known; what a process that dies has asked for takes its course."""
+        clock, model, life, begun_ns = self.model.clock, self.model, self.life, self.model.clock.now
+        coordinator = model.coordinators[self.name]
+        while True:
+            model.fired["producer's coordinator down"] += not model.knows(self.code, coordinator)
+            while self.life == life and not model.knows(self.code, coordinator):
+                yield model.news.wait()
+            if self.life != life:
+                return
+            crossing_ns = model.links.there_and_back(coordinator.leader, self.code, COMMIT, begun_ns)
+            timer = clock.at(clock.now + length_ns + crossing_ns, Phase.end)
+            while not timer.processed and model.knows(self.code, coordinator):
+                yield timer | model.news.wait()
+            if timer.processed:
+                break
+        model.transactions.end(transaction, "committed")
+        yield from self.sleep(Phase.end)
+        if self.life == life:
+            self._finish(transaction)
+
+    def _finish(self, transaction: Transaction) -> None:
+        """Record what became of the transaction's events, and hand over what was due meanwhile."""
+        model, is_committed = self.model, transaction.state == "committed"
+        for event, place in self.taken.items():
+            partition, offset = place or (model.handed[event][1], NONE)
+            outcome = Outcome.ok if is_committed else Outcome.failed
+            fields = {"event_id": model.event_of(event), "attempt": 1, "offset": offset if is_committed else NONE}
+            times = {"started_ns": model.called[event], "ended_ns": model.clock.now}
+            fields["transaction_id"] = transaction.number
+            model.row(Kind.send, self.code, partition, outcome=outcome, **fields, **times)
+        self._leave()
+
+    def _leave(self) -> None:
+        self.model.open.discard(("transaction", self.code))
+        self.transaction, self.is_committing = None, False
+        self.ended.give()
+
+    def dies(self, back_ns: int) -> None:
+        """Die, and leave the transaction open; the next incarnation aborts it."""
+        if self.transaction is not None:
+            self.model.fired["producer died in a transaction"] += 1
+            self.model.unheard |= {event for event in self.taken if not self.model.is_open(event)}
+            self.model.clock.process(self._successor(self.transaction, back_ns))
+            self._leave()
+        super().dies(back_ns)
+
+    def _successor(self, transaction: Transaction, back_ns: int) -> Process:
+        yield self.model.clock.at(back_ns, Phase.timeout, self.code)
+        if self.model.rules.successor_aborts:
+            self.model.transactions.end(transaction, "aborted")

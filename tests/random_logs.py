@@ -24,11 +24,25 @@ def add(choose: random.Random, scenario: dict[str, Any], faults: Faults, length_
     return faults
 
 
+def send_in_transactions(choose: random.Random, scenario: dict[str, Any]) -> None:
+    """Let the processes of a producer have transactional ids."""
+    producer = scenario["producers"]["p"]
+    settings, is_java = producer["settings"], producer.get("client") == "java"
+    if choose.random() < 0.85:
+        return
+    for name in ("acks", "enable.idempotence"):
+        settings.pop(name, None)
+    settings |= {"transactional.id": "p", "transaction.timeout.ms": choose.choice([1000, 2000, 60_000])}
+    if is_java:
+        settings["transaction.timeout.ms"] = choose.choice([50, 200, 60_000])
+
+
 def skew_clocks(choose: random.Random, scenario: dict[str, Any], length_ms: int) -> Faults:
     """Return faults of clocks: those of producers' processes, and of brokers where no transaction is timed by them."""
     if choose.random() < 0.7:
         return []
     timed = any(group["commit"] == "transaction" for group in scenario["groups"].values())
+    timed |= any("transactional.id" in producer["settings"] for producer in scenario["producers"].values())
     found = []
     for _ in range(choose.choice([1, 1, 2, 3])):
         count = scenario["producers"]["p"]["count"]

@@ -124,3 +124,80 @@ def test_a_commit_waits_until_the_coordinator_of_transactions_is_found(run: Run)
     assert ms(data, Kind.commit, group=0) == [9565.0]
     assert seen_ms(data, 2) == [17.25, 27.25]
     assert seen_ms(data, 1) == [9566.0, 9566.0]
+
+
+# ---- producers with a transactional.id -----------------------------------------------------------------------------
+
+PRODUCES = Profile(profile="sends and commits take time", produce=constant(4), commit=constant(5), phases="aligned")
+
+
+def sending(**changes: Any) -> dict[str, Any]:
+    """Return four events, due at 1.25, 3.75, 6.25 and 8.75 ms, of a producer with a transactional.id, and two groups that read them."""
+    parts = [{"for": "10ms", "rate": "400/s", "spacing": "even"}, {"for": "990ms", "rate": "0/s"}]
+    settings = {"transactional.id": "shop", **changes.pop("settings", {})}
+    reader = {"topics": ["a"], "work": "0ms"}
+    return {
+        "producers__p": {"topic": "a", "share": "arrivals", "arrivals": parts, "settings": settings},
+        "groups": {
+            "committed": {**reader, "settings": {"isolation.level": "read_committed"}},
+            "all": {**reader, "settings": {"isolation.level": "read_uncommitted"}},
+        },
+        **changes,
+    }
+
+
+@in_both_models
+def test_what_is_due_while_a_producer_commits_is_its_next_transaction(run: Run) -> None:
+    """A commit takes 5 ms: the first event's ends at 6.25 ms; the next two are due by then, the last one by the end of theirs."""
+    data = run(COMMITS, **sending())
+
+    assert ms(data, Kind.send) == [6.25, 11.25, 11.25, 16.25]
+    assert ms(data, Kind.send, "started_ns") == [1.25, 6.25, 6.25, 11.25]
+    assert seen_ms(data, 0) == [6.25, 11.25, 11.25, 16.25]
+    assert seen_ms(data, 1) == [1.25, 6.25, 6.25, 11.25]
+    assert data.operations[data.operations["kind"] == Kind.send]["transaction_id"].tolist() == [0, 1, 1, 2]
+    assert check(data)["transaction_atomicity"].valid
+
+
+@in_both_models
+def test_what_a_dead_producer_had_open_is_aborted_by_its_successor(run: Run) -> None:
+    """It dies at 3 ms, its first event is in the log at 5.25 ms, and it is back at 53 ms: that one is never committed, the others at 62 ms."""
+    crash = {"fault": "producer_crash", "producer": "p", "at": "3ms", "for": "50ms"}
+    data = run(PRODUCES, **sending(faults=[crash]))
+
+    assert ms(data, Kind.send, outcome=int(Outcome.ok)) == [62.0] * 3
+    assert ms(data, Kind.send, "started_ns", outcome=int(Outcome.unknown)) == [1.25]
+    assert data.log["aborted"].tolist() == [1, 0, 0, 0]
+    assert seen_ms(data, 0) == [62.0] * 3
+    assert seen_ms(data, 1) == [5.25, 57.0, 57.0, 57.0]
+    checks = check(data)
+    assert (checks["transaction_atomicity"].valid, checks["conservation"].valid, checks["lost"].valid) == (True,) * 3
+
+
+@in_both_models
+@pytest.mark.parametrize(("timeout_ms", "seen_at_ms"), [(60_000, 70_000.0), (7_000, 10_000.0)])
+def test_a_producer_that_hangs_in_a_transaction_blinds_readers_until_its_coordinator_aborts_it(
+    run: Run, timeout_ms: int, seen_at_ms: float
+) -> None:
+    """It hangs from 3 ms to 100 s; another one writes at 5 s. Its commit fails, and what was due meanwhile is its next transaction."""
+    pause = {"fault": "producer_pause", "producer": "p", "at": "3ms", "for": "99997ms"}
+    other = {"topic": "a", "share": "arrivals", "settings": {"linger.ms": 0}}
+    other["arrivals"] = [{"for": "4s", "rate": "0/s"}, {"for": "2s", "rate": "0.5/s", "spacing": "even"}]
+    settings = {"transaction.timeout.ms": timeout_ms}
+    changes = sending(faults=[pause], duration="6s", drain="120s", settings=settings, producers__q=other)
+    changes["producers__p"]["arrivals"][1]["for"] = "5990ms"
+    data = run(PRODUCES, **changes)
+
+    assert seen_ms(data, 0) == [seen_at_ms, *[100_009.0] * 3]
+    assert seen_ms(data, 1) == [5.25, 5004.0, *[100_004.0] * 3]
+    assert ms(data, Kind.send, outcome=int(Outcome.failed)) == [100_000.0]
+    assert ms(data, Kind.send, outcome=int(Outcome.ok)) == [100_009.0] * 3 + [5004.0]
+
+
+@in_both_models
+def test_a_producer_commits_when_it_has_found_the_coordinator(run: Run) -> None:
+    """Broker 2 leads partition 4 of 5, that of the id shop-1, and dies at 3 ms in the first commit; the fence comes at 9003 ms."""
+    crash = {"fault": "broker_crash", "broker": 2, "at": "3ms", "for": "60s"}
+    data = run(COMMITS, **sending(faults=[crash], topics={"a": {"partitions": 1, "replication": 1}}, drain="60s"))
+
+    assert ms(data, Kind.send) == [9008.0, *[9013.0] * 3]

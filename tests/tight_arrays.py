@@ -15,7 +15,7 @@ from sim.engine import simulate
 
 _DRAWN = (
     "produce", "leader", "acknowledge", "retry", "fetch", "turnaround", "wake", "overshoot", "commit_time", "dead_letter",
-    "emit_send", "emit_sticky", "takes",
+    "emit_send", "emit_sticky", "takes", "producer_commit",
 )  # fmt: skip
 _full_world = Builder.world
 

@@ -12,6 +12,7 @@ from sim.kernel.producers import all_answered, expire, hand_over, is_put_off, ma
 from sim.kernel.replays import has_pool
 from sim.kernel.shares import lock_over
 from sim.kernel.stable import has_holes
+from sim.kernel.transactional import abort_left, commit_ends, commit_heard
 from sim.kernel.visibility import timed
 from sim.kernel.work import begin_batch, begin_event, begin_try, flushed, handled, recorded, send_dead_letter, tried
 from sim.world import (
@@ -102,6 +103,8 @@ def is_short(w: World) -> bool:
 def short_of(w: World) -> int:
     """Return which random input, log or queue the next thing would exhaust, or 0."""
     what, a, b = w.heap[0, 3], w.heap[0, 4], w.heap[0, 5]
+    if what == ON_HAND_OVER:
+        return short_of_transactions(w)
     if what == ON_BATCH:
         count = queued(w, a, b)
         if w.scalars[REQUESTS] + count + 64 > w.request.shape[0]:
@@ -169,6 +172,15 @@ def short_of(w: World) -> int:
         if w.member[m, N_COMMITS] + 4 >= w.commit_time.shape[1]:
             return 12
     return 0
+
+
+@compiled
+def short_of_transactions(w: World) -> int:
+    """Return what a further transaction of a producer would exhaust, or 0."""
+    following = w.scalars[at.TXNS] + 1
+    if following >= w.txn.shape[0]:
+        return 20
+    return 31 if w.producer_commit.shape[0] and following >= w.producer_commit.shape[1] else 0
 
 
 @compiled
@@ -281,6 +293,12 @@ def step_of_brokers(w: World, what: int, a: int, b: int, c: int) -> bool:
         refreshed(w, a)
     elif what == ON_REFUSED:
         refuse(w, a, False)
+    elif what == at.ON_TXN_ENDS:
+        commit_ends(w, a, b, c)
+    elif what == at.ON_TXN_HEARD:
+        commit_heard(w, a, b)
+    elif what == at.ON_TXN_LEFT:
+        abort_left(w, b)
     else:
         return False
     return True
@@ -343,7 +361,8 @@ def step(w: World) -> None:
     what, a, b, c = heap[0, 3], heap[0, 4], heap[0, 5], heap[0, 6]
     key = heap[0, 1]
     pop(w)
-    if (what <= ON_BATCH or what == ON_ANSWER or ON_EXPIRY <= what <= ON_REFRESHED) and is_put_off(w, what, a, b):
+    of_process = what <= ON_BATCH or what == ON_ANSWER or ON_EXPIRY <= what <= ON_REFRESHED or what == at.ON_TXN_HEARD
+    if of_process and is_put_off(w, what, a, b):
         return
     if s[at.HANGING] and hangs(w, key, what, a, b, c):
         return

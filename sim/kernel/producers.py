@@ -5,6 +5,7 @@ from sim.compiled import compiled, entry
 from sim.kernel.finishing import heard_of
 from sim.kernel.links import crosses
 from sim.kernel.logs import new_request
+from sim.kernel.transactional import end_if_all, is_transactional, leave_open, must_wait, take_part
 from sim.world import (
     ABANDONED,
     ACKS,
@@ -114,6 +115,8 @@ def hand_over(w: World, i: int, n: int) -> None:
         return
     proc[WOKEN] = 0
     e = w.proc_events[n]
+    if is_transactional(w, i) and must_wait(w, i, e):
+        return
     if event[e, HANDED] <= proc[BACK_NS] and goes_again(w, e):
         event[e, GIVEN_UP] = ABANDONED
         s[OPEN] -= 1
@@ -130,6 +133,8 @@ def hand_over(w: World, i: int, n: int) -> None:
             event[e, SENT_PART] = event[e, PART]
             s[OPEN] -= 1
             expect_next(w, i, n + 1)
+            if is_transactional(w, i):
+                end_if_all(w, i)
         elif proc[BLOCKED_UNTIL] == NONE:
             proc[BLOCKED_UNTIL] = s[NOW] + proc[MAX_BLOCK_NS]
             push(w, proc[BLOCKED_UNTIL], HAND_OVER, i, 0, ON_HAND_OVER, i, n, 0)
@@ -141,6 +146,8 @@ def hand_over(w: World, i: int, n: int) -> None:
     if not proc[EXPIRY_SET]:
         proc[EXPIRY_SET] = 1
         push(w, s[NOW] + proc[DELIVERY_NS], TIMEOUT, i, 0, ON_EXPIRY, i, 0, 0)
+    if is_transactional(w, i):
+        take_part(w, i, n)
     enqueue(w, i, e)
 
 
@@ -413,7 +420,10 @@ def answered(w: World, r: int) -> None:
             s[OPEN] -= 1
             release(w, i, e)
             heard_of(w, e)
+            w.proc[i, at.P_TXN_LEFT] -= 1
         e = event[e, NEXT]
+    if is_transactional(w, i):
+        end_if_all(w, i)
 
 
 @compiled
@@ -455,6 +465,10 @@ def give_up(w: World, i: int, e: int) -> None:
         if q[Q_COUNT] == 0:
             q[Q_TAIL] = NONE
     release(w, i, e)
+    if is_transactional(w, i):
+        w.proc[i, at.P_TXN_LEFT] -= 1
+        w.proc[i, at.P_TXN_FAILED] = 1
+        end_if_all(w, i)
 
 
 @compiled
@@ -533,7 +547,7 @@ def is_put_off(w: World, what: int, a: int, b: int) -> bool:
         push(w, until_ns, HAND_OVER, i, 0, what, a, b, 0)
     elif what == ON_BATCH:
         push(w, until_ns, BATCH, i, b, what, a, b, 0)
-    elif what == ON_ANSWER:
+    elif what in (ON_ANSWER, at.ON_TXN_HEARD):
         push(w, until_ns, END, 0, 0, what, a, b, 0)
     elif what != ON_TIMEOUT:
         push(w, until_ns, TIMEOUT, i, 0, what, a, b, 0)
@@ -553,6 +567,8 @@ def fall_asleep(w: World, i: int, until_ns: int) -> None:
 def die(w: World, i: int, back_ns: int) -> None:
     """Let a producer's process die with all that was not answered, and come back: what is due meanwhile is handed over then."""
     s, proc, event = w.scalars, w.proc[i], w.event
+    if proc[at.P_TXN] != NONE:
+        leave_open(w, i, back_ns)
     forget_client(w, i)
     for n in range(proc[at.FIRST_EVENT], min(proc[NEXT_EVENT] + 1, proc[LAST_EVENT])):
         e = w.proc_events[n]

@@ -11,14 +11,21 @@ from sim.world import NONE, World
 @rare
 def begin_transaction(w: World, m: int) -> None:
     """Begin a member's next transaction."""
-    s, member = w.scalars, w.member[m]
+    member = w.member[m]
+    member[at.TXN] = new_transaction(w, member[at.CODE], member[at.N_TXNS])
+    member[at.N_TXNS] += 1
+
+
+@compiled
+def new_transaction(w: World, code: int, n: int) -> int:
+    """Return the n-th transaction of a process or member, which begins now."""
+    s = w.scalars
     x = s[at.TXNS]
     s[at.TXNS] = x + 1
     w.txn[x, at.TX_STATE] = at.TX_OPEN
     w.txn[x, at.TX_BEGUN] = s[at.NOW]
-    w.txn[x, at.TX_ID] = (member[at.CODE] << 40) + member[at.N_TXNS]
-    member[at.TXN] = x
-    member[at.N_TXNS] += 1
+    w.txn[x, at.TX_ID] = (code << 40) + n
+    return x
 
 
 @compiled
@@ -85,9 +92,16 @@ def abort_transaction(w: World, m: int) -> None:
 def abort_late_transactions(w: World) -> None:
     """Abort what is open for longer than its timeout, as coordinators do that are up; whoever has it open does not know."""
     for m in range(w.member.shape[0]):
-        x = w.member[m, at.TXN]
         timeout = w.group[w.member[m, at.GROUP], at.TXN_TIMEOUT]
-        if not is_open(w, x) or w.part[w.member[m, at.TXN_COORDINATOR], at.LEADER] == NONE:
-            continue
+        abort_if_late(w, w.member[m, at.TXN], w.member[m, at.TXN_COORDINATOR], timeout)
+    for i in range(w.scalars[at.PRODUCERS]):
+        proc = w.proc[i]
+        abort_if_late(w, proc[at.P_LATEST_TXN], proc[at.P_COORDINATOR], proc[at.P_TXN_TIMEOUT])
+
+
+@compiled
+def abort_if_late(w: World, x: int, coordinator: int, timeout: int) -> None:
+    """Abort a transaction that is open for too long, if its coordinator is up."""
+    if is_open(w, x) and w.part[coordinator, at.LEADER] != NONE:
         if w.txn[x, at.TX_BEGUN] + timeout < w.scalars[at.NOW]:
             settle(w, x, at.TX_ABORTED)

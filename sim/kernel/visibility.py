@@ -7,6 +7,7 @@ from sim.kernel.connections import all_visible
 from sim.kernel.fetches import wake_fetch
 from sim.kernel.shares import release_partition
 from sim.kernel.stable import move_stable_end
+from sim.kernel.transactional import ask_coordinator
 from sim.kernel.transactions import pass_over
 from sim.kernel.work import dead_letter_arrived
 from sim.world import (
@@ -103,6 +104,9 @@ def forget_leader(w: World, p: int) -> None:
         worker = w.worker[k]
         if worker[WK_STATE] == DL_SENT and worker[DL_PART] == p:
             worker[WK_STATE] = DL_UNKNOWN
+    for i in range(w.scalars[at.PRODUCERS]):
+        if w.proc[i, at.P_COORDINATOR] == p:
+            w.proc[i, at.P_TXN_VERSION] += 1
     for c in range(w.scalars[COMMITS]):
         commit = w.commit[c]
         if not commit[CM_DONE] and not commit[CM_TIMED] and is_taken_by(w, c, p):
@@ -118,6 +122,8 @@ def learned(w: World, code: int, p: int) -> None:
     if code < processes or code >= processes + members:
         if p < w.queue.shape[1] and w.queue[code, p, Q_COUNT] > 0:
             push(w, s[NOW], BATCH, code, p, ON_BATCH, code, p, 0)
+        if code < processes and w.proc[code, at.P_COORDINATOR] == p:
+            ask_coordinator(w, code)
         return
     m = code - processes
     member = w.member[m]

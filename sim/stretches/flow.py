@@ -39,6 +39,7 @@ def flows(scenario: Scenario) -> bool:
         and not any(is_compacted(scenario, topic) for topic in scenario.topics)
         and all(
             each.client == "librdkafka" and each.poison == 0 and str(each.settings.get("acks", "all")) != "0"
+            and "transactional.id" not in each.settings
             for each in scenario.producers.values()
         )
         and all(_flows(group) for group in scenario.groups.values())
