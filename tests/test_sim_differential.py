@@ -72,7 +72,8 @@ OF_FETCHES = {
 OF_TRANSACTIONS = {
     "commit transaction": 50, "transaction committed": 50, "transaction aborted": 17, "transaction refused": 10, "batch read again": 2,
     "transaction timed out": 3, "aborted by its successor": 3, "held back by an open transaction": 22, "aborted record passed over": 3,
-    "came after its transaction": 2,    "transactions' coordinator down": 5, "open transaction without a coordinator": 1, "producer's transaction": 30,
+    "came after its transaction": 2,
+    "transactions' coordinator down": 5, "open transaction without a coordinator": 1, "producer's transaction": 30,
     "waits for a producer's commit": 25, "producer's transaction failed": 3, "producer's coordinator down": 2, "producer died in a transaction": 2,
 }  # fmt: skip
 OF_SHARE_GROUPS = {
