@@ -169,16 +169,11 @@ def _producer(scenario: Scenario, name: str) -> Iterator[str]:
     settings = producer_settings(scenario, name)
     topic = scenario.producers[name].topic
     most_bytes = int(topic_setting(scenario, topic, "max.message.bytes"))
-    for index, fault in enumerate(scenario.faults):
-        if (
-            isinstance(fault, faults.Oversized)
-            and fault.producer == name
-            and most_bytes < fault.size <= settings.largest_bytes
-        ):
-            yield (
-                f"faults[{index}].size is {fault.size} B, which the client takes and topic {topic} (max.message.bytes {most_bytes}) does not; "
-                "the simulator models the client's own limit: make it larger than that, or smaller than the topic's"
-            )
+    if scenario.producers[name].client == "java" and settings.batch_bytes > most_bytes:
+        yield (
+            f"producers.{name}: batch.size is {settings.batch_bytes} and topic {topic} takes no batch of more than {most_bytes} B (max.message.bytes), which "
+            "the Java client sends again and again, split into the same; the simulator does not model that: make batch.size no larger than that"
+        )
 
 
 def _group(scenario: Scenario, name: str) -> Iterator[str]:

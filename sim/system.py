@@ -53,6 +53,7 @@ from sim.world import (
     EPOCH,
     HALTED,
     LEADER,
+    MOST_BATCH,
     NONE,
     NOW,
     PRODUCERS,
@@ -195,6 +196,9 @@ class System:
             too_few = len(partition.replicas) < partition.min_in_sync
             world.part[partition.number, TOO_FEW] = too_few
             world.part[partition.number, HALTED] = too_few and self.mark_waits
+            if partition.is_users:
+                most_bytes = topic_setting(self.plan.scenario, self.owner_of(partition.topic), "max.message.bytes")
+                world.part[partition.number, MOST_BATCH] = int(most_bytes)
             self._note_in_sync(partition)
         self.controller, self.reassignments = Controller(self), Reassignments(self)
         self.log_ends = LogEnds(self)

@@ -113,13 +113,13 @@ EXPIRED, REFUSED, ABANDONED, ABORTED = 1, 2, 3, 4
 
 # per partition (those of the offsets topic come last)
 (LEADER, HALTED, EPOCH, VISIBLE_END, LAST_REQ, PENDING, LOG_LEN, HUNG_AT, STALE_END, TOO_FEW, LOG_START, STABLE_END,
- N_PART) = range(13)  # fmt: skip
+ MOST_BATCH, N_PART) = range(14)  # fmt: skip
 
 # per broker: whether it hangs, and until when it takes itself for the leader of what it led
 (SILENT, STALE_UNTIL, CUT_OFF, N_BROKER) = range(4)
 SILENTLY, BY_RESET, NO_REQUESTS, NO_ANSWERS = range(1, 5)
-IN_VAIN, WITH_TOO_FEW = 1, 2
-"""Why a broker refuses a batch (R_STALE): it does not lead the partition, or fewer than min.insync.replicas have it."""
+IN_VAIN, WITH_TOO_FEW, TOO_LARGE = 1, 2, 3
+"""Why a broker refuses a batch (R_STALE): it does not lead the partition, fewer than min.insync.replicas have it, or the topic takes no such batch."""
 HANGS_NS = 2**61
 """Added to instants that a broker which hangs does not reach."""
 

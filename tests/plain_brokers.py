@@ -60,6 +60,8 @@ class Request:
     due_ns: int = 0
     abandoned: bool = False
     """Its sender died before it heard the answer."""
+    is_too_large: bool = False
+    """The broker refuses it for its size."""
     hung_at: int | None = None
     stale: bool = False
     """Taken by a broker that is not the leader any more."""

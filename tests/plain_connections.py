@@ -10,6 +10,7 @@ import simpy
 from plain_brokers import HANGS_NS, Partition, Request
 from plain_clock import Phase, Signal
 from plain_links import ANSWER, REQUEST
+from scenarios.clients import topic_setting
 
 if TYPE_CHECKING:
     from plain_producers import Client
@@ -106,6 +107,10 @@ class Connection:
                 elif batch.partition.has_too_few and acks == "all" and self.model.rules.not_enough_replicas:
                     self.model.fired["not enough replicas"] += 1
                     self._turn_away(sending, batch, leader_ns)
+                elif self._is_too_large(batch):
+                    self.model.fired["batch too large for its topic"] += 1
+                    batch.is_too_large = True
+                    self._turn_away(sending, batch, leader_ns)
                 else:
                     batch.partition.begin(batch, leader_ns, duration_ns)
             if not self.model.rules.connection_queue:
@@ -124,6 +129,14 @@ class Connection:
             self.muted_ns = clock.now + self.model.quotas.mutes(self.client.owner, self.broker, size)
             if acks != "0":
                 clock.process(self._answer(n, sending))
+
+    def _is_too_large(self, batch: Request) -> bool:
+        """Whether the topic takes no batch of that size: its values, and what frames the batch and one record."""
+        size = sum(self.model.size_of(event) for event, _, _ in batch.events) + 61 + 16
+        most = int(topic_setting(self.model.plan.scenario, batch.partition.topic, "max.message.bytes"))
+        is_alone = len(batch.events) == 1 or not self.client.is_java
+        is_planned = self.client.owner != ""
+        return is_planned and is_alone and size > most and self.model.rules.batch_limit
 
     def _hears(self) -> bool:
         """Whether requests reach the broker; nobody sets up a connection without hearing from it."""
@@ -194,6 +207,8 @@ class Connection:
         """Refuse what is in service and not led by this broker any more."""
         if self.current:
             stale = [b for b in self.current.batches if b.partition.leader != self.broker and not self._is_done(b)]
+            for batch in stale:
+                batch.is_too_large = False
             self._refuse([batch for batch in self.current.batches if batch in stale or batch.stale])
 
     def _refuse(self, batches: list[Request]) -> None:
@@ -203,7 +218,7 @@ class Connection:
             self.model.fired["refused by a former leader"] += 1
             sending.batches.remove(batch)
             if self.client.settings.acks != "0":
-                self.client.failed(batch)
+                (self.client.fails_for_good if batch.is_too_large else self.client.failed)(batch)
         if not sending.batches:
             self.current = None
             self.unanswered -= self.client.settings.acks != "0"

@@ -131,6 +131,7 @@ class Rules:
     reset_in_new_partitions: bool = True
     stale_leader: bool = True
     size_limit: bool = True
+    batch_limit: bool = True
     shrink_of_in_sync: bool = True
     java_asks_after_errors: bool = True
     fence_of_silent: bool = True

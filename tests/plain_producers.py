@@ -10,7 +10,7 @@ import simpy
 from plain_brokers import Partition, Request
 from plain_clock import Phase, Signal
 from plain_connections import Connection
-from rundata.rows import NONE
+from rundata.rows import NONE, Outcome
 from scenarios.clients import ProducerSettings, producer_settings
 from scenarios.partitioners import partition_of
 from scenarios.plan import CLIENT_CHOOSES
@@ -124,8 +124,8 @@ class Client:
     def _is_answered(self, event: int, partition: Partition, offset: int) -> None:
         self.model.acknowledged(self.code, event, partition, offset)
 
-    def _is_given_up(self, event: int, partition: Partition) -> None:
-        self.model.given_up(self.code, event, partition)
+    def _is_given_up(self, event: int, partition: Partition, outcome: Outcome = Outcome.unknown) -> None:
+        self.model.given_up(self.code, event, partition, outcome)
 
     def _end_if_all(self) -> None:
         """End the transaction of which nothing is under way."""
@@ -360,6 +360,16 @@ class Client:
                 self._release(event)
             self._is_answered(event, request.partition, offset)
         self._end_if_all()
+
+    def fails_for_good(self, request: Request) -> None:
+        """Hear that a batch is too large for its topic: its events have failed."""
+        self._is_not_under_way(request)
+        for event, _, _ in request.events:
+            if self.model.is_open(event):
+                self._release(event)
+                self._is_given_up(event, request.partition, Outcome.failed)
+        self._end_if_all()
+        self.news.give()
 
     def _is_not_under_way(self, request: Request) -> None:
         self.unanswered[request.partition] -= 1

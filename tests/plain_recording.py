@@ -51,12 +51,12 @@ class Recording:
         """Whether a send has neither been answered nor given up."""
         return ("send", event) in self.open
 
-    def given_up(self, process: int, event: int, partition: Partition) -> None:
-        """Record a send whose time is over."""
+    def given_up(self, process: int, event: int, partition: Partition, outcome: Outcome) -> None:
+        """Record a send whose time is over, or that the topic does not take."""
         self.open.discard(("send", event))
         times = {"started_ns": self.called[event], "ended_ns": self.clock.now}
         event_id = self.event_of(event)
-        self.row(Kind.send, process, partition, event_id=event_id, attempt=1, outcome=Outcome.unknown, **times)
+        self.row(Kind.send, process, partition, event_id=event_id, attempt=1, outcome=outcome, **times)
 
     def refused(self, process: int, event: int, topic: str, number: int) -> None:
         """Record a send that the client did not take; without a key it has no partition."""

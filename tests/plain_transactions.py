@@ -150,7 +150,7 @@ class InTransactions(Client):
             self.taken[event] = (partition, offset)
             self.left -= 1
 
-    def _is_given_up(self, event: int, partition: "Partition") -> None:
+    def _is_given_up(self, event: int, partition: "Partition", outcome: Outcome = Outcome.unknown) -> None:
         self.model.open.discard(("send", event))
         self.left -= 1
         self.has_failed = True

@@ -24,6 +24,14 @@ def add(choose: random.Random, scenario: dict[str, Any], faults: Faults, length_
     return faults
 
 
+def limit_batches(choose: random.Random, scenario: dict[str, Any]) -> None:
+    """Let a topic take no large batches, where librdkafka sends some."""
+    producer = scenario["producers"]["p"]
+    if choose.random() < 0.1 and producer.get("client") != "java":
+        topic = scenario["topics"][producer["topic"]]
+        topic["settings"]["max.message.bytes"] = choose.choice([200, 400, 1000])
+
+
 def send_in_transactions(choose: random.Random, scenario: dict[str, Any]) -> None:
     """Let the processes of a producer have transactional ids."""
     producer = scenario["producers"]["p"]

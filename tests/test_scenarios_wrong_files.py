@@ -486,6 +486,13 @@ WRONG: list[tuple[str, tuple[str, str], list[str]]] = [
         ["small.yaml:17: producers.shop.settings.acks is 1 beside enable.idempotence: true, which needs acks: all"],
     ),
     (
+        "transactions of events that may take longer",
+        ("linger.ms: 5", "transactional.id: shop, delivery.timeout.ms: 90000"),
+        [
+            "small.yaml:17: producers.shop.settings['delivery.timeout.ms'] is 90000 beside transactional.id; librdkafka gives no event more time than its transaction has, transaction.timeout.ms, 60s: make it shorter, or that longer"
+        ],
+    ),
+    (
         "idempotence with many in flight",
         ("linger.ms: 5", "max.in.flight: 9"),
         [

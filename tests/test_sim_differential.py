@@ -30,7 +30,7 @@ OF_PRODUCERS_AND_BROKERS = {
     "refused after the append": 2,
     "isolated, both": 2, "isolated, heartbeat": 1, "leader move": 4, "leader moved back": 0, "producer_crash": 15,
     "producer_pause": 10, "put off": 10, "lost with its producer": 6, "sent a second time": 4, "second time left out": 0,
-    "too large": 10, "broker pause, fenced": 18, "rack": 6, "appended in vain": 4, "refused by a former leader": 15,
+    "too large": 10, "batch too large for its topic": 5, "broker pause, fenced": 18, "rack": 6, "appended in vain": 4, "refused by a former leader": 15,
     "blocked": 5, "refused after a wait": 3, "refused at once": 20, "request full": 3, "went along": 8,
     "broker fault without effect": 3, "resent": 10, "resent and known": 2, "not enough replicas": 10,
     "segment rolled": 10, "segment expired": 10, "segment beyond retention.bytes": 5, "deleted by hand": 10, "records deleted": 20,

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from both_models import Run, in_both_models
 from by_hand import constant, ms
 from rundata.rows import Kind, Outcome
@@ -221,3 +223,33 @@ def test_a_producer_that_dies_loses_what_lingers_and_nothing_else(run: Run) -> N
     assert data.log["event_id"].tolist() == [0, 1, 3, 4, 5, 6, 7, 8, 9]
     assert ms(data, Kind.send, "started_ns", outcome=Outcome.unknown) == [250.0]
     assert ms(data, Kind.send, outcome=Outcome.ok)[2:4] == [505.0] * 2
+
+
+# ---- batches that the topic does not take --------------------------------------------------------------------------
+
+
+@in_both_models
+def test_a_batch_that_is_too_large_for_its_topic_fails_as_a_whole(run: Run) -> None:
+    """Four events of 200 B within 10 ms of linger, and 77 B for frames: a topic that takes 900 B takes them, one that takes 870 B does not."""
+    parts = [{"for": "10ms", "rate": "400/s", "spacing": "even"}, {"for": "990ms", "rate": "0/s"}]
+    producer = {"topic": "a", "share": "arrivals", "arrivals": parts, "size": "200B", "settings": {"linger.ms": 10}}
+    large, small = (
+        run(producers__p=producer, topics__a__settings={"max.message.bytes": most}) for most in (900, 870)
+    )
+
+    assert ms(large, Kind.send, outcome=int(Outcome.ok)) == [11.25] * 4
+    assert ms(small, Kind.send, outcome=int(Outcome.failed)) == [11.25] * 4
+    assert (len(large.log), len(small.log)) == (4, 0)
+
+
+@in_both_models
+@pytest.mark.parametrize("settings", [{"client": "librdkafka"}, {"client": "java", "settings": {"batch.size": 500}}])
+def test_an_event_that_the_client_takes_and_the_topic_does_not_fails(run: Run, settings: dict[str, Any]) -> None:
+    """The first event has 800 B, where the topic takes 500; the others are as ever."""
+    large = {"fault": "oversized", "producer": "p", "events": 1, "size": "800B", "at": "0s", "for": "100ms"}
+    producer = {"topic": "a", "share": "arrivals", "arrivals": {"rate": "10/s", "spacing": "even"}, **settings}
+    data = run(producers__p=producer, topics__a__settings={"max.message.bytes": 500}, faults=[large])
+
+    assert len(ms(data, Kind.send, outcome=int(Outcome.failed))) == 1
+    assert len(ms(data, Kind.send, outcome=int(Outcome.ok))) == len(data.log) == 9
+    assert ms(data, Kind.send, outcome=int(Outcome.failed))[0] < 60

@@ -33,6 +33,11 @@ def test_nothing_is_refused_of_a_scenario_that_can_be_simulated():
         ("nodes: 3}", "nodes: 3, version: '3.2'}", "brokers.version is 3.2; the simulator models KRaft"),
         ("{partitions: 1, replication: 3}", "{settings: {cleanup.policy: compact}}", None),
         ("min.insync.replicas: 2}", "unclean.leader.election.enable: true}", None),
+        ("linger.ms: 5", "transactional.id: shop", None),
+        (
+            "linger.ms: 5}", "linger.ms: 5, batch.size: 2000000}\n    client: java",
+            "producers.shop: batch.size is 2000000 and topic orders takes no batch of more than 1048588 B",
+        ),
         (
             "min.insync.replicas: 2}", "unclean.leader.election.enable: true, retention.bytes: 1000}",
             "topics.orders: unclean.leader.election.enable is true where records are deleted or compacted",

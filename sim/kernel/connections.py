@@ -6,7 +6,7 @@ from sim import world as at
 from sim.compiled import compiled, entry
 from sim.kernel.links import crosses
 from sim.kernel.logs import append
-from sim.kernel.producers import answered, backoff, expect_answer, forget_connection, look_again, queue_again
+from sim.kernel.producers import answered, backoff, expect_answer, forget_connection, look_again, queue_again, refused_for_good
 from sim.kernel.quotas import mutes_after
 from sim.world import (
     ACKS,
@@ -122,8 +122,9 @@ def serve(w: World, i: int, b: int) -> None:
             p = w.request[r, R_PART]
             if w.part[p, LEADER] != b:
                 refused = append_in_vain(w, r, leader_ns) or refused
-            elif w.part[p, TOO_FEW] and w.proc[i, ACKS] == ACKS_ALL:
-                w.request[r, R_STALE] = WITH_TOO_FEW
+            elif (w.part[p, TOO_FEW] and w.proc[i, ACKS] == ACKS_ALL) or is_too_large(w, r):
+                too_few = w.part[p, TOO_FEW] and w.proc[i, ACKS] == ACKS_ALL
+                w.request[r, R_STALE] = WITH_TOO_FEW if too_few else at.TOO_LARGE
                 w.request[r, R_APPENDED] = HANGS_NS
                 refused = True
             else:
@@ -135,6 +136,17 @@ def serve(w: World, i: int, b: int) -> None:
         expect_append(w, lead)
     else:
         expect_answer(w, i, b, s[NOW] + w.proc[i, ACKS_NS])
+
+
+@compiled
+def is_too_large(w: World, r: int) -> bool:
+    """Whether a topic does not take a producer's batch; of the Java client those of several records are not too large (`sim.refuse`)."""
+    request = w.request[r]
+    if request[R_SENDER] >= w.scalars[at.PRODUCERS]:
+        return False
+    size = request[R_BYTES] + at.FRAMED_BATCH + at.FRAMED_RECORD
+    is_alone = request[R_COUNT] == 1 or not w.proc[request[R_SENDER], JAVA]
+    return is_alone and size > w.part[request[R_PART], at.MOST_BATCH]
 
 
 @compiled
@@ -205,9 +217,12 @@ def refuse(w: World, lead: int, is_deposed: bool) -> None:
     r = lead
     while r != NONE:
         is_known = is_deposed or w.request[r, R_APPENDED] == HANGS_NS
-        is_refused = w.request[r, R_STALE] == WITH_TOO_FEW or (w.request[r, R_STALE] == IN_VAIN and is_known)
-        if is_refused and not w.request[r, R_GONE]:
-            fail_batch(w, r)
+        why = w.request[r, R_STALE]
+        if not w.request[r, R_GONE] and (why in (WITH_TOO_FEW, at.TOO_LARGE) or (why == IN_VAIN and is_known)):
+            if why == at.TOO_LARGE:
+                refused_for_good(w, r)
+            else:
+                fail_batch(w, r)
             w.request[r, R_GONE] = 1
             w.request[lead, R_WAITS] -= 1
         r = w.request[r, R_MATE]

@@ -427,6 +427,30 @@ def answered(w: World, r: int) -> None:
 
 
 @compiled
+def refused_for_good(w: World, r: int) -> None:
+    """Tell a process that a batch is too large for its topic: its events have failed. With acks=0 nobody hears it."""
+    s, request, event = w.scalars, w.request[r], w.event
+    i = request[R_SENDER]
+    if w.proc[i, ACKS] == ACKS_0:
+        return
+    q = w.queue[i, request[R_PART]]
+    q[UNANSWERED] -= 1
+    q[Q_UNDER_WAY] -= request[R_COUNT]
+    e = request[R_HEAD]
+    for _ in range(request[R_COUNT]):
+        if event[e, SENT_ENDED] == NEVER:
+            event[e, SENT_ENDED] = s[NOW]
+            event[e, GIVEN_UP] = REFUSED
+            s[OPEN] -= 1
+            release(w, i, e)
+            w.proc[i, at.P_TXN_LEFT] -= 1
+            w.proc[i, at.P_TXN_FAILED] = 1
+        e = event[e, NEXT]
+    if is_transactional(w, i):
+        end_if_all(w, i)
+
+
+@compiled
 def look_again(w: World, i: int) -> None:
     """See which of a process's queues may send now."""
     for p in range(w.proc[i, FIRST_PART], w.proc[i, FIRST_PART] + w.proc[i, PARTS]):
