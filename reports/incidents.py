@@ -25,10 +25,11 @@ _SENTENCES = {
     "session expired": "Session expired: {where}",
     "eviction": "Evicted: {where}",
     "unclean election": "Led by a replica out of sync: {where}",
+    "lost with its host": "What was not on the disk is lost: {where}",
     "compacted": "Compacted: {where}",
 }
 _MINOR = ("unfence", "started")
-_DETAILED = ("election", "isr", "assignment", "unclean election", "compacted")
+_DETAILED = ("election", "isr", "assignment", "unclean election", "lost with its host", "compacted")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from rundata.chains import emits_name, emitting, sending_settings, sent_to
 from rundata.rows import NEVER, Kind
 from scenarios.actions import Redrive, Replay, ResetOffsets
 from scenarios.clients import broker_setting, consumer_settings, is_compacted, topic_setting
-from scenarios.faults import AddPartitions, ClockSkew, DeleteRecords, Duplicates, Late, Retention
+from scenarios.faults import AddPartitions, ClockSkew, DeleteRecords, Duplicates, HostCrash, Late, Retention
 from scenarios.quantities import MILLISECOND, format_duration
 from scenarios.retries import all_topics, retry_topics
 from scenarios.schema import Dedupe, EveryCommit, Group, Scenario
@@ -50,6 +50,9 @@ class Allowed:
                 self._scenario, topic, "unclean.leader.election.enable"
             ):
                 return f"{topic} is led by a replica out of sync rather than by nobody (unclean.leader.election.enable)"
+            crashes = any(isinstance(fault, HostCrash) for fault in self._scenario.faults)
+            if crashes and topic in self._scenario.topics and self._scenario.replication_of(topic) == 1:
+                return f"{topic} has one replica, whose machine dies with what is not on its disk (host_crash)"
         return ""
 
     @cached_property

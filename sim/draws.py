@@ -424,6 +424,11 @@ class Draws:
         (phase,) = self._phases("entity", self._entities[entity], "metadata", 1)
         return age_ns - round(phase * age_ns)
 
+    def writes_back_ns(self, broker: int) -> int:
+        """When the kernel of a broker's machine first looks for what has to be written to the disk."""
+        (phase,) = self._phases("broker", str(broker), "write-back", 1)
+        return 5 * SECOND - round(phase * 5 * SECOND)
+
     def retention_look_ns(self, broker: int) -> int:
         """When a broker first looks for segments that nobody keeps any more."""
         interval_ns = int(broker_setting(self.plan.scenario, "log.retention.check.interval.ms")) * MILLISECOND

@@ -83,6 +83,8 @@ class Failures:
         planned = self.faults[index]
         self.clock.process(self._restart(number, broker))
         led = self.system.lose(broker)
+        if isinstance(planned.fault, HostCrash):
+            self.system.log_ends.loses_cache(broker)
         self.controller.loses(broker, "dies")
         fence_ns = yield from self.controller.fences(number, planned.begin_ns)
         assert fence_ns is not None

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scenarios.clients import topic_setting
+from scenarios.quantities import SECOND
 from scenarios.targets import LogPosition
 from sim import kernel
 from sim import world as at
 from sim.world import Ints
+
+DIRTY_NS, WRITES_BACK_NS = 30 * SECOND, 5 * SECOND
+"""How long Linux keeps what is written in memory, and how often it looks (vm.dirty_expire_centisecs, vm.dirty_writeback_centisecs)."""
 
 if TYPE_CHECKING:
     from sim.system import Replicas, System
@@ -30,6 +34,8 @@ class LogEnds:
         """By partition and a replica that does not fetch: up to where it has the log."""
         self.cuts: dict[int, list[tuple[int, int]]] = {}
         """By partition: from which number on, and how far, its offsets lie below the numbers."""
+        self.written: dict[tuple[int, int], int] = {}
+        """By partition and a replica whose machine died: up to where the log was on its disk."""
 
     # ---- what replicas have ------------------------------------------------------------------------------------------
 
@@ -53,9 +59,10 @@ class LogEnds:
     def fetches(self, partition: "Replicas") -> None:
         """Forget what replicas had that have caught up."""
         leader = int(self.system.world.part[partition.number, at.LEADER])
-        for broker in partition.in_sync if partition in self.unclean else ():
+        for broker in partition.in_sync:
             if broker not in self.system.unavailable and (leader, broker) not in self.system.parted:
                 self.kept.pop((partition.number, broker), None)
+                self.written.pop((partition.number, broker), None)
 
     def begins_empty(self, partition: "Replicas", brokers: list[int]) -> None:
         """Note that new replicas have nothing yet."""
@@ -77,6 +84,38 @@ class LogEnds:
     def may_be_led_by(self, broker: int, partition: "Replicas") -> bool:
         """Whether a broker may lead a partition although it is out of sync."""
         return partition in self.unclean and broker in partition.replicas
+
+    # ---- machines that die ---------------------------------------------------------------------------------------------
+
+    def loses_cache(self, broker: int) -> None:
+        """Note what a broker has on its disk, as its machine dies."""
+        first_ns = self.system.draws.writes_back_ns(broker)
+        for partition in self.system.partitions:
+            if partition.is_users and broker in partition.replicas:
+                self.written[partition.number, broker] = self._written(partition.number, first_ns)
+
+    def _written(self, number: int, first_ns: int) -> int:
+        """Return up to where a log is on a disk: the kernel wakes every 5 s, and writes a file of which something waits for 30 s as a whole."""
+        world, now = self.system.world, self.system.clock.now
+        records = world.log[number, : int(world.part[number, at.LOG_LEN])]
+        appended_ns = world.request[records[:, at.L_REQUEST], at.R_APPENDED]
+        end = 0
+        while end < len(appended_ns):
+            waits_ns = int(appended_ns[end]) + DIRTY_NS - first_ns
+            wakes_ns = first_ns + max(0, -(-waits_ns // WRITES_BACK_NS)) * WRITES_BACK_NS
+            if wakes_ns > now:
+                break
+            end = int(np.searchsorted(appended_ns, wakes_ns, side="right"))
+        return end
+
+    def cut_to_written(self, partition: "Replicas", broker: int) -> int:
+        """Cut a log back to what its leader, which was alone in sync, has on its disk; return how many visible records are lost."""
+        end = int(self.system.world.part[partition.number, at.LOG_LEN])
+        written = self.written.pop((partition.number, broker), end)
+        if written >= end:
+            return 0
+        self.kept[partition.number, broker] = written
+        return self.cut_to(partition, broker)
 
     # ---- unclean elections -------------------------------------------------------------------------------------------
 

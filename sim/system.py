@@ -601,6 +601,8 @@ class System:
     def comes_back(self, broker: int, partition: Replicas, index: int) -> None:
         """Let a broker that caught up be in sync, and lead where nobody else can."""
         if self.world.part[partition.number, LEADER] == NONE and partition.in_sync == [broker]:
+            if lost := self.log_ends.cut_to_written(partition, broker):
+                self.incident("lost with its host", partition.name, f"{lost} records", self.label(index))
             self.leads(broker, partition, self.clock.now, index)
         elif self.world.part[partition.number, LEADER] == NONE and broker in partition.eligible:
             self._leads_as_eligible(broker, partition, index)

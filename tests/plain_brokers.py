@@ -9,6 +9,7 @@ import simpy
 from plain_clock import Control, Phase, Signal
 from rundata.rows import NONE
 from scenarios.clients import release
+from scenarios.quantities import SECOND
 
 if TYPE_CHECKING:
     from plain_model import Model
@@ -124,6 +125,8 @@ class Partition:
         """By new replica that has not copied the log yet: the reassignment that added it."""
         self.cuts: list[tuple[int, int]] = []
         """From which record on, and how far, offsets lie below the records' places in `log`."""
+        self.written: dict[int, int] = {}
+        """By replica whose machine died: up to where the log was on its disk."""
         self.changed = Signal(model.clock)
 
     def __str__(self) -> str:
@@ -255,6 +258,31 @@ class Partition:
         for broker in self.in_sync:
             if broker not in unavailable and (self.leader, broker) not in parted:
                 self.kept.pop(broker, None)
+                self.written.pop(broker, None)
+
+    def loses_cache(self, broker: int, wakes_ns: int) -> None:
+        """Note what a replica has on its disk, to which a file is written whenever the kernel wakes and something of it waits for 30 s."""
+        appended_ns = [record.request.appended_ns for record in self.log]
+        end = 0
+        while end < len(appended_ns):
+            while wakes_ns < appended_ns[end] + 30 * SECOND and wakes_ns <= self.model.clock.now:
+                wakes_ns += 5 * SECOND
+            if wakes_ns > self.model.clock.now:
+                break
+            end = sum(at_ns <= wakes_ns for at_ns in appended_ns)
+        self.written[broker] = end
+
+    def cut_to_written(self, broker: int) -> None:
+        """Cut the log back to what its leader has on its disk, which was alone in sync."""
+        written = self.written.pop(broker, len(self.log))
+        if written < len(self.log) and self.model.rules.page_cache:
+            self.model.fired["lost with its host"] += 1
+            self.kept[broker] = written
+            before = sum(not record.gone for record in self.log[: self.visible_end])
+            self.cut_to(broker)
+            lost = before - sum(not record.gone for record in self.log[: self.visible_end])
+            if lost:
+                self.model.incident("lost with its host", str(self))
 
     def cut_to(self, broker: int) -> None:
         """Cut the log back to what a new leader has that is out of sync."""

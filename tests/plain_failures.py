@@ -177,6 +177,10 @@ class Failures:
         self.model.fired["broker crash"] += 1
         self.clock.process(self._restart(number, broker))
         led = self.model.lose(broker)
+        if isinstance(self.plan.faults[number % len(self.plan.faults)].fault, HostCrash):
+            for partition in self.model.all_partitions:
+                if broker in partition.replicas and partition.topic not in COORDINATING:
+                    partition.loses_cache(broker, self.draws.writes_back_ns(broker))
         self.controller.loses(broker, "dies")
         yield from self._session_ends(number, begin_ns)
         self.model.incident("fence", f"broker {broker}")

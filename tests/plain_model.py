@@ -112,6 +112,7 @@ class Rules:
     eligible_leaders: bool = True
     unclean_elections: bool = True
     kept_by_replicas: bool = True
+    page_cache: bool = True
     compaction: bool = True
     least_dirty: bool = True
     compaction_lag: bool = True
@@ -670,6 +671,7 @@ class Model(Recording):
     def comes_back(self, broker: int, partition: Partition, index: int) -> None:
         """Let a broker, and whoever else has caught up, be in sync again, and lead where nobody else can."""
         if partition.leader is None and partition.in_sync == [broker]:
+            partition.cut_to_written(broker)
             self.leads(broker, partition, self.clock.now, index)
         elif partition.leader is None and broker in partition.eligible:
             self._leads_as_eligible(broker, partition, index)

@@ -127,3 +127,23 @@ def test_the_incident_says_how_much_is_lost() -> None:
     data = simulate(make_plan(by_hand(**TWO)), IDEAL)
 
     assert [i.detail for i in data.incidents if i.kind == "unclean election"] == ["115 records lost from offset 10 on"]
+
+
+# ---- machines that die ---------------------------------------------------------------------------------------------
+
+
+@in_both_models
+@pytest.mark.parametrize(("fault", "lost"), [("broker_crash", []), ("host_crash", [*range(350, 500)])])
+def test_a_machine_that_dies_takes_what_is_not_on_its_disk(run: Run, fault: str, lost: list[int]) -> None:
+    """Ten events a second, in the log 55 ms and so on after time 0; the only replica dies at 50.02 s.
+
+    The kernel wakes every 5 s: the first time when something has waited for 30 s is 35 s, when 350 events are in the log; the second would be 70 s.
+    """
+    crash = {"fault": fault, "broker": 1, "at": "50.02s", "for": "5s"}
+    topics = {"a": {"partitions": 1, "replication": 1}}
+    data = run(duration="60s", topics=topics, groups__g__work="0ms", faults=[crash], drain="60s")
+
+    assert sorted({*range(600)} - {*data.log["event_id"].tolist()}) == lost
+    assert data.log["offset"].tolist() == [*range(600 - len(lost))]
+    assert len(ms(data, Kind.delivery)) == 600
+    assert (check(data)["lost"].count, check(data)["lost"].valid) == (len(lost), True)
