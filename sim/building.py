@@ -648,8 +648,7 @@ class Builder:
 
 _SUPPLIED = (
     "produce", "leader", "acknowledge", "retry", "fetch", "turnaround", "wake", "overshoot", "commit_time", "dead_letter",
-    "producer_commit",
-    "emit_send", "emit_sticky", "takes",
+    "emit_send", "emit_sticky", "takes", "producer_commit",
 )  # fmt: skip
 
 

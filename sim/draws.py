@@ -398,9 +398,9 @@ class Draws:
         owners: dict[str, Producer | Group] = {**scenario.producers, **scenario.groups}
         return {name for name in transactional_ids(scenario) if owners[name.rpartition("/")[0]].client == "librdkafka"}
 
-    def sends_in_transactions(self, entity: int) -> bool:
-        """Whether a process has transactions."""
-        return self._entities[entity] in transactional_ids(self.plan.scenario)
+    def producers_commit(self) -> bool:
+        """Whether any producer sends in transactions."""
+        return any("transactional.id" in producer.settings for producer in self.plan.scenario.producers.values())
 
     def _is_member(self, name: str) -> bool:
         return name.rsplit("/", 1)[0] in self.plan.scenario.groups

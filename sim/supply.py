@@ -51,7 +51,6 @@ class Supply:
     def __init__(self, draws: Draws, processes: int, members: int, brokers: int, emitters: tuple[Emitter, ...]) -> None:
         codes, nodes = range(processes, processes + members), range(1, brokers + 1)
         senders = [*range(processes), *([*codes, *(emitter.code for emitter in emitters)] if emitters else [])]
-        commits = any(draws.sends_in_transactions(code) for code in range(processes))
         sticky = [draws.sticky(emitter.code, draws.partitions_of(emitter.topic)) for emitter in emitters]
         self._drawn = {
             "produce": Drawn.per_broker(senders, nodes, draws.produce),
@@ -63,7 +62,7 @@ class Supply:
             "wake": Drawn.per_entity([draws.wake(code) for code in codes]),
             "overshoot": Drawn.per_entity([draws.overshoot(code) for code in codes]),
             "commit_time": Drawn.per_entity([draws.commit(code) for code in codes]),
-            "producer_commit": Drawn.per_entity([draws.commit(code) for code in range(processes) if commits]),
+            "producer_commit": Drawn.per_entity([draws.commit(code) for code in range(processes * draws.producers_commit())]),
             "dead_letter": Drawn.per_entity([draws.dead_letter(code) for code in codes]),
             "emit_send": Drawn.per_entity([draws.send(emitter.code) for emitter in emitters]),
             "emit_sticky": Drawn.per_entity(sticky),

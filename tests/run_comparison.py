@@ -24,7 +24,7 @@ _INCIDENTS = (
     "assignment",
     "expired",
     "controller",
-    "unclean election",
+    "unclean election", "lost with its host",
     "compacted",
 )
 
