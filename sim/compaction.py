@@ -12,7 +12,6 @@ from scenarios.quantities import MILLISECOND
 from sim import world as at
 from sim.clock import Control
 from sim.segments import Segment, Segments
-from sim.world import Ints
 
 if TYPE_CHECKING:
     from sim.system import Replicas, System
@@ -93,11 +92,4 @@ class Compaction:
             self.system.log_ends.erase(number, gone + begin, at.COMPACTED)
             what = f"{len(gone)} of {np.count_nonzero(there)} records below offset {end} gave way to later ones of their keys"
             self.system.incident("compacted", partition.name, what, "log cleaner")
-        for segment in segments:
-            segment.size = self._size(world.log[number, segment.begin : segment.end])
-
-    def _size(self, records: Ints) -> int:
-        """Return the bytes of what is left of records: values, keys, and the batches that hold any."""
-        left = records[records[:, at.L_TXN] >= at.NONE]
-        sizes = self.system.world.identity[left[:, at.L_EVENT], at.V_SIZE] + at.FRAMED_RECORD
-        return int(sizes.sum()) + at.FRAMED_BATCH * len(np.unique(left[:, at.L_REQUEST]))
+        self.segments.count_again(number, segments)

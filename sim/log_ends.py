@@ -125,17 +125,20 @@ class LogEnds:
         kernel.cut_to_visible(world, number)
         self.was_cut(number)
         end = int(world.part[number, at.VISIBLE_END])
-        begin = min(self.kept.pop((number, broker), end), end)
-        cut_off = begin + np.flatnonzero(world.log[number, begin:end, at.L_TXN] >= at.NONE)
+        part = world.part[number]
+        begin = max(min(self.kept.pop((number, broker), end), end), int(part[at.LOG_START]))
+        states = world.log[number, begin:end, at.L_TXN]
+        cut_off, lost = begin + np.flatnonzero(states != at.TRUNCATED), int(np.count_nonzero(states >= at.NONE))
         if not len(cut_off):
             return 0
+        segments = self.system.segments.of(partition)
         shift = end - self.offset_of(number, int(cut_off[0]))
         self.cuts.setdefault(number, []).append((end, shift))
         self.erase(number, cut_off, at.TRUNCATED)
-        part = world.part[number]
+        self.system.segments.count_again(number, segments)
         while part[at.STABLE_END] < end and not self._is_open(int(world.log[number, part[at.STABLE_END], at.L_TXN])):
             part[at.STABLE_END] += 1
-        return len(cut_off)
+        return lost
 
     def erase(self, partition: int, numbers: Ints, how: int) -> None:
         """Take records out of a log, by compaction or since no leader has them any more; nobody waits for those."""

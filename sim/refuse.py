@@ -125,16 +125,6 @@ def _topic(scenario: Scenario, name: str) -> Iterator[str]:
     if compacts:
         yield from _compacted(scenario, name, policy)
     dies_with_host = scenario.replication_of(name) == 1 and any(isinstance(f, faults.HostCrash) for f in scenario.faults)
-    if is_unclean and (compacts or _deletes(scenario)):
-        yield (
-            f"{place}: unclean.leader.election.enable is true where records are deleted or compacted, which the simulator does not combine: "
-            "keep all records, or leave it false"
-        )
-    if dies_with_host and (compacts or _deletes(scenario)):
-        yield (
-            f"{place}: replication is 1 beside a host_crash, which loses what is not on the disk yet, where records are deleted or compacted; "
-            "the simulator does not combine that: keep all records, or make it 2 or more"
-        )
     if readers and (compacts or is_unclean or dies_with_host):
         what = "is compacted" if compacts else "may be cut by an unclean election" if is_unclean else "may lose records with a host"
         yield f"{place} {what}, and is read by the share group {readers[0]}, which the simulator does not model: let other groups read it"

@@ -8,7 +8,7 @@ import numpy as np
 
 from scenarios.clients import topic_setting
 from scenarios.quantities import MILLISECOND
-from sim.world import FRAMED_BATCH, FRAMED_RECORD, L_EVENT, L_REQUEST, LOG_START, NONE, V_SIZE, VISIBLE_END
+from sim.world import FRAMED_BATCH, FRAMED_RECORD, L_EVENT, L_REQUEST, L_TXN, LOG_START, NONE, V_SIZE, VISIBLE_END
 
 if TYPE_CHECKING:
     from sim.system import Replicas, System
@@ -20,6 +20,9 @@ class Segment:
     begin: int
     end: int
     size: int
+    """Of what is left of it: neither compacted nor cut off."""
+    filled: int
+    """What was written to it."""
     first_ns: int
     """Of its first batch."""
     latest_ns: int
@@ -45,13 +48,23 @@ class Segments:
         most_ns = self._longest_ns(topic)
         for first, end, size, at_ns in self._batches(partition.number, begin):
             last = segments[-1] if segments else None
-            if last is None or last.size + size > most_bytes or at_ns - last.first_ns > most_ns:
-                segments.append(Segment(first, end, size, at_ns, at_ns))
+            if last is None or last.filled + size > most_bytes or at_ns - last.first_ns > most_ns:
+                segments.append(Segment(first, end, size, size, at_ns, at_ns))
             else:
-                last.end, last.size, last.latest_ns = end, last.size + size, max(last.latest_ns, at_ns)
+                last.end, last.size, last.filled = end, last.size + size, last.filled + size
+                last.latest_ns = max(last.latest_ns, at_ns)
         while len(segments) > 1 and segments[0].end <= int(part[LOG_START]):
             del segments[0]
         return segments
+
+    def count_again(self, number: int, segments: list[Segment]) -> None:
+        """See anew what is left of segments of a partition: values, frames of records, and of batches that hold any."""
+        world = self.system.world
+        for segment in segments:
+            records = world.log[number, segment.begin : segment.end]
+            left = records[records[:, L_TXN] >= NONE]
+            size = int((world.identity[left[:, L_EVENT], V_SIZE] + FRAMED_RECORD).sum())
+            segment.size = size + FRAMED_BATCH * len(np.unique(left[:, L_REQUEST]))
 
     def _longest_ns(self, topic: str) -> int:
         """Return how long a segment is written to: no longer than compaction may wait, where that is limited."""

@@ -212,9 +212,9 @@ class System:
                 Scaler(self, self.groups[name], what.autoscaler)
         if broker_setting(self.plan.scenario, "auto.leader.rebalance.enable"):
             self.clock.process(self._check_leaders())
-        segments = Segments(self)
-        Deletion(self, segments).begin()
-        Compaction(self, segments).begin()
+        self.segments = Segments(self)
+        Deletion(self, self.segments).begin()
+        Compaction(self, self.segments).begin()
         if coordinated(self.plan.scenario):
             self.clock.process(self._abort_late_transactions())
         for index, planned in enumerate(self.plan.faults):

@@ -289,11 +289,12 @@ class Partition:
         self.cut_to_visible()
         end = self.visible_end
         begin = min(self.kept.pop(broker, end), end) if self.model.rules.kept_by_replicas else end
-        lost = [number for number in range(begin, end) if not self.log[number].gone]
-        self.model.fired["visible records lost"] += bool(lost)
-        if lost:
-            self.cuts.append((end, end - self.offset(lost[0])))
-            self.erase(lost, "cut off")
+        behind = [number for number in range(max(begin, self.start), end) if self.log[number].gone != "cut off"]
+        self.model.fired["visible records lost"] += any(not self.log[number].gone for number in behind)
+        self.model.fired["cut where records were deleted"] += self.start > 0 and bool(behind)
+        if behind:
+            self.cuts.append((end, end - self.offset(behind[0])))
+            self.erase(behind, "cut off")
             self.move_stable_end()
 
     def erase(self, numbers: list[int], how: str) -> None:

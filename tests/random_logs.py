@@ -96,15 +96,19 @@ def cut_one_way(choose: random.Random, scenario: dict[str, Any], length_ms: int)
 
 def _let_anybody_lead(choose: random.Random, scenario: dict[str, Any], faults: Faults, length_ms: int) -> Faults:
     """Have elections that lose what is visible: few in sync, often an old release, records that are never deleted."""
+    later = random.Random(f"{scenario['seed']}: cut and deleted")
+    deletes = later.random() < 0.5
+    if later.random() < 0.3:
+        _compact(later, scenario)
     for topic in scenario["topics"].values():
-        for name in ("retention.ms", "retention.bytes"):
+        for name in ("retention.ms", "retention.bytes") if not deletes else ():
             topic["settings"].pop(name, None)
         topic["replication"] = max(2, topic["replication"])
         topic["settings"]["unclean.leader.election.enable"] = True
         topic["settings"]["min.insync.replicas"] = choose.choice([1, 1, 2])
     scenario["brokers"]["version"] = choose.choice(["3.9", "3.9", "4.2"])
     scenario["brokers"]["settings"]["replica.lag.time.max.ms"] = choose.choice([100, 300])
-    faults = [fault for fault in faults if fault["fault"] not in ("retention", "delete_records")]
+    faults = [fault for fault in faults if deletes or fault["fault"] not in ("retention", "delete_records")]
     if choose.random() < 0.3:
         return faults
     # A follower is gone and given up; others, too; then the leader goes, before or after the first one is back.

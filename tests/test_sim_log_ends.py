@@ -112,7 +112,7 @@ def test_eligible_replicas_come_before_others(run: Run, version: str, leader: st
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"topics__a__settings__retention.ms": 500}, "topics.a: unclean.leader.election.enable is true where records are deleted or compacted"),
+        ({"topics__a__settings__cleanup.policy": "compact", "groups__g__share_group": True}, "topics.a is compacted, and is read by the share group g"),
         ({"groups__g__share_group": True}, "topics.a may be cut by an unclean election, and is read by the share group g"),
     ],
 )  # fmt: skip
@@ -120,6 +120,17 @@ def test_what_is_not_combined_with_it_is_refused(changes: dict[str, Any], said: 
     problems = cannot(by_hand(**{"topics__a__settings__unclean.leader.election.enable": True}, **changes))
 
     assert any(problem.startswith(said) for problem in problems)
+
+
+@in_both_models
+def test_what_was_deleted_stays_deleted_after_an_unclean_election(run: Run) -> None:
+    """Broker 2 has ten events; those below offset 50 are deleted at 11 s, so it begins anew at offset 50 with what comes from 13 s on."""
+    deletes = {"fault": "delete_records", "partition": "a/0", "at": "11s", "up_to": 50}
+    data = run(**{**TWO, "faults": [*TWO["faults"], deletes]})
+
+    assert data.log["event_id"].tolist() == [*range(125, 200)]
+    assert data.log["offset"].tolist() == list(range(50, 125))
+    assert (data.extents[0].first, data.extents[0].end) == (50, 125)
 
 
 def test_the_incident_says_how_much_is_lost() -> None:
