@@ -41,6 +41,7 @@ def test_every_feature_of_the_whole_format_has_a_name_that_engines_know_it_by() 
     assert names <= FEATURES
     assert FEATURES - names == {
         "recorded arrivals",
+        "transactional producer",
         "ordered_by none",
         "ordered_by partition",
         "then crash",
