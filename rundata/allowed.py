@@ -185,6 +185,17 @@ class Allowed:
         )
 
     @cached_property
+    def handles_aborted(self) -> tuple[str, ...]:
+        """Why each group may handle an event of a transaction that is aborted."""
+        written = {p.topic for p in self._scenario.producers.values() if "transactional.id" in p.settings}
+        return tuple(
+            f"{name} has isolation.level read_uncommitted: it handles what is aborted later"
+            if written & set(group.topics) and consumer_settings(self._scenario, name).isolation == "read_uncommitted"
+            else ""
+            for name, group in self._scenario.groups.items()
+        )
+
+    @cached_property
     def remembers(self) -> tuple[bool, ...]:
         """Whether each group passes over events whose effect its members know of together."""
         return tuple(remembers(group) for group in self._scenario.groups.values())

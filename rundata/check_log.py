@@ -1,6 +1,7 @@
 """Checks of what the topics hold: everything acknowledged, nothing unsent, offsets without holes, and all pairs accounted for."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rundata.allowed import Allowed
 from rundata.books import Books, End
@@ -222,4 +223,8 @@ def conservation(books: Books) -> CheckResult:
         place = "in the log" if in_log[pair] else "never in the log"
         return f"{pair_text(books, pair)}; it is {place} and ended as {end}"
 
-    return judged(found, lambda p: by_code(allowed.loses, books.plan.producer[pairs.event[p]]), example)
+    def why(found: NDArray[np.intp]) -> list[str]:
+        lost = by_code(allowed.loses, books.plan.producer[pairs.event[found]])
+        return [a or b for a, b in zip(lost, by_code(allowed.handles_aborted, pairs.group[found]), strict=True)]
+
+    return judged(found, why, example)

@@ -87,7 +87,9 @@ def _of_producer(place: str, producer: Producer) -> Iterator[Feature]:
         yield Feature("external producer", f"{place}.external", "true")
     if "transactional.id" in producer.settings and not producer.external:
         yield Feature(
-            "transactional producer", f"{place}.settings['transactional.id']", str(producer.settings["transactional.id"])
+            "transactional producer",
+            f"{place}.settings['transactional.id']",
+            str(producer.settings["transactional.id"]),
         )
 
 

@@ -363,7 +363,11 @@ class Played:
         inside = own[:, at.E_TXN] != NONE
         rows["transaction_id"][inside] = world.txn[own[inside, at.E_TXN], at.TX_ID]
         # Answered, and in a transaction of which the producer has not heard the end.
-        is_waiting = inside & (own[:, at.GIVEN_UP] == 0) & np.isin(own[:, at.E_TXN], world.proc[: self.builder.processes, at.P_TXN])
+        is_waiting = (
+            inside
+            & (own[:, at.GIVEN_UP] == 0)
+            & np.isin(own[:, at.E_TXN], world.proc[: self.builder.processes, at.P_TXN])
+        )
         rows["ended_ns"][is_waiting], rows["offset"][is_waiting] = NEVER, NONE
         rows["outcome"][is_waiting] = Outcome.unknown
         return rows

@@ -124,9 +124,17 @@ def _topic(scenario: Scenario, name: str) -> Iterator[str]:
     readers = [group for group, what in scenario.groups.items() if what.share_group and name in what.topics]
     if compacts:
         yield from _compacted(scenario, name, policy)
-    dies_with_host = scenario.replication_of(name) == 1 and any(isinstance(f, faults.HostCrash) for f in scenario.faults)
+    dies_with_host = scenario.replication_of(name) == 1 and any(
+        isinstance(f, faults.HostCrash) for f in scenario.faults
+    )
     if readers and (compacts or is_unclean or dies_with_host):
-        what = "is compacted" if compacts else "may be cut by an unclean election" if is_unclean else "may lose records with a host"
+        what = (
+            "is compacted"
+            if compacts
+            else "may be cut by an unclean election"
+            if is_unclean
+            else "may lose records with a host"
+        )
         yield f"{place} {what}, and is read by the share group {readers[0]}, which the simulator does not model: let other groups read it"
 
 

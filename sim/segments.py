@@ -13,6 +13,7 @@ from sim.world import FRAMED_BATCH, FRAMED_RECORD, L_EVENT, L_REQUEST, L_TXN, LO
 if TYPE_CHECKING:
     from sim.system import Replicas, System
 
+
 @dataclass
 class Segment:
     """A stretch of a partition's log."""

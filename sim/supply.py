@@ -62,7 +62,9 @@ class Supply:
             "wake": Drawn.per_entity([draws.wake(code) for code in codes]),
             "overshoot": Drawn.per_entity([draws.overshoot(code) for code in codes]),
             "commit_time": Drawn.per_entity([draws.commit(code) for code in codes]),
-            "producer_commit": Drawn.per_entity([draws.commit(code) for code in range(processes * draws.producers_commit())]),
+            "producer_commit": Drawn.per_entity(
+                [draws.commit(code) for code in range(processes * draws.producers_commit())]
+            ),
             "dead_letter": Drawn.per_entity([draws.dead_letter(code) for code in codes]),
             "emit_send": Drawn.per_entity([draws.send(emitter.code) for emitter in emitters]),
             "emit_sticky": Drawn.per_entity(sticky),

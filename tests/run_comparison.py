@@ -24,7 +24,8 @@ _INCIDENTS = (
     "assignment",
     "expired",
     "controller",
-    "unclean election", "lost with its host",
+    "unclean election",
+    "lost with its host",
     "compacted",
 )
 

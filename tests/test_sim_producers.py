@@ -233,9 +233,7 @@ def test_a_batch_that_is_too_large_for_its_topic_fails_as_a_whole(run: Run) -> N
     """Four events of 200 B within 10 ms of linger, and 77 B for frames: a topic that takes 900 B takes them, one that takes 870 B does not."""
     parts = [{"for": "10ms", "rate": "400/s", "spacing": "even"}, {"for": "990ms", "rate": "0/s"}]
     producer = {"topic": "a", "share": "arrivals", "arrivals": parts, "size": "200B", "settings": {"linger.ms": 10}}
-    large, small = (
-        run(producers__p=producer, topics__a__settings={"max.message.bytes": most}) for most in (900, 870)
-    )
+    large, small = (run(producers__p=producer, topics__a__settings={"max.message.bytes": most}) for most in (900, 870))
 
     assert ms(large, Kind.send, outcome=int(Outcome.ok)) == [11.25] * 4
     assert ms(small, Kind.send, outcome=int(Outcome.failed)) == [11.25] * 4

@@ -6,7 +6,15 @@ from sim import world as at
 from sim.compiled import compiled, entry
 from sim.kernel.links import crosses
 from sim.kernel.logs import append
-from sim.kernel.producers import answered, backoff, expect_answer, forget_connection, look_again, queue_again, refused_for_good
+from sim.kernel.producers import (
+    answered,
+    backoff,
+    expect_answer,
+    forget_connection,
+    look_again,
+    queue_again,
+    refused_for_good,
+)
 from sim.kernel.quotas import mutes_after
 from sim.world import (
     ACKS,

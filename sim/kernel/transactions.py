@@ -102,6 +102,6 @@ def abort_late_transactions(w: World) -> None:
 @compiled
 def abort_if_late(w: World, x: int, coordinator: int, timeout: int) -> None:
     """Abort a transaction that is open for too long, if its coordinator is up."""
-    if is_open(w, x) and w.part[coordinator, at.LEADER] != NONE:
-        if w.txn[x, at.TX_BEGUN] + timeout < w.scalars[at.NOW]:
-            settle(w, x, at.TX_ABORTED)
+    is_late = is_open(w, x) and w.txn[x, at.TX_BEGUN] + timeout < w.scalars[at.NOW]
+    if is_late and w.part[coordinator, at.LEADER] != NONE:
+        settle(w, x, at.TX_ABORTED)

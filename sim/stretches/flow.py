@@ -38,7 +38,9 @@ def flows(scenario: Scenario) -> bool:
         and not may_expire(scenario)
         and not any(is_compacted(scenario, topic) for topic in scenario.topics)
         and all(
-            each.client == "librdkafka" and each.poison == 0 and str(each.settings.get("acks", "all")) != "0"
+            each.client == "librdkafka"
+            and each.poison == 0
+            and str(each.settings.get("acks", "all")) != "0"
             and "transactional.id" not in each.settings
             for each in scenario.producers.values()
         )
