@@ -57,7 +57,7 @@ class Compaction:
         dirty_size = sum(segment.size for segment in cleanable)
         least = float(str(self._setting(partition, "min.cleanable.dirty.ratio")))
         is_due = bool(cleanable) and self._is_overdue(partition, dirty, now_ns)
-        if is_due or (cleanable and dirty_size / (clean_size + dirty_size) > least):
+        if is_due or (dirty_size and dirty_size / (clean_size + dirty_size) > least):
             self._clean(partition, [segment for segment in closed if segment.end <= cleanable[-1].end])
             self.clean_to[partition.number] = cleanable[-1].end
 

@@ -54,7 +54,8 @@ class Compaction:
         is_overdue = min(segment[0].latest_ns for segment in dirty) < now_ns - longest_ns
         least = float(self.deletion.setting(partition, "min.cleanable.dirty.ratio"))
         self.model.fired["compaction is overdue"] += is_overdue
-        if not (is_overdue or dirty_bytes / all_bytes > least or not self.model.rules.least_dirty):
+        is_dirty = bool(dirty_bytes) and dirty_bytes / all_bytes > least
+        if not (is_overdue or is_dirty or not self.model.rules.least_dirty):
             self.model.fired["too little to compact"] += 1
             return
         end = self.clean_to[partition] = cleanable[-1][-1].end

@@ -32,17 +32,18 @@ def limit_batches(choose: random.Random, scenario: dict[str, Any]) -> None:
         topic["settings"]["max.message.bytes"] = choose.choice([200, 400, 1000])
 
 
-def send_in_transactions(choose: random.Random, scenario: dict[str, Any]) -> None:
-    """Let the processes of a producer have transactional ids."""
+def send_in_transactions(choose: random.Random, scenario: dict[str, Any], length_ms: int) -> Faults:
+    """Let the processes of a producer have transactional ids; return when they die."""
     producer = scenario["producers"]["p"]
     settings, is_java = producer["settings"], producer.get("client") == "java"
     if choose.random() < 0.85:
-        return
-    for name in ("acks", "enable.idempotence"):
-        settings.pop(name, None)
-    settings |= {"transactional.id": "p", "transaction.timeout.ms": choose.choice([1000, 2000, 60_000])}
+        return []
+    settings.pop("enable.idempotence", None)
+    settings |= {"acks": "all", "transactional.id": "p", "transaction.timeout.ms": choose.choice([1000, 2000, 60_000])}
     if is_java:
         settings["transaction.timeout.ms"] = choose.choice([50, 200, 60_000])
+    ats_ms = [choose.uniform(0, length_ms) for _ in range(choose.choice([0, 2, 4]))]
+    return [{"fault": "producer_crash", "producer": "p", "at": f"{at_ms:.3f}ms", "for": "30ms"} for at_ms in ats_ms]
 
 
 def skew_clocks(choose: random.Random, scenario: dict[str, Any], length_ms: int) -> Faults:

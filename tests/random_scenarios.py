@@ -93,7 +93,7 @@ def _scenario(choose: random.Random, number: int) -> dict[str, Any]:
     faults = changes.add(random.Random(f"{number}: topics"), scenario, faults, length_ms)
     faults += logs.age_brokers(random.Random(f"{number}: release"), scenario, length_ms)
     faults += logs.cut_one_way(random.Random(f"{number}: one way"), scenario, length_ms)
-    logs.send_in_transactions(random.Random(f"{number}: transactions"), scenario)
+    faults += logs.send_in_transactions(random.Random(f"{number}: transactions"), scenario, length_ms)
     logs.limit_batches(random.Random(f"{number}: batches"), scenario)
     faults += logs.skew_clocks(random.Random(f"{number}: clocks"), scenario, length_ms)
     return _with_faults(scenario, faults)

@@ -81,7 +81,7 @@ OF_SHARE_GROUPS = {
     "acknowledged too late": 3, "partition shared": 5, "deleted from a share group": 1,
 }  # fmt: skip
 OF_LOGS = {
-    "unclean election": 15, "lost with its host": 2, "cut where records were deleted": 2,
+    "unclean election": 15, "lost with its host": 2, "cut where records were deleted": 1,
     "visible records lost": 10, "compacted": 20, "too little to compact": 10, "too young to compact": 10,
     "compaction is overdue": 5, "aborted record compacted": 1, "action replay": 30, "replayed": 30, "replay keeps its rate": 10,
     "producer's clock wrong": 20, "broker's clock wrong": 10,

@@ -290,6 +290,7 @@ def test_what_can_fail_is_left_to_the_kernel(changes: dict[str, Any], does: bool
             "producers__p__size": "600kB",
             "producers__p__arrivals": {"rate": "10/s", "spacing": {"bursts": 5}},
             "producers__p__settings": {"batch.size": 9_000_000, "message.max.bytes": 9_000_000},
+            "topics__a__settings__max.message.bytes": 10_000_000,
         },
     ],
     ids=[

@@ -108,7 +108,7 @@ def test_what_was_off_is_told_with_the_fault() -> None:
         ({"faults": [AHEAD | {"by": "-2h"}]}, "faults[0].by is -2h; brokers refuse records more than an hour ahead"),
         (
             {"faults": [AHEAD], "groups__g__commit": "transaction"},
-            "faults[0].broker is leader of a/0, whose clock also times the transactions of group g, which the simulator does not model",
+            "faults[0].broker is leader of a/0, whose clock also times the transactions of g, which the simulator does not model",
         ),
     ],
 )  # fmt: skip

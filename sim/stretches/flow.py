@@ -15,7 +15,7 @@ from rundata.rows import LOG_RECORD, NEVER, new_operations
 from rundata.shards import stretch
 from rundata.tables import Extent, Phase, RunData
 from rundata.whole import Commits, Told, Whole
-from scenarios.clients import is_compacted, may_expire
+from scenarios.clients import is_compacted, may_expire, producer_settings, topic_setting
 from scenarios.plan import Plan, empty_plan
 from scenarios.plan_blocks import plan_in_blocks
 from scenarios.profiles import Profile
@@ -24,7 +24,7 @@ from sim import draws
 from sim.stretches.flowing import Ended, Events, Flowing, Piece, requests_hz
 from sim.stretches.readers import Committed
 from sim.stretches.senders import TakesMoreError
-from sim.world import Ints
+from sim.world import FRAMED_BATCH, FRAMED_RECORD, Ints
 
 BLOCK_EVENTS = 1 << 16
 """So many events of a stretch are made, and looked at, at a time."""
@@ -42,10 +42,17 @@ def flows(scenario: Scenario) -> bool:
             and each.poison == 0
             and str(each.settings.get("acks", "all")) != "0"
             and "transactional.id" not in each.settings
-            for each in scenario.producers.values()
+            and _fits(scenario, name)
+            for name, each in scenario.producers.items()
         )
         and all(_flows(group) for group in scenario.groups.values())
     )
+
+
+def _fits(scenario: Scenario, producer: str) -> bool:
+    """Whether the topic takes every batch that the producer can make."""
+    most = int(topic_setting(scenario, scenario.producers[producer].topic, "max.message.bytes"))
+    return producer_settings(scenario, producer).batch_bytes + FRAMED_BATCH + FRAMED_RECORD <= most
 
 
 def _flows(group: Group) -> bool:
