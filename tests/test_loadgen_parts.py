@@ -353,6 +353,14 @@ def test_late_senders_make_a_run_invalid():
     assert reason.startswith("the senders ran 6ms behind the plan (p99; at most 5ms)")
 
 
+def test_what_an_outbox_holds_back_is_not_the_drivers_lateness():
+    """As many events again, emitted and relayed 100 ms after their effects."""
+    relayed = sends([100.0] * 100)
+    relayed["event_id"] = len(PLAN)
+
+    assert verdict(np.concatenate([sends([0.1] * 100), relayed])) == []
+
+
 def test_lateness_is_measured_by_what_it_is_compared_with():
     """Where acknowledgements take 100 ms at the 99th percentile, 6 ms say little; where they take 10 ms they say much."""
     late = [0.1] * 98 + [6.0] * 2
