@@ -27,7 +27,7 @@ class Commits:
         every_ns: int,
         rows: MemberRows,
         give_up: Callable[[], bool],
-        settle: Callable[[], None] = lambda: None,
+        settle: Callable[[], bool] = lambda: False,
     ) -> None:
         self.consumer = consumer
         self.mode = mode
@@ -36,7 +36,7 @@ class Commits:
         self.give_up = give_up
         """Whether the member is leaving, so that it no longer waits for a coordinator that is away."""
         self.settle = settle
-        """Waits until what follows from the finished events is in its topics."""
+        """Waits until what follows from the finished events is in its topics; tells whether that took time."""
         self.start_ns = 0
         self.due_ns = 0
         """When `every` is due next, on the clock."""
@@ -56,11 +56,11 @@ class Commits:
             self.finished.update(places)
             self.commit_now()
 
-    def events_done(self, places: Mapping[Place, int]) -> None:
-        """Note finished events, by the offset to go on from, and commit where the interval is over."""
+    def events_done(self, places: Mapping[Place, int]) -> bool:
+        """Note finished events, by the offset to go on from, commit where the interval is over, and tell whether that took time."""
         if self.mode != "before_work":
             self.finished.update(places)
-        self.at_boundary()
+        return self.at_boundary()
 
     def event_done(self, topic: str, partition: int, offset: int) -> bool:
         """Note a finished event, commit where that is due, and tell whether that took time."""
@@ -69,8 +69,7 @@ class Commits:
         if self.mode == "after_event":
             self.commit_now()
             return True
-        self.at_boundary()
-        return False
+        return self.at_boundary()
 
     def batch_done(self) -> bool:
         """Commit where that is due after a batch, and tell whether that took time."""
@@ -79,12 +78,12 @@ class Commits:
             return True
         return False
 
-    def at_boundary(self) -> None:
-        """Commit what is finished where the interval is over; takes no time of the member."""
+    def at_boundary(self) -> bool:
+        """Commit what is finished where the interval is over; tell whether that took time: not the commit does, but what it waits for."""
         if self.mode != "every" or (now := clock()) < self.due_ns:
-            return
+            return False
         self.due_ns = now + self.every_ns
-        self.soon()
+        return self.soon()
 
     def of_pool(self, places: Mapping[Place, int]) -> None:
         """Note what several workers have finished, by the offset to go on from, and commit in the background where that is due."""
@@ -94,13 +93,15 @@ class Commits:
             self.soon()
         self.at_boundary()
 
-    def soon(self) -> None:
-        """Commit what is finished without waiting for the answer."""
+    def soon(self) -> bool:
+        """Commit what is finished without waiting for the answer; tell whether there was anything to wait for before."""
+        takes_time = False
         if offsets := self._new():
-            self.settle()
+            takes_time = self.settle()
             self._under_way.append(clock())
             self.asked.update(self._places(offsets))
             self.consumer.commit(offsets=offsets, asynchronous=True)
+        return takes_time
 
     def answered(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
         """Record what came of a commit that the client made in the background (`every`, `auto`)."""

@@ -231,17 +231,17 @@ class MemberProcess:
             if first is None:
                 return []
         messages = [first, *(self.consumer.consume(self.most - 1, 0) if self.most > 1 else ())]
-        self.commits.at_boundary()
-        self._delivered(idle)
+        waited = self.commits.at_boundary()
+        self._delivered(idle or waited)
         return messages
 
     def _collect(self) -> list[Message]:
         """Wait until so many records are there or the timeout is over."""
         began = clock()
         messages = self.consumer.consume(self.reads["events"], self.reads["timeout_ns"] / 1e9)
-        self.commits.at_boundary()
+        waited = self.commits.at_boundary()
         # It waited, unless the records were there at once.
-        self._delivered(idle=clock() - began > 1_000_000)
+        self._delivered(idle=waited or clock() - began > 1_000_000)
         return messages
 
     def _delivered(self, idle: bool) -> None:
@@ -361,7 +361,8 @@ class MemberProcess:
         now = clock()
         self.rows.effects(batch, first, end, self.poll_id, now - self.start_ns)
         self.handler.worker.busy_until = max(self.handler.worker.busy_until, self.delivered_at)
-        self.commits.events_done(self._places(batch.ends(first, end)))
+        if self.commits.events_done(self._places(batch.ends(first, end))):
+            self._catch_up()
 
     def _places(self, offsets: dict[tuple[int, int], int]) -> dict[tuple[str, int], int]:
         return {(self.topic_names[topic], partition): offset for (topic, partition), offset in offsets.items()}

@@ -110,10 +110,12 @@ class Clients:
             if client is not self.transactional:
                 raise
 
-    def settle(self, give_up: Callable[[], bool]) -> None:
-        """Wait until everything is answered, so that a commit never runs ahead of what follows from its events."""
+    def settle(self, give_up: Callable[[], bool]) -> bool:
+        """Wait until everything is answered, so that a commit never runs ahead of what follows from its events; tell whether that took time."""
+        takes_time = bool(self.waiting())
         while self.waiting() and not give_up():
             self.serve(0.01)
+        return takes_time
 
     def finish(self) -> None:
         """Wait for the last answers before the process ends; what has none by then is given up, and recorded so."""

@@ -15,6 +15,8 @@ import org.apache.kafka.common.errors.TimeoutException;
 /** The offsets that are finished and those that are committed; `mode` is the scenario's word. */
 final class Commits {
     private static final Duration PATIENCE = Duration.ofSeconds(5);
+    /** Answers that are there already are taken in within a fraction of this. */
+    private static final long LONG_WAIT_NS = 1_000_000;
 
     final String mode;
     /** When `every` is due next, on the clock. */
@@ -62,8 +64,7 @@ final class Commits {
             commitNow();
             return true;
         }
-        atBoundary();
-        return false;
+        return atBoundary();
     }
 
     private void finish(Event event) {
@@ -84,13 +85,14 @@ final class Commits {
         records.forEach(each -> finished.put(new TopicPartition(each.topic(), each.partition()), each.offset() + 1));
     }
 
-    /** Commit what is finished where the interval is over; takes no time of the member. */
-    void atBoundary() {
+    /** Commit what is finished where the interval is over; tell whether that took time: not the commit does, but what it waits for. */
+    boolean atBoundary() {
         long now = System.nanoTime();
-        if (mode.equals("every") && now >= dueNs) {
-            dueNs = now + everyNs;
-            soon();
+        if (!mode.equals("every") || now < dueNs) {
+            return false;
         }
+        dueNs = now + everyNs;
+        return soon();
     }
 
     /** Note what several workers have finished, by the offset to go on from. */
@@ -109,16 +111,19 @@ final class Commits {
         atBoundary();
     }
 
-    /** Commit what is finished without waiting for the answer. */
-    private void soon() {
+    /** Commit what is finished without waiting for the answer; tell whether there was anything to wait for before. */
+    private boolean soon() {
         long now = System.nanoTime();
         Map<TopicPartition, OffsetAndMetadata> offsets = fresh();
-        if (!offsets.isEmpty()) {
-            settle.run();
-            note(offsets);
-            consumer.commitAsync(offsets, (answer, error) ->
-                    record(now, offsets, error == null ? 0 : Outcomes.ofCommit(error)));
+        if (offsets.isEmpty()) {
+            return false;
         }
+        settle.run();
+        boolean tookTime = System.nanoTime() - now > LONG_WAIT_NS;
+        note(offsets);
+        consumer.commitAsync(offsets, (answer, error) ->
+                record(now, offsets, error == null ? 0 : Outcomes.ofCommit(error)));
+        return tookTime;
     }
 
     /** Record a commit that the client made by itself (`auto`); it tells only of those that worked. Before time 0 nothing of the run was read. */

@@ -282,7 +282,9 @@ final class MemberProcess implements ConsumerRebalanceListener, Requests.Member 
         if (idle || deliveredAt - began > LONG_POLL_NS) {
             hands.busyUntil = deliveredAt;
         }
-        commits.atBoundary();
+        if (commits.atBoundary()) {
+            hands.catchUp();
+        }
         return eventsOf(records);
     }
 
