@@ -20,9 +20,11 @@ from loadgen.clusters.security import for_children
 from loadgen.group_spec import services
 from loadgen.java.jvms import Jvms
 from loadgen.java.security import java_security
+from loadgen.member_dedupe import known_events, unrecorded_effects
 from loadgen.plan_files import PlanFiles
 from loadgen.process_specs import WATCHER, ProcessSpecs
 from loadgen.remote import RemoteWorker
+from rundata.allowed import remembers
 from rundata.rows import NONE
 from rundata.tables import Names
 from scenarios.actions import Deploy
@@ -351,6 +353,12 @@ class Crew:
         if self.dependencies is not None:
             self.dependencies.signal(signal.SIGTERM)
             self._end([self.dependencies])
+
+    def remembered(self, operations: NDArray[np.void]) -> Iterator[NDArray[np.void]]:
+        """Yield rows for effects that groups remember, and that members were killed before they could record."""
+        for code, (name, group) in enumerate(self.plan.scenario.groups.items()):
+            if remembers(group):
+                yield unrecorded_effects(operations, code, *known_events(self._files.memory(name)))
 
     def unparted(self) -> dict[str, list[str]]:
         """Return by group the ids of members whose processes have ended without leaving it."""

@@ -447,8 +447,8 @@ class _Run:
         assert self.clock is not None
         operations = self.recorder.operations(self.crew.started_ns())
         committed = unrecorded(operations, self.crew.names, held, self.clock.now_ns())
-        more = [committed, unsent(self.plan, operations)]
-        operations = settled(arranged(np.concatenate([operations, *more])), log)
+        operations = np.concatenate([operations, committed, *self.crew.remembered(operations)])
+        operations = settled(arranged(np.concatenate([operations, unsent(self.plan, operations)])), log)
         self.incomplete += timed_after(operations, self.crew.names, self.clock.now_ns())
         plan, operations, log, wrong = self.own_programs.written_down(operations, log)
         self.incomplete += [wrong] if wrong else []

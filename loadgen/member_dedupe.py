@@ -8,6 +8,11 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
+
+from rundata.rows import Kind, Outcome
+
+Ints = NDArray[np.int64]
 
 _ROW_WORDS = 2
 """Event id + 1 and the effect's instant."""
@@ -90,8 +95,25 @@ class SharedMemory:
         raise MemoryError("the group's memory of event ids is full")
 
 
-def known_events(path: Path) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-    """Return the ids that a shared memory holds."""
+def known_events(path: Path) -> tuple[Ints, Ints]:
+    """Return the ids that a shared memory holds, and the instants of their effects."""
     words = np.fromfile(path, np.int64).reshape(-1, _ROW_WORDS)
-    found: np.ndarray[tuple[int], np.dtype[np.int64]] = words[words[:, 0] != 0, 0] - 1
-    return found
+    words = words[words[:, 0] != 0]
+    return words[:, 0] - 1, words[:, 1]
+
+
+def unrecorded_effects(operations: NDArray[np.void], group: int, ids: Ints, at_ns: Ints) -> NDArray[np.void]:
+    """Return rows for effects that a group remembers and nobody has recorded: their members were killed in between.
+
+    Each is that of the last delivery before it. `group` is its code.
+    """
+    own = operations[operations["group"] == group]
+    effects = own["event_id"][(own["kind"] == Kind.try_) & (own["outcome"] == Outcome.ok)]
+    found = []
+    for event in np.flatnonzero(~np.isin(ids, effects)).tolist():
+        handed = (own["kind"] == Kind.delivery) & (own["event_id"] == ids[event]) & (own["ended_ns"] <= at_ns[event])
+        if handed.any():
+            row = own[handed][np.argmax(own["ended_ns"][handed])].copy()
+            row["kind"], row["attempt"], row["ended_ns"] = Kind.try_, 1, at_ns[event]
+            found.append(row)
+    return np.asarray(found, operations.dtype)

@@ -240,10 +240,12 @@ class Handler:
             self.late.add(clock() - due)
 
     def _took_effect(self, event: Event, poll_id: int, attempt: int, began_ns: int, ended_ns: int) -> None:
-        if self.memory is not None:
-            self.memory.remember(event.event_id, ended_ns)
         if self.store is not None:
             self.store(event, ended_ns)
+        if (
+            self.memory is not None
+        ):  # as if in one transaction: what is remembered is stored, and counts as done if this process dies before its row
+            self.memory.remember(event.event_id, ended_ns)
         self.rows.tried(event, poll_id, attempt, began_ns, ended_ns, None, ok=True)
         if self.emit is not None:
             self.emit(event, ended_ns, self.start_ns)

@@ -33,6 +33,9 @@ class Relay:
         self.every_ns: dict[int, int] = {n: each["outbox"] for n, each in enumerate(self.emits) if each["outbox"]}
         """By index of the `emits`: how often is looked for its events."""
         self.waiting: dict[int, list[Stored]] = {emit: [] for emit in self.every_ns}
+        self.once: bool = spec["once"]
+        """Whether the group does everything once: what a member stored, and was killed before it was remembered, is stored again."""
+        self.relayed: set[int] = set()
         self.lookup = Lookup(child)
         self.rows = MemberRows(child, self.lookup)
         self.stores = Stores(Path(spec["outbox_folder"]), spec["outbox"])
@@ -64,7 +67,10 @@ class Relay:
             self.waiting[stored.emit].append(stored)
         found, self.waiting[emit] = self.waiting[emit], []
         for stored in found:
-            self._send(stored)
+            if stored.child not in self.relayed:
+                self._send(stored)
+            if self.once:
+                self.relayed.add(stored.child)
 
     def _send(self, stored: Stored) -> None:
         what, began_ns = self.emits[stored.emit], clock() - self.start_ns

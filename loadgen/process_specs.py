@@ -12,6 +12,7 @@ from loadgen.member_outbox import SUFFIX as OUTBOX
 from loadgen.member_work import Interval
 from loadgen.plan_files import PlanFiles
 from loadgen.recorder import event_types
+from rundata.allowed import remembers
 from rundata.chains import types_of_places
 from rundata.tables import Names
 from scenarios.actions import Deploy
@@ -185,7 +186,7 @@ class ProcessSpecs:
     def relay(self, group: str, start_ns: int | None) -> dict[str, Any]:
         """Return what the relay of a group's outbox is told. Whatever its members do, it commits nothing, and is in no transaction."""
         spec = self.member(f"{group}/1", 0, start_ns, rows_of=f"{group}-outbox")
-        own = {"outbox_file": None, "commit": "after_event"}
+        own = {"outbox_file": None, "commit": "after_event", "once": remembers(self._plan.scenario.groups[group])}
         return {**spec, "outbox_folder": str(self._folder), "outbox": self._outbox(group), **own}
 
     def _outbox_file(self, member: str, group: Group) -> str | None:

@@ -1,12 +1,14 @@
 """An outbox on the embedded cluster: what follows from an effect is sent by a relay at its interval, also when the member that stored it is killed."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from live_runs import drive_embedded, group_code, load, rows_of
 from loadgen.member_outbox import Outbox, Stored, Stores
+from loadgen.outbox_process import Relay
 from rundata.checks import check
 from rundata.rows import Kind, Outcome
 from scenarios.derived import Derived
@@ -53,6 +55,21 @@ def test_what_is_stored_is_read_once_in_whole_frames(tmp_path: Path) -> None:
     assert list(stores.new()) == []
     path.write_bytes(whole)
     assert list(stores.new()) == [one, other]
+
+
+@pytest.mark.parametrize(("once", "sent"), [(True, [7, 8]), (False, [7, 8, 7])])
+def test_what_is_stored_twice_is_sent_once_where_its_group_does_everything_once(once: bool, sent: list[int]) -> None:
+    """A member was killed when it had stored event 7 and not yet remembered its effect, so that another one stored it again."""
+    found = [Stored(child, 1, 1, 5, 3, 0, b"key", b"value") for child in (7, 8, 7)]
+    relay = Relay.__new__(Relay)
+    relay.stores = SimpleNamespace(new=lambda: found)  # type: ignore[assignment]  # stores by hand
+    relay.waiting, relay.once, relay.relayed = {0: []}, once, set()
+    told = list[int]()
+    relay._send = lambda stored: told.append(stored.child)  # type: ignore[method-assign]
+
+    relay._relay(0)
+
+    assert told == sent
 
 
 @pytest.mark.live

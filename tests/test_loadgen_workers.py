@@ -9,12 +9,12 @@ import pytest
 
 from loadgen.dependency_process import FAILED, OK, REFUSED, Service, Services
 from loadgen.member_calls import Breaker
-from loadgen.member_dedupe import OwnMemory, SharedMemory, known_events
+from loadgen.member_dedupe import OwnMemory, SharedMemory, known_events, unrecorded_effects
 from loadgen.member_held import Held
 from loadgen.member_pool import Pool
 from loadgen.member_rows import Event
 from loadgen.member_work import clock
-from rundata.rows import Kind
+from rundata.rows import Kind, Outcome, new_operations
 from scenarios.distributions import Constant
 from test_loadgen_member import ARRAYS, MS, child_of, event, handler_of, rows
 
@@ -132,7 +132,26 @@ def test_members_share_a_memory_that_outlives_them(tmp_path: Path):
     assert all(other.knows(number, 0) for number in (*range(2000), emitted))
     assert not other.knows(2001, 0)
     assert not other.knows(0, 11 * S)
-    assert sorted(known_events(path).tolist()) == [*range(2000), emitted]
+    ids, at_ns = known_events(path)
+    assert sorted(ids.tolist()) == [*range(2000), emitted]
+    assert dict(zip(ids.tolist(), at_ns.tolist(), strict=True))[13] == 6
+
+
+def test_what_is_remembered_was_done_although_nobody_has_recorded_it():
+    """Event 5 was handed over at 1 s and at 9 s, and had its effect at 1.5 s, of which only the memory tells; 6 and 7 are in order."""
+    rows = new_operations(5)
+    rows["kind"] = [Kind.delivery, Kind.delivery, Kind.try_, Kind.delivery, Kind.delivery]
+    rows["event_id"], rows["process"], rows["offset"] = [5, 6, 6, 7, 5], [2, 2, 2, 3, 3], [40, 41, 41, 42, 40]
+    rows["group"] = [1, 1, 1, 1, 1]
+    rows["started_ns"] = rows["ended_ns"] = np.array([1.0, 1.0, 2.0, 8.0, 9.0]) * S
+
+    found = unrecorded_effects(rows, 1, np.array([6, 5]), np.array([2 * S, 3 * S // 2]))
+
+    assert len(found) == 1
+    assert (found["kind"], found["outcome"], found["event_id"]) == (Kind.try_, Outcome.ok, 5)
+    assert (found["process"], found["offset"], found["attempt"]) == (2, 40, 1)
+    assert (found["started_ns"], found["ended_ns"]) == (S, 3 * S // 2)
+    assert not len(unrecorded_effects(rows, 0, np.array([5]), np.array([3 * S // 2])))
 
 
 def test_a_shared_memory_that_is_full_says_so(tmp_path: Path):

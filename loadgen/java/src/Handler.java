@@ -134,11 +134,11 @@ final class Handler {
     }
 
     private void tookEffect(Event event, long poll, int attempt, long began, long ended) throws IOException {
-        if (memory != null) {
-            memory.remember(event.id(), ended);
-        }
         if (emitter != null) {
             emitter.store(event, ended);
+        }
+        if (memory != null) { // as if in one transaction: what is remembered is stored, and counts as done if this process dies before its row
+            memory.remember(event.id(), ended);
         }
         rows.tried(event, poll, attempt, began, ended, NO_RETRY, true);
         if (emitter != null) {

@@ -3,7 +3,9 @@ package eventdrill;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Set;
 import java.util.concurrent.locks.LockSupport;
 
 /**
@@ -34,6 +36,9 @@ final class RelayProcess {
     private final MemberRows rows;
     private final Outbox.All outboxes;
     private final List<Box> boxes = new ArrayList<>();
+    private final Set<Long> relayed = new HashSet<>();
+    /** Whether the group does everything once: what a member stored, and was killed before it was remembered, is stored again. */
+    private final boolean once;
     private long startNs;
 
     private RelayProcess(Child child) throws IOException {
@@ -42,6 +47,7 @@ final class RelayProcess {
         this.clients = new Clients(spec);
         this.rows = new MemberRows(child, new Lookup(child));
         this.outboxes = new Outbox.All(Path.of(spec.text("outbox_folder")), spec.text("outbox"));
+        this.once = spec.flag("once");
         List<Spec> emits = spec.parts("emits");
         for (int emit = 0; emit < emits.size(); emit++) {
             long every = emits.get(emit).number("outbox");
@@ -91,6 +97,9 @@ final class RelayProcess {
         List<Outbox.Stored> found = box.waiting;
         box.waiting = new ArrayList<>();
         for (Outbox.Stored each : found) {
+            if (once && !relayed.add(each.id())) {
+                continue;
+            }
             long began = System.nanoTime() - startNs;
             box.what.send(each.key(), each.value(), (where, error, outcome) ->
                     rows.relayed(each, where, began, System.nanoTime() - startNs, error, outcome));
