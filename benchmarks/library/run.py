@@ -30,10 +30,6 @@ Each was driven as it is shipped, with `eventdrill drive NAME --on local`, on a 
 `python benchmarks/library/run.py`, a row is the latest run of its scenario. *All held* means that every expectation and every check held.
 A run *says nothing* where the driver or the host was the limit; the reason stands beside it.
 
-`no-outbox` does not come out as simulated: a member that is killed takes with it what it knows of the events that it emitted in its last tenth of a second.
-They have no row in a driven run, so lost ones are not missed (`delivery[shipping]` is 100 %), and one that had got through is called unexpected.
-`short-retention`: an event that is handed over in the moment in which its member leaves, and deleted meanwhile, is called passed instead of expired.
-
 """
 
 
