@@ -56,9 +56,14 @@ def with_stand_ins(plan: Plan, stand_ins: Mapping[str, Ints], declared: int) -> 
 
 def chain_of(plan: Plan) -> Derived:
     """Return what tells of emitted events: before and while a run goes on, or when it is over."""
-    if isinstance(plan, WrittenPlan):
-        return _Written(plan)
-    return Following(plan) if outside_topics(plan.scenario) else Derived(plan)
+    if isinstance(plan, WrittenPlan) or not outside_topics(plan.scenario):
+        return derived_of(plan)
+    return Following(plan)
+
+
+def derived_of(plan: Plan) -> Derived:
+    """Return what tells of emitted events where every event that they can follow from is in the plan."""
+    return _Written(plan) if isinstance(plan, WrittenPlan) else Derived(plan)
 
 
 @dataclass(frozen=True, eq=False)

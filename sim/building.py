@@ -16,9 +16,9 @@ from scenarios.clients import (
     producer_settings,
     transaction_timeout_ns,
 )
-from scenarios.derived import Derived
 from scenarios.disturbances import NOT_AGAIN
 from scenarios.faults import FailingWork, SlowWork
+from scenarios.following import derived_of
 from scenarios.partitioners import partition_of
 from scenarios.plan import ALWAYS_FAILS, CLIENT_CHOOSES, Plan, hand_overs
 from scenarios.quantities import MILLISECOND
@@ -80,7 +80,7 @@ class Builder:
         self.readers += [replay.group for replay in replaying(plan.scenario)]
         """The group of everyone who reads: of each member, and of each who replays."""
         self.members = len(self.readers)
-        self.emitters, self.derived, self.versions = emitters(plan.scenario), Derived(plan), versions(plan.scenario)
+        self.emitters, self.derived, self.versions = emitters(plan.scenario), derived_of(plan), versions(plan.scenario)
         self.supply = Supply(draws, self.processes, self.members, self.brokers, self.emitters)
         first_of_topic = [places[f"{topic}/0"] for topic in self.names.topics]
         self.first_place = np.asarray(first_of_topic, np.int64)

@@ -14,10 +14,13 @@ from rundata.indicators import measure
 from rundata.outside import as_written
 from rundata.rows import LEFT_OUT, LOG_RECORD, NONE, Kind, Outcome, new_operations
 from rundata.tables import Extent, RunData
+from scenarios.derived import Derived
 from scenarios.files import load_text
-from scenarios.following import FIRST_FOLLOWING, WrittenPlan, chain_of
+from scenarios.following import FIRST_FOLLOWING, WrittenPlan, chain_of, with_stand_ins
 from scenarios.outside import id_of_place, stand_ins
 from scenarios.plan import make_plan
+from scenarios.profiles import IDEAL
+from sim.engine import simulate
 
 TEXT = """\
 scenario: following
@@ -175,6 +178,20 @@ def test_what_follows_is_as_large_as_what_was_declared_in_its_place(run: RunData
     assert len(set(declared)) == 2
     mails = CHAIN.size_bytes(np.array(CHAIN.children(MAIL, "billing"))).tolist()
     assert chain_of(run.plan).size_bytes(of_the_mail).tolist() == mails
+
+
+def test_a_run_that_is_simulated_again_emits_what_it_emitted():
+    """Half of all effects emit, drawn by what was declared in place of each: of these four other ones than by their own places in the plan."""
+    plan = make_plan(load_text(TEXT, "following", ["groups.billing.emits.share=50%"]).scenario)
+    written = with_stand_ins(plan, {"billing": np.arange(len(plan), dtype=np.int64)[::-1].copy()}, len(plan))
+
+    rows = simulate(written, IDEAL).operations
+
+    effects = rows["event_id"][(rows["kind"] == Kind.try_) & (rows["group"] == 0)]
+    emitted = sorted(rows["event_id"][(rows["kind"] == Kind.send) & (rows["event_id"] >= len(plan))].tolist())
+    by_place, as_drawn = Derived(plan), chain_of(written)
+    assert emitted == sorted(as_drawn.children_of(effects.astype(np.int64), "billing")[1].tolist())
+    assert emitted != sorted(by_place.children_of(effects.astype(np.int64), "billing")[1].tolist())
 
 
 def test_a_run_with_such_a_chain_opens_as_it_was(run: RunData, tmp_path: Path):
