@@ -62,7 +62,7 @@ slice: $(VENV)/.dev  ## CASES more random scenarios from number FIRST on, and a 
 predictions: $(VENV)/.dev  ## what Kafka's rules say, simulated and on a real Kafka: docs/agreement.md, some 90 minutes
 	@$(BIN)/python benchmarks/predictions/run.py
 
-agreement: $(VENV)/.dev  ## forty steady states, each predicted and then measured: docs/agreement.md, some 30 minutes
+agreement: $(VENV)/.dev  ## forty steady states, each predicted and then measured: docs/agreement.md, some 60 minutes
 	@$(BIN)/python benchmarks/agreement/run.py
 
 repeats: $(VENV)/.dev  ## one calibration, three fresh clusters, four runs on each: docs/agreement.md, some 15 minutes

@@ -53,6 +53,43 @@ class Measured(Frozen):
 NOTHING = Measured(quantiles_us=(0.0,) * len(KNOTS))
 
 
+class SharedCores(Frozen):
+    """The cores of one machine that brokers and clients share, and the CPU time that they take there."""
+
+    count: Annotated[int, Field(ge=0, le=1024)] = 0
+    """How many there are; with 0 nobody waits for a core."""
+    taken: Annotated[float, Field(ge=0)] = 0.0
+    """How many of them are taken whatever is asked: by processes at rest."""
+    request_us: Annotated[float, Field(ge=0)] = 0.0
+    """A broker's CPU time for one request: a producer's, a follower's or a member's fetch."""
+    event_us: Annotated[float, Field(ge=0)] = 0.0
+    """A client's CPU time for one event that it sends or reads."""
+    scale_sd: Annotated[float, Field(ge=0, le=2)] = 0.0
+    """Relative standard deviation of both times between runs (log-normal)."""
+
+    @model_validator(mode="after")
+    def _leaves_some(self) -> "SharedCores":
+        if self.count and self.taken >= self.count:
+            raise ValueError(f"has {self.taken:g} of {self.count} cores taken, which leaves none; write less for taken")
+        return self
+
+    @property
+    def request_ns(self) -> int:
+        """What a request holds a core for, beside what is taken whatever is asked."""
+        return self._held_ns(self.request_us)
+
+    @property
+    def event_ns(self) -> int:
+        """The same of an event."""
+        return self._held_ns(self.event_us)
+
+    def _held_ns(self, us: float) -> int:
+        return round(1_000 * us * self.count / (self.count - self.taken)) if self.count else 0
+
+
+NO_CORES = SharedCores()
+
+
 def measured(samples_ns: NDArray[np.int64], *, scale_sd: float = 0.0) -> Measured:
     """Return the distribution of a sample of times in ns."""
     values = np.maximum(np.quantile(samples_ns, KNOTS) / 1_000, 0)
@@ -85,6 +122,8 @@ class Profile(Frozen):
     load_slope: Annotated[float, Field(ge=0)] = 0.0
     """Relative growth of `produce` and `fetch` per additional 100 requests/s above `load_base_hz`, over the whole cluster."""
     load_base_hz: Annotated[float, Field(ge=0)] = 0.0
+    cores: SharedCores = NO_CORES
+    """Cores that brokers and clients share and wait for: how many, how many of them are taken at rest, and the CPU time of a request and of an event."""
     fetch: Measured = NOTHING
     """High watermark's advance to the record in the consumer's queue, with its fetch parked at the broker."""
     fetch_turnaround: Measured = NOTHING

@@ -146,7 +146,7 @@ class Builder:
             conn=conn,
             request=room.zeros((max(1024, count), at.N_REQ)),
             part=part,
-            broker=np.zeros((self.brokers + 1, at.N_BROKER), np.int64),
+            broker=self._broker_rows(),
             link=np.zeros((self.brokers + 1, 2, at.N_LINK), np.int64),
             pair=np.zeros((self.brokers + 1, self.brokers + 1, at.N_PAIR), np.int64),
             quota=np.zeros((len(plan.scenario.producers) + 1 + groups, self.brokers + 1, at.N_QUOTA), np.int64),
@@ -199,6 +199,8 @@ class Builder:
             dep_factor=dependency_faults(plan)[1],
             costs=np.array([profile.produce_us_per_kib, profile.produce_us_per_record]),
             times=np.array([round(profile.handle_us * 1000), round(profile.poll_us * 1000)], np.int64),
+            core_times=np.array(self.draws.core_times(), np.int64),
+            cores=np.zeros(profile.cores.count, np.int64),
         )
         for process in range(self.processes):
             if proc[process, at.NEXT_EVENT] < proc[process, at.LAST_EVENT]:
@@ -489,6 +491,11 @@ class Builder:
                 rows.append((self.names.groups.index(name), 0, NEVER, 0, code))
                 values.append(version.fails)
         return np.array(rows, np.int64).reshape(len(rows), at.N_SLOW), np.array(values, np.float64)
+
+    def _broker_rows(self) -> Ints:
+        rows = np.zeros((self.brokers + 1, at.N_BROKER), np.int64)
+        rows[:, [at.FOLLOWERS_LEAVE_NS, at.FOLLOWERS_BACK_NS]] = NONE
+        return rows
 
     def _member_rows(self) -> Ints:
         rows = np.zeros((self.members, at.N_MEMBER), np.int64)

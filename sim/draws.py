@@ -230,6 +230,13 @@ class Draws:
         """Length of an offset commit, by the member's commits."""
         return self._row(self._entities[member], "commit", self.profile.commit)
 
+    def core_times(self) -> tuple[int, int, int, int]:
+        """How long a request and an event hold a core, and how long a produce request and a fetch take in the mean."""
+        produce_ns, fetch_ns = (
+            round(1_000 * self._loaded(part).mean_us) for part in (self.profile.produce, self.profile.fetch)
+        )
+        return self.profile.cores.request_ns, self.profile.cores.event_ns, produce_ns, fetch_ns
+
     def dead_letter(self, member: int) -> Values:
         """Length of a dead letter's produce request, acknowledgement included, by the member's dead letters."""
         return self._row(self._entities[member], "dead letter", self._loaded(self.profile.produce))

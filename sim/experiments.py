@@ -10,7 +10,7 @@ from rundata.indicators import Measurement, measure
 from rundata.rows import new_operations
 from rundata.tables import RunData
 from scenarios.plan import Plan, make_plan
-from scenarios.profiles import Measured, Profile
+from scenarios.profiles import Measured, Profile, SharedCores
 from scenarios.schema import Scenario
 from scenarios.streams import stream
 from sim.crew import Crew, of_size
@@ -114,17 +114,26 @@ def replicate(
 
 
 def varied(profile: Profile, seed: int, replication: int) -> Profile:
-    """Return the profile with each measured time's scale drawn from its uncertainty; replication 0 keeps it as it is."""
+    """Return the profile with each measured time's scale, and that of CPU times, drawn from its uncertainty; replication 0 keeps it as it is."""
     if replication == 0:
         return profile
-    changes = {}
+    changes = dict[str, Measured | SharedCores]()
     for name in Profile.model_fields:
         value = getattr(profile, name)
         if isinstance(value, Measured) and value.scale_sd > 0:
-            z = float(stream(seed, "profile", name, "scale", replication=replication).standard_normal())
-            factor = math.exp(value.scale_sd * z)
+            factor = _factor(value, seed, name, replication)
             changes[name] = value.model_copy(update={"quantiles_us": tuple(q * factor for q in value.quantiles_us)})
+        elif isinstance(value, SharedCores) and value.scale_sd > 0:
+            factor = _factor(value, seed, name, replication)
+            changes[name] = value.model_copy(
+                update={"request_us": factor * value.request_us, "event_us": factor * value.event_us}
+            )
     return profile.model_copy(update=changes)
+
+
+def _factor(value: Measured | SharedCores, seed: int, name: str, replication: int) -> float:
+    z = float(stream(seed, "profile", name, "scale", replication=replication).standard_normal())
+    return math.exp(value.scale_sd * z)
 
 
 # ---- many processes ------------------------------------------------------------------------------------------------

@@ -115,8 +115,9 @@ EXPIRED, REFUSED, ABANDONED, ABORTED = 1, 2, 3, 4
 (LEADER, HALTED, EPOCH, VISIBLE_END, LAST_REQ, PENDING, LOG_LEN, HUNG_AT, STALE_END, TOO_FEW, LOG_START, STABLE_END,
  MOST_BATCH, N_PART) = range(14)  # fmt: skip
 
-# per broker: whether it hangs, and until when it takes itself for the leader of what it led
-(SILENT, STALE_UNTIL, CUT_OFF, N_BROKER) = range(4)
+# per broker: whether it hangs, until when it takes itself for the leader of what it led, and (with cores that all share) when the latest fetch
+# of its followers leaves and is back
+(SILENT, STALE_UNTIL, CUT_OFF, FOLLOWERS_LEAVE_NS, FOLLOWERS_BACK_NS, N_BROKER) = range(6)
 SILENTLY, BY_RESET, NO_REQUESTS, NO_ANSWERS = range(1, 5)
 IN_VAIN, WITH_TOO_FEW, TOO_LARGE = 1, 2, 3
 """Why a broker refuses a batch (R_STALE): it does not lead the partition, fewer than min.insync.replicas have it, or the topic takes no such batch."""
@@ -201,6 +202,9 @@ TRUNCATED, COMPACTED = -2, -3
 # per transaction
 (TX_STATE, TX_BEGUN, TX_ID, N_TXN) = range(4)
 TX_OPEN, TX_COMMITTED, TX_ABORTED = range(3)
+
+# CPU times, and the means of the times to which they are in proportion
+OF_REQUEST, OF_EVENT, MEAN_PRODUCE, MEAN_FETCH = range(4)
 
 # per acquisition: a run of records that a member of a share group has for a while
 (AQ_MEMBER, AQ_PART, AQ_FROM, AQ_TO, N_ACQUISITION) = range(5)
@@ -326,6 +330,10 @@ class World(NamedTuple):
     """us per KiB and per record of a request."""
     times: Ints
     """Least time per event, time per poll, in ns."""
+    core_times: Ints
+    """In ns: CPU time of a request and of an event; how long a produce request and a fetch take in the mean."""
+    cores: Ints
+    """When each core that all share is free; none where nobody waits for one."""
 
 
 @compiled

@@ -101,6 +101,10 @@ class Connection:
             n, self.served = self.served, self.served + 1
             duration_ns = self._duration_ns(n, sending)
             leader_ns = min(self.leader[n], duration_ns)
+            waits_ns = self.model.cores.request_waits_ns(
+                self.broker, sending.batches, self.produce[n], duration_ns - leader_ns
+            )
+            leader_ns, duration_ns = leader_ns + waits_ns, duration_ns + waits_ns
             for batch in sending.batches:
                 if batch.partition.leader != self.broker and self.model.rules.stale_leader:
                     self._append_in_vain(sending, batch, leader_ns)

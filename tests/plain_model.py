@@ -26,6 +26,7 @@ from plain_brokers import (
 )
 from plain_clock import Clock, Control, Phase, Signal
 from plain_compaction import Compaction
+from plain_cores import Cores
 from plain_deletion import Deletion
 from plain_dependencies import Service
 from plain_emits import FIRST_SENDING, Emitting
@@ -198,6 +199,9 @@ class Rules:
     producer_clock: bool = True
     broker_clock: bool = True
     one_way_cuts: bool = True
+    shared_cores: bool = True
+    followers_fetch_together: bool = True
+    work_in_proportion: bool = True
     mark_waits: bool = True
 
 
@@ -259,6 +263,7 @@ class Model(Recording):
         self.reassignments, self.growth = Reassignments(self), Growth(self)
         self.failures, self.links = Failures(self), Links(self)
         self.quotas = Quotas(self)
+        self.cores = Cores(self)
         self.wrong_clocks = WrongClocks(self)
         self.clients = self._clients()
         self.services = {name: Service(self, name, n) for n, name in enumerate(plan.scenario.dependencies)}

@@ -7,7 +7,7 @@ from random_scenarios import _profile, _scenario
 from scenarios.errors import ScenarioError
 from scenarios.files import load_text
 from scenarios.plan import Plan, make_plan
-from scenarios.profiles import Profile
+from scenarios.profiles import NO_CORES, Profile
 from scenarios.yaml_text import write_yaml
 
 _LEFT_OUT = ("workers", "in_hand", "ordered_by", "dedupe", "emits", "calls", "autoscaler", "share_group", "client")
@@ -34,7 +34,8 @@ def quiet_case(number: int) -> tuple[Plan, Profile] | None:
     for group in raw["groups"].values():
         _quieten(group)
     try:
-        return make_plan(load_text(write_yaml(raw), f"quiet {number}").scenario), _profile(choose)
+        plan = make_plan(load_text(write_yaml(raw), f"quiet {number}").scenario)
+        return plan, _profile(choose).model_copy(update={"cores": NO_CORES})
     except ScenarioError:
         return None
 

@@ -12,7 +12,7 @@ import random_topics as changes
 from scenarios.errors import ScenarioError
 from scenarios.files import load_text
 from scenarios.plan import Plan, make_plan
-from scenarios.profiles import IDEAL, KNOTS, NOTHING, Measured, Profile
+from scenarios.profiles import IDEAL, KNOTS, NO_CORES, NOTHING, Measured, Profile, SharedCores
 from scenarios.yaml_text import write_yaml
 from sim.refuse import cannot
 
@@ -475,4 +475,17 @@ def _profile(choose: random.Random) -> Profile:
         parked_followers=early,
         takeover=measured["catch_up"] if early else NOTHING,
         **measured,
+        cores=_cores(choose, constant),
+    )
+
+
+def _cores(choose: random.Random, constant: bool) -> SharedCores:
+    """Return cores that all share, in one profile of four."""
+    if choose.random() < 0.75:
+        return NO_CORES
+    return SharedCores(
+        count=choose.choice([1, 2]),
+        taken=choose.choice([0.0, 0.5]),
+        request_us=choose.choice([500.0, 1000.0] if constant else [73.1, 700.0, 4000.0]),
+        event_us=choose.choice([0.0, 1000.0 if constant else 211.7]),
     )

@@ -1,12 +1,18 @@
 """The grid of steady states: its design fills the space, and its statistics find what is planted."""
 
+import contextlib
 import math
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from benchmark_files import benchmark
+from scenarios.profiles import IDEAL, Profile
 
 grid = benchmark("agreement/run.py")
 
@@ -81,9 +87,9 @@ def test_a_bias_and_intervals_that_are_too_narrow_are_found() -> None:
 
 def test_errors_are_shown_by_how_many_requests_the_brokers_get() -> None:
     """Point 33 makes 17 requests/s, point 5 makes 794: an error of 2 % there and 40 % here are told apart."""
-    calm, busy = grid.by_load(pd.DataFrame([_row(33, 1, 1.0, 1.02), _row(5, 1, 1.0, 1.4), _row(5, 2, 1.0, 0.8)]))
+    calm, busy = grid.by_load(pd.DataFrame([_row(33, 1, 1.0, 1.02), _row(5, 1, 1.0, 1.4), _row(5, 2, 1.0, 0.8)]), 1)
 
-    assert grid.design()[32].requests_hz == pytest.approx(137 / (1 + 137 * 0.05))
+    assert grid.design(1)[32].requests_hz == pytest.approx(137 / (1 + 137 * 0.05))
     assert (calm["produce requests"], calm["runs"], calm["`latency.p50`"]) == ("0 to 150/s", "1", "2.0%, 2.0%")
     assert (busy["produce requests"], busy["runs"], busy["`latency.p50`"]) == ("above 400/s", "2", "30.0%, 39.0%")
 
@@ -117,3 +123,59 @@ def test_a_host_that_drifts_away_is_named_as_what_errors_go_with() -> None:
     assert "brokers took +0% to +20% CPU time" in grid.report(pd.DataFrame(rows))
     assert "(correlation 1.00)" in grid.report(pd.DataFrame(rows))
     assert "CPU time" not in grid.report(pd.DataFrame(rows[:2]))
+
+
+def test_the_second_design_has_other_points() -> None:
+    """So that what the first one taught is held against what nobody has seen."""
+    first, second = ({(p.rate_hz, p.linger_ms, p.utilisation) for p in grid.design(which)} for which in (1, 2))
+
+    assert not first & second
+    assert grid.Grid(1, [3], 0).file.name == "grid.csv"
+    assert (grid.Grid(2, [3], 0).file.name, grid.Grid(2, [3], 0).profile_file.name) == ("grid-2.csv", "grid-2.yaml")
+
+
+def test_points_can_be_named_and_ranged_over() -> None:
+    """In the order in which they are written; what the design does not have is left out."""
+    assert grid.numbers_of("5,7,12-14") == [5, 7, 12, 13, 14]
+    assert grid.numbers_of("39-45") == [39, 40]
+    assert [point.number for point in grid.Grid(2, grid.numbers_of("9,2"), 0).points()] == [2, 9]
+
+
+def test_what_resumes_drives_the_points_that_are_missing_with_the_profile_of_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Points 1 and 2 are there, 3 is driven and written behind them; without resuming everything is driven anew, and calibrated."""
+    driven: list[tuple[int, str]] = []
+
+    class Driven:
+        def __init__(self, scenario: Any, _folder: Path, **_options: Any) -> None:
+            self.number = int(scenario.scenario.scenario.rpartition("-")[2])
+
+        def predict(self, profile: Profile) -> SimpleNamespace:
+            return SimpleNamespace(profile=profile)
+
+        def drive(self, _cluster: object, prediction: SimpleNamespace) -> tuple[()]:
+            driven.append((self.number, prediction.profile.profile))
+            return ()
+
+    @contextlib.contextmanager
+    def cluster(*_: Any) -> Iterator[None]:
+        yield None
+
+    def rows(point: Any, *_: Any) -> list[Any]:
+        return [grid.Figure(point.number, 1, "latency.p50", 1.0, 0.9, 1.1, 1.0, 0.0, "agrees", "", math.nan)]
+
+    monkeypatch.setattr(grid, "HERE", tmp_path)
+    monkeypatch.setattr(grid, "Work", Driven)
+    monkeypatch.setattr(grid, "start_cluster", cluster)
+    monkeypatch.setattr(grid, "figures", rows)
+    monkeypatch.setattr(grid, "warm", lambda *_: None)
+    monkeypatch.setattr(grid, "calibrate_fully", lambda *_, **__: IDEAL.model_copy(update={"profile": "of before"}))
+
+    grid.measure(grid.Grid(2, [1, 2], 0), resumes=False)
+    grid.measure(grid.Grid(2, [1, 2, 3], 0), resumes=True)
+    grid.measure(grid.Grid(2, [1, 2, 3], 0), resumes=True)
+
+    assert driven == [(1, "of before"), (2, "of before"), (3, "of before")]
+    assert pd.read_csv(tmp_path / "grid-2.csv")["point"].tolist() == [1, 2, 3]
+    assert (tmp_path / "grid-2.yaml").exists()

@@ -13,7 +13,17 @@ from scenario_text import GOOD, changed
 from scenarios import shipped
 from scenarios.errors import ScenarioError
 from scenarios.files import load_text, scenario_text
-from scenarios.profiles import IDEAL, KNOTS, Measured, Profile, load_profile, measured, profile_text, save_profile
+from scenarios.profiles import (
+    IDEAL,
+    KNOTS,
+    Measured,
+    Profile,
+    SharedCores,
+    load_profile,
+    measured,
+    profile_text,
+    save_profile,
+)
 from scenarios.schema import json_schema
 from scenarios.template import template
 from scenarios.yaml_text import read_yaml
@@ -100,6 +110,7 @@ def test_a_profile_is_saved_with_its_meaning_and_read_back_as_the_same(tmp_path:
         send=measured(generator.integers(0, 10**6, 1000), scale_sd=0.1),
         produce=measured(generator.integers(10**5, 10**7, 1000)),
         load_slope=0.25,
+        cores=SharedCores(count=2, taken=0.4, request_us=160.5, event_us=90, scale_sd=0.15),
     )
     path = tmp_path / "lab.yaml"
 
@@ -109,6 +120,7 @@ def test_a_profile_is_saved_with_its_meaning_and_read_back_as_the_same(tmp_path:
     assert load_profile(path) == profile
     assert load_profile(str(path)) == profile
     assert "# Times in microseconds." in text
+    assert "cores: {count: 2, taken: 0.4, request_us: 160.5, event_us: 90.0, scale_sd: 0.15}" in text
     assert "# Intended time to the client's `produce` call (pacing of the driver).\nsend:" in text
     assert [file.name for file in tmp_path.iterdir()] == ["lab.yaml"]
 
@@ -130,6 +142,16 @@ def test_a_wrong_profile_says_what_is_wrong(tmp_path: Path) -> None:
         ScenarioError, match=r"idela: there is no profile of this name, and no such file; did you mean 'ideal'\?"
     ):
         load_profile("idela")
+
+
+def test_cores_of_which_nothing_is_left_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "lab.yaml"
+    path.write_text("profile: lab\ncores: {count: 2, taken: 2.5}\n", "utf-8")
+
+    with pytest.raises(
+        ScenarioError, match=r"2: cores has 2.5 of 2 cores taken, which leaves none; write less for taken"
+    ):
+        load_profile(path)
 
 
 def test_a_measured_distribution_keeps_its_quantiles_in_order() -> None:

@@ -11,7 +11,7 @@ from rundata.rows import Kind
 from rundata.tables import RunData
 from scenario_text import small
 from scenarios.plan import make_plan
-from scenarios.profiles import IDEAL, KNOTS, Measured, Profile
+from scenarios.profiles import IDEAL, KNOTS, Measured, Profile, SharedCores
 from scenarios.schema import Scenario
 from sim.engine import simulate
 from sim.experiments import Replications, replicate, varied
@@ -155,6 +155,17 @@ def test_the_factors_spread_as_the_profile_says():
 
     assert mean == pytest.approx(0, abs=0.015)
     assert spread == pytest.approx(0.1, abs=0.012)
+
+
+def test_cpu_times_vary_together_and_what_is_taken_at_rest_stays():
+    cores = SharedCores(count=2, taken=0.5, request_us=200, event_us=100, scale_sd=0.1)
+    third = varied(SLOW.model_copy(update={"cores": cores}), 5, 3).cores
+    sure = cores.model_copy(update={"scale_sd": 0.0})
+
+    assert third.request_us / 200 == pytest.approx(third.event_us / 100)
+    assert third.request_us != 200
+    assert (third.count, third.taken) == (2, 0.5)
+    assert varied(SLOW.model_copy(update={"cores": sure}), 5, 3).cores == sure
 
 
 def test_further_replications_of_a_quiet_scenario_have_the_kernels_figures() -> None:

@@ -11,6 +11,7 @@ from eventdrill.workflows.calibrate_fully import (
     _Step,
     failover,
     fit_fully,
+    fit_steady,
     held_back,
     load_of,
     pooled,
@@ -18,10 +19,12 @@ from eventdrill.workflows.calibrate_fully import (
     scenario,
     size_cost,
 )
-from rundata.tables import RunData
+from eventdrill.workflows.pace import served_hz
+from rundata.tables import Gauge, RunData
 from runs import Build
 from scenarios.plan import make_plan
-from scenarios.profiles import KNOTS, NOTHING, Measured, Profile, load_profile
+from scenarios.profiles import KNOTS, NO_CORES, NOTHING, Measured, Profile, SharedCores, load_profile
+from scenarios.quantities import SECOND
 from sim.draws import requests_by_producer
 from sim.engine import simulate
 
@@ -219,3 +222,37 @@ def test_a_calibration_on_a_busy_host_says_that_it_is_doubtful(fitted: Profile):
 
     assert fit_fully(runs, BASE).measured_on["doubtful"] == "the host stood still for 2.5 s"
     assert "doubtful" not in fitted.measured_on
+
+
+SHARED = SharedCores(count=2, taken=0.7, request_us=150.0, event_us=120.0)
+
+
+def sharing(name: str, profile: Profile) -> RunData:
+    """Return a run of a system that shares cores, with what its processes take of them."""
+    run, gauges = driven(name, profile), list[Gauge]()
+    for second in range(1, run.plan.scenario.duration // SECOND):
+        around = ((second - 1) * SECOND, (second + 1) * SECOND)
+        brokers = 0.4 + profile.cores.request_us / 1e6 * served_hz(run.plan, around, profile)
+        handled = int(((run.plan.intended_ns >= around[0]) & (run.plan.intended_ns < around[1])).sum()) / 2 * 2
+        clients = 0.3 + profile.cores.event_us / 1e6 * handled
+        gauges += [Gauge(second * SECOND, "cpu_share", f"broker {number}", brokers / 3) for number in (1, 2, 3)]
+        gauges.append(Gauge(second * SECOND, "cpu_share", "source/1", clients))
+    return dataclasses.replace(run, gauges=tuple(gauges))
+
+
+def test_answers_that_wait_for_cores_are_not_taken_for_slower_brokers(monkeypatch: pytest.MonkeyPatch):
+    """A system whose answers slow for nothing but the wait: its cores are found, and a slope of next to nothing beside them.
+
+    A profile without cores takes the wait for slower answers.
+    """
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    true = TRUE.model_copy(update={"load_slope": 0.0, "cores": SHARED})
+    found, _ = fit_steady(sharing("steady", true), None, BASE)
+    blind, _ = fit_steady(driven("steady", true), None, BASE)
+
+    assert found.cores.count == 2
+    assert found.cores.taken == pytest.approx(SHARED.taken, abs=0.05)
+    assert found.cores.request_us == pytest.approx(SHARED.request_us, rel=0.05)
+    assert found.cores.event_us == pytest.approx(SHARED.event_us, rel=0.05)
+    assert found.load_slope < 0.02 < blind.load_slope
+    assert blind.cores == NO_CORES

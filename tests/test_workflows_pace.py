@@ -9,11 +9,11 @@ import pytest
 
 from eventdrill.workflows.calibrate import shipped_base
 from eventdrill.workflows.doubts import doubt
-from eventdrill.workflows.pace import asked_hz, broker_drift, calm, line_of
+from eventdrill.workflows.pace import CPU_SD, asked_hz, broker_drift, calm, cores_of, line_of, served_hz
 from rundata.tables import Gauge, RunData
 from runs import Build, ns, scenario_with
 from scenarios.plan import make_plan
-from scenarios.profiles import Profile
+from scenarios.profiles import IDEAL, KNOTS, NO_CORES, Measured, Profile
 
 STEPS = [(ns(5), ns(15)), (ns(15), ns(25))]
 STEADY: Mapping[str, Any] = {
@@ -112,3 +112,61 @@ def test_only_what_lies_apart_from_faults_counts():
     )
 
     assert calm(plan) == [(ns(5), ns(15)), (ns(55), ns(60))]
+
+
+PROFILE = shipped_base()
+
+
+def sharing(brokers: tuple[float, float], clients: tuple[float, float]) -> RunData:
+    """A run whose brokers and whose producer take these cores in all: until 15 s, and after it."""
+    run = working(*brokers)
+    kept = [each for each in run.gauges if each.where != "shop/1"]
+    own = [Gauge(ns(at), "cpu_share", "shop/1", clients[at > 15]) for at in range(1, 26)]
+    host = [Gauge(ns(at), "cpu_share", "host", 0.99) for at in range(1, 26)]
+    return dataclasses.replace(run, gauges=(*kept, *own, *host))
+
+
+def test_what_brokers_and_clients_take_of_shared_cores_is_a_line_for_each() -> None:
+    """Brokers 0.1 cores and 2 ms a request; the producer 0.05 and 1 ms for each event that it sends, and that the group reads."""
+    plan = working(0, 0).plan
+    requests_hz = [served_hz(plan, step, PROFILE) for step in STEPS]
+    events_hz = [2 * float(((plan.intended_ns >= begin) & (plan.intended_ns < end)).sum()) / 10 for begin, end in STEPS]
+    brokers, clients = ([rest + each * hz for hz in rates] for rest, each, rates in ((0.1, 0.002, requests_hz), (0.05, 0.001, events_hz)))  # fmt: skip
+    run = sharing((brokers[0], brokers[1]), (clients[0], clients[1]))
+
+    assert cores_of(run, STEPS, PROFILE, 2).model_dump() == {
+        "count": 2,
+        "taken": pytest.approx(0.15, abs=0.001),
+        "request_us": pytest.approx(2000, abs=0.1),
+        "event_us": pytest.approx(1000, abs=0.1),
+        "scale_sd": CPU_SD,
+    }
+
+
+@pytest.mark.parametrize(
+    ("run", "count"),
+    [
+        (sharing((0.4, 0.2), (0.1, 0.2)), 2),
+        (sharing((0.2, 0.4), (0.2, 0.1)), 2),
+        (sharing((0.9, 1.2), (0.5, 0.6)), 1),
+        (working(0.2, 0.4, brokers=2), 2),
+    ],
+    ids=["brokers take less with load", "clients do", "there are not so many cores", "a broker was not seen"],
+)
+def test_where_lines_cannot_be_nobody_waits_for_cores(run: RunData, count: int) -> None:
+    assert cores_of(run, STEPS, PROFILE, count) == NO_CORES
+
+
+def test_what_comes_while_a_fetch_is_under_way_goes_with_the_next_one() -> None:
+    """Two partitions, led by two brokers, of one member: with fetches that take no time each request is fetched by two followers and the member.
+
+    With fetches of 100 ms there are no more than ten a second by each follower and the member, at each of the two brokers.
+    """
+    plan, step = working(0, 0).plan, STEPS[1]
+    slow = Measured(quantiles_us=(100_000.0,) * len(KNOTS))
+    slowly = IDEAL.model_copy(update={"produce": slow, "fetch": slow})
+    crowded = make_plan(scenario_with({**STEADY, "producers": {"shop": {"arrivals": "1000/s", "settings": {"linger.ms": 0}}}}), 1)  # fmt: skip
+
+    assert served_hz(plan, step, IDEAL) == pytest.approx(asked_hz(plan, step))
+    assert served_hz(plan, step, slowly) < served_hz(plan, step, IDEAL)
+    assert served_hz(crowded, step, slowly) == pytest.approx(1000 + 2 * (2 * 10 + 10), rel=0.02)

@@ -2,12 +2,14 @@
 
 Forty points of a space-filling design over rate, linger, batch size, partitions, acks, members and work. A private cluster is warmed and
 calibrated; then every point is simulated before any is driven on that cluster, the first dozen three times, so that the distance between the
-prediction and a run can be held against the distance between two runs. All runs count; grid.csv keeps every figure.
+prediction and a run can be held against the distance between two runs. All runs count; grid-2.csv keeps every figure, grid-2.yaml the profile. The
+first forty (grid.csv) are those from which the model learned that brokers and clients wait for cores; `--design 1` drives them again.
 """
 
 import argparse
 import csv
 import math
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -37,14 +39,15 @@ from rundata.dataset import RunWriter
 from rundata.run import Run
 from scenarios.files import LoadedScenario, load_text
 from scenarios.plan import make_plan
-from scenarios.profiles import Profile, load_profile
+from scenarios.profiles import Profile, load_profile, save_profile
 
 HERE = Path(__file__).parent
-FILE = HERE / "grid.csv"
 PAGE = HERE.parent.parent / "docs" / "agreement.md"
 BEGIN, END = "<!-- grid: begin -->", "<!-- grid: end -->"
-POINTS, REPEATED, REPEATS = 40, 12, 3
-SEED = 20_261
+POINTS, REPEATED, REPEATS = 40, 8, 3
+SEEDS = {1: 20_261, 2: 20_262}
+"""By design."""
+LATEST = 2
 LOADS_HZ = (150, 400)
 """Where the table by load is cut."""
 REPLICATIONS = 80
@@ -132,9 +135,9 @@ groups:
         )
 
 
-def design(count: int = POINTS) -> list[Point]:
-    """Return the points: a Latin hypercube over seven dimensions, one in eight with more work than its members can do."""
-    unit = qmc.LatinHypercube(7, seed=np.random.default_rng(SEED)).random(count)
+def design(which: int = LATEST, count: int = POINTS) -> list[Point]:
+    """Return the points of a design: a Latin hypercube over seven dimensions, one in eight with more work than its members can do."""
+    unit = qmc.LatinHypercube(7, seed=np.random.default_rng(SEEDS[which])).random(count)
     return [_point(number, row) for number, row in enumerate(unit, start=1)]
 
 
@@ -162,7 +165,7 @@ def _of(values: Sequence[Any], unit: float) -> Any:
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure of one live run beside its prediction; a row of grid.csv."""
+    """One figure of one live run beside its prediction; a row of grid-2.csv."""
 
     point: int
     run: int
@@ -204,53 +207,108 @@ def figures(point: Point, prediction: Prediction, runs: Sequence[Run]) -> list[F
     return found
 
 
-def calibrated(cluster: Cluster, folder: Path) -> Profile:
-    """Return a profile of just these brokers, none of which was killed.
-
-    They are warmed before: a JVM's first minutes are its slowest, and the grid's half hour is not among them.
-    """
+def warm(cluster: Cluster, folder: Path) -> None:
+    """Let brokers work for a while: a JVM's first minutes are its slowest, and the grid's half hour is not among them."""
     loaded = load_text(WARMING, "the warming load")
     plan = make_plan(loaded.scenario)
+    say("warming the brokers")
     with on_terminal().display() as watch:
-        say("warming the brokers")
-        drive(loaded, plan, cluster, RunWriter(folder / "warming", plan, text=loaded.text), progress=watch)
-        base = load_profile("local-kafka")
-        ground = Ground(crashes=False)
-        return calibrate_fully(cluster, folder / "calibration", base=base, progress=say, watch=watch, ground=ground)
+        drive(loaded, plan, cluster, RunWriter(_fresh(folder / "warming"), plan, text=loaded.text), progress=watch)
 
 
-def measure(points: Sequence[Point], profile_name: str | None, repeated: int) -> None:
-    """Predict and drive all points on one cluster; what was measured is in grid.csv after each of them."""
+def calibrated(cluster: Cluster, folder: Path) -> Profile:
+    """Return a profile of just these brokers, warmed, none of which was killed."""
+    warm(cluster, folder)
+    base, ground = load_profile("local-kafka"), Ground(crashes=False)
+    with on_terminal().display() as watch:
+        return calibrate_fully(
+            cluster, _fresh(folder / "calibration"), base=base, progress=say, watch=watch, ground=ground
+        )
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Which points are predicted and driven, and where what they show is kept."""
+
+    which: int
+    numbers: Sequence[int]
+    repeated: int
+    profile_name: str | None = None
+    keep: Path | None = None
+    """Where the datasets of all runs stay."""
+
+    @property
+    def file(self) -> Path:
+        """A row for each figure of each run."""
+        return HERE / ("grid.csv" if self.which == 1 else f"grid-{self.which}.csv")
+
+    @property
+    def profile_file(self) -> Path:
+        """The profile that predicted."""
+        return self.file.with_suffix(".yaml")
+
+    def done(self) -> set[int]:
+        """Return the points that are in the file."""
+        return set(pd.read_csv(self.file)["point"]) if self.file.exists() else set()
+
+    def points(self) -> list[Point]:
+        """Return the points that are to be driven."""
+        return [point for point in design(self.which) if point.number in self.numbers]
+
+
+def measure(grid: Grid, *, resumes: bool) -> None:
+    """Predict and drive points on one cluster; what was measured is in the file after each of them.
+
+    What resumes leaves out the points that are there, and predicts with the profile of before.
+    """
+    done = grid.done() if resumes else set()
+    points = [point for point in grid.points() if point.number not in done]
+    if not points:
+        return
     with (
-        tempfile.TemporaryDirectory(prefix="eventdrill-") as folder,
+        tempfile.TemporaryDirectory(prefix="eventdrill-") as temporary,
         start_cluster("local", spec_of(points[0].scenario.scenario), say) as cluster,
-        FILE.open("w", encoding="utf-8", newline="") as file,
+        grid.file.open("a" if done else "w", encoding="utf-8", newline="") as file,
     ):
-        profile = load_profile(profile_name) if profile_name else calibrated(cluster, Path(folder))
+        folder = grid.keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        profile = _profile(grid, cluster, folder, resumes=bool(done))
         say(f"predicting with {profile.measured_on}")
         writer = csv.writer(file)
-        writer.writerow(Figure.__annotations__)
-        works = {
-            point.number: Work(
-                point.scenario,
-                Path(folder) / str(point.number),
-                repeats=REPEATS if point.number <= repeated else 1,
-                replications=REPLICATIONS,
-                telling=on_terminal(),
-                warm_s=WARM_S,
-            )
-            for point in points
-        }
-        predictions = {}
-        for point in points:
-            works[point.number].folder.mkdir()
-            predictions[point.number] = works[point.number].predict(profile)
+        if not done:
+            writer.writerow(Figure.__annotations__)
+        works = {point.number: _work(point, folder, grid.repeated) for point in points}
+        predictions = {point.number: works[point.number].predict(profile) for point in points}
         for point in points:
             say(f"--- {point}")
             runs = works[point.number].drive(cluster, predictions[point.number])
             for row in figures(point, predictions[point.number], runs):
                 writer.writerow(row.__dict__.values())
             file.flush()
+
+
+def _profile(grid: Grid, cluster: Cluster, folder: Path, *, resumes: bool) -> Profile:
+    """Return the profile that predicts: the one that was asked for, that of before, or one of just these brokers, warmed."""
+    if grid.profile_name or resumes:
+        warm(cluster, folder)
+        return load_profile(grid.profile_name or grid.profile_file)
+    profile = calibrated(cluster, folder)
+    save_profile(profile, grid.profile_file)
+    return profile
+
+
+def _work(point: Point, folder: Path, repeated: int) -> Work:
+    own = _fresh(folder / str(point.number))
+    own.mkdir()
+    repeats = REPEATS if point.number <= repeated else 1
+    return Work(point.scenario, own, repeats=repeats, replications=REPLICATIONS, telling=on_terminal(), warm_s=WARM_S)
+
+
+def _fresh(folder: Path) -> Path:
+    """Return a folder of ours of which nothing is left from before."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    return folder
 
 
 # ---- all of them together --------------------------------------------------------------------------------------------
@@ -302,9 +360,9 @@ def _ratio(of: pd.DataFrame) -> str:
     return "" if found is None else f"{found:.2f}"
 
 
-def by_load(rows: pd.DataFrame) -> list[dict[str, str]]:
+def by_load(rows: pd.DataFrame, which: int = LATEST) -> list[dict[str, str]]:
     """Return how large the errors of latencies are by how many requests the brokers get: median, and 95th percentile."""
-    requests_hz = rows["point"].map({point.number: point.requests_hz for point in design()})
+    requests_hz = rows["point"].map({point.number: point.requests_hz for point in design(which)})
     found = []
     for low, high in zip((0, *LOADS_HZ), (*LOADS_HZ, math.inf), strict=True):
         of = rows[(requests_hz >= low) & (requests_hz < high)]
@@ -339,7 +397,7 @@ def _drift(rows: pd.DataFrame) -> str:
     )
 
 
-def report(rows: pd.DataFrame) -> str:
+def report(rows: pd.DataFrame, which: int = LATEST) -> str:
     """Return docs/agreement.md's section."""
     verdicts = rows["verdict"].value_counts()
     doubts = rows.drop_duplicates(["point", "run"])["doubt"].fillna("").astype(bool).sum()
@@ -354,7 +412,7 @@ def report(rows: pd.DataFrame) -> str:
             "",
             "The errors of latencies (median, 95th percentile) by load:",
             "",
-            *_lines(by_load(rows)),
+            *_lines(by_load(rows, which)),
         ]
     )
 
@@ -364,29 +422,46 @@ def _lines(table: Sequence[dict[str, str]]) -> list[str]:
     return ["| " + " | ".join(row) + " |" for row in cells]
 
 
-def write(rows: pd.DataFrame) -> None:
+def write(rows: pd.DataFrame, which: int) -> None:
     """Put the section into docs/agreement.md."""
     text = PAGE.read_text("utf-8")
     before, after = text.split(BEGIN)[0], text.split(END)[1]
     when = f"Written by `make agreement` on {datetime.now(UTC):%Y-%m-%d}."
-    PAGE.write_text(f"{before}{BEGIN}\n\n{when} {report(rows)}\n\n{END}{after}", "utf-8")
+    PAGE.write_text(f"{before}{BEGIN}\n\n{when} {report(rows, which)}\n\n{END}{after}", "utf-8")
+
+
+def numbers_of(text: str) -> list[int]:
+    """Return the points that are meant: `1-40`, `5,7,12-20`."""
+    found = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        found += range(int(first), int(last or first) + 1)
+    return [number for number in found if 1 <= number <= POINTS]
 
 
 def main() -> int:
-    """Measure, or with --report only write the page again from grid.csv."""
+    """Measure, or with --report only write the page again from what was measured."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--profile", help="name or file of a profile that predicts, where the cluster is not to be calibrated"
     )
-    parser.add_argument("--points", type=int, default=POINTS, help="only the first ones of the design")
-    parser.add_argument("--repeated", type=int, default=REPEATED, help=f"so many of them are driven {REPEATS} times")
+    parser.add_argument("--design", type=int, default=LATEST, choices=SEEDS, help="1: the first forty points")
+    parser.add_argument("--points", default=f"1-{POINTS}", help="only these: 1-10, or 5,7,12-20")
+    parser.add_argument(
+        "--repeated", type=int, default=REPEATED, help=f"the first so many of the design are driven {REPEATS} times"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="leave out what is there, and predict with the profile of before"
+    )
+    parser.add_argument("--keep", type=Path, help="a folder in which the datasets of all runs stay")
     parser.add_argument("--report", action="store_true", help="measure nothing")
     asked = parser.parse_args()
+    grid = Grid(asked.design, numbers_of(asked.points), asked.repeated, asked.profile, asked.keep)
     if not asked.report:
-        measure(design()[: asked.points], asked.profile, asked.repeated)
-    rows = pd.read_csv(FILE)
-    write(rows)
-    print(report(rows))
+        measure(grid, resumes=asked.resume)
+    rows = pd.read_csv(grid.file)
+    write(rows, grid.which)
+    print(report(rows, grid.which))
     return 0
 
 

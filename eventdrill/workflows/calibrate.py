@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from eventdrill.errors import SaysNothingError
 from eventdrill.workflows.calibrate_there import HERE, Ground, taken_over
 from eventdrill.workflows.doubts import doubts_of
-from eventdrill.workflows.pace import Stretch, line_of
+from eventdrill.workflows.pace import Stretch, cores_of, line_of
 from loadgen import gauges
 from rundata.rows import NEVER, Kind, Outcome
 from rundata.tables import RunData
@@ -121,7 +121,7 @@ def calibrate(
     if run.about["incomplete"]:
         raise SaysNothingError("the calibration came to nothing: " + "; ".join(run.about["incomplete"]))
     progress("fitting a profile to what was measured")
-    profile = corrected(run, fit(run, base))
+    profile = with_load_left(run, corrected(run, fit(run, base)), stretches)
     if exporters:
         profile = by_brokers(profile, run, readings, (stretches[0][0], stretches[-1][1]), stretches)
     return placed(profile, cluster)
@@ -271,7 +271,9 @@ def fit(run: RunData, base: Profile) -> Profile:
     """Return a profile from a calibration run: samples as they are, to be corrected for queueing by `corrected`."""
     parts = residuals(run, run.plan.scenario.warm_up)
     slope, base_hz = _load(parts, run)
-    return fit_parts(parts, base, _scale_sd(parts, run)).model_copy(
+    fitted = fit_parts(parts, base, _scale_sd(parts, run))
+    cores = cores_of(run, _stretches(run.plan), fitted, os.cpu_count() or 1)
+    return fitted.model_copy(
         update={
             "profile": "calibrated",
             "about": "Measured on the brokers at hand, seconds before they were used.",
@@ -282,8 +284,9 @@ def fit(run: RunData, base: Profile) -> Profile:
                 sizes="a quick calibration has one size",
                 commits=too_few_commits(parts),
             ),
-            "load_slope": slope,
+            "load_slope": 0.0 if cores.count else slope,
             "load_base_hz": base_hz,
+            "cores": cores,
         }
     )
 
@@ -350,6 +353,31 @@ def relative_slope(steps: Sequence[tuple[float, float]]) -> tuple[float, float]:
     apart = rates_hz - rates_hz.mean()
     slope = float((apart * (took - took.mean())).sum() / (apart**2).sum()) if apart.any() else 0.0
     return float(np.clip(round(slope / took.mean() * 100, 4), 0.0, _MOST_SLOPE)), round(float(rates_hz.mean()), 1)
+
+
+def with_load_left(
+    run: RunData,
+    profile: Profile,
+    stretches: Sequence[Stretch],
+    part: Callable[[RunData], RunData] = lambda run: run,
+) -> Profile:
+    """Return a profile with shared cores whose answers also slow with load as much as the run's do beyond what waiting for cores explains.
+
+    It holds for the rate at which the profile was fitted; without shared cores it stays as it is.
+    """
+    from sim.engine import simulate
+
+    if not profile.cores.count:
+        return profile
+    shown, steps = simulate(run.plan, profile.model_copy(update={"load_slope": 0.0})), []
+    for begin_ns, end_ns in stretches:
+        seen_ns, shown_ns = (answers(part(each), begin_ns, end_ns) for each in (run, shown))
+        if len(seen_ns) and len(shown_ns):
+            rate_hz = len(answers(run, begin_ns, end_ns)) / ((end_ns - begin_ns) / SECOND)
+            steps.append((rate_hz, float(np.median(seen_ns) / np.median(shown_ns))))
+    slope, mean_hz = relative_slope(steps)
+    at_base = 1 + slope * (profile.load_base_hz - mean_hz) / 100
+    return profile.model_copy(update={"load_slope": round(slope / at_base, 4) if at_base > 0 else slope})
 
 
 def _steps(parts: Residuals, run: RunData) -> list[NDArray[np.bool_]]:

@@ -228,7 +228,9 @@ class _Judged:
         return fitted.model_copy(update={"load_slope": slope})
 
     def _take_slope(self) -> None:
-        """Let requests slow under load as brokers say."""
+        """Let requests slow under load as brokers say; where brokers and clients wait for cores, that wait is most of it."""
+        if self.profile.cores.count:
+            return
         points = [(self._asked_hz(each), each.means_ms.get((PRODUCE, TOTAL), 0.0)) for each in self.steps]
         if len(points) < 2 or min(took_ms for _, took_ms in points) < RESOLUTION_MS:
             return

@@ -4,8 +4,10 @@ Three runs on topics of their own, whose plans no scenario shares, and a fourth 
 EventDrill did not start none of its brokers dies, and load rises only where its owner allows harm.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,10 +28,12 @@ from eventdrill.workflows.calibrate import (
     relative_slope,
     residuals,
     too_few_commits,
+    with_load_left,
 )
 from eventdrill.workflows.calibrate_brokers import at_the_limit, by_brokers, driven
 from eventdrill.workflows.calibrate_there import HERE, Ground, taken_over
 from eventdrill.workflows.doubts import doubts_of
+from eventdrill.workflows.pace import cores_of
 from rundata.indicators import measure
 from rundata.rows import NEVER, Kind, Outcome
 from rundata.tables import RunData
@@ -52,6 +56,9 @@ STEADY_HZ, STEADY_WARM_UP_S, STEADY_STEP_S = (100, 300, 800), 10, 12
 RISING_HZ, RISING_STEP_S = (1500, 3000, 6000), 5
 _SETTLE_S = 1
 """Of each step, left out: what the step before left behind."""
+_WAITS_AT = (0.5, 0.75, 0.9, 0.95)
+"""Quantiles of answers at the highest steady rate that tell how long they waited for cores."""
+_MOST_TAKEN, _TRIES = 0.6, 25
 _SATURATED = 5.0
 """A step whose answers take so many times those of the lowest rate is beyond what the brokers bear."""
 _WAITED = 0.65
@@ -306,6 +313,7 @@ def fit_steady(steady: RunData, rising: RunData | None, base: Profile) -> tuple[
     a calm one they fit neither.
     """
     own, step = of_topic(steady, _topic_of(steady, "source")), _STEADY_STEPS[len(_STEADY_STEPS) // 2]
+    stretches = [(each.begin_ns, each.end_ns) for each in _STEADY_STEPS]
     parts = residuals(own, step.begin_ns, step.end_ns)
     beyond = [] if rising is None else list(_medians(rising, rising, _RISING_STEPS))
     slope, base_hz, about = load_of(list(_medians(steady, own, _STEADY_STEPS)), beyond)
@@ -326,16 +334,41 @@ def fit_steady(steady: RunData, rising: RunData | None, base: Profile) -> tuple[
     profile = profile.model_copy(
         update={"produce_leader": Measured(quantiles_us=tuple(below.tolist()), samples=len(leader_ns))}
     )
-    at_rest = corrected(
-        steady,
-        profile.model_copy(
-            update={"load_slope": 0.0}
-        ),  # at this step's rate nothing is slower than at this step's rate
-        begin_ns=step.begin_ns,
-        end_ns=step.end_ns,
-        part=lambda run: of_topic(run, _topic_of(run, "source")),
+    rested = profile.model_copy(
+        update={
+            "load_slope": 0.0,  # at this step's rate nothing is slower than at this step's rate
+            "load_base_hz": base_hz,
+            "cores": cores_of(steady, stretches, profile, os.cpu_count() or 1),
+        }
     )
-    return at_rest.model_copy(update={"load_slope": slope, "load_base_hz": base_hz}), about
+    if not rested.cores.count:
+        return _at_rest(steady, rested).model_copy(update={"load_slope": slope}), about
+    fitted = _at_rest(steady, with_cores_taken(steady, own, _at_rest(steady, rested)))
+    part = partial(of_topic, topic=_topic_of(steady, "source"))
+    return with_load_left(steady, fitted, stretches, part=part), about
+
+
+def _at_rest(steady: RunData, profile: Profile) -> Profile:
+    """Return the profile that shows at the middle rate what was seen there."""
+    step = _STEADY_STEPS[len(_STEADY_STEPS) // 2]
+    part = partial(of_topic, topic=_topic_of(steady, "source"))
+    return corrected(steady, profile, begin_ns=step.begin_ns, end_ns=step.end_ns, part=part)
+
+
+def with_cores_taken(steady: RunData, own: RunData, profile: Profile) -> Profile:
+    """Return the profile with as much of the cores taken by others as lets answers at the highest rate wait as they did.
+
+    What processes of the run take was measured; what else keeps a core, the kernel and neighbours, shows only in how long the run's wait.
+    """
+    step, cores = _STEADY_STEPS[-1], profile.cores
+    seen_ns = np.quantile(np.maximum(answers(own, step.begin_ns, step.end_ns), 1), _WAITS_AT)
+    found = list[tuple[float, float]]()
+    for taken in np.linspace(0.0, _MOST_TAKEN * cores.count, _TRIES):
+        tried = profile.model_copy(update={"cores": cores.model_copy(update={"taken": round(float(taken), 3)})})
+        shown = of_topic(simulate(steady.plan, tried), _topic_of(steady, "source"))
+        shown_ns = np.quantile(np.maximum(answers(shown, step.begin_ns, step.end_ns), 1), _WAITS_AT)
+        found.append((float(np.square(np.log(shown_ns / seen_ns)).sum()), tried.cores.taken))
+    return profile.model_copy(update={"cores": cores.model_copy(update={"taken": min(found)[1]})})
 
 
 def _topic_of(run: RunData, producer: str) -> str:

@@ -4,13 +4,15 @@ A fixed loop (`loadgen.gauges.host_pace_s`) does not see slower memory or caches
 time does: over thirteen runs of `leader-crash` it explained nine tenths of the variance of how far medians lay from their predictions.
 """
 
-from collections.abc import Sequence
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from rundata.tables import RunData
 from scenarios.plan import Plan
-from scenarios.profiles import Profile
+from scenarios.profiles import NO_CORES, Profile, SharedCores
 from scenarios.quantities import SECOND
 from sim.draws import requests_by_producer
 
@@ -23,6 +25,8 @@ ASKED_HZ = "broker_requests_hz"
 _SETTLES_NS = 15 * SECOND
 """So long after a fault or an action brokers still catch up, start or compile."""
 _LEAST_STRETCH_NS = 5 * SECOND
+CPU_SD = 0.18
+"""Over fifteen runs beside one calibration the brokers took so much more or less CPU time (relative standard deviation) for what they were asked."""
 _WIDEST = 2.0
 """The line through what was measured holds between its mean rate over this and times this."""
 
@@ -39,20 +43,85 @@ def asked_hz(plan: Plan, stretch: Stretch) -> float:
 
 def line_of(run: RunData, stretches: Sequence[Stretch]) -> dict[str, float]:
     """Return what brokers take when idle and per request, by a straight line through stretches of different rates; nothing where they differ too little."""
-    points = [(asked_hz(run.plan, each), taken) for each in stretches if (taken := _cores(run, each)) is not None]
-    if len(points) < 2:
+    line = _line([(asked_hz(run.plan, each), taken) for each in stretches if (taken := _cores(run, each)) is not None])
+    if line is None:
         return {}
+    idle, each_s, mean_hz = line
+    return {IDLE: round(idle, 4), PER_REQUEST: round(each_s * 1e6, 2), ASKED_HZ: round(mean_hz, 1)}
+
+
+def cores_of(run: RunData, stretches: Sequence[Stretch], profile: Profile, count: int) -> SharedCores:
+    """Return that brokers and clients wait for so many cores, and what they take of them, by straight lines through stretches of different rates.
+
+    The profile says how long fetches take, so how many there are. Nobody waits where brokers are not on this machine (their CPU time
+    is not seen then), or where the lines cannot be.
+    """
+    plan, seen = run.plan, list[tuple[Stretch, float, float]]()
+    for each in stretches:
+        brokers, clients = _cores(run, each), _clients_cores(run, each)
+        if brokers is not None and clients is not None:
+            seen.append((each, brokers, clients))
+    of_brokers = _line([(served_hz(plan, each, profile), brokers) for each, brokers, _ in seen])
+    of_clients = _line([(_handled_hz(plan, each), clients) for each, _, clients in seen])
+    if of_brokers is None or of_clients is None or (taken := of_brokers[0] + of_clients[0]) >= count:
+        return NO_CORES
+    return SharedCores(
+        count=count,
+        taken=round(taken, 3),
+        request_us=round(of_brokers[1] * 1e6, 2),
+        event_us=round(of_clients[1] * 1e6, 2),
+        scale_sd=CPU_SD,
+    )
+
+
+def served_hz(plan: Plan, stretch: Stretch, profile: Profile) -> float:
+    """Return about how many requests a second brokers serve where what comes while a fetch is under way goes with the next one, as in the simulator."""
+    scenario, served = plan.scenario, 0.0
+    follows_s = max(0.0, profile.produce.mean_us - profile.produce_leader.mean_us) / 1e6
+    fetches_s = (profile.fetch.mean_us + profile.fetch_turnaround.mean_us) / 1e6
+    by_leader, followers = defaultdict[int, float](float), 1
+    for name, produced_hz in zip(plan.producers, requests_by_producer(plan, *stretch), strict=True):
+        topic, by_reader = scenario.producers[name].topic, defaultdict[tuple[str, int, int], float](float)
+        replicas = plan.replicas(topic)
+        followers = max(followers, scenario.replication_of(topic) - 1)
+        for number, (leader, *_) in enumerate(replicas):
+            by_leader[leader] += produced_hz / len(replicas)
+            for group_name, group in scenario.groups.items():
+                if topic in group.topics:
+                    by_reader[group_name, number * group.members // len(replicas), leader] += produced_hz / len(
+                        replicas
+                    )
+        served += produced_hz + sum(_fetches_hz(hz, fetches_s) for hz in by_reader.values())
+    return served + followers * sum(_fetches_hz(hz, follows_s) for hz in by_leader.values())
+
+
+def _fetches_hz(appended_hz: float, lasts_s: float) -> float:
+    """Return how many fetches a second bring what is appended at random: the next leaves when one is back, or at what is appended after that."""
+    return 1 / (lasts_s + math.exp(-appended_hz * lasts_s) / appended_hz) if appended_hz > 0 else 0.0
+
+
+def _line(points: Sequence[tuple[float, float]]) -> tuple[float, float, float] | None:
+    """Return what is taken at rest, for one more a second, and the mean rate; None where rates differ too little, or no such line can be."""
+    if len(points) < 2:
+        return None
     rates_hz, cores = np.asarray(points).T
     if np.ptp(rates_hz) < rates_hz.mean() / 4:
-        return {}
+        return None
     slope, idle = np.polyfit(rates_hz, cores, 1)
     if slope <= 0 or idle < 0:
-        return {}
-    return {
-        IDLE: round(float(idle), 4),
-        PER_REQUEST: round(float(slope) * 1e6, 2),
-        ASKED_HZ: round(float(rates_hz.mean()), 1),
-    }
+        return None
+    return float(idle), float(slope), float(rates_hz.mean())
+
+
+def _handled_hz(plan: Plan, stretch: Stretch) -> float:
+    """Return how many events a second clients send and read."""
+    begin_ns, end_ns = stretch
+    inside, handled = (plan.intended_ns >= begin_ns) & (plan.intended_ns < end_ns), 0
+    for index, name in enumerate(plan.producers):
+        topic = plan.scenario.producers[name].topic
+        readers = sum(topic in group.topics for group in plan.scenario.groups.values())
+        handled += int(np.count_nonzero(inside & (plan.producer == index))) * (1 + readers)
+    return handled / (max(end_ns - begin_ns, 1) / SECOND)
 
 
 def broker_drift(run: RunData, profile: Profile) -> float | None:
@@ -89,10 +158,23 @@ def calm(plan: Plan) -> list[Stretch]:
 
 def _cores(run: RunData, stretch: Stretch) -> float | None:
     """Return how many cores all brokers together took; None where too few samples tell."""
+    nodes = run.plan.scenario.brokers.nodes
+    return _taken(run, stretch, lambda where: where.startswith("broker "), nodes)
+
+
+def _clients_cores(run: RunData, stretch: Stretch) -> float | None:
+    """Return the same of everything else that belongs to the run: producers, members, the driver itself."""
+    others = {each.where for each in run.gauges if each.name == "cpu_share"} - {"host"}
+    others = {where for where in others if not where.startswith("broker ")}
+    return _taken(run, stretch, others.__contains__, len(others))
+
+
+def _taken(run: RunData, stretch: Stretch, counts: Callable[[str], bool], processes: int) -> float | None:
+    """Return how many cores some processes took together, over the samples that show all of them."""
     begin_ns, end_ns = stretch
     by_time: dict[int, dict[str, float]] = {}
     for each in run.gauges:
-        if each.name == "cpu_share" and each.where.startswith("broker ") and begin_ns < each.time_ns <= end_ns:
+        if each.name == "cpu_share" and counts(each.where) and begin_ns < each.time_ns <= end_ns:
             by_time.setdefault(each.time_ns, {})[each.where] = each.value
-    whole = [sum(shares.values()) for shares in by_time.values() if len(shares) == run.plan.scenario.brokers.nodes]
+    whole = [sum(shares.values()) for shares in by_time.values() if len(shares) == processes]
     return float(np.mean(whole)) if len(whole) >= 3 else None

@@ -96,6 +96,9 @@ def profile_rows(contents: Contents) -> list[tuple[str, str]]:
         if measured.quantiles_us[-1] > 0:
             sd = f", its scale sure to {percent(measured.scale_sd)}" if measured.scale_sd else ""
             rows.append((name.replace("_", " "), f"median {value_text(measured.median_us / 1e6, 's')}{sd}"))
+    if (cores := profile.cores).count:
+        what = f"{cores.count}, {cores.taken:g} of them taken at rest; {cores.request_us:g} us a request, {cores.event_us:g} us an event"
+        rows.append(("shared cores", what))
     return rows
 
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from sim import world as at
 from sim.compiled import compiled, entry
+from sim.kernel.cores import request_waits
 from sim.kernel.links import crosses
 from sim.kernel.logs import append
 from sim.kernel.producers import (
@@ -123,6 +124,10 @@ def serve(w: World, i: int, b: int) -> None:
     per_size_us = w.costs[0] * size / 1024 + w.costs[1] * count
     duration = w.produce[i, b, n] + np.int64(np.rint(1000 * per_size_us))
     leader_ns = min(w.leader[i, b, n], duration)
+    if len(w.cores) > 0:
+        waits_ns = request_waits(w, lead, w.produce[i, b, n], duration - leader_ns)
+        leader_ns += waits_ns
+        duration += waits_ns
     refused = False
     r = lead
     while r != NONE:

@@ -107,6 +107,8 @@ class Flowing:
             for group in range(len(groups))
         ]
         self._scenario, self._is_writable = scenario, has_enough_replicas(nothing)
+        self._shares_cores = profile.cores.count > 0
+        """Whether everybody waits for everybody, which only the kernel can follow."""
         self._waiting = deque[_Block]()
         self._last_ack_ns = 0
         self.ended: Ended | None = None
@@ -114,7 +116,7 @@ class Flowing:
 
     def pieces(self, blocks: Iterable[Plan]) -> Iterator[Piece]:
         """Yield what becomes of a plan's events, block after block; raise TakesMoreError where it takes more than quiet rules."""
-        if not self._is_writable:
+        if not self._is_writable or self._shares_cores:
             raise TakesMoreError
         for plan, until_ns in with_ends(blocks):
             self._take(plan, until_ns)
