@@ -64,13 +64,17 @@ class WindowsSum:
 
     def add(self, books: Books) -> None:
         """Add what a part has."""
-        for (at_ns, latency_ns, partition, of), cells in zip(_rows(books), self._stages, strict=True):
-            inside = (at_ns >= self._begin_ns) & (at_ns < self._end_ns)
-            topic = np.searchsorted(books.first_partition, partition[inside], side="right") - 1
-            own = _cells(at_ns[inside] - self._begin_ns, latency_ns[inside], topic, of[inside], self._window_ns)
-            cells.append(own)
-            if len(cells) == _AT_ONCE:
-                cells[:] = [Cells.joined(cells)]
+        for stage, (at_ns, latency_ns, partition, of) in enumerate(_rows(books)):
+            topic = np.searchsorted(books.first_partition, partition, side="right") - 1
+            self.take(stage, at_ns, latency_ns, topic, of)
+
+    def take(self, stage: int, at_ns: Ints, latency_ns: Ints, topic: Ints, of: Ints) -> None:
+        """Add to a stage what came at some instants after some times, of topics, and producers or groups."""
+        inside, cells = (at_ns >= self._begin_ns) & (at_ns < self._end_ns), self._stages[stage]
+        since_ns = at_ns[inside] - self._begin_ns
+        cells.append(_cells(since_ns, latency_ns[inside], topic[inside], of[inside], self._window_ns))
+        if len(cells) == _AT_ONCE:
+            cells[:] = [Cells.joined(cells)]
 
     def windows(self, books: Books) -> Windows:
         """Return all of it; of these books only the names count."""

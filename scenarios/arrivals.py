@@ -34,7 +34,7 @@ def _part_times(
     at_once: int,
 ) -> Iterator[Ints]:
     """Yield times at which the cumulative rate passes the points of a unit-rate process (exact time change)."""
-    knots_ns, expected = _cumulative_rate(arrivals, begin_ns, end_ns, surges)
+    knots_ns, expected = cumulative_rate(arrivals, begin_ns, end_ns, surges)
     total = float(expected[-1])
     match arrivals.spacing:
         case "even":
@@ -73,7 +73,7 @@ def _poisson_points(total: float, generator: np.random.Generator, at_once: int) 
         reached += within
 
 
-def _cumulative_rate(
+def cumulative_rate(
     arrivals: Arrivals, begin_ns: int, end_ns: int, surges: Sequence[PlannedFault]
 ) -> tuple[Floats, Floats]:
     """Return knots in time and the expected number of events up to each; ramps are cut finely enough to be straight."""

@@ -31,7 +31,9 @@ class Disturbances:
 
     def poison(self, base: float) -> NDArray[np.bool_]:
         """Return which events no handler can ever process."""
-        poison = uniforms(self.draw("poison"), len(self.intended)) < base
+        poison = np.zeros(len(self.intended), np.bool_)
+        if base > 0:
+            poison = uniforms(self.draw("poison"), len(self.intended)) < base
         for _, chosen in self._chosen(Poison):
             poison[chosen] = True
         return poison
@@ -110,6 +112,9 @@ def undecodable(
         for number, planned in enumerate(faults):
             if isinstance(planned.fault, SchemaChange):
                 breaks[number] = planned.fault.breaks is None or name in planned.fault.breaks
+        if not breaks.any():
+            found[name] = np.zeros(len(topic), np.bool_)
+            continue
         reads = np.isin(topic, [topics.index(each) for each in group.topics])
         found[name] = breaks[change] & reads
     return found

@@ -5,7 +5,7 @@ An event's id is its row in the plan, so rows are in the order of intended times
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from scenarios import faults as fault_types
 from scenarios.arrivals import arrival_times
+from scenarios.distributions import Constant, Distribution
 from scenarios.disturbances import NOT_AGAIN, Disturbances, schema_versions, undecodable
 from scenarios.load import expected_events_of
 from scenarios.occurrences import PlannedAction, PlannedFault, plan_actions, plan_faults
@@ -175,11 +176,9 @@ def plan_of(
     broken = undecodable(scenario, faults, columns["schema_change"], topic)
     work, failing = {}, {}
     for name, group in scenario.groups.items():
-        reads = np.isin(topic, [list(scenario.topics).index(t) for t in topics_that_reach(scenario, name)])
-        draws = uniforms(draw(name, "work"), count)
-        work[name] = np.where(reads, np.rint(np.minimum(group.work.quantile(draws), LONGEST_WORK_NS)), 0).astype(
-            np.int64
-        )
+        reads = _reads(scenario, name)[topic]
+        values = drawn(group.work, partial(draw, name, "work"), count)
+        work[name] = np.where(reads, np.rint(np.minimum(values, LONGEST_WORK_NS)), 0).astype(np.int64)
         failing[name] = np.zeros(count, np.int16)
         if group.failures and group.failures.transient:
             transient = group.failures.transient
@@ -216,6 +215,19 @@ def empty_plan(scenario: Scenario, seed: int, replication: int = 0) -> Plan:
     }
     silent = scenario.model_copy(update={"producers": producers})
     return replace(make_plan(silent, seed, replication), scenario=scenario)
+
+
+def drawn(distribution: Distribution, draw: Callable[[], np.random.Generator], count: int) -> NDArray[np.float64]:
+    """Return the next values of a distribution; nothing is drawn for one that does not vary."""
+    if isinstance(distribution, Constant):
+        return np.broadcast_to(np.float64(distribution.value), count)
+    return distribution.quantile(uniforms(draw(), count))
+
+
+def _reads(scenario: Scenario, group: str) -> NDArray[np.bool_]:
+    """Return by topic whether a group may meet its events."""
+    reached = topics_that_reach(scenario, group)
+    return np.asarray([topic in reached for topic in scenario.topics], np.bool_)
 
 
 def topics_that_reach(scenario: Scenario, group: str) -> set[str]:
@@ -277,8 +289,8 @@ def keys_and_sizes(
     producer: Producer, count: int, draw: Callable[[str], np.random.Generator], numbering: Numbering
 ) -> tuple[Ints, NDArray[np.float64]]:
     """Return keys and sizes of a producer's next events."""
-    key = _keys(producer, count, draw("keys"), numbering.first)
-    return key, producer.size.quantile(uniforms(draw("sizes"), count))
+    key = keys_of(producer, count, draw("keys"), numbering.first)
+    return key, drawn(producer.size, partial(draw, "sizes"), count)
 
 
 def columns_of(
@@ -297,7 +309,9 @@ def columns_of(
     numbers = np.arange(numbering.first, numbering.first + count, dtype=np.int64)
     numbering.first += count
     by_key = producer.share == "keys" and producer.keyed
-    process = _process_of_key(key, producer.count) if by_key else numbers % producer.count + 1
+    process = np.broadcast_to(np.int64(1), count)
+    if producer.count > 1:
+        process = _process_of_key(key, producer.count) if by_key else numbers % producer.count + 1
     return {
         "intended_ns": intended,
         "producer": np.full(count, list(scenario.producers).index(name), np.int64),
@@ -321,7 +335,8 @@ def _process_of_key(key: Ints, processes: int) -> Ints:
 # ---- keys ----------------------------------------------------------------------------------------------------------
 
 
-def _keys(producer: Producer, count: int, generator: np.random.Generator, first: int) -> Ints:
+def keys_of(producer: Producer, count: int, generator: np.random.Generator, first: int) -> Ints:
+    """Return the numbers of the keys of a producer's next events, of which the first has a number among all of them."""
     match producer.key:
         case "none":
             return np.full(count, NO_KEY, np.int64)
@@ -349,7 +364,10 @@ def _partitions(scenario: Scenario, name: str, key: Ints, numbering: Numbering) 
     if producer.key != "sequence" and most <= _KEYS_OF_TABLE:
         missing = max(0, most - len(numbering.table))
         table = numbering.table = np.append(numbering.table, np.full(missing, CLIENT_CHOOSES))
-        for k in np.unique(key[table[key] == CLIENT_CHOOSES]).tolist():
+        found = table[key]
+        if not (found == CLIENT_CHOOSES).any():
+            return found
+        for k in np.unique(key[found == CLIENT_CHOOSES]).tolist():
             table[k] = partition_of(f"{name}-{k}".encode(), partitions)
         return table[key]
     distinct, inverse = np.unique(key, return_inverse=True)

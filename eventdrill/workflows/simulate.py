@@ -114,12 +114,13 @@ class Simulation:
         """Return up to which number `run` tells its progress: replications, or the stretches that they are made of."""
         if self.stretches == "whole":
             return replications
-        from sim.stretches.timeline import Timeline
+        from sim.stretches.long_run import timeline_of
 
-        resample = self.stretches == "resampled"
+        scenario, resample = self.loaded.scenario, self.stretches == "resampled"
+        numbers = range(replications)
         return sum(
-            Timeline(self.loaded.scenario, self.plan.seed, number, resample=resample).simulated()
-            for number in range(replications)
+            timeline_of(scenario, self.profile, self.plan.seed, number, resample=resample).simulated()
+            for number in numbers
         )
 
     def run(

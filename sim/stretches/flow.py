@@ -133,7 +133,7 @@ def flow(plan: Plan, profile: Profile, *, chance: int = 0, at_once: int | None =
 def as_run(plan: Plan, profile: Profile, found: Flow) -> RunData:
     """Return a run without rows, whose books are those of a quiet stretch: its indicators are measured like any other's."""
     partitions = sum(topic.partitions for topic in plan.scenario.topics.values())
-    run = _run_of(plan, profile, np.bincount(found.partition, minlength=partitions), found.end_ns)
+    run = run_of(plan, profile, np.bincount(found.partition, minlength=partitions), found.end_ns)
     vars(run)["_books"] = FlowBooks(run, found, Told(run, found.commits_of))
     return run
 
@@ -164,7 +164,7 @@ class InBlocks:
         """The books of the run without events, as if it ended as late as it may."""
 
     def _frame(self, ended: Ended) -> Books:
-        run = _run_of(self._nothing, self._profile, ended.log_end, ended.end_ns)
+        run = run_of(self._nothing, self._profile, ended.log_end, ended.end_ns)
         return Books(run, Told(run, lambda _whole: _by_partition(ended.commits)))
 
     def at_the_end(self) -> Books:
@@ -190,7 +190,8 @@ def _rows_of(commits: Sequence[Committed]) -> CommitRows:
     return CommitRows(group, found.partition, found.ended_ns, found.offset)
 
 
-def _run_of(plan: Plan, profile: Profile, log_end: Ints, end_ns: int) -> RunData:
+def run_of(plan: Plan, profile: Profile, log_end: Ints, end_ns: int) -> RunData:
+    """Return a run without rows, of which each partition holds so many records."""
     scenario = plan.scenario
     places = [(name, number) for name, topic in scenario.topics.items() for number in range(topic.partitions)]
     return RunData(

@@ -24,6 +24,7 @@ from sim.engine import play, simulate
 from sim.far import far_plan, place_for
 from sim.parts import InParts, comes_in_parts
 from sim.stretches.flow import InBlocks, as_run, flow, flows
+from sim.stretches.ideal import Ideal, is_ideal_line
 from sim.stretches.senders import TakesMoreError
 from sim.stretches.shelf import Shelf, Shelved
 from sim.stretches.timeline import WINDOW_NS, Placing, Stretch, Timeline, TimelineError
@@ -35,8 +36,10 @@ T = TypeVar("T")
 Progress = Callable[[int], None]
 _MOST_LONGER = 6
 """A stretch whose disturbance is not over is simulated again so often, each time twice as long after the fault."""
+LONGEST_NS = 1440 * WINDOW_NS
+"""What is simulated in a single pass takes as much memory however long it is, so a day of it is one stretch."""
 _BATCH_OF_WINDOWS = 8
-_WINDOWS_AT_ONCE = 4 * 60
+_WINDOWS_AT_ONCE_NS = 4 * HOUR
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +92,7 @@ class _Work(Generic[T]):
     profile: Profile
     seed: int
     series: Callable[[RunData], T] | None
+    windows: bool
 
     def several(self, jobs: Sequence[_Job[T]]) -> list[_Shown[T]]:
         return [self.one(job) for job in jobs]
@@ -100,13 +104,24 @@ class _Work(Generic[T]):
         return found
 
     def _one(self, job: _Job[T]) -> _Shown[T]:
-        found = (self._flowing(job) or self._in_parts(job)) if self.series is None else None
+        found = (self._ideal(job) or self._flowing(job) or self._in_parts(job)) if self.series is None else None
         if found is not None:
             return found
         run = self._as_a_whole(job)
         windows = windows_of(run, job.scenario.warm_up, job.scenario.duration, WINDOW_NS)
         whole = Folded(gather(run), windows, has_settled(run))
         return _shown(job, run, whole, self.series(run) if self.series is not None else None)
+
+    def _ideal(self, job: _Job[T]) -> _Shown[T] | None:
+        """Simulate in a single pass, where nothing but work takes time; None where it takes more than that after all."""
+        if not is_ideal_line(job.scenario, self.profile):
+            return None
+        ideal = Ideal(job.scenario, self.profile, self.seed, job.number, job.number)
+        try:
+            run, found = ideal.told(WINDOW_NS, windows=self.windows)
+        except TakesMoreError:
+            return None
+        return _shown(job, run, found, None)
 
     def _flowing(self, job: _Job[T]) -> _Shown[T] | None:
         """Simulate with arrays, block by block, where nothing can fail; None where it takes more than that after all."""
@@ -168,6 +183,15 @@ def _later(fault: FaultRecord, ns: int) -> FaultRecord:
     )
 
 
+def timeline_of(
+    scenario: Scenario, profile: Profile, seed: int, replication: int, *, resample: bool, with_series: bool = False
+) -> Timeline:
+    """Return how a long run is divided: what is simulated in a single pass has longer stretches."""
+    quiet = scenario.model_copy(update={"faults": (), "duration": min(scenario.duration, LONGEST_NS)})
+    longest_ns = WINDOW_NS if with_series or not is_ideal_line(quiet, profile) else LONGEST_NS
+    return Timeline(scenario, seed, replication, resample=resample, longest_ns=longest_ns)
+
+
 def simulate_in_stretches(
     scenario: Scenario,
     profile: Profile,
@@ -177,14 +201,16 @@ def simulate_in_stretches(
     resample: bool = True,
     jobs: int | str | Crew = 1,
     series: Callable[[RunData], T] | None = None,
+    windows: bool = True,
     progress: Progress = lambda _done: None,
 ) -> LongRun[T]:
     """Return a long run: exact around faults and in some windows of each load, which with `resample` also stand for the others.
 
-    `series` picks what else to keep of each stretch that is simulated.
+    `series` picks what else to keep of each stretch that is simulated. Without `windows` the table of windows is not filled where that takes
+    longer than all the rest.
     """
-    timeline = Timeline(scenario, seed, replication, resample=resample)
-    work = _Work(profile, seed, series)
+    timeline = timeline_of(scenario, profile, seed, replication, resample=resample, with_series=series is not None)
+    work = _Work(profile, seed, series, windows)
     with of_size(jobs) as crew:
         disturbed = _settled(timeline, work, crew, progress)
         sums = _Sums(timeline, disturbed)
@@ -344,7 +370,15 @@ def stretches_table(long: LongRun[T]) -> "pa.Table":
 
 
 def windows_tables(long: LongRun[T]) -> "Iterator[pa.Table]":
-    """Yield the windows of the whole time, four hours at once; those of a resampled part are those of its source."""
-    for first in range(0, len(long.placings), _WINDOWS_AT_ONCE):
-        some = long.placings[first : first + _WINDOWS_AT_ONCE]
-        yield table_of([(each.begin_ns, long.found[each.source.begin_ns].windows.get()) for each in some])
+    """Yield the windows of the whole time, of four hours at once or one stretch; those of a resampled part are those of its source."""
+    some = list[Placing]()
+    for placing in long.placings:
+        if some and placing.end_ns - some[0].begin_ns > _WINDOWS_AT_ONCE_NS:
+            yield _windows_of(long, some)
+            some = []
+        some.append(placing)
+    yield _windows_of(long, some)
+
+
+def _windows_of(long: LongRun[T], some: Sequence[Placing]) -> "pa.Table":
+    return table_of([(each.begin_ns, long.found[each.source.begin_ns].windows.get()) for each in some])

@@ -82,8 +82,18 @@ class Placing:
 class Timeline:
     """How the time of one replication is made up; `longer` says how much longer stretches around faults must be, by fault."""
 
-    def __init__(self, scenario: Scenario, seed: int, replication: int, *, resample: bool = True) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        seed: int,
+        replication: int,
+        *,
+        resample: bool = True,
+        longest_ns: int = WINDOW_NS,
+    ) -> None:
+        """Take how long stretches of quiet load may be: some windows, where none of them stands for others."""
         self.scenario, self.seed, self.replication, self.resample = scenario, seed, replication, resample
+        self._longest_ns = WINDOW_NS if resample else longest_ns
         self.loads = Loads(scenario)
         self.lead_ns = max(SHORTEST_LEAD_NS, min(scenario.warm_up, MINUTE))
         self._longer_ns: dict[tuple[int, int], int] = {}
@@ -140,7 +150,7 @@ class Timeline:
             (self.scenario.duration, self.scenario.duration),
         ]:
             while at_ns < begin_ns:
-                windows.append(Stretch(at_ns, min(at_ns + WINDOW_NS, begin_ns)))
+                windows.append(Stretch(at_ns, min(at_ns + self._longest_ns, begin_ns)))
                 at_ns = windows[-1].end_ns
             at_ns = max(at_ns, end_ns)
         return windows
