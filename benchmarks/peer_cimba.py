@@ -4,6 +4,7 @@ import time
 import zlib
 
 import cimba as cb
+import numpy as np
 from cimba import inputs
 
 RATE_HZ, KEYS, PARTITIONS, MEMBERS, WORK_S = 32, 10_000, 12, 6, 0.020
@@ -27,7 +28,7 @@ class Member(cb.Model):
     def read(self):
         while True:
             self.queue.get(1)
-            count = min(self.queue.level(), MOST_AT_A_POLL - 1)
+            count = int(min(self.queue.level(), MOST_AT_A_POLL - 1))
             if count > 0:
                 self.queue.get(count)
             for _ in range(count + 1):
@@ -63,14 +64,14 @@ class Line(cb.Model):
 
     @cb.process
     def look(self):
-        number = 0
+        looks = 0
         while True:
-            for member in self.members:
-                self.lag += member.came - member.done
-            if number % 10 == 0:
-                for member in self.members:
-                    self.committed_lag += member.came - member.committed
-            number += 1
+            for number in range(MEMBERS):
+                self.lag += self.members[number].came - self.members[number].done
+            if looks % 10 == 0:
+                for number in range(MEMBERS):
+                    self.committed_lag += self.members[number].came - self.members[number].committed
+            looks += 1
             cb.hold(0.1)
 
     @cb.on_end
@@ -85,9 +86,7 @@ def main() -> None:
         began = time.process_time()
         results = cb.Experiment(model, replications=1, window=cb.Window(warmup=0, duration=seconds), seed=1).run()
         took_s = time.process_time() - began
-    handled = (
-        float(results[model].handled.values[0]) if hasattr(results[model].handled, "values") else RATE_HZ * seconds
-    )
+    handled = float(np.asarray(results[model].handled.values).reshape(-1)[0])
     print(handled / took_s)
 
 

@@ -13,7 +13,7 @@ from rundata.windows import WindowsSum
 from scenarios.clients import consumer_settings, producer_settings
 from scenarios.distributions import Constant
 from scenarios.plan import Plan, empty_plan
-from scenarios.profiles import Profile
+from scenarios.profiles import IDEAL, Measured, Profile
 from scenarios.quantities import SECOND
 from scenarios.schema import EveryCommit, Producer, Scenario
 from sim import world as at
@@ -33,10 +33,13 @@ _LEAST_BUFFERED = 1 << 10
 _AHEAD = 1 << 12
 """Lag is kept of so many instants ahead, which is some seven minutes."""
 _MODES = {"after_batch": at.AFTER_BATCH, "after_event": at.AFTER_EVENT}
-_TIMES = (
-    "send", "produce", "produce_leader", "acknowledge", "fetch", "fetch_turnaround", "wake", "overshoot", "commit"
+_OTHERWISE = frozenset(
+    {
+        "profile", "about", "measured_on", "brokers_said", "not_measured", "phases", "load_slope", "load_base_hz",
+        "rejoin", "discovery", "member_discovery", "restart", "election", "early_followers", "parked_followers", "takeover", "catch_up",
+    }
 )  # fmt: skip
-_COSTS = ("produce_us_per_kib", "produce_us_per_record", "handle_us", "poll_us")
+"""Fields of a profile that say nothing of a stretch without faults, in which no time grows with the load."""
 
 
 def is_ideal_line(scenario: Scenario, profile: Profile) -> bool:
@@ -46,8 +49,7 @@ def is_ideal_line(scenario: Scenario, profile: Profile) -> bool:
     ((topic, what),) = scenario.topics.items()
     (group,) = scenario.groups.values()
     return (
-        all(getattr(profile, name).quantiles_us[-1] == 0 for name in _TIMES)
-        and not any(getattr(profile, name) for name in _COSTS)
+        _is_ideal(profile)
         and group.topics == (topic,)
         and what.partitions < 1 << 15
         and (isinstance(group.commit, EveryCommit) or group.commit in _MODES)
@@ -56,6 +58,12 @@ def is_ideal_line(scenario: Scenario, profile: Profile) -> bool:
         and _sends_at_once(scenario, what.partitions)
         and flows(scenario)
     )
+
+
+def _is_ideal(profile: Profile) -> bool:
+    names = [name for name in type(profile).model_fields if name not in _OTHERWISE]
+    values = [(getattr(profile, name), getattr(IDEAL, name)) for name in names]
+    return all(own.quantiles_us[-1] == 0 if isinstance(own, Measured) else own == ideal for own, ideal in values)
 
 
 def _sends_at_once(scenario: Scenario, partitions: int) -> bool:
