@@ -82,22 +82,35 @@ class SummedLags(CommittedLags):
         self._partition = np.append(self._partition, records.partition)
         self._end = np.append(self._end, records.offset + 1)
         last = int(np.searchsorted(self._seconds, until_ns))
-        self._apply()
-        while self._told < last:
+        self._in_order()
+        limits_ns = self._seconds[np.minimum(np.arange(self._told, last + 1), len(self._seconds) - 1)]
+        read = np.searchsorted(self._second, np.arange(self._told, last + 1), side="right").tolist()
+        made = np.searchsorted(self._commits.ended_ns, limits_ns, side="right").tolist()
+        self._note(0, read[0], 0, made[0])
+        for number in range(1, len(read)):
             self._tell()
-            self._apply()
+            self._note(read[number - 1], read[number], made[number - 1], made[number])
+        self._second, self._partition, self._end = (
+            column[read[-1] :] for column in (self._second, self._partition, self._end)
+        )
+        self._commits = self._commits.where(slice(made[-1], None))
 
-    def _apply(self) -> None:
-        """Note what counts at the second that is told next."""
-        due = self._second <= self._told
-        np.maximum.at(self._high, self._partition[due], self._end[due])
-        self._second, self._partition, self._end = self._second[~due], self._partition[~due], self._end[~due]
-        assert self._commits is not None
-        rows, limit_ns = self._commits, self._seconds[min(self._told, len(self._seconds) - 1)]
-        count = int(np.searchsorted(rows.ended_ns, limit_ns, side="right"))
-        # Of several of one partition the last one stays.
-        self._committed[rows.group[:count], rows.partition[:count]] = rows.offset[:count]
-        self._commits = rows.where(slice(count, None))
+    def _in_order(self) -> None:
+        """Put records into the order of the seconds from which on they count."""
+        order = np.argsort(self._second, kind="stable")
+        self._second, self._partition, self._end = (
+            column[order] for column in (self._second, self._partition, self._end)
+        )
+
+    def _note(self, first: int, end: int, first_commit: int, end_commit: int) -> None:
+        """Note some records and commits that count at the second that is told next."""
+        if end > first:
+            np.maximum.at(self._high, self._partition[first:end], self._end[first:end])
+        rows = self._commits
+        if end_commit > first_commit and rows is not None:
+            some = slice(first_commit, end_commit)
+            # Of several of one partition the last one stays.
+            self._committed[rows.group[some], rows.partition[some]] = rows.offset[some]
 
     def _tell(self) -> None:
         lags = np.where(self._reads, np.maximum(self._high - self._committed, 0), 0)
