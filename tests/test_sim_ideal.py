@@ -313,7 +313,6 @@ def test_profiles_in_which_more_than_work_takes_time_are_left_to_others() -> Non
         "a member that calls too late",
         "far ahead",
         "a backlog at the end",
-        "no replicas",
         "cut short in the warm-up",
     ],
 )
