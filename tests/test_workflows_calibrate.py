@@ -6,12 +6,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eventdrill.workflows.calibrate import Residuals, calibration_scenario, fit, fit_parts, residuals, shipped_base
+from eventdrill.workflows.calibrate import (
+    Residuals,
+    calibration_scenario,
+    corrected,
+    fit,
+    fit_parts,
+    residuals,
+    shipped_base,
+    with_load_left,
+)
+from eventdrill.workflows.pace import served_hz
 from rundata.tables import Gauge
 from runs import Build, ns
 from scenarios.plan import make_plan
-from scenarios.profiles import KNOTS
+from scenarios.profiles import KNOTS, SharedCores
 from scenarios.quantities import MILLISECOND, SECOND
+from sim.engine import simulate
 
 LINGER: dict[str, Any] = {
     "producers": {"shop": {"settings": {"acks": "all", "enable.idempotence": True, "linger.ms": 5}}}
@@ -159,3 +170,27 @@ def test_a_calibration_keeps_how_fast_the_host_was():
     run = dataclasses.replace(steady(4.0, 1.0).run(engine="driven"), gauges=samples)
 
     assert fit(run, shipped_base()).measured_on["host_pace_s"] == pytest.approx(82e-6)
+
+
+def test_a_quick_calibration_finds_the_cores_that_all_share(monkeypatch: pytest.MonkeyPatch):
+    """Brokers take 0.4 cores and 150 us a request, clients 0.3 and 120 us an event; what answers slow by is the wait, and no slope beside it."""
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    cores = SharedCores(count=2, taken=0.7, request_us=150.0, event_us=120.0)
+    true = shipped_base().model_copy(update={"cores": cores})
+    run = dataclasses.replace(simulate(make_plan(calibration_scenario().scenario, 20_011), true), engine="driven")
+    gauges, plan = list[Gauge](), run.plan
+    for second in range(1, 24):
+        around = ((second - 1) * SECOND, (second + 1) * SECOND)
+        events_hz = np.count_nonzero((plan.intended_ns >= around[0]) & (plan.intended_ns < around[1])) / 2
+        brokers_cores = 0.4 + 150e-6 * served_hz(plan, around, true)
+        gauges += [Gauge(second * SECOND, "cpu_share", f"broker {n}", brokers_cores / 3) for n in (1, 2, 3)]
+        gauges.append(Gauge(second * SECOND, "cpu_share", "source/1", 0.3 + 120e-6 * 3 * events_hz))
+    run = dataclasses.replace(run, gauges=tuple(gauges))
+
+    stretches = [(8 * SECOND, 16 * SECOND), (16 * SECOND, 24 * SECOND)]
+    profile = with_load_left(run, corrected(run, fit(run, shipped_base())), stretches)
+
+    assert (profile.cores.count, profile.load_slope) == (2, pytest.approx(0.0, abs=0.03))
+    assert profile.cores.taken == pytest.approx(0.7, abs=0.1)
+    assert profile.cores.request_us == pytest.approx(150, rel=0.1)
+    assert profile.cores.event_us == pytest.approx(120, rel=0.1)
