@@ -59,11 +59,11 @@ class SharedCores(Frozen):
     count: Annotated[int, Field(ge=0, le=1024)] = 0
     """How many there are; with 0 nobody waits for a core."""
     taken: Annotated[float, Field(ge=0)] = 0.0
-    """How many of them are taken whatever is asked: by processes at rest."""
+    """How many of them are taken whatever is requested: by clients, and by processes at rest."""
     request_us: Annotated[float, Field(ge=0)] = 0.0
     """A broker's CPU time for one request: a producer's, a follower's or a member's fetch."""
     event_us: Annotated[float, Field(ge=0)] = 0.0
-    """A client's CPU time for one event that it sends or reads."""
+    """CPU time for each event that a request or an answer carries."""
     scale_sd: Annotated[float, Field(ge=0, le=2)] = 0.0
     """Relative standard deviation of both times between runs (log-normal)."""
 

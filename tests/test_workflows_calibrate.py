@@ -173,18 +173,17 @@ def test_a_calibration_keeps_how_fast_the_host_was():
 
 
 def test_a_quick_calibration_finds_the_cores_that_all_share(monkeypatch: pytest.MonkeyPatch):
-    """Brokers take 0.4 cores and 150 us a request, clients 0.3 and 120 us an event; what answers slow by is the wait, and no slope beside it."""
+    """Brokers take 0.4 cores and 150 us a request, clients 0.3; what answers slow by is the wait, and no slope beside it."""
     monkeypatch.setattr("os.cpu_count", lambda: 2)
-    cores = SharedCores(count=2, taken=0.7, request_us=150.0, event_us=120.0)
+    cores = SharedCores(count=2, taken=0.7, request_us=150.0)
     true = shipped_base().model_copy(update={"cores": cores})
     run = dataclasses.replace(simulate(make_plan(calibration_scenario().scenario, 20_011), true), engine="driven")
     gauges, plan = list[Gauge](), run.plan
     for second in range(1, 24):
         around = ((second - 1) * SECOND, (second + 1) * SECOND)
-        events_hz = np.count_nonzero((plan.intended_ns >= around[0]) & (plan.intended_ns < around[1])) / 2
         brokers_cores = 0.4 + 150e-6 * served_hz(plan, around, true)
         gauges += [Gauge(second * SECOND, "cpu_share", f"broker {n}", brokers_cores / 3) for n in (1, 2, 3)]
-        gauges.append(Gauge(second * SECOND, "cpu_share", "source/1", 0.3 + 120e-6 * 3 * events_hz))
+        gauges.append(Gauge(second * SECOND, "cpu_share", "source/1", 0.3))
     run = dataclasses.replace(run, gauges=tuple(gauges))
 
     stretches = [(8 * SECOND, 16 * SECOND), (16 * SECOND, 24 * SECOND)]
@@ -193,4 +192,3 @@ def test_a_quick_calibration_finds_the_cores_that_all_share(monkeypatch: pytest.
     assert (profile.cores.count, profile.load_slope) == (2, pytest.approx(0.0, abs=0.03))
     assert profile.cores.taken == pytest.approx(0.7, abs=0.1)
     assert profile.cores.request_us == pytest.approx(150, rel=0.1)
-    assert profile.cores.event_us == pytest.approx(120, rel=0.1)

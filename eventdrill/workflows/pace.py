@@ -51,10 +51,11 @@ def line_of(run: RunData, stretches: Sequence[Stretch]) -> dict[str, float]:
 
 
 def cores_of(run: RunData, stretches: Sequence[Stretch], profile: Profile, count: int) -> SharedCores:
-    """Return that brokers and clients wait for so many cores, and what they take of them, by straight lines through stretches of different rates.
+    """Return that brokers and clients wait for so many cores, and what they take of them: brokers by a straight line through stretches of different rates.
 
-    The profile says how long fetches take, so how many there are. Nobody waits where brokers are not on this machine (their CPU time
-    is not seen then), or where the lines cannot be.
+    What clients take is taken from the others, but not with requests: they spend it when an event is handed over and when it is handled, which
+    after an outage is long before a request that carries it, or long after. The profile says how long fetches take, so how many there are. Nobody
+    waits where brokers are not on this machine (their CPU time is not seen then), or where no such line can be.
     """
     plan, seen = run.plan, list[tuple[Stretch, float, float]]()
     for each in stretches:
@@ -62,14 +63,15 @@ def cores_of(run: RunData, stretches: Sequence[Stretch], profile: Profile, count
         if brokers is not None and clients is not None:
             seen.append((each, brokers, clients))
     of_brokers = _line([(served_hz(plan, each, profile), brokers) for each, brokers, _ in seen])
-    of_clients = _line([(_handled_hz(plan, each), clients) for each, _, clients in seen])
-    if of_brokers is None or of_clients is None or (taken := of_brokers[0] + of_clients[0]) >= count:
+    if of_brokers is None:
+        return NO_CORES
+    taken = of_brokers[0] + float(np.mean([clients for _, _, clients in seen]))
+    if taken >= count:
         return NO_CORES
     return SharedCores(
         count=count,
         taken=round(taken, 3),
         request_us=round(of_brokers[1] * 1e6, 2),
-        event_us=round(of_clients[1] * 1e6, 2),
         scale_sd=CPU_SD,
     )
 
@@ -111,17 +113,6 @@ def _line(points: Sequence[tuple[float, float]]) -> tuple[float, float, float] |
     if slope <= 0 or idle < 0:
         return None
     return float(idle), float(slope), float(rates_hz.mean())
-
-
-def _handled_hz(plan: Plan, stretch: Stretch) -> float:
-    """Return how many events a second clients send and read."""
-    begin_ns, end_ns = stretch
-    inside, handled = (plan.intended_ns >= begin_ns) & (plan.intended_ns < end_ns), 0
-    for index, name in enumerate(plan.producers):
-        topic = plan.scenario.producers[name].topic
-        readers = sum(topic in group.topics for group in plan.scenario.groups.values())
-        handled += int(np.count_nonzero(inside & (plan.producer == index))) * (1 + readers)
-    return handled / (max(end_ns - begin_ns, 1) / SECOND)
 
 
 def broker_drift(run: RunData, profile: Profile) -> float | None:
