@@ -123,8 +123,8 @@ class Calling(Committing):
         for index, call in enumerate(self.group.calls):
             breaker = self.breakers[index]
             while True:
-                yield clock.at(begins_ns, Phase.work, self.code, worker)
-                yield from self._hang(Phase.work, worker)
+                yield clock.at(begins_ns, Phase.work, self.code, worker + 1)
+                yield from self._hang(Phase.work, worker + 1)
                 begins_ns = breaker.lets_through_ns()
                 if clock.now >= begins_ns or not model.rules.breaker:
                     break

@@ -205,7 +205,7 @@ class Member(Working):
             if not able:
                 return
             self.waiting.remove(able[0])
-            turn = self.clock.at(self.clock.now, Phase.work, self.code, worker)
+            turn = self.clock.at(self.clock.now, Phase.work, self.code, worker + 1)
             process = self.clock.process(self._work_on(able[0], worker, turn))
             self.jobs[worker] = able[0], process
 
@@ -219,8 +219,8 @@ class Member(Working):
     def _work_on(self, delivery: Delivery, worker: int, turn: simpy.Event) -> Process:
         try:
             yield from self._handle(delivery, worker, turn)
-            yield self.clock.at(self.clock.now, Phase.work, self.code, worker)
-            yield from self._hang(Phase.work, worker)
+            yield self.clock.at(self.clock.now, Phase.work, self.code, worker + 1)
+            yield from self._hang(Phase.work, worker + 1)
             del self.jobs[worker]
             self.freed.give()
         except simpy.Interrupt:

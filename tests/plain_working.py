@@ -38,9 +38,9 @@ class Working(Fetching, Calling):
         clock, failures = self.clock, self.group.failures
         first = delivery.read.partition.copy + 1
         for attempt in count(first):
-            yield turn or clock.at(clock.now, Phase.work, self.code, worker)
+            yield turn or clock.at(clock.now, Phase.work, self.code, worker + 1)
             turn = None
-            yield from self._hang(Phase.work, worker)
+            yield from self._hang(Phase.work, worker + 1)
             if attempt == first and self._knows(delivery.read.event):
                 self.model.fired[f"passed over, {self.group.dedupe.store if self.group.dedupe else ''} store"] += 1
                 self._ended(delivery)

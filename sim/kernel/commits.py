@@ -227,7 +227,7 @@ def try_first(w: World, m: int) -> None:
     member = w.member[m]
     k = member[FIRST_WORKER]
     member[STATE] = WORKING
-    push(w, w.scalars[NOW], WORK, member[CODE], 0, at.ON_FIRST, k, m, member[LIFE])
+    push(w, w.scalars[NOW], WORK, member[CODE], 1, at.ON_FIRST, k, m, member[LIFE])
 
 
 @compiled

@@ -31,7 +31,7 @@ def calls_go_on(w: World, what: int, k: int) -> None:
     worker[at.WK_GIVES_UP] = NEVER
     if outcome == WENT_WELL and worker[at.WK_CALL] + 1 < w.group[member[at.GROUP], at.CALLS]:
         worker[at.WK_CALL] += 1
-        push(w, now, WORK, member[at.CODE], k - member[at.FIRST_WORKER], at.ON_CALL, k, m, member[at.LIFE])
+        push(w, now, WORK, member[at.CODE], k - member[at.FIRST_WORKER] + 1, at.ON_CALL, k, m, member[at.LIFE])
     else:
         try_over(w, k, now, outcome == WENT_WELL)
 
@@ -48,7 +48,7 @@ def call(w: World, k: int) -> int:
         return ask(w, k)
     if not what[at.GC_WAITS]:
         return NOT_MADE
-    push(w, lets_through_ns, WORK, member[at.CODE], k - member[at.FIRST_WORKER], at.ON_CALL, k, m, member[at.LIFE])
+    push(w, lets_through_ns, WORK, member[at.CODE], k - member[at.FIRST_WORKER] + 1, at.ON_CALL, k, m, member[at.LIFE])
     return PENDING
 
 

@@ -44,7 +44,7 @@ def dispatch(w: World, m: int) -> None:
             return
         w.worker[k, at.WK_HAND] = slot
         w.hand[m, slot, at.H_STATE] = at.H_AT_WORK
-        push(w, w.scalars[at.NOW], at.WORK, member[at.CODE], k - first, at.ON_FIRST, k, m, member[at.LIFE])
+        push(w, w.scalars[at.NOW], at.WORK, member[at.CODE], k - first + 1, at.ON_FIRST, k, m, member[at.LIFE])
 
 
 @compiled

@@ -167,7 +167,7 @@ def tried(w: World, k: int) -> None:
     member[TRIES] += 1
     if w.group[member[GROUP], at.CALLS]:
         worker[at.WK_CALL] = 0
-        push(w, ended, WORK, member[CODE], k - member[FIRST_WORKER], at.ON_CALL, k, m, member[LIFE])
+        push(w, ended, WORK, member[CODE], k - member[FIRST_WORKER] + 1, at.ON_CALL, k, m, member[LIFE])
     else:
         try_over(w, k, ended, True)
 
@@ -213,7 +213,7 @@ def try_over(w: World, k: int, ended: int, called: bool) -> None:
         begin_letter(w, k, w.retry_part[g, p], now + backoff)
     elif not last:
         worker[ATTEMPT] = attempt + 1
-        push(w, now + backoff, WORK, member[CODE], k - member[FIRST_WORKER], ON_TRY, k, m, member[LIFE])
+        push(w, now + backoff, WORK, member[CODE], k - member[FIRST_WORKER] + 1, ON_TRY, k, m, member[LIFE])
     elif group[THEN] == DEAD_LETTER:
         begin_letter(w, k, w.dead_letter_part[g, e], NONE)
     elif group[THEN] == SKIP:
@@ -317,7 +317,7 @@ def next_comes(w: World, k: int) -> None:
     m = w.worker[k, WK_MEMBER]
     member = w.member[m]
     member[BATCH_LEFT] -= 1
-    push(w, w.scalars[NOW], WORK, member[CODE], k - member[FIRST_WORKER], ON_HANDLED, k, m, member[LIFE])
+    push(w, w.scalars[NOW], WORK, member[CODE], k - member[FIRST_WORKER] + 1, ON_HANDLED, k, m, member[LIFE])
 
 
 @compiled
