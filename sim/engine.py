@@ -362,12 +362,8 @@ class Played:
         rows["outcome"] = np.select([ok, refused], [Outcome.ok, Outcome.failed], Outcome.unknown)
         inside = own[:, at.E_TXN] != NONE
         rows["transaction_id"][inside] = world.txn[own[inside, at.E_TXN], at.TX_ID]
-        # Answered, and in a transaction of which the producer has not heard the end.
-        is_waiting = (
-            inside
-            & (own[:, at.GIVEN_UP] == 0)
-            & np.isin(own[:, at.E_TXN], world.proc[: self.builder.processes, at.P_TXN])
-        )
+        # Answered or given up, and in a transaction of which the producer has not heard the end.
+        is_waiting = inside & np.isin(own[:, at.E_TXN], world.proc[: self.builder.processes, at.P_TXN])
         rows["ended_ns"][is_waiting], rows["offset"][is_waiting] = NEVER, NONE
         rows["outcome"][is_waiting] = Outcome.unknown
         return rows
