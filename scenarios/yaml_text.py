@@ -117,8 +117,8 @@ class _Plainly(SafeRepresenter):
         return True
 
     def represent_text(self, data: str) -> Any:
-        # The writer leaves `?0` and `:0` plain inside [...] and {...}, where the reader takes the mark for a key's or a value's; and `<<` as a key.
-        style = "'" if data.startswith(("?", ":")) or data == "<<" else None
+        # The writer leaves `?0` and `:0` plain inside [...] and {...}, where the reader takes the mark for a key's or a value's.
+        style = "'" if data.startswith(("?", ":")) else None
         return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
 
     def represent_written(self, data: _Written) -> Any:

@@ -225,7 +225,6 @@ PLAIN = st.recursive(
 @given(PLAIN)
 @example({"0": ":0"})
 @example(["?0"])
-@example({"<<": {"a": 1}})
 def test_any_plain_value_written_as_yaml_reads_back_as_the_same(value: object) -> None:
     assert read_yaml(write_yaml({"value": value}), "x").value == {"value": value}
 
