@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test kernel lint coverage bench live differential slice predictions agreement repeats soak docs clean
+.PHONY: help setup demo test kernel lint coverage bench live differential examples slice predictions agreement repeats soak docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -48,6 +48,9 @@ live: $(VENV)/.dev  ## all tests that start real brokers, those that take minute
 
 bench: $(VENV)/.dev  ## measure; the figures are kept in benchmarks/RESULTS.md
 	@for file in benchmarks/bench_*.py; do $(BIN)/python "$$file"; done
+
+examples: $(VENV)/.dev  ## two thousand random examples of each property, others each time
+	EVENTDRILL_EXAMPLES=others $(BIN)/python -m pytest -n 2 -m "not live" $$(grep -l hypothesis tests/test_*.py)
 
 differential: $(VENV)/.dev  ## 600 random scenarios against the plain model, and each rule left out in turn; an hour
 	EVENTDRILL_DIFFERENTIAL=600 $(BIN)/python -m pytest -n 2 tests/test_sim_differential.py

@@ -1,8 +1,15 @@
 """What all tests share: a state folder of their own, so that no test adds to the record of predictions of whoever runs them."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("same", derandomize=True)
+settings.register_profile("others", max_examples=2000)
+settings.load_profile(os.environ.get("EVENTDRILL_EXAMPLES", "same"))
+"""The same examples each time, so that a change is not held up by what it has nothing to do with; `make examples` looks for others."""
 
 LONG = {
     "test_calibrate_there_kafka",
