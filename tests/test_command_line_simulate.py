@@ -198,7 +198,8 @@ def test_ctrl_c_leaves_a_dataset_that_opens(tmp_path: Path, cache: str) -> None:
     out, said = process.communicate(timeout=30)
 
     assert (process.returncode, out) == (130, "")
-    assert said.splitlines()[-1] == "interrupted: runs/small-simulated-1 opens, and says that it is incomplete"
+    # Not always the last line: now and then what tidies up behind processes that were interrupted warns of what they left to it.
+    assert "interrupted: runs/small-simulated-1 opens, and says that it is incomplete" in said.splitlines()
     assert "Traceback" not in said
     assert ("compiling the simulator" in said) is (cache == "cold") or cache == "warm"
     opened = ed.open(tmp_path / "runs" / "small-simulated-1")
