@@ -21,7 +21,7 @@ duration: 5s
 warm_up: 0s
 drain: 4s
 brokers: {kind: kafka, nodes: 1, settings: {group.initial.rebalance.delay.ms: 100, group.min.session.timeout.ms: 1000}}
-topics: {orders: {partitions: 2, replication: 1}, mails: {partitions: 1, replication: 1}, notes: {partitions: 1, replication: 1}}
+topics: {orders: {partitions: 2, replication: 1}, mails: {partitions: 1, replication: 1}, notes: {partitions: 4, replication: 1}}
 producers:
   shop: {topic: orders, settings: {acks: all, enable.idempotence: true}, arrivals: 100/s, key: {uniform: 50}}
 groups:
@@ -29,15 +29,15 @@ groups:
     topics: [orders]
     members: 1
     work: 1ms
-    commit: {every: 1s}
+    commit: {every: 60s}
     dedupe: {window: 10m, store: shared}
     settings: {session.timeout.ms: 2000, heartbeat.interval.ms: 300}
     emits:
       - {topic: mails, event: Mail, outbox: {every: 500ms}, settings: {acks: all, enable.idempotence: true}}
-      - {topic: notes, event: Noted, per_event: 2, settings: {acks: all, enable.idempotence: true, linger.ms: 300}}
+      - {topic: notes, event: Noted, per_event: 2, settings: {acks: all, enable.idempotence: true, linger.ms: 400}}
   post: {topics: [notes], work: 0ms, commit: {every: 500ms}, settings: {session.timeout.ms: 2000, heartbeat.interval.ms: 300}}
 faults:
-  - {fault: member_crash, member: work/1, at: 2900ms, for: 300ms}
+  - {fault: member_crash, member: work/1, at: 2300ms, for: 300ms}
 """
 MS = 1_000_000
 LOADED = load(SCENARIO)
@@ -82,7 +82,7 @@ def test_what_was_repeated_counts_once_and_a_failed_try_emits_nothing():
 
 @pytest.mark.live
 def test_what_a_killed_member_had_in_hand_is_missed(tmp_path: Path):
-    """It was killed just before a commit, for which it waits for all answers: most of the sixty notes of its last 300 ms are gone, and missed."""
+    """Its client sends batches of notes each 400 ms or so, to four partitions: some forty are in hand when it is killed, and are missed."""
     run = drive_embedded(LOADED, tmp_path / "run")
     effects = np.unique(rows_of(run, Kind.try_, outcome=Outcome.ok, group=group_code(run, "work"))["event_id"])
     wanted = {child for effect in effects.tolist() for child in DERIVED.children(effect, "work")}
@@ -96,7 +96,7 @@ def test_what_a_killed_member_had_in_hand_is_missed(tmp_path: Path):
     assert run.about["state"] == "complete", run.about["incomplete"]
     assert set(sends["event_id"].tolist()) == wanted
     gone = set(unknown.tolist()) - logged
-    assert 10 <= len(gone) <= 200
+    assert 5 <= len(gone) <= 200
     assert found["refused"].value == len(gone)
-    assert found["delivery[post]"].value == 1 - len(gone) / len(measured)
+    assert found["delivery[post]"].value == pytest.approx(1 - len(gone) / len(measured))
     assert {name: each.examples for name, each in check(run).items() if not each.valid} == {}
