@@ -58,7 +58,8 @@ def number_deliveries(rows: NDArray[np.void]) -> None:
     order = np.argsort(pair, kind="stable")
     delivered = (kind[of_pair] == Kind.delivery)[order].astype(np.int64)
     so_far = np.cumsum(delivered)
-    first = np.flatnonzero(np.diff(pair[order], prepend=pair[order][0] - 1))
+    together = pair[order]  # of events of own programs beyond 64 bits, so that they are compared and never subtracted
+    first = np.flatnonzero(np.append(True, together[1:] != together[:-1]))
     before = np.repeat(so_far[first] - delivered[first], np.diff(first, append=len(order)))
     rows["delivery_number"][of_pair[order]] = np.minimum(so_far - before, np.iinfo(np.int16).max)
 

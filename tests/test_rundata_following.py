@@ -11,13 +11,14 @@ from loadgen.refuse import cannot
 from rundata.checks import check
 from rundata.dataset import open_run, save
 from rundata.indicators import measure
+from rundata.operations import number_deliveries
 from rundata.outside import as_written
 from rundata.rows import LEFT_OUT, LOG_RECORD, NONE, Kind, Outcome, new_operations
 from rundata.tables import Extent, RunData
 from scenarios.derived import Derived
 from scenarios.files import load_text
 from scenarios.following import FIRST_FOLLOWING, WrittenPlan, chain_of, with_stand_ins
-from scenarios.outside import id_of_place, stand_ins
+from scenarios.outside import FIRST, id_of_place, stand_ins
 from scenarios.plan import make_plan
 from scenarios.profiles import IDEAL
 from sim.engine import simulate
@@ -255,3 +256,15 @@ def test_only_chains_that_ids_have_no_room_for_are_refused(settings: list[str], 
     found = cannot(load_text(TEXT, "following", settings).scenario, implementation="librdkafka-mock")
 
     assert found == [] if not reason else any(each.startswith(reason) for each in found), found
+
+
+def test_deliveries_of_programs_events_are_counted_although_their_ids_fill_64_bits():
+    """The first event of all, read by group 0 of six: its pair's number is the least there is. Handed over twice, as its effect says."""
+    rows = new_operations(4)
+    rows["kind"] = [Kind.delivery, Kind.delivery, Kind.try_, Kind.delivery]
+    rows["event_id"], rows["group"] = [FIRST, FIRST, FIRST, 7], [0, 0, 0, 4]
+    rows["started_ns"] = rows["ended_ns"] = [MS, 2 * MS, 3 * MS, 4 * MS]
+
+    number_deliveries(rows)
+
+    assert rows["delivery_number"].tolist() == [1, 2, 2, 1]
