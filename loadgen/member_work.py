@@ -242,9 +242,8 @@ class Handler:
     def _took_effect(self, event: Event, poll_id: int, attempt: int, began_ns: int, ended_ns: int) -> None:
         if self.store is not None:
             self.store(event, ended_ns)
-        if (
-            self.memory is not None
-        ):  # as if in one transaction: what is remembered is stored, and counts as done if this process dies before its row
+        # As if in one transaction: what is remembered is stored, and counts as done if this process dies before its row.
+        if self.memory is not None:
             self.memory.remember(event.event_id, ended_ns)
         self.rows.tried(event, poll_id, attempt, began_ns, ended_ns, None, ok=True)
         if self.emit is not None:

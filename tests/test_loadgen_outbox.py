@@ -65,7 +65,7 @@ def test_what_is_stored_twice_is_sent_once_where_its_group_does_everything_once(
     relay.stores = SimpleNamespace(new=lambda: found)  # type: ignore[assignment]  # stores by hand
     relay.waiting, relay.once, relay.relayed = {0: []}, once, set()
     told = list[int]()
-    relay._send = lambda stored: told.append(stored.child)  # type: ignore[method-assign]
+    relay._send = lambda stored: told.append(stored.child)  # type: ignore[method-assign]  # the same
 
     relay._relay(0)
 
