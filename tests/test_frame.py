@@ -93,26 +93,10 @@ def test_the_makefile_has_what_the_readme_names() -> None:
     makefile = (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
     shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    phony = re.search(r"^\.PHONY:(.*)$", makefile, re.MULTILINE)
 
-    assert targets == {
-        "help",
-        "setup",
-        "demo",
-        "coverage",
-        "kernel",
-        "test",
-        "lint",
-        "bench",
-        "live",
-        "differential",
-        "slice",
-        "predictions",
-        "agreement",
-        "repeats",
-        "soak",
-        "docs",
-        "clean",
-    }
+    assert {"demo", "test"} < targets
+    assert phony is not None and set(phony.group(1).split()) == targets
     assert {target for target in targets if f"make {target}" not in shown} == set()
     assert set(re.findall(r"`?make ([a-z]+)", (ROOT / "README.md").read_text())) <= targets
 
