@@ -97,9 +97,9 @@ class SharedMemory:
 
 def known_events(path: Path) -> tuple[Ints, Ints]:
     """Return the ids that a shared memory holds, and the instants of their effects."""
-    words = np.fromfile(path, np.int64).reshape(-1, _ROW_WORDS)
-    words = words[words[:, 0] != 0]
-    return words[:, 0] - 1, words[:, 1]
+    words = np.memmap(path, np.int64, mode="r").reshape(-1, _ROW_WORDS)  # most of it was never written
+    used = words[:, 0] != 0
+    return np.asarray(words[used, 0]) - 1, np.asarray(words[used, 1])
 
 
 def unrecorded_effects(operations: NDArray[np.void], group: int, ids: Ints, at_ns: Ints) -> NDArray[np.void]:

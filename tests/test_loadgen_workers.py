@@ -1,6 +1,7 @@
 """What members have beside their own hands: several workers, memories of ids, copies that wait, dependencies and breakers."""
 
 import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,21 @@ def test_members_share_a_memory_that_outlives_them(tmp_path: Path):
     ids, at_ns = known_events(path)
     assert sorted(ids.tolist()) == [*range(2000), emitted]
     assert dict(zip(ids.tolist(), at_ns.tolist(), strict=True))[13] == 6
+
+
+def test_reading_a_memory_takes_what_it_holds_and_not_what_it_has_room_for(tmp_path: Path):
+    """A table of 33 MB for a million ids, of which one is there."""
+    path = tmp_path / "ids"
+    SharedMemory.create(path, 1_000_000)
+    SharedMemory(path, 10 * S).remember(7, 5)
+
+    tracemalloc.start()
+    ids, at_ns = known_events(path)
+    _, most_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert (ids.tolist(), at_ns.tolist()) == ([7], [5])
+    assert most_bytes < 8_000_000
 
 
 def test_what_is_remembered_was_done_although_nobody_has_recorded_it():
