@@ -69,6 +69,8 @@ class Actions:
         self.begun: dict[int, Done] = {}
         self.incidents: list[Incident] = []
         self._helpers: list[Worker] = []
+        self._away: set[str] = set()
+        """Members that an action has ended, and starts again."""
 
     def begin(self, index: int, planned: PlannedAction) -> None:
         """Begin an action."""
@@ -110,6 +112,10 @@ class Actions:
     def busy(self) -> bool:
         """Whether any is under way."""
         return any(done.ended_ns is None for done in self.begun.values())
+
+    def come_back(self) -> set[str]:
+        """Return the members that actions have ended, and will start again."""
+        return set(self._away)
 
     def records(self) -> tuple[FaultRecord, ...]:
         """Return the record of each action that was begun, with what shows its effect."""
@@ -169,7 +175,12 @@ class Actions:
             self._crew.end_member(name, signal.SIGTERM)
         return lambda: not any(self._crew.members[name].running for name in names)
 
+    def _leave_for_a_while(self, names: list[str]) -> Step:
+        self._away |= set(names)
+        return self._leave(names)
+
     def _join(self, names: list[str]) -> Step:
+        self._away -= set(names)
         for name in names:
             if name in self._crew.members:
                 self._crew.replace_member(name, self._next_poll_id(name))
@@ -196,13 +207,15 @@ class Actions:
 
     def _reset(self, done: Done, action: actions.ResetOffsets) -> Script:
         group, names = action.group, self._members(action.group)
-        yield self._leave(names)
+        yield self._leave_for_a_while(names)
         topics = [action.topic] if action.topic else list(self._plan.scenario.groups[group].topics)
-        places = positions(self._admin, topics, action.to)
-        self._admin.commit_offsets(group, places)
-        self._note(done, "committed " + ", ".join(f"{p.topic}/{p.partition} offset {p.offset}" for p in places))
-        self._happened(done, group, f"offsets set to {action.to.written()}")
-        yield self._join(names)
+        try:
+            places = positions(self._admin, topics, action.to)
+            self._admin.commit_offsets(group, places)
+            self._note(done, "committed " + ", ".join(f"{p.topic}/{p.partition} offset {p.offset}" for p in places))
+            self._happened(done, group, f"offsets set to {action.to.written()}")
+        finally:  # whatever the brokers say, its members come back
+            yield self._join(names)
         self._note(done, f"{len(names)} members back")
 
     def _redrive(self, done: Done, action: actions.Redrive) -> Script:
@@ -263,7 +276,7 @@ class Actions:
     def _replace(self, done: Done, names: list[str], action: actions.Deploy | None) -> Script:
         """Replace members one by one by another version, None for the first one."""
         for name in names:
-            yield self._leave([name])
+            yield self._leave_for_a_while([name])
             self._crew.versions[name] = action
             yield self._join([name])
             self._happened(done, name, f"version {action.version}" if action else "the version before")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from loadgen.admin import AdminError, connection
+from loadgen.children import ChildError
 from loadgen.offsets import Committed, offsets_of
 from rundata.tables import Incident
 from scenarios.around import Autoscaler
@@ -43,7 +44,9 @@ class Looks:
         self._thread.start()
 
     def new(self) -> list[tuple[int, int]]:
-        """Return lag and number of partitions of each look since the last call."""
+        """Return lag and number of partitions of each look since the last call; raise ChildError where nobody looks any more."""
+        if not (self._thread.is_alive() or self._ended.is_set()):
+            raise ChildError(f"nobody looks at the lag of {self._group} any more: its thread has ended, and says why on standard error")
         return [self._found.get() for _ in range(self._found.qsize())]
 
     def _look(self) -> None:
@@ -66,14 +69,26 @@ class Looks:
     def _lag(self, client: Consumer, committed: Committed) -> tuple[int, int]:
         topics = (*self._scenario.groups[self._group].topics, *retry_topics(self._scenario, self._group))
         known = client.list_topics(timeout=_WITHIN_S).topics
+        if unknown := [topic for topic in topics if topic not in known or not known[topic].partitions]:
+            raise AdminError(f"a broker does not know {', '.join(unknown)}")
         places = [(topic, number) for topic in topics for number in sorted(known[topic].partitions)]
-        ends = [int(client.get_watermark_offsets(TopicPartition(*each), timeout=_WITHIN_S)[1]) for each in places]
-        return sum(max(0, end - committed.get(each, 0)) for each, end in zip(places, ends, strict=True)), len(places)
+        return sum(max(0, _end(client, each) - committed.get(each, 0)) for each in places), len(places)
 
-    def close(self) -> None:
-        """Look no more."""
+    def end(self) -> None:
+        """Look no more; a look that is under way comes to its end."""
         self._ended.set()
+
+    def wait(self) -> None:
+        """Wait for that end, but not for brokers that are away."""
         self._thread.join(2 * _WITHIN_S)
+
+
+def _end(client: Consumer, place: tuple[str, int]) -> int:
+    """Return the end of a partition; raise AdminError where its leader does not answer."""
+    offsets = client.get_watermark_offsets(TopicPartition(*place), timeout=_WITHIN_S)
+    if not offsets:
+        raise AdminError(f"the leader of {place[0]}/{place[1]} does not answer")
+    return int(offsets[1])
 
 
 class Scaler:
@@ -115,13 +130,14 @@ class Scaler:
                 self._crew.end_member(name, signal.SIGTERM)
 
     def advance(self, now_ns: int) -> None:
-        """Start the members that have started up; one that is still on its way out when it has left."""
+        """Start the members that have started up; one that is still on its way out when it has left, and none that somebody else has brought."""
         for name, due_ns in list(self._joining.items()):
             known = self._crew.members.get(name)
-            if due_ns > now_ns or (known is not None and known.running):
+            runs = known is not None and known.running
+            if due_ns > now_ns or (known is not None and runs and known.expected_to_end):
                 continue
             del self._joining[name]
-            if name in self._crew.ended_by_policy:
+            if runs or name in self._crew.ended_by_policy:
                 continue
             if known is None:
                 self._crew.start_member(name, self._next_poll_id(name))
@@ -179,7 +195,13 @@ class Autoscalers:
         """What they have done."""
         return [incident for _, scaler in self._scalers for incident in scaler.incidents]
 
-    def close(self) -> None:
-        """End them; members stay as they are."""
+    def end(self) -> None:
+        """Look no more; members stay as they are."""
         for looks, _ in self._scalers:
-            looks.close()
+            looks.end()
+
+    def close(self) -> None:
+        """Wait for the last looks, which brokers that are away may hold up."""
+        self.end()
+        for looks, _ in self._scalers:
+            looks.wait()

@@ -3,6 +3,7 @@
 import pickle
 import signal
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -59,6 +60,8 @@ class Crew:
         self.members: dict[str, Worker] = {}
         self.gone: list[Worker] = []
         """Incarnations of members that have ended."""
+        self._leaving: dict[str, tuple[Worker, float, Callable[[], None]]] = {}
+        """By member that comes back when it has left: its process, until when it may take for that, and what to do then."""
         self.owned: dict[str, set[tuple[str, int]]] = {}
         self.heard: list[tuple[int, str, str, str]] = []
         """What members said: instant on the clock, kind, who, detail."""
@@ -295,11 +298,13 @@ class Crew:
     # ---- ending ----------------------------------------------------------------------------------------------------
 
     def end_member(self, name: str, number: signal.Signals) -> Worker:
-        """Let a member leave (SIGTERM) or crash (SIGKILL)."""
+        """Let a member leave (SIGTERM), unless it is on its way out already, or crash (SIGKILL)."""
         worker = self.members[name]
-        worker.signal(number)
         if number == signal.SIGKILL:
+            worker.signal(number)
             worker.process.wait()
+        elif not worker.expected_to_end:
+            worker.signal(number)
         return worker
 
     def replace_member(self, name: str, first_poll_id: int) -> None:
@@ -308,6 +313,28 @@ class Crew:
         old.end(LEAVE_WITHIN_S)
         self.gone.append(old)
         self.start_member(name, first_poll_id)
+
+    def when_left(self, name: str, then: Callable[[], None]) -> None:
+        """Do something when a member's process has ended: at once where it has, or when `look` finds it so."""
+        worker = self.members[name]
+        if worker.running:
+            self._leaving[name] = worker, time.monotonic() + LEAVE_WITHIN_S, then
+        else:
+            then()
+
+    def look(self) -> None:
+        """Do what waits for members that have left by now; one that takes too long is killed, and one that others have replaced is theirs."""
+        for name, (worker, until, then) in list(self._leaving.items()):
+            if worker.running and time.monotonic() < until:
+                continue
+            del self._leaving[name]
+            if self.members[name] is worker:
+                worker.end(0)
+                then()
+
+    def come_back(self) -> set[str]:
+        """Return the members that are on their way out, and come back when they have left."""
+        return set(self._leaving)
 
     def crash_producer(self, name: str) -> None:
         """Kill a producer process; what its client had not sent is gone."""

@@ -238,6 +238,7 @@ class _Run:
             _Every(2 * SECOND, self._collect),
             _Every(SECOND // 2, lambda: self.own_programs.watch(clock.now_ns())),
             _Every(SECOND, self._ask_committed),
+            _Every(SECOND // 10, self.crew.look),
             _Every(SECOND // 10, self.crash_loops.look),
             _Every(SECOND // 10, self.scalers.advance),
         ]
@@ -264,10 +265,11 @@ class _Run:
         self._sleep_until(min(exact_ns, clock.now_ns() + TICK_NS))
 
     def _come_back(self) -> set[str]:
-        """Return the members that are gone and will be started again, by the end of a fault or of a crash loop's wait."""
+        """Return the members that are gone and will be started again, by the end of a fault, of a crash loop's wait, or of an action's step."""
         assert self.lab is not None
         assert self.crash_loops is not None
-        return self.lab.come_back() | self.crash_loops.come_back()
+        assert self.people is not None
+        return self.lab.come_back() | self.crew.come_back() | self.crash_loops.come_back() | self.people.come_back()
 
     def _holds_since(self, expectation: Expectation, since_ns: int) -> bool:
         """Whether an expectation holds of what was intended since an instant."""
@@ -382,9 +384,9 @@ class _Run:
         return run
 
     def _end_scalers(self) -> None:
-        """Let nobody start members any more."""
+        """Let nobody look at lags any more."""
         if self.scalers is not None:
-            self.scalers.close()
+            self.scalers.end()
 
     def _halt(self) -> None:
         """Let the producers send nothing more, and wait a little for what is under way."""
@@ -445,10 +447,7 @@ class _Run:
     def _data(self, log: Any, extents: Any, held: Mapping[str, Committed]) -> RunData:
         assert self.lab is not None
         assert self.clock is not None
-        operations = self.recorder.operations(self.crew.started_ns())
-        committed = unrecorded(operations, self.crew.names, held, self.clock.now_ns())
-        operations = np.concatenate([operations, committed, *self.crew.remembered(operations)])
-        operations = settled(arranged(np.concatenate([operations, unsent(self.plan, operations)])), log)
+        operations = settled(arranged(self._rows(held)), log)
         self.incomplete += timed_after(operations, self.crew.names, self.clock.now_ns())
         plan, operations, log, wrong = self.own_programs.written_down(operations, log)
         self.incomplete += [wrong] if wrong else []
@@ -470,6 +469,14 @@ class _Run:
             error_names={int(code): KafkaError(int(code)).name() for code in np.unique(operations["error"]) if code},
             about=self._about(operations),
         )
+
+    def _rows(self, held: Mapping[str, Committed]) -> Any:
+        """Return what was recorded, and what processes that were killed could not record; of a long run too large to be copied for nothing."""
+        assert self.clock is not None
+        rows = self.recorder.operations(self.crew.started_ns())
+        committed = unrecorded(rows, self.crew.names, held, self.clock.now_ns())
+        rows = _with(rows, committed, *self.crew.remembered(rows))
+        return _with(rows, unsent(self.plan, rows))
 
     def _gauges(self) -> list[Gauge]:
         assert self.clock is not None
@@ -544,7 +551,6 @@ class _Run:
 
     def close(self) -> None:
         """End whatever still runs, and remove what only the run needed."""
-        self._end_scalers()
         if self.lab is not None:
             self.lab.undo_all()
             self.lab.close()
@@ -559,10 +565,18 @@ class _Run:
         self.admin.see_off(self.crew.unparted())
         self.control.close()
         _tidy(self.folder)
+        if self.scalers is not None:
+            self.scalers.close()
 
 
 def _admin(cluster: Cluster, plan: Plan) -> Admin:
     return ForeignAdmin(cluster, plan) if isinstance(cluster, ForeignKafka) else Admin(cluster, plan)
+
+
+def _with(rows: Any, *more: Any) -> Any:
+    """Return rows with others behind them; themselves where there are none."""
+    others = [each for each in more if len(each)]
+    return np.concatenate([rows, *others]) if others else rows
 
 
 def _tidy(folder: Path) -> None:

@@ -1,6 +1,8 @@
 """A driven autoscaler: members by lag, the missing ones at once, fewer only after a while, and nobody whom others bring back."""
 
+import queue
 import signal
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,7 +10,9 @@ from typing import Any
 import pytest
 
 from live_runs import drive_embedded, group_code, load, rows_of
-from loadgen.autoscaling import Scaler
+from loadgen.admin import AdminError
+from loadgen.autoscaling import Looks, Scaler
+from loadgen.children import ChildError
 from loadgen.refuse import cannot
 from rundata.checks import check
 from rundata.rows import Kind, Outcome
@@ -20,12 +24,12 @@ WHAT = Autoscaler.model_validate({"lag": 100, "min": 1, "max": 4, "poll": "1s", 
 SCENARIO = """\
 scenario: scaled
 seed: 5
-duration: 6s
+duration: 11s
 drain: 30s
 brokers: {kind: kafka, nodes: 1, settings: {group.initial.rebalance.delay.ms: 100, group.min.session.timeout.ms: 1000}}
 topics: {orders: {partitions: 4, replication: 1}}
 producers:
-  shop: {topic: orders, settings: {acks: all, enable.idempotence: true}, arrivals: 150/s, key: {uniform: 500}}
+  shop: {topic: orders, settings: {acks: all, enable.idempotence: true}, arrivals: [{for: 3s, rate: 200/s}, {for: 8s, rate: 5/s}], key: {uniform: 500}}
 groups:
   work:
     topics: [orders]
@@ -33,7 +37,7 @@ groups:
     work: 10ms
     commit: {every: 200ms}
     settings: {session.timeout.ms: 2000, heartbeat.interval.ms: 300}
-    autoscaler: {lag: 100, min: 1, max: 3, poll: 1s, cooldown: 4s, start_up: 500ms}
+    autoscaler: {lag: 100, min: 1, max: 3, poll: 500ms, cooldown: 2s, start_up: 200ms}
 """
 
 
@@ -137,15 +141,92 @@ def test_the_users_own_program_is_not_scaled():
     assert any("groups.work.autoscaler is given, and work is your own program" in reason for reason in reasons)
 
 
+def test_who_was_brought_by_somebody_else_meanwhile_is_not_started_again():
+    """A deploy has member 2 out when lag asks for two, and brings it back before it has started up; when it is to go it goes for good."""
+    crew = Crew(2)
+    crew.members["work/2"].running = False
+    scaler = scaler_of(crew)
+    scaler.look(150, 6, 1 * S)
+    crew.replace_member("work/2", 0)
+    crew.told.clear()
+
+    scaler.advance(3 * S)
+    scaler.look(0, 6, 12 * S)
+    crew.members["work/2"].running = False
+    scaler.advance(13 * S)
+
+    assert crew.told == [("SIGTERM", "work/2")]
+
+
+class Reader:
+    """A client whose brokers know of some topics, and whose leaders answer or do not."""
+
+    def __init__(self, partitions: dict[str, int], end: tuple[int, int] | None = (40, 100)) -> None:
+        self._partitions, self._end = partitions, end
+
+    def list_topics(self, timeout: float) -> SimpleNamespace:
+        known = {topic: SimpleNamespace(partitions=dict.fromkeys(range(n))) for topic, n in self._partitions.items()}
+        return SimpleNamespace(topics=known)
+
+    def get_watermark_offsets(self, _place: object, timeout: float) -> tuple[int, int] | None:
+        return self._end
+
+
+def looks_of(reads: Any) -> Looks:
+    looks = Looks.__new__(Looks)
+    looks._group, looks._scenario = "work", load(SCENARIO).scenario
+    looks._ended, looks._found = threading.Event(), queue.SimpleQueue()
+    looks._thread = threading.Thread(target=reads, daemon=True)
+    return looks
+
+
+def test_lag_is_what_lies_beyond_the_committed_offsets_of_all_partitions():
+    """Four partitions that end at 100: one committed at 70, one beyond what is there any more, two never."""
+    reader: Any = Reader({"orders": 4})
+
+    assert looks_of(None)._lag(reader, {("orders", 0): 70, ("orders", 1): 120}) == (230, 4)
+
+
+@pytest.mark.parametrize(
+    ("reader", "reason"),
+    [
+        (Reader({}), "a broker does not know orders"),
+        (Reader({"orders": 0}), "a broker does not know orders"),
+        (Reader({"orders": 4}, None), "the leader of orders/0 does not answer"),
+    ],
+    ids=["a topic that is not there yet", "a topic without partitions yet", "a leader that is away"],
+)
+def test_a_lag_that_nobody_knows_is_no_lag_of_nought(reader: Any, reason: str):
+    with pytest.raises(AdminError, match=reason):
+        looks_of(None)._lag(reader, {})
+
+
+def test_a_group_that_nobody_looks_at_any_more_is_said():
+    """Where its thread has failed; one that was asked to end is no failure."""
+    looks = looks_of(lambda: None)
+    looks._thread.start()
+    looks._thread.join()
+    with pytest.raises(ChildError, match="nobody looks at the lag of work any more"):
+        looks.new()
+
+    looks.end()
+    looks.wait()
+
+    assert looks.new() == []
+
+
 @pytest.mark.live
 def test_a_group_grows_with_its_lag_and_shrinks_when_it_has_caught_up(tmp_path: Path):
-    """150/s for one member that takes 100: behind by a hundred after two seconds. Two share the rest, and one goes at the end."""
+    """200/s for one member that takes 100: behind by a hundred after one second. Others join; in the quiet time after it all but one go."""
     run = drive_embedded(load(SCENARIO), tmp_path / "run")
     scaled = [each.detail for each in run.incidents if each.kind == "scale"]
     handled = rows_of(run, Kind.try_, outcome=Outcome.ok, group=group_code(run, "work"))
 
     assert run.about["state"] == "complete", run.about["incomplete"]
     assert scaled[0].startswith("1 to ")
+    # A machine that stood still for some seconds may have had no quiet time.
+    stood_still_s = max(each.value for each in run.gauges if each.name == "oversleep_s")
+    assert scaled[-1].endswith(" to 1 members") or stood_still_s > 2
     assert len(set(handled["process"].tolist())) >= 2
     assert len(handled) >= len(run.plan)
     assert {name: each.examples for name, each in check(run).items() if not each.valid} == {}

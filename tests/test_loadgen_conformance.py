@@ -229,6 +229,35 @@ def test_a_member_of_the_new_protocol_leaves_in_good_order_and_nothing_is_done_a
     assert 3_400_000_000 < own["started_ns"][own["started_ns"] < 5_500_000_000].max() < 4_500_000_000
 
 
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_member_that_is_asked_to_leave_finishes_what_a_poll_handed_over(
+    kafka: LocalKafka, tmp_path: Path, client: str
+):
+    """Each has some seconds of work in hand, which counts as committed in one group (`auto`) and is acquired in the other, a share group.
+
+    One that left at once would pass over it, or give it back, to be delivered again.
+    """
+    shared = f"{{topics: [orders], client: {client}, share_group: true, members: 2, work: 20ms}}"
+    settings = [
+        "groups.slow.commit=auto",
+        "groups.slow.work=20ms",
+        "groups.slow.settings={session.timeout.ms: 20000}",
+        f"groups.shared={shared}",
+        "producers.shop.arrivals=[{for: 1s, rate: 400/s}, {for: 4s, rate: 1/s}]",
+        "duration=5s",
+        "faults=[{fault: member_leave, member: slow/1, at: 2s, for: 500ms}, {fault: member_leave, member: shared/1, at: 2s, for: 500ms}]",
+    ]
+    run = drive_on(kafka, load(CRASH.replace("CLIENT", client), settings), tmp_path / "run")
+
+    assert _all_done(run)
+    assert check(run)["passed"].parts["for good"] == 0
+    for group in ("slow", "shared"):
+        for kind in (Kind.try_, Kind.delivery):
+            rows = rows_of(run, kind, group=group_code(run, group))
+            assert np.bincount(rows["event_id"], minlength=len(run.plan)).tolist() == [1] * len(run.plan)
+    assert all("back as process" in left.proof for left in run.faults)
+
+
 def _all_done(run: RunData) -> bool:
     """Whether the run is complete, breaks no rule, and has handled each event."""
     broken = {name: result.count for name, result in check(run).items() if not result.valid}

@@ -17,25 +17,35 @@ _STOPS_WITHIN_S = 0.1
 
 
 def end_member(tools: Tools, planned: PlannedFault, fault: faults.MemberCrash | faults.MemberLeave) -> Applied:
-    """End a member's process, and start it again when the fault is over."""
-    name = str(fault.member)
+    """End a member's process, and start it again when the fault is over, or when it has left where that takes longer."""
+    name, crew = str(fault.member), tools.crew
     number = signal.SIGKILL if isinstance(fault, faults.MemberCrash) else signal.SIGTERM
-    worker = tools.crew.members.get(name)
-    if worker is None or not worker.running:
-        return Applied(planned, name, tools.clock.now_ns(), "no effect: the member was not up")
+    worker = crew.members.get(name)
+    if worker is None or not worker.running or worker.expected_to_end:
+        return Applied(planned, name, tools.clock.now_ns(), "no effect: the member was not up, or on its way out")
     began = tools.clock.now_ns()
-    tools.crew.end_member(name, number)
+    crew.end_member(name, number)
     word = "gone" if number == signal.SIGKILL else "asked to leave"
-    proof = f"process {worker.pid} {word} at {seconds(tools.clock.now_ns())}"
+    applied = Applied(planned, name, began, f"process {worker.pid} {word} at {seconds(tools.clock.now_ns())}")
+
+    def back() -> None:
+        crew.hear()
+        if name in crew.ended_by_policy:
+            applied.note("stays away: its handler's policy has ended it")
+            return
+        crew.replace_member(name, tools.next_poll_id(name))
+        again, now_ns = crew.members[name], tools.clock.now_ns()
+        tools.incidents.append(Incident(now_ns, "restart", name, f"process {again.pid}", planned.label))
+        applied.note(f"back as process {again.pid} at {seconds(now_ns)}")
 
     def undo() -> str:
-        tools.crew.replace_member(name, tools.next_poll_id(name))
-        again = tools.crew.members[name]
-        now_ns = tools.clock.now_ns()
-        tools.incidents.append(Incident(now_ns, "restart", name, f"process {again.pid}", planned.label))
-        return f"back as process {again.pid} at {seconds(now_ns)}"
+        if crew.members[name] is not worker:
+            return "brought back by something else before"
+        crew.when_left(name, back)
+        return f"on its way out at {seconds(tools.clock.now_ns())} still" if name in crew.come_back() else ""
 
-    return Applied(planned, name, began, proof, undo)
+    applied.undo = undo
+    return applied
 
 
 def pause(tools: Tools, planned: PlannedFault, names: list[str]) -> Applied:

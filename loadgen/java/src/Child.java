@@ -98,7 +98,9 @@ final class Child {
     /** Let it finish what it has in hand when it is asked to end, for so long at most; 0 for not at all. */
     void finishWithin(long mostMs) {
         finishWithinMs = mostMs;
-        leaving |= asked && mostMs == 0;
+        if (asked && mostMs == 0) { // never set back: SIGTERM may come in between
+            leaving = true;
+        }
     }
 
     /** Tell once a second how long the JIT compiler has worked so far: its work competes with ours. */

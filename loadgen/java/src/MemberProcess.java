@@ -24,8 +24,6 @@ final class MemberProcess implements ConsumerRebalanceListener, Requests.Member 
     /** Longest wait of one poll, so that requests of the driver are heard. */
     private static final long IDLE_WAIT_NS = 100_000_000;
     private static final Duration CLOSE_WITHIN = Duration.ofSeconds(15);
-    /** A member that is asked to leave finishes what it has in hand, as frameworks do, unless that takes longer. */
-    private static final long FINISH_WITHIN_MS = 10_000;
     /** What is there is returned within a fraction of this. */
     private static final long LONG_POLL_NS = 1_000_000;
     /** With events in several workers' hands the member looks so often for what they have finished. */
@@ -114,7 +112,6 @@ final class MemberProcess implements ConsumerRebalanceListener, Requests.Member 
     public static void main(String[] arguments) throws Exception {
         Child child = Child.begin(arguments);
         MemberProcess member = new MemberProcess(child);
-        child.finishWithin(FINISH_WITHIN_MS);
         child.say("ready", "at", System.nanoTime());
         boolean stopped = member.run();
         member.leave();
@@ -129,7 +126,6 @@ final class MemberProcess implements ConsumerRebalanceListener, Requests.Member 
 
     @Override
     public void windUp() {
-        child.finishWithin(0);
         noteMoved();
         commits.handingOver();
     }
@@ -183,7 +179,11 @@ final class MemberProcess implements ConsumerRebalanceListener, Requests.Member 
                 return true;
             }
         }
-        return false;
+        if (pool == null) {
+            return false;
+        }
+        pool.finish(Requests.FINISH_WITHIN_MS);
+        return pool.stopped();
     }
 
     private long now() {
@@ -390,7 +390,7 @@ final class MemberProcess implements ConsumerRebalanceListener, Requests.Member 
             transactions.abort();
         }
         if (pool != null) {
-            pool.finish(FINISH_WITHIN_MS);
+            pool.finish(Requests.FINISH_WITHIN_MS);
         }
         noteMoved();
         commits.handingOver();

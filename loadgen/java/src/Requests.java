@@ -11,6 +11,9 @@ final class Requests {
         void windUp();
     }
 
+    /** A member that is asked to leave finishes what it has in hand, as frameworks do, unless that takes longer. */
+    static final long FINISH_WITHIN_MS = 10_000;
+
     private final Child child;
     private final Handler handler;
     private final Member member;
@@ -22,6 +25,7 @@ final class Requests {
         this.child = child;
         this.handler = handler;
         this.member = member;
+        child.finishWithin(FINISH_WITHIN_MS);
         if (child.spec.has("start_ns")) {
             start(child.spec.number("start_ns"));
         }
@@ -44,6 +48,7 @@ final class Requests {
                     start(request.number("at_ns"));
                 }
                 case "wind up" -> {
+                    child.finishWithin(0);
                     member.windUp();
                     child.say("wound up");
                 }

@@ -16,7 +16,7 @@ import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 
 /**
  * One member of a share group: takes records of whatever partition, works on them, and acknowledges each one, after the event or with
- * its batch. SIGTERM makes it finish its event and give the rest back; SIGKILL is a crash.
+ * its batch. SIGTERM makes it finish what it has in hand, and leave; SIGKILL is a crash.
  */
 final class ShareMemberProcess implements Requests.Member {
     private static final Duration IDLE_WAIT = Duration.ofMillis(100);
@@ -112,7 +112,7 @@ final class ShareMemberProcess implements Requests.Member {
     // ---- the loop --------------------------------------------------------------------------------------------------
 
     private boolean run() throws IOException {
-        while (!child.leaving) {
+        while (!child.asked) {
             requests.listen();
             handler.stall(hands, System.nanoTime());
             List<ConsumerRecord<byte[], byte[]>> records = new ArrayList<>();
