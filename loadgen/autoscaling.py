@@ -10,15 +10,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
-
-from loadgen.admin import AdminError, connection
+from loadgen.admin import AdminError
 from loadgen.children import ChildError
-from loadgen.offsets import Committed, offsets_of
+from loadgen.offsets import BrokersLag
 from rundata.tables import Incident
 from scenarios.around import Autoscaler
 from scenarios.quantities import SECOND
-from scenarios.retries import retry_topics
 
 if TYPE_CHECKING:
     from loadgen.admin import Admin
@@ -46,33 +43,23 @@ class Looks:
     def new(self) -> list[tuple[int, int]]:
         """Return lag and number of partitions of each look since the last call; raise ChildError where nobody looks any more."""
         if not (self._thread.is_alive() or self._ended.is_set()):
-            raise ChildError(f"nobody looks at the lag of {self._group} any more: its thread has ended, and says why on standard error")
+            raise ChildError(
+                f"nobody looks at the lag of {self._group} any more: its thread has ended, and says why on standard error"
+            )
         return [self._found.get() for _ in range(self._found.qsize())]
 
     def _look(self) -> None:
         what = self._scenario.groups[self._group].autoscaler
         assert what is not None
-        offsets = offsets_of(self._admin, self._scenario, self._group)
-        client = Consumer(
-            {**connection(self._admin.cluster), "group.id": "eventdrill-lag", "enable.auto.commit": False}
-        )
+        lag = BrokersLag(self._admin, self._scenario, self._group)
         try:
             due_ns = what.poll
             while not self._ended.wait(max(0, due_ns - self._clock.now_ns()) / SECOND):
-                with suppress(AdminError, KafkaException):  # nobody knows: members stay as they are
-                    self._found.put(self._lag(client, offsets.read(_WITHIN_S)))
+                with suppress(AdminError):  # nobody knows: members stay as they are
+                    self._found.put(lag.read(_WITHIN_S))
                 due_ns += what.poll * (1 + max(0, self._clock.now_ns() - due_ns) // what.poll)
         finally:
-            client.close()
-            offsets.close()
-
-    def _lag(self, client: Consumer, committed: Committed) -> tuple[int, int]:
-        topics = (*self._scenario.groups[self._group].topics, *retry_topics(self._scenario, self._group))
-        known = client.list_topics(timeout=_WITHIN_S).topics
-        if unknown := [topic for topic in topics if topic not in known or not known[topic].partitions]:
-            raise AdminError(f"a broker does not know {', '.join(unknown)}")
-        places = [(topic, number) for topic in topics for number in sorted(known[topic].partitions)]
-        return sum(max(0, _end(client, each) - committed.get(each, 0)) for each in places), len(places)
+            lag.close()
 
     def end(self) -> None:
         """Look no more; a look that is under way comes to its end."""
@@ -81,14 +68,6 @@ class Looks:
     def wait(self) -> None:
         """Wait for that end, but not for brokers that are away."""
         self._thread.join(2 * _WITHIN_S)
-
-
-def _end(client: Consumer, place: tuple[str, int]) -> int:
-    """Return the end of a partition; raise AdminError where its leader does not answer."""
-    offsets = client.get_watermark_offsets(TopicPartition(*place), timeout=_WITHIN_S)
-    if not offsets:
-        raise AdminError(f"the leader of {place[0]}/{place[1]} does not answer")
-    return int(offsets[1])
 
 
 class Scaler:

@@ -62,6 +62,8 @@ class Crew:
         """Incarnations of members that have ended."""
         self._leaving: dict[str, tuple[Worker, float, Callable[[], None]]] = {}
         """By member that comes back when it has left: its process, until when it may take for that, and what to do then."""
+        self._logs: dict[str, str] = {}
+        """By member: the log to which its present process writes its rows."""
         self.owned: dict[str, set[tuple[str, int]]] = {}
         self.heard: list[tuple[int, str, str, str]] = []
         """What members said: instant on the clock, kind, who, detail."""
@@ -156,6 +158,7 @@ class Crew:
         self.owned[name] = set()
         spec = self._specs.member(name, first_poll_id, self.start_ns, version=self.versions.get(name))
         self.members[name] = self._worker(name, {**spec, **self._calls(name.rpartition("/")[0])})
+        self._logs[name] = Path(spec["rows"]).name
 
     def _calls(self, group: str) -> dict[str, str | None]:
         """Return where the members of a group find the dependencies that they call."""
@@ -282,6 +285,10 @@ class Crew:
     def finished(self) -> bool:
         """Whether every producer has sent all and heard of all."""
         return all("finished" in worker.said or not worker.running for worker in self.producers.values())
+
+    def living_logs(self) -> set[str]:
+        """Return the logs of rows of the members that go on."""
+        return {self._logs[name] for name, worker in self.members.items() if worker.running}
 
     def settled(self) -> bool:
         """Whether no member has an event in hand; each is asked once. Java's client commits nothing that it has not done."""

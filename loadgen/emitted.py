@@ -1,11 +1,12 @@
 """Emitted events: what effects have emitted, which groups have yet to end it, and what of it nobody has recorded as sent."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rundata.allowed import remembers
 from rundata.chains import types_of_places
 from rundata.rows import Kind, Outcome, new_operations
 from scenarios.derived import Derived
@@ -31,6 +32,10 @@ class Emitted:
         }
         self._due: dict[str, set[int]] = {name: set() for name in self._groups}
         self._ended: dict[str, set[int]] = {name: set() for name in self._groups}
+        self._once = {name for name, group in plan.scenario.groups.items() if remembers(group)}
+        self._at_once = _sent_at_once(plan, self._derived)
+        self._unsent: dict[str, set[int]] = {}
+        """By log of rows: what effects in it have emitted at once, and nobody tells of as sent; of groups that never repeat an effect."""
 
     def open(self, group: str) -> int:
         """Return how many a group has yet to end."""
@@ -44,8 +49,21 @@ class Emitted:
         """Whether any group has any left."""
         return any(self.open(name) for name in self._groups)
 
-    def take(self, rows: NDArray[np.void]) -> None:
-        """Note what has taken effect, and with it what follows; what was ended, and what was refused on its way."""
+    def lost(self, group: str, living: Collection[str]) -> set[int]:
+        """Return what a group waits for in vain, unless it is in the log: who emitted it has ended, so that its log of rows is none of the living ones.
+
+        In groups whose members may repeat an effect somebody else may send it yet.
+        """
+        gone = set[int]().union(*(ids for log, ids in self._unsent.items() if log not in living))
+        return self._due[group] & gone.difference(*(ids for log, ids in self._unsent.items() if log in living))
+
+    def forget(self, group: str, ids: set[int]) -> None:
+        """Have a group wait for some events no longer."""
+        self._ended[group] |= ids
+        self._due[group] -= ids
+
+    def take(self, rows: NDArray[np.void], log: str = "") -> None:
+        """Note what has taken effect, and with it what follows; what was ended, and what was refused on its way. All is of one log."""
         if not self._derived.places:
             return
         kind, ok = rows["kind"], rows["outcome"] == Outcome.ok
@@ -53,8 +71,13 @@ class Emitted:
         ended = effects | np.isin(kind, _ENDS)
         for code, name in enumerate(self._groups):
             mine = rows["group"] == code
-            self._emits(name, np.unique(rows["event_id"][mine & effects]))
+            self._emits(name, np.unique(rows["event_id"][mine & effects]), log)
             self._end(name, rows["event_id"][mine & ended])
+        if self._once:
+            sent = rows["event_id"][kind == Kind.send]
+            told = sent[self._derived.is_emitted(sent)].tolist()
+            for ids in self._unsent.values():  # whoever has sent it
+                ids.difference_update(told)
         refused = rows["event_id"][(kind == Kind.send) & (rows["outcome"] == Outcome.failed)]
         for name in self._groups:
             self._end(name, refused)
@@ -63,13 +86,16 @@ class Emitted:
         self._ended[group].update(ids[self._derived.is_emitted(ids)].tolist())
         self._due[group] -= self._ended[group]
 
-    def _emits(self, group: str, effects: Ints) -> None:
+    def _emits(self, group: str, effects: Ints, log: str) -> None:
         try:
             _, ids = self._derived.children_of(effects, group)
         except OverflowError:  # the member that has it in hand ends with this, and says so
             return
         if not len(ids):
             return
+        if group in self._once:
+            at_once = ids[self._at_once[self._derived.place_of(ids)]]
+            self._unsent.setdefault(log, set()).update(at_once.tolist())
         topics = self._derived.topic_of(ids)
         for name, read in self._reads.items():
             self._due[name] |= set(ids[np.isin(topics, read)].tolist()) - self._ended[name]
@@ -88,7 +114,7 @@ def unsent(plan: Plan, operations: NDArray[np.void]) -> NDArray[np.void]:
     effects = operations[(operations["kind"] == Kind.try_) & (operations["outcome"] == Outcome.ok)]
     effects = effects[np.argsort(effects["ended_ns"], kind="stable")]
     sent = operations["event_id"][operations["kind"] == Kind.send]
-    at_once = np.asarray([scenario.groups[place.group].emits[place.emit].outbox is None for place in derived.places])
+    at_once = _sent_at_once(plan, derived)
     types = np.asarray(types_of_places(scenario))
     for code, group in enumerate(scenario.groups):
         own = effects[effects["group"] == code]
@@ -98,6 +124,12 @@ def unsent(plan: Plan, operations: NDArray[np.void]) -> NDArray[np.void]:
             left = ~np.isin(ids, sent) & at_once[derived.place_of(ids)]
             found.append(_unanswered(derived, ids[left], np.repeat(own, counts)[left], types))
     return np.concatenate(found)
+
+
+def _sent_at_once(plan: Plan, derived: Derived) -> NDArray[np.bool_]:
+    """Return of each place whether what it emits is sent with the effect, and does not go through an outbox."""
+    groups = plan.scenario.groups
+    return np.asarray([groups[place.group].emits[place.emit].outbox is None for place in derived.places], np.bool_)
 
 
 def _unanswered(derived: Derived, ids: Ints, effects: NDArray[np.void], types: Ints) -> NDArray[np.void]:

@@ -29,7 +29,7 @@ from loadgen.foreign_admin import ForeignAdmin
 from loadgen.gate import Gate, Open
 from loadgen.gauges import Sampler
 from loadgen.lab import Lab, needs_watchdog
-from loadgen.offsets import Committed, GroupOffsets, ShareOffsets, offsets_of, unrecorded
+from loadgen.offsets import BrokersLag, Committed, GroupOffsets, ShareOffsets, offsets_of, unrecorded
 from loadgen.own_programs import AbsentError, OwnPrograms
 from loadgen.recorder import Progress, Recorder
 from loadgen.records import new_run_id
@@ -165,6 +165,9 @@ class _Run:
         self.own_programs = OwnPrograms(self.plan, self.admin, self.writer.folder, self.run_id)
         self.offsets: dict[str, GroupOffsets | ShareOffsets] = {}
         """By group that has been asked about: what its coordinator holds."""
+        self.lags: dict[str, BrokersLag] = {}
+        self.lost: dict[str, set[int]] = {}
+        """By group: emitted events of which it has heard nothing, and that nobody will send any more, at the last look."""
 
     def _spin_ns(self) -> int:
         """Spin before each send only where there is a core for it: elsewhere it takes the time of those that it waits for."""
@@ -238,6 +241,7 @@ class _Run:
             _Every(2 * SECOND, self._collect),
             _Every(SECOND // 2, lambda: self.own_programs.watch(clock.now_ns())),
             _Every(SECOND, self._ask_committed),
+            _Every(SECOND, self._give_up_lost),
             _Every(SECOND // 10, self.crew.look),
             _Every(SECOND // 10, self.crash_loops.look),
             _Every(SECOND // 10, self.scalers.advance),
@@ -318,6 +322,29 @@ class _Run:
             if not what.external and self.recorder.lag()[group]:
                 with suppress(AdminError):
                     self.recorder.learn_committed(group, self._offsets_of(group).read(COMMITTED_WITHIN_S))
+
+    def _give_up_lost(self) -> None:
+        """While the groups drain, wait no longer for what a member that was killed had emitted and not sent.
+
+        A group that has committed all that its brokers hold, a second after that member was gone, will never hear of it.
+        """
+        if not self.healed_ns:
+            return
+        living = self.crew.living_logs()
+        self.recorder.take()
+        for group, what in self.plan.scenario.groups.items():
+            if what.external or what.share_group or what.commit in ("auto", "before_work"):
+                continue  # what it has committed it may not have handled
+            before, self.lost[group] = self.lost.get(group, set()), self.recorder.lost(group, living)
+            if gone := before & self.lost[group]:
+                with suppress(AdminError):
+                    if self._lag_of(group).read(COMMITTED_WITHIN_S)[0] == 0:
+                        self.recorder.forget(group, gone)
+
+    def _lag_of(self, group: str) -> BrokersLag:
+        if group not in self.lags:
+            self.lags[group] = BrokersLag(self.admin, self.plan.scenario, group)
+        return self.lags[group]
 
     def _offsets_of(self, group: str) -> GroupOffsets | ShareOffsets:
         if group not in self.offsets:
@@ -559,8 +586,8 @@ class _Run:
         if self.watchdog is not None:
             self.watchdog.close()
         self.own_programs.close()
-        for offsets in self.offsets.values():
-            offsets.close()
+        for asked in (*self.offsets.values(), *self.lags.values()):
+            asked.close()
         self.crew.close()
         self.admin.see_off(self.crew.unparted())
         self.control.close()

@@ -105,6 +105,41 @@ def offsets_of(admin: "Admin", scenario: Scenario, group: str) -> GroupOffsets |
     return ShareOffsets(admin, group) if scenario.groups[group].share_group else GroupOffsets(admin, scenario, group)
 
 
+class BrokersLag:
+    """A group's lag as the brokers tell it: what lies beyond its committed offsets."""
+
+    def __init__(self, admin: "Admin", scenario: Scenario, group: str) -> None:
+        self._topics = (*scenario.groups[group].topics, *retry_topics(scenario, group))
+        self._offsets = offsets_of(admin, scenario, group)
+        settings = {**connection(admin.cluster), "group.id": "eventdrill-lag", "enable.auto.commit": False}
+        self._client = Consumer(settings)
+
+    def read(self, within_s: float) -> tuple[int, int]:
+        """Return it, and of how many partitions; raise AdminError where somebody who knows does not answer. No question takes longer."""
+        try:
+            return self._read(within_s)
+        except KafkaException as error:
+            raise AdminError(f"the lag of {self._offsets.group} cannot be read: {error.args[0].str()}") from None
+
+    def _read(self, within_s: float) -> tuple[int, int]:
+        committed, known = self._offsets.read(within_s), self._client.list_topics(timeout=within_s).topics
+        if unknown := [topic for topic in self._topics if topic not in known or not known[topic].partitions]:
+            raise AdminError(f"a broker does not know {', '.join(unknown)}")
+        places = [(topic, number) for topic in self._topics for number in sorted(known[topic].partitions)]
+        return sum(max(0, self._end(each, within_s) - committed.get(each, 0)) for each in places), len(places)
+
+    def _end(self, place: tuple[str, int], within_s: float) -> int:
+        offsets = self._client.get_watermark_offsets(TopicPartition(*place), timeout=within_s)
+        if not offsets:
+            raise AdminError(f"the leader of {place[0]}/{place[1]} does not answer")
+        return int(offsets[1])
+
+    def close(self) -> None:
+        """Let go of the clients."""
+        self._client.close()
+        self._offsets.close()
+
+
 def unrecorded(
     operations: NDArray[np.void], names: Names, held: Mapping[str, Committed], at_ns: int
 ) -> NDArray[np.void]:

@@ -1,6 +1,6 @@
 """What the driver knows of a run while it goes on: it turns new rows into Parquet parts and keeps count for the display and the drain."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -113,10 +113,10 @@ class Recorder:
             rows = row_log.read_rows(path, self._read.get(path.name, 0), self._events)
             if len(rows):
                 self._read[path.name] = self._read.get(path.name, 0) + len(rows)
-                self._count(rows)
+                self._count(rows, path.name)
 
-    def _count(self, rows: NDArray[np.void]) -> None:
-        self._emitted.take(rows)
+    def _count(self, rows: NDArray[np.void], log: str) -> None:
+        self._emitted.take(rows, log)
         self._outside.take(rows)
         self._summarise_outside(rows)
         rows = rows[rows["event_id"] < len(self.plan)]
@@ -232,6 +232,14 @@ class Recorder:
             + self._outside.open(name)
             for name, reads in self._reads.items()
         }
+
+    def lost(self, group: str, living: Collection[str]) -> set[int]:
+        """Return the emitted events of which a group has heard nothing, and that nobody will send any more; `living` are the logs of processes that go on."""
+        return self._emitted.lost(group, living)
+
+    def forget(self, group: str, emitted: set[int]) -> None:
+        """Wait no longer for some emitted events, which are not in the log."""
+        self._emitted.forget(group, emitted)
 
     def all_ended(self, sent: int) -> bool:
         """Whether each event sent so far has its answer, and each pair has ended or lies below what its group committed."""

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from live_runs import drive_embedded, group_code, load, rows_of
-from loadgen.admin import AdminError
 from loadgen.autoscaling import Looks, Scaler
 from loadgen.children import ChildError
 from loadgen.refuse import cannot
@@ -158,47 +157,11 @@ def test_who_was_brought_by_somebody_else_meanwhile_is_not_started_again():
     assert crew.told == [("SIGTERM", "work/2")]
 
 
-class Reader:
-    """A client whose brokers know of some topics, and whose leaders answer or do not."""
-
-    def __init__(self, partitions: dict[str, int], end: tuple[int, int] | None = (40, 100)) -> None:
-        self._partitions, self._end = partitions, end
-
-    def list_topics(self, timeout: float) -> SimpleNamespace:
-        known = {topic: SimpleNamespace(partitions=dict.fromkeys(range(n))) for topic, n in self._partitions.items()}
-        return SimpleNamespace(topics=known)
-
-    def get_watermark_offsets(self, _place: object, timeout: float) -> tuple[int, int] | None:
-        return self._end
-
-
 def looks_of(reads: Any) -> Looks:
     looks = Looks.__new__(Looks)
-    looks._group, looks._scenario = "work", load(SCENARIO).scenario
-    looks._ended, looks._found = threading.Event(), queue.SimpleQueue()
+    looks._group, looks._ended, looks._found = "work", threading.Event(), queue.SimpleQueue()
     looks._thread = threading.Thread(target=reads, daemon=True)
     return looks
-
-
-def test_lag_is_what_lies_beyond_the_committed_offsets_of_all_partitions():
-    """Four partitions that end at 100: one committed at 70, one beyond what is there any more, two never."""
-    reader: Any = Reader({"orders": 4})
-
-    assert looks_of(None)._lag(reader, {("orders", 0): 70, ("orders", 1): 120}) == (230, 4)
-
-
-@pytest.mark.parametrize(
-    ("reader", "reason"),
-    [
-        (Reader({}), "a broker does not know orders"),
-        (Reader({"orders": 0}), "a broker does not know orders"),
-        (Reader({"orders": 4}, None), "the leader of orders/0 does not answer"),
-    ],
-    ids=["a topic that is not there yet", "a topic without partitions yet", "a leader that is away"],
-)
-def test_a_lag_that_nobody_knows_is_no_lag_of_nought(reader: Any, reason: str):
-    with pytest.raises(AdminError, match=reason):
-        looks_of(None)._lag(reader, {})
 
 
 def test_a_group_that_nobody_looks_at_any_more_is_said():

@@ -1,8 +1,14 @@
-"""What coordinators hold of a group that no member has recorded: commits whose answers went down with a killed member."""
+"""What coordinators hold of a group that no member has recorded, commits whose answers went down with a killed member; and its lag."""
+
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+import pytest
+from confluent_kafka import KafkaError, KafkaException
 
-from loadgen.offsets import unrecorded
+from loadgen.admin import AdminError
+from loadgen.offsets import BrokersLag, unrecorded
 from rundata.rows import NONE, Kind, Outcome, new_operations
 from rundata.tables import Names
 
@@ -46,3 +52,46 @@ def test_the_last_commit_counts_and_not_the_highest_or_a_failed_one() -> None:
 
 def test_a_group_that_is_where_it_began_has_nothing_to_tell() -> None:
     assert offsets(unrecorded(recorded(), NAMES, {"work": {("orders", 0): 0}, "audit": {}}, 99)) == []
+
+
+class Reader:
+    """A client whose brokers know of some topics, and whose leaders answer or do not."""
+
+    def __init__(self, partitions: dict[str, int], end: tuple[int, int] | None = (40, 100)) -> None:
+        self._partitions, self._end = partitions, end
+
+    def list_topics(self, timeout: float) -> SimpleNamespace:
+        known = {topic: SimpleNamespace(partitions=dict.fromkeys(range(n))) for topic, n in self._partitions.items()}
+        return SimpleNamespace(topics=known)
+
+    def get_watermark_offsets(self, _place: object, timeout: float) -> tuple[int, int] | None:
+        if self._end is None and timeout == 2:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+        return self._end
+
+
+def lag_of(reader: Any, committed: dict[tuple[str, int], int]) -> BrokersLag:
+    lag = BrokersLag.__new__(BrokersLag)
+    held: Any = SimpleNamespace(group="work", read=lambda _within_s: committed)
+    lag._topics, lag._client, lag._offsets = ("orders",), reader, held
+    return lag
+
+
+def test_lag_is_what_lies_beyond_the_committed_offsets_of_all_partitions() -> None:
+    """Four partitions that end at 100: one committed at 70, one beyond what is there any more, two never."""
+    assert lag_of(Reader({"orders": 4}), {("orders", 0): 70, ("orders", 1): 120}).read(1) == (230, 4)
+
+
+@pytest.mark.parametrize(
+    ("reader", "within_s", "reason"),
+    [
+        (Reader({}), 1, "a broker does not know orders"),
+        (Reader({"orders": 0}), 1, "a broker does not know orders"),
+        (Reader({"orders": 4}, None), 1, "the leader of orders/0 does not answer"),
+        (Reader({"orders": 4}, None), 2, "the lag of work cannot be read: Local: Timed out"),
+    ],
+    ids=["a topic that is not there yet", "a topic without partitions yet", "a leader that is away", "with its reason"],
+)
+def test_a_lag_that_nobody_knows_is_no_lag_of_nought(reader: Reader, within_s: float, reason: str) -> None:
+    with pytest.raises(AdminError, match=reason):
+        lag_of(reader, {}).read(within_s)
