@@ -149,6 +149,21 @@ def test_a_full_disk_refuses_one_nodes_writes_and_lets_it_say_so(link: Link):
     assert not link.ask("status")["nodes"]["3"]["disk_full"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of other processes are Linux's")
+def test_a_node_that_ends_itself_when_it_has_room_again_is_started(link: Link):
+    """It may have met the full disk just before; without the time it stays down, as node 2 does."""
+    for node, for_s in ((1, 0.5), (2, None)):
+        link.ask("fill_disk", node=node)
+        link.ask("free_disk", node=node, for_s=for_s)
+    both = [pid(link, 1), pid(link, 2)]
+    for number in both:
+        assert number is not None
+        os.kill(number, signal.SIGKILL)
+
+    assert soon(lambda: pid(link, 1) not in {None, both[0]})
+    assert pid(link, 2) is None
+
+
 def test_what_the_owner_tells_of_its_cluster_is_there_for_others(link: Link):
     link.ask("tell", what=["cut (broker 1, broker 2)"])
 

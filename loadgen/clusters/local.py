@@ -133,9 +133,9 @@ class LocalKafka:
         """Let every write of a node fail that would make a file longer, as on a full disk, for `for_s` at most."""
         self._link.ask("fill_disk", node=node, for_s=for_s)
 
-    def free_disk(self, node: int) -> None:
-        """Give a node room for its files again."""
-        self._link.ask("free_disk", node=node)
+    def free_disk(self, node: int, started_after_s: float | None = None) -> None:
+        """Give a node room for its files again; if it ends itself all the same it is started again, `started_after_s` from now at the latest."""
+        self._link.ask("free_disk", node=node, for_s=started_after_s)
 
     @property
     def disks(self) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import psutil
 from confluent_kafka import KafkaException
@@ -14,6 +15,7 @@ from confluent_kafka import KafkaException
 from loadgen.clusters.local import LocalKafka
 from loadgen.clusters.model import ClusterError
 from loadgen.lab.applied import Applied, Tools, seconds
+from loadgen.watchdog.client import GRACE_S
 from rundata.tables import Incident
 from scenarios import faults
 from scenarios.occurrences import PlannedFault
@@ -21,7 +23,8 @@ from scenarios.targets import BrokerTarget
 
 STOPPED_WITHIN_S = 0.5
 DIES_WITHIN_S = 3.0
-"""A broker that could not write ends itself; it may be about to when there is room again."""
+"""A broker that could not write ends itself; it may be about to when there is room again. Counted in looks, since a machine that stands still ends nobody."""
+_LOOK_S = 0.05
 GONE_WITHIN_S = 60.0
 """A process that is killed is gone in a moment, but for a kernel that has to do with its files."""
 
@@ -172,13 +175,14 @@ def _let_disk_go_on(tools: Tools, planned: PlannedFault, node: int) -> str:
 
 def _free_disk(tools: Tools, planned: PlannedFault, node: int) -> str:
     assert isinstance(tools.cluster, LocalKafka)
+    if tools.cluster.alive(node):
+        with suppress(ClusterError):  # it may end itself just now, as the next look tells
+            tools.cluster.free_disk(node, GRACE_S)
+        for _ in range(round(DIES_WITHIN_S / _LOOK_S)):
+            if not tools.cluster.alive(node):
+                break
+            time.sleep(_LOOK_S)
     status = tools.cluster.exit_status(node)
-    if status is None:
-        tools.cluster.free_disk(node)
-        until = time.monotonic() + DIES_WITHIN_S
-        while tools.cluster.alive(node) and time.monotonic() < until:
-            time.sleep(0.05)
-        status = tools.cluster.exit_status(node)
     if status is None:
         return f"room again at {seconds(tools.clock.now_ns())}; it had not had to write and stayed up"
     return f"it ended itself with status {status}; room again, {_start(tools, planned, node)}"
