@@ -185,14 +185,22 @@ class Allowed:
         )
 
     @cached_property
-    def handles_aborted(self) -> tuple[str, ...]:
-        """Why each group may handle an event of a transaction that is aborted."""
-        written = {p.topic for p in self._scenario.producers.values() if "transactional.id" in p.settings}
+    def reads_aborted(self) -> tuple[str, ...]:
+        """Why each group may be given records of a transaction that is aborted."""
         return tuple(
             f"{name} has isolation.level read_uncommitted: it handles what is aborted later"
-            if written & set(group.topics) and consumer_settings(self._scenario, name).isolation == "read_uncommitted"
+            if consumer_settings(self._scenario, name).isolation == "read_uncommitted"
             else ""
-            for name, group in self._scenario.groups.items()
+            for name in self._scenario.groups
+        )
+
+    @cached_property
+    def handles_aborted(self) -> tuple[str, ...]:
+        """Why each group may handle a producer's event that its transaction takes back."""
+        written = {p.topic for p in self._scenario.producers.values() if "transactional.id" in p.settings}
+        return tuple(
+            why if written & set(group.topics) else ""
+            for group, why in zip(self._scenario.groups.values(), self.reads_aborted, strict=True)
         )
 
     @cached_property

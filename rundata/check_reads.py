@@ -246,4 +246,4 @@ def aborted_reads(books: Books) -> CheckResult:
         member = books.run.names.process(int(rows["process"][number]))
         return f"{event_text(books, int(rows['event_id'][number]))} was aborted, and delivered to {member} at {time_text(int(rows['started_ns'][number]))}"
 
-    return judged(found, lambda p: [""] * len(p), example)
+    return judged(found, lambda p: by_code(Allowed(books).reads_aborted, rows["group"][p]), example)

@@ -476,6 +476,18 @@ def test_a_delivery_of_an_aborted_record_is_found() -> None:
     assert "was aborted, and delivered to work/1 at 2.000000 s" in result.examples[0]
 
 
+def test_who_reads_uncommitted_records_may_be_given_what_is_aborted() -> None:
+    build = Build({"groups": {"work": {"settings": {"isolation.level": "read_uncommitted"}}}})
+    event = build.event(1.0)
+    build.append("orders", 0, event, aborted=True)
+    build.deliver(event, 2.0)
+
+    result = judged(build, "aborted_reads")
+
+    assert (result.valid, result.count) == (True, 1)
+    assert result.allowed == "work has isolation.level read_uncommitted: it handles what is aborted later"
+
+
 # ---- effects -------------------------------------------------------------------------------------------------------
 
 
