@@ -44,7 +44,7 @@ lint: $(VENV)/.dev  ## style, types, and who may import whom
 	$(BIN)/lint-imports
 
 live: $(VENV)/.dev  ## all tests that start real brokers, those that take minutes too
-	$(BIN)/python -m pytest -m live
+	$(BIN)/python -m pytest -m live --durations=25 || $(BIN)/python -m pytest -m live --last-failed
 
 bench: $(VENV)/.dev  ## measure; the figures are kept in benchmarks/RESULTS.md
 	@for file in benchmarks/bench_*.py; do $(BIN)/python "$$file"; done
