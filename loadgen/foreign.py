@@ -46,6 +46,13 @@ def _names(scenario: Scenario, target: ForeignTarget) -> Iterator[str]:
         for name in names:
             if not any(fnmatchcase(name, pattern) for pattern in target.topics):
                 yield f"{place}.{name} is none of target.topics ({patterns}); rename it, or add it there"
+    for name, producer in scenario.producers.items():
+        own_id = str(producer.settings.get("transactional.id", ""))
+        if own_id and not producer.external and not any(fnmatchcase(own_id, pattern) for pattern in target.topics):
+            yield (
+                f"producers.{name}.settings['transactional.id'] is {own_id}, which is none of target.topics ({patterns}): whoever sends under that "
+                "id there would be shut out; give it such a name"
+            )
 
 
 def scratch_topic(target: ForeignTarget) -> str | None:

@@ -70,12 +70,14 @@ class ProcessSpecs:
         settings = producer_settings(self._plan.scenario, producer_name)
         largest = int(self._plan.size_bytes[own].max()) if own.any() else 32
         keyed = bool(own.any()) and int(self._plan.key[own][0]) != NO_KEY
+        own_id = settings.transactional_id_of(int(name.rpartition("/")[2]))
         return {
             **self._common(name),
             "settings": {
                 **self._clients.connection(name),
                 **settings.native,
                 "client.id": client_id(self._plan.scenario, name),
+                **({"transactional.id": own_id} if own_id else {}),
             },
             "topic": producer.topic,
             "key_prefix": f"{producer_name}-" if keyed else None,

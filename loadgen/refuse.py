@@ -73,6 +73,7 @@ CAN = frozenset(
         "payload",
         "external group",
         "external producer",
+        "transactional producer",
         "producer_crash",
         "producer_pause",
         "member_pause",
@@ -124,6 +125,9 @@ def _embedded(scenario: Scenario) -> Iterator[str]:
     for name, group in scenario.groups.items():
         if group.commit == "transaction":
             yield f"groups.{name}.commit is transaction; the embedded cluster keeps none apart: use --on local"
+    for name, producer in scenario.producers.items():
+        if "transactional.id" in producer.settings and not producer.external:
+            yield f"producers.{name}.settings has transactional.id; the embedded cluster keeps no transactions apart: use --on local"
 
 
 def _payloads(scenario: Scenario) -> Iterator[str]:

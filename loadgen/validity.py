@@ -1,6 +1,6 @@
 """Whether a live run says something about the brokers: where its own driver or host was the limit it says nothing, and why."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from loadgen.gauges import values
 from loadgen.outcomes import QUEUE_FULL
-from rundata.rows import Kind
+from rundata.rows import NONE, Kind
 from rundata.tables import Gauge, Names
 from scenarios.disturbances import NOT_AGAIN
 from scenarios.faults import ProducerCrash, ProducerPause
@@ -63,7 +63,8 @@ def limits(plan: Plan, operations: NDArray[np.void], blocks: Blocks | None = Non
     if not len(sends):
         return Limits(0, 0, 0, 0)
     due = _due_ns(plan, sends)
-    late = sends["started_ns"] - np.maximum(due, _held_until(plan, sends, blocks or {}))
+    held = _together(blocks or {}, _in_transactions(sends, names))
+    late = sends["started_ns"] - np.maximum(due, _held_until(plan, sends, held))
     ended = sends["ended_ns"] != np.iinfo(np.int64).max
     acks = (sends["ended_ns"] - due)[ended]
     p50, p99 = (int(np.quantile(late, q, method="inverted_cdf")) for q in (0.5, 0.99))
@@ -113,6 +114,23 @@ def _held_until(plan: Plan, sends: NDArray[np.void], blocks: Blocks) -> NDArray[
         until = np.minimum(ends[np.maximum(last, 0)], sends["started_ns"][own])
         held[own] = np.where(last >= 0, until, held[own])
     return held
+
+
+def _together(one: Blocks, other: Blocks) -> Blocks:
+    return {name: [*one.get(name, ()), *other.get(name, ())] for name in {*one, *other}}
+
+
+def _in_transactions(sends: NDArray[np.void], names: Sequence[str]) -> Blocks:
+    """Return by process the stretches from the last send of a transaction to its end; what comes due meanwhile is the next one's."""
+    found: dict[str, list[tuple[int, int]]] = {}
+    inside = sends[sends["transaction_id"] != NONE]
+    for code in np.unique(inside["process"]).tolist():
+        own = inside[inside["process"] == code]
+        _, first, number = np.unique(own["transaction_id"], return_index=True, return_inverse=True)
+        last_ns = np.zeros(len(first), np.int64)
+        np.maximum.at(last_ns, number, own["started_ns"])
+        found[names[code]] = list(zip((last_ns + 1).tolist(), own["ended_ns"][first].tolist(), strict=True))
+    return found
 
 
 def invalid_reasons(

@@ -59,6 +59,10 @@ class ProducerSettings:
     native: Mapping[str, Value]
     """What the client's constructor gets, connection apart."""
 
+    def transactional_id_of(self, number: int) -> str:
+        """Return the id of the producer's n-th process, from 1; empty where it sends in no transactions."""
+        return f"{self.transactional_id}-{number}" if self.transactional_id else ""
+
 
 @dataclass(frozen=True)
 class ConsumerSettings:

@@ -18,12 +18,11 @@ def coordinated(scenario: Scenario) -> Mapping[str, int]:
 
 def transactional_ids(scenario: Scenario) -> Mapping[str, str]:
     """Return the id by which brokers know the transactions of each process that has any, by its name: a producer's or a member's."""
-    ids = {name: producer_settings(scenario, name).transactional_id for name in scenario.producers}
     found = {
-        f"{name}/{number}": f"{own_id}-{number}"
-        for name, own_id in ids.items()
-        if own_id
-        for number in range(1, scenario.producers[name].count + 1)
+        f"{name}/{number}": own_id
+        for name, producer in scenario.producers.items()
+        for number in range(1, producer.count + 1)
+        if (own_id := producer_settings(scenario, name).transactional_id_of(number))
     }
     for name, group in scenario.groups.items():
         if group.commit == "transaction":

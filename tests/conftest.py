@@ -33,6 +33,7 @@ LONG = {
     "test_loadgen_outside",
     "test_loadgen_planted_kafka",
     "test_loadgen_process_faults",
+    "test_loadgen_producer_transactions",
     "test_loadgen_share_groups",
     "test_loadgen_workers",
     "test_planted_differences",

@@ -70,6 +70,11 @@ def test_without_a_target_nothing_is_touched():
         ((HOOK, NO_HARM), "faults[0].fault is hook, and target.harm is refused"),
         (("faults=[{fault: broker_crash, broker: 1, at: 1s, for: 1s}]",), "has no hold of them. Use a hook"),
         (("faults=[{fault: cut, between: [clients, broker 1], at: 1s, for: 1s}]",), "has no hold of them. Use a hook"),
+        (
+            ("producers.shop.settings={acks: all, transactional.id: shop}",),
+            "producers.shop.settings['transactional.id'] is shop, which is none of target.topics (drill-*): whoever sends under that id",
+        ),
+        (("producers.shop.settings={acks: all, transactional.id: drill-shop}",), None),
         (("target={cluster_id: C, topics: [others-*]}",), "topics.drill-orders is none of target.topics (others-*)"),
         (("target={cluster_id: C, topics: [drill-orders, drill-work]}",), "one of them must be a beginning such as drill-*"),
         (("producers.shop.client=java",), "producers.shop.client is java"),

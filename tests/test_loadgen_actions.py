@@ -150,3 +150,7 @@ def test_what_the_embedded_cluster_cannot_do_is_refused():
     assert cannot(load(SCENARIO, (transaction,)).scenario, implementation="librdkafka-mock") == [
         "groups.audit.commit is transaction; the embedded cluster keeps none apart: use --on local"
     ]
+    own_id = "producers.shop.settings={acks: all, transactional.id: shop}"
+    assert cannot(load(SCENARIO, (own_id,)).scenario, implementation="librdkafka-mock") == [
+        "producers.shop.settings has transactional.id; the embedded cluster keeps no transactions apart: use --on local"
+    ]

@@ -361,6 +361,23 @@ def test_what_an_outbox_holds_back_is_not_the_drivers_lateness():
     assert verdict(np.concatenate([sends([0.1] * 100), relayed])) == []
 
 
+def test_what_waits_for_a_transactions_end_is_not_late():
+    """Of each two events the second, due 1 ms after the first, goes out when the first one's transaction ends after 41 ms; or 6 ms later, which is late."""
+    rows = sends([0.1] * 100)
+    first, second = rows[::2], rows[1::2]
+    first["intended_ns"] = first["started_ns"] = np.arange(50) * 100 * MS
+    first["ended_ns"] = second["started_ns"] = first["intended_ns"] + 41 * MS
+    second["intended_ns"] = first["intended_ns"] + MS
+    second["ended_ns"] = first["intended_ns"] + 51 * MS
+    (without,) = verdict(rows)
+    rows["transaction_id"] = np.arange(100)
+
+    assert without.startswith("the senders ran 40ms behind the plan")
+    assert verdict(rows) == []
+    second["started_ns"] += 11 * MS
+    assert limits(PLAN, rows).lateness_p99_ns == 11 * MS
+
+
 def test_lateness_is_measured_by_what_it_is_compared_with():
     """Where acknowledgements take 100 ms at the 99th percentile, 6 ms say little; where they take 10 ms they say much."""
     late = [0.1] * 98 + [6.0] * 2

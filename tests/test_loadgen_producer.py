@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from loadgen.producer_process import of_one_size
+from loadgen.paced import of_one_size
 from loadgen.records import HEADER, filler, headers
 
 

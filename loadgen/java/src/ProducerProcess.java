@@ -30,6 +30,8 @@ final class ProducerProcess {
     private final Thread main = Thread.currentThread();
     private final KafkaProducer<byte[], byte[]> client;
     private final RowLog rows;
+    /** What is due together and takes effect together; null without a `transactional.id`. */
+    private final SendTransactions transactions;
     private final Blocked blocked;
     private final String topic;
     private final long runId;
@@ -88,9 +90,21 @@ final class ProducerProcess {
         this.keyPrefix = spec.has("key_prefix") ? spec.text("key_prefix").getBytes() : null;
         this.filler = Files.readAllBytes(Path.of(spec.text("filler")));
         Spec codes = spec.part("codes");
-        this.rows = RowLog.ofSends(
-                Path.of(spec.text("rows")), spec.integer("capacity"), codes.integer("process"), codes.integer("topic"),
-                codes.integer("event_type"));
+        Path path = Path.of(spec.text("rows"));
+        if (settings.containsKey("transactional.id")) {
+            this.rows = RowLog.ofRows(path, spec.integer("capacity"));
+            this.transactions = new SendTransactions(client, rows, codes, spec.number("incarnation"), this::isLeaving);
+        } else {
+            this.rows = RowLog.ofSends(
+                    path, spec.integer("capacity"), codes.integer("process"), codes.integer("topic"), codes.integer("event_type"));
+            this.transactions = null;
+        }
+    }
+
+    /** Hear the driver, and tell whether it wants the process to end. */
+    private boolean isLeaving() {
+        listen();
+        return ended || child.leaving;
     }
 
     public static void main(String[] arguments) throws Exception {
@@ -128,7 +142,12 @@ final class ProducerProcess {
         Row.Outcome outcome = error == null ? Row.Outcome.OK : Outcomes.outcome(code, taken);
         long offset = where != null && error == null && where.hasOffset() ? where.offset() : Row.NONE;
         int partition = where == null ? (int) Row.NONE : where.partition();
-        rows.append(new Send(event, begun, now - startNs, offset, partition, code, outcome));
+        Send send = new Send(event, begun, now - startNs, offset, partition, code, outcome);
+        if (transactions == null) {
+            rows.append(send);
+        } else {
+            transactions.answered(send, taken, key.get(event), intended.get(event));
+        }
         answered.incrementAndGet();
     }
 
@@ -164,8 +183,14 @@ final class ProducerProcess {
         int bytes = Records.HEADER_BYTES + spec.integer("scratch_bytes");
         byte[] value = Records.encode(Records.NO_RUN, number, number, now, filler, bytes);
         int partition = number % spec.integer("scratch_partitions");
+        if (transactions != null) {
+            client.beginTransaction();
+        }
         client.send(new ProducerRecord<>(spec.text("scratch_topic"), partition, null, value), (where, error) ->
                 warmLatencies.add(System.nanoTime() - now));
+        if (transactions != null) {
+            client.commitTransaction();
+        }
     }
 
     /** Send to the scratch topic at an even rate until the driver has heard enough, and tell it the latencies. */
@@ -241,6 +266,9 @@ final class ProducerProcess {
             int event = (int) events.get(i);
             long at = startNs + (due == null ? intended.get(event) : due.get(i));
             boolean repeated = again != null && again.get(i) != 0;
+            if (transactions != null) {
+                transactions.endBefore(at, startNs);
+            }
             long now = System.nanoTime();
             if (isBack && (repeated ? at < now : started.get(event) != Row.NONE)) {
                 continue; // it was handed over before the crash
@@ -253,12 +281,18 @@ final class ProducerProcess {
                 listen(); // one that is always late must still hear
             }
             if (ended || halted || child.leaving) {
-                return;
+                break;
+            }
+            if (transactions != null) {
+                transactions.begin(now);
             }
             if (!repeated) {
                 started.put(event, now - startNs);
             }
             send(event, now);
+        }
+        if (transactions != null) {
+            transactions.end(startNs);
         }
     }
 
