@@ -116,6 +116,13 @@ class Allowed:
             for name, producer in self._scenario.producers.items()
             if producer.topic in self._grown
         }
+        moved |= {
+            emits_name(
+                group, emit
+            ): f"{group} emits to {topic}, where keys move to other partitions (fault add_partitions)"
+            for group, emit, topic in emitting(self._scenario)
+            if topic in self._grown
+        }
         order = dict(zip(self._scenario.groups, self.gives_up_order, strict=True))
         emitted = {emits_name(group, emit): order[group] for group, emit, _ in emitting(self._scenario)}
         return tuple(

@@ -394,9 +394,14 @@ def is_static(scenario: Scenario, group: str) -> bool:
 
 def metadata_age_ns(what: Producer | Group) -> int | None:
     """Return after how long a client asks by itself what there is of its topics, or None where it never does."""
-    name = "metadata.max.age.ms" if what.client == "java" else "topic.metadata.refresh.interval.ms"
-    age_ns = milliseconds_ns(what.settings.get(name, 300_000))
-    if what.client == "java":
+    return metadata_age_of(what.client, what.settings)
+
+
+def metadata_age_of(client: str, settings: Settings) -> int | None:
+    """Return the same of any client with some settings."""
+    name = "metadata.max.age.ms" if client == "java" else "topic.metadata.refresh.interval.ms"
+    age_ns = milliseconds_ns(settings.get(name, 300_000))
+    if client == "java":
         return max(age_ns, MILLISECOND)
     return age_ns if age_ns > 0 else None
 

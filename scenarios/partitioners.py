@@ -22,17 +22,22 @@ def murmur2(data: bytes) -> int:
 
 def java_partition(key: bytes, partitions: int) -> int:
     """Return the Java client's partition: toPositive(murmur2(key)) % partitions."""
-    return (murmur2(key) & 0x7FFFFFFF) % partitions
+    return key_hash("java", key) % partitions
 
 
 def librdkafka_partition(key: bytes, partitions: int) -> int:
     """Return librdkafka's partition under its default `consistent_random`: crc32(key) % partitions."""
-    return zlib.crc32(key) % partitions
+    return key_hash("librdkafka", key) % partitions
+
+
+def key_hash(client: str, key: bytes) -> int:
+    """Return the number, not negative, of which a client takes the remainder by the number of partitions."""
+    return murmur2(key) & 0x7FFFFFFF if client == "java" else zlib.crc32(key)
 
 
 def partition_of(client: str, key: bytes, partitions: int) -> int:
     """Return the partition that a client's own partitioner chooses: `java` or `librdkafka`."""
-    return java_partition(key, partitions) if client == "java" else librdkafka_partition(key, partitions)
+    return key_hash(client, key) % partitions
 
 
 def coordinator_partition(group: str, partitions: int) -> int:

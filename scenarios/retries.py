@@ -31,6 +31,13 @@ def all_topics(scenario: Scenario) -> Mapping[str, Topic]:
     return found
 
 
+def partition_counts(scenario: Scenario, topic: str) -> list[int]:
+    """Return all numbers of partitions that a topic may have in a run, the first one in front."""
+    own = all_topics(scenario)[topic].partitions
+    added = {fault.to for fault in scenario.faults if isinstance(fault, AddPartitions) and fault.topic == topic}
+    return [own, *sorted(count for count in added if count > own)]
+
+
 def most_partitions(scenario: Scenario, topic: str) -> int:
     """Return how many partitions a topic has at the end: a fault may add some."""
     added = [fault.to for fault in scenario.faults if isinstance(fault, AddPartitions) and fault.topic == topic]

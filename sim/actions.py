@@ -38,8 +38,8 @@ class Redriver:
 
     code: int
     send: Values
-    partition_of: Callable[[int], int]
-    """Where an event goes by its key, or NONE."""
+    partition_of: Callable[[int, int], int]
+    """Where an event goes by its key and the number of partitions, or NONE."""
     sent: int = 0
     last_ns: int = 0
 
@@ -186,12 +186,15 @@ class Actions:
         """Send the dead letters that are there once more, each event by its last letter."""
         world, index = self.system.world, self.plan.actions[number].index
         letters: dict[int, Ints] = {}
-        for partition in range(self.plan.scenario.topics[action.from_].partitions):
+        for partition in range(self.system.growth.counts[action.from_]):
             place = self.system.places[f"{action.from_}/{partition}"]
             for letter in world.log[place, world.part[place, LOG_START] : world.part[place, VISIBLE_END]]:
                 if letter[L_TXN] >= NONE:
                     letters[int(letter[L_EVENT])] = letter
         sent = [letter for letter in letters.values() if letter[L_TIMES] < action.most]
+        for (of_action, topic), redriver in self.redrivers.items():
+            if of_action == index:
+                self.system.growth.redrive_starts(redriver.code, topic)
         step_ns = interval_ns(action.rate)
         self.reserve(len(sent))
         last_ns = self.clock.now
@@ -227,7 +230,9 @@ class Actions:
         sending[at.HANDED], sending[at.IDENTITY] = due_ns, letter[L_EVENT]
         sending[at.INTENDED] = sending[at.SENT_ENDED] = NEVER
         sending[at.SIZE] = world.identity[letter[L_EVENT], at.V_SIZE]
-        sending[at.PART] = redriver.partition_of(int(world.identity[letter[L_EVENT], at.V_ID]))
+        sending[at.PART] = redriver.partition_of(
+            int(world.identity[letter[L_EVENT], at.V_ID]), int(world.proc[redriver.code, at.P_KNOWS])
+        )
         sending[at.GIVEN_UP], sending[at.E_MEMBER] = 0, at.REDRIVER
         sending[at.E_TIMES], sending[at.E_ORIGIN] = max(0, letter[L_TIMES]) + 1, letter[L_ORIGIN]
         at.push(world, due_ns, at.HAND_OVER, redriver.code, 0, at.ON_RELAYED, redriver.code, e, 0)

@@ -19,10 +19,10 @@ from scenarios.clients import (
 from scenarios.disturbances import NOT_AGAIN
 from scenarios.faults import FailingWork, SlowWork
 from scenarios.following import derived_of
-from scenarios.partitioners import partition_of
+from scenarios.partitioners import key_hash, partition_of
 from scenarios.plan import ALWAYS_FAILS, CLIENT_CHOOSES, Plan, hand_overs
 from scenarios.quantities import MILLISECOND
-from scenarios.retries import all_topics, most_partitions, retry_topic, retry_topics
+from scenarios.retries import all_topics, most_partitions, partition_counts, retry_topic, retry_topics
 from scenarios.schema import CollectReads, Dedupe, EveryCommit, Failures, Group
 from sim import world as at
 from sim.actions import Redriver
@@ -47,6 +47,7 @@ _MODES = {
 }
 _ORDERS = {"none": at.BY_NOTHING, "key": at.BY_KEY, "partition": at.BY_PARTITION}
 _THEN = {"dead_letter": at.DEAD_LETTER, "skip": at.SKIP, "stop": at.STOP, "crash": at.CRASH, "release": at.RELEASE}
+_RESETS = {"earliest": at.TO_EARLIEST, "latest": at.TO_LATEST, "none": at.TO_NOTHING}
 _AHEAD = {
     "any": at.ANY,
     "other partitions": at.OTHER_PARTITIONS,
@@ -81,6 +82,8 @@ class Builder:
         """The group of everyone who reads: of each member, and of each who replays."""
         self.members = len(self.readers)
         self.emitters, self.derived, self.versions = emitters(plan.scenario), derived_of(plan), versions(plan.scenario)
+        self.letter_stages = max((len(counts) for counts in self._counts_of_letters().values()), default=1)
+        """How many numbers of partitions a topic of dead letters may have, at most."""
         self.supply = Supply(draws, self.processes, self.members, self.brokers, self.emitters)
         first_of_topic = [places[f"{topic}/0"] for topic in self.names.topics]
         self.first_place = np.asarray(first_of_topic, np.int64)
@@ -167,7 +170,7 @@ class Builder:
             work=self._by_event(self._work_of, len(self.versions), np.int64),
             failing=self._by_event(self._failing_of, len(self.versions), np.int16),
             backoff=backoff,
-            dead_letter_part=self._by_event(self._dead_letter_parts_of, groups, np.int32),
+            dead_letter_part=self._by_event(self._dead_letter_parts_of, groups * self.letter_stages, np.int32),
             retry_part=self._retry_parts(),
             tried_before=self._tried_before(),
             marked=room.full((groups, count), NONE),
@@ -234,7 +237,7 @@ class Builder:
         for some in self.room.parts(len(self.plan)):
             ids = np.arange(some.start, some.stop, dtype=np.int64)
             identity[some, at.V_ID], identity[some, at.V_KEY] = ids, self._keys_of(ids)
-            identity[some, at.V_SIZE], identity[some, at.V_PART] = self.plan.size_bytes[some], self.partition[some]
+            identity[some, at.V_SIZE] = self.plan.size_bytes[some]
         return identity
 
     def _by_event(self, make: Callable[[Ints], NDArray[Any]], rows: int, dtype: DTypeLike) -> NDArray[Any]:
@@ -306,6 +309,7 @@ class Builder:
         row[at.IN_FLIGHT] = NONE if settings.in_flight is None else settings.in_flight
         row[at.ACKS], row[at.IDEMPOTENT] = _ACKS[settings.acks], settings.idempotence
         row[at.FIRST_PART], row[at.PARTS] = self.places[f"{topic}/0"], most_partitions(self.plan.scenario, topic)
+        row[at.P_KNOWS] = self.draws.partitions_of(topic)
         row[at.UNTIL] = -1
         row[[at.P_COORDINATOR, at.P_TXN, at.P_LATEST_TXN, at.P_COMMIT_BEGUN]] = NONE
         row[at.P_TXN_TIMEOUT] = settings.transaction_timeout_ns
@@ -343,8 +347,11 @@ class Builder:
             if each.kind == "redrive"
         }
 
-    def _redriven_to(self, topic: str, event: int) -> int:
-        return self._partition_of_emitted(self.names.topics.index(topic), "librdkafka", self.derived.key_text(event))
+    def _redriven_to(self, topic: str, event: int, partitions: int) -> int:
+        key, first = self.derived.key_text(event), self.places[f"{topic}/0"]
+        if key is None:
+            return first if partitions == 1 else NONE
+        return first + partition_of("librdkafka", key.encode(), partitions)
 
     def _log_capacity(self) -> int:
         """Return room for all events of the fullest partition, and some that come twice; the kernel asks for more."""
@@ -367,7 +374,7 @@ class Builder:
             row[at.READ_COMMITTED] = settings.isolation == "read_committed"
             row[at.TXN_TIMEOUT] = transaction_timeout_ns(scenario, name)
             row[at.EMITS], row[at.CALLS] = len(what.emits), len(what.calls)
-            row[at.FROM_LATEST] = settings.auto_offset_reset == "latest"
+            row[at.RESETS_TO] = _RESETS[settings.auto_offset_reset]
             row[at.WORKERS], row[at.IN_HAND], row[at.ORDERED_BY] = what.workers, what.in_hand, _ORDERS[what.ordered_by]
             row[at.BY_TOPIC] = bool(retry_topics(scenario, name))
             if isinstance(what.dedupe, Dedupe):
@@ -432,23 +439,28 @@ class Builder:
         failing[:, self.derived.poison(ids)] = ALWAYS_FAILS
         return failing
 
+    def _counts_of_letters(self) -> dict[str, list[int]]:
+        """Return for each group that has dead letters how many partitions their topic may have."""
+        scenario = self.plan.scenario
+        topics = {name: what.topic_of_dead_letters for name, what in scenario.groups.items()}
+        return {name: partition_counts(scenario, topic) for name, topic in topics.items() if topic is not None}
+
     def _dead_letter_parts_of(self, ids: Ints) -> NDArray[np.int32]:
-        """Return where each group's dead letter of each event goes: by key as librdkafka does, else by event."""
-        plan = self.plan
-        found = np.zeros((len(self.names.groups), len(ids)), np.int32)
-        for code, what in enumerate(plan.scenario.groups.values()):
-            topic = what.topic_of_dead_letters
-            if topic is None:
-                continue
-            partitions, first = plan.scenario.topics[topic].partitions, self.places[f"{topic}/0"]
-            if partitions == 1:
-                found[code] = first
-                continue
-            keys = [(event, self.derived.key_text(event)) for event in ids.tolist()]
-            found[code] = [
-                first + (event % partitions if key is None else partition_of(what.client, key.encode(), partitions))
-                for event, key in keys
-            ]
+        """Return where each group's dead letter of each event goes: by key as its client does, else by event; for each number of partitions."""
+        groups, found = (
+            self.plan.scenario.groups,
+            np.zeros((len(self.names.groups) * self.letter_stages, len(ids)), np.int32),
+        )
+        for name, counts in self._counts_of_letters().items():
+            code, first = self.names.groups.index(name), self.places[f"{groups[name].topic_of_dead_letters}/0"]
+            hashes = ids
+            if counts != [1]:
+                keys = [(event, self.derived.key_text(event)) for event in ids.tolist()]
+                client = groups[name].client
+                hashes = np.array([e if key is None else key_hash(client, key.encode()) for e, key in keys], np.int64)
+            for stage in range(self.letter_stages):
+                row = stage * len(groups) + code
+                found[row] = first + hashes % counts[min(stage, len(counts) - 1)]
         return found
 
     def _retry_parts(self) -> Ints:
@@ -499,7 +511,8 @@ class Builder:
 
     def _member_rows(self) -> Ints:
         rows = np.zeros((self.members, at.N_MEMBER), np.int64)
-        rows[:, at.GROUP] = rows[:, at.VERSION] = [self.names.groups.index(name) for name in self.readers]
+        groups = [self.names.groups.index(name) for name in self.readers]
+        rows[:, at.GROUP] = rows[:, at.VERSION] = rows[:, at.LETTERS] = groups
         rows[:, at.CODE] = np.arange(self.members) + self.processes
         rows[:, [at.POLL_AT, at.LATE_AT, at.LATE_TIMER]] = NEVER
         rows[:, [at.LAST_COMMIT, at.TXN]] = NONE
@@ -602,7 +615,7 @@ class Builder:
         more[:, at.V_ID], more[:, at.V_SIZE] = ids, sizes
         more[:, at.V_KEY] = self._keys_of(ids)
         more[:, at.V_EMIT] = np.array([place.emit for place in derived.places], np.int64)[derived.place_of(ids)]
-        more[:, at.V_PART] = self._partitions_of_emitted(ids)
+        more[:, at.V_HASH] = self._hashes_of_emitted(ids)
         return world._replace(
             identity=np.concatenate([world.identity, more]),
             child_first=_wider(first, len(ids), NONE),
@@ -622,28 +635,19 @@ class Builder:
         key, several = self.derived.key_of(ids), len(self.plan.scenario.producers)
         return np.where(key < 0, NONE, key * several + self.plan.producer[self.derived.root_of(ids)])
 
-    def _partitions_of_emitted(self, ids: Ints) -> Ints:
-        """Return where each event goes by its key, or NONE where its client chooses."""
-        topics, roots = self.derived.topic_of(ids).astype(np.int64), self.derived.root_of(ids)
-        keys, places = self.derived.key_of(ids), self.derived.places
+    def _hashes_of_emitted(self, ids: Ints) -> Ints:
+        """Return the hash of each event's key, as its client makes it, or NONE without one."""
+        roots, keys, places = self.derived.root_of(ids), self.derived.key_of(ids), self.derived.places
         clients = [self.plan.scenario.groups[place.group].client for place in places]
         is_java = np.array([client == "java" for client in clients], np.int64)[self.derived.place_of(ids)]
-        ways = np.stack([topics, self.plan.producer[roots].astype(np.int64), keys, is_java], axis=1)
+        ways = np.stack([self.plan.producer[roots].astype(np.int64), keys, is_java], axis=1)
         _, one, inverse = np.unique(ways, axis=0, return_index=True, return_inverse=True)
+        texts = [self.plan.key_text(int(roots[i])) for i in one.tolist()]
         found = [
-            self._partition_of_emitted(
-                int(topics[i]), "java" if is_java[i] else "librdkafka", self.plan.key_text(int(roots[i]))
-            )
-            for i in one.tolist()
+            NONE if text is None else key_hash("java" if java else "librdkafka", text.encode())
+            for text, java in zip(texts, is_java[one].tolist(), strict=True)
         ]
         return np.array(found, np.int64)[inverse.reshape(-1)]
-
-    def _partition_of_emitted(self, code: int, client: str, key: str | None) -> int:
-        topic = self.plan.topics[code]
-        partitions, first = self.draws.partitions_of(topic), self.places[f"{topic}/0"]
-        if key is None:
-            return first if partitions == 1 else NONE
-        return first + partition_of(client, key.encode(), partitions)
 
     def _supplied(self, world: World, *names: str) -> World:
         arrays = {name: getattr(world, name) for name in names}

@@ -124,6 +124,7 @@ class Played:
         """Let everything happen."""
         system = self.system
         system.world = self.builder.world()
+        system.growth.supply = self.builder.supply
         system.begin(system.world)
         self.actions = Actions(system, self.builder.redrivers(), judge=self._holds_since, reserve=self._reserve)
         clock = system.clock
@@ -213,6 +214,8 @@ class Played:
                 member.evict()
             case at.DIED:
                 member.dies()
+            case at.RAISED:
+                member.raises()
         while clock.peek() == now and clock.next_key() < _CONTROL_KEY:
             clock.step()
 

@@ -118,13 +118,17 @@ class Group:
 
     def position(self, partition: int) -> int:
         """Return where a new owner begins to read: at what is committed; in a partition that came late first where auto.offset.reset says."""
-        if partition in self.late:
+        if partition in self.late and self.settings.auto_offset_reset != "none":
             self.late.discard(partition)
             if self.settings.auto_offset_reset == "latest":
                 end = STABLE_END if self.settings.isolation == "read_committed" else VISIBLE_END
                 part = self.system.world.part[partition]
                 self.set_offset(partition, max(int(part[LOG_START]), int(part[end])))
         return int(self.system.world.committed[self.code, partition])
+
+    def has_no_offset_of(self, partition: int) -> bool:
+        """Whether nothing says where to begin to read a partition: it came late, and auto.offset.reset is none."""
+        return partition in self.late and self.settings.auto_offset_reset == "none"
 
     def set_offset(self, partition: int, offset: int) -> None:
         """Set what is committed: what that passes over has ended for the group, what it reads again has not."""
@@ -199,6 +203,12 @@ class Group:
         if not ends:
             member.is_awaited = True
             self.clock.process(self._restarts(member))
+
+    def raised(self, member: Member) -> None:
+        """Let a member die of an error of its client; nobody starts it again."""
+        self.system.incident("crash", member.name, cause="auto.offset.reset: none")
+        member.crashes += 1
+        self._kill(member, FIRST_CRASH + member.crashes)
 
     def _restarts(self, member: Member) -> Process:
         wait_ns = self.restart.wait_ns(member.crashes_in_a_row)

@@ -1,35 +1,47 @@
 """Topics that get more partitions: producers send to them when they have asked how many there are, groups read them after a rebalance."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import simpy
 
-from scenarios.clients import metadata_age_ns
+from scenarios.clients import metadata_age_ns, metadata_age_of
 from scenarios.faults import AddPartitions
 from scenarios.partitioners import partition_of
 from scenarios.plan import NO_KEY, replica_assignment
-from scenarios.retries import all_topics
+from scenarios.quantities import SECOND
+from scenarios.retries import all_topics, partition_counts
 from sim.clock import Control
+from sim.emitters import Emitter, emitters
+from sim.replaying import replaying
 from sim.world import (
     ASLEEP_UNTIL,
+    FIRST_EMITTING,
     FIRST_EVENT,
+    GROUP,
     IDENTITY,
     LAST_EVENT,
     LEADER,
+    LETTERS,
     NEXT_EVENT,
     NONE,
+    P_KNOWS,
     PART,
     PAUSED_NS,
+    PRODUCERS,
 )
 
 if TYPE_CHECKING:
     from sim.groups import Group
     from sim.members import Member
+    from sim.supply import Supply
     from sim.system import System
 
 Process = Generator[simpy.Event, Any, None]
+LETTERS_AGE_NS = 300 * SECOND
+"""After how long the clients that send dead letters ask by themselves: both clients' default."""
 
 
 class Growth:
@@ -43,6 +55,19 @@ class Growth:
         """Topics that have more than at first."""
         self.heard: dict[int, int] = {}
         """By producer's process: of how many partitions it knows, once it knows of more than at first."""
+        growing = {fault.topic for fault in self.scenario.faults if isinstance(fault, AddPartitions)}
+        self.emitters = [each for each in emitters(self.scenario) if each.kind != "redrive" and each.topic in growing]
+        """Clients of members, and relays, that send to topics that grow."""
+        self.letters = self._topics_of_letters(growing)
+        """By code of a member, or of who replays: where its dead letters go, if that topic grows."""
+        self.supply: Supply
+
+    def _topics_of_letters(self, growing: set[str]) -> dict[int, str]:
+        readers = [name.rpartition("/")[0] for name in self.system.names.processes]
+        readers += [replay.group for replay in replaying(self.scenario)]
+        groups = self.scenario.groups
+        topics = [groups[name].topic_of_dead_letters if name in groups else None for name in readers]
+        return {code: topic for code, topic in enumerate(topics) if topic is not None and topic in growing}
 
     def begin(self, index: int, fault: AddPartitions) -> None:
         """Begin a fault at its time."""
@@ -99,6 +124,13 @@ class Growth:
             producer = self.scenario.producers.get(name.rpartition("/")[0])
             if producer is not None and producer.topic == topic:
                 self.clock.process(self._process_asks(code, topic))
+        for emitter in (each for each in self.emitters if each.topic == topic):
+            self.clock.process(self._emitter_asks(emitter))
+        for code in (code for code, letters in self.letters.items() if letters == topic):
+            hears = partial(self._letters_hear, code)
+            self.clock.process(
+                self._asks(code, self._next_ns(code, LETTERS_AGE_NS), partial(self._paused_ns, code), hears)
+            )
 
     def _next_ns(self, code: int, age_ns: int) -> int:
         """Return when a client asks next for what it knows of topics, now at the earliest."""
@@ -115,10 +147,17 @@ class Growth:
 
     def asks_at(self, code: int, topic: str, at_ns: int) -> Process:
         """Let a producer's process ask at an instant, or as soon as it does not hang any more."""
+        return self._asks(code, at_ns, partial(self._asleep_ns, code), partial(self._hears, code, topic))
+
+    def _asleep_ns(self, code: int) -> int:
+        return int(self.system.world.proc[code, ASLEEP_UNTIL])
+
+    def _asks(self, code: int, at_ns: int, until_ns: Callable[[], int], hears: Callable[[], None]) -> Process:
+        """Let somebody ask at an instant, or as soon as it does not hang any more."""
         yield self.clock.control(at_ns, Control.election, code)
-        while self.system.world.proc[code, ASLEEP_UNTIL] > self.clock.now:
-            yield self.clock.control(int(self.system.world.proc[code, ASLEEP_UNTIL]), Control.election, code)
-        self._hears(code, topic)
+        while until_ns() > self.clock.now:
+            yield self.clock.control(until_ns(), Control.election, code)
+        hears()
 
     def starts_again(self, code: int, at_ns: int) -> None:
         """Let a producer's process that died know at its start how many partitions there are."""
@@ -146,6 +185,53 @@ class Growth:
         if not self.scenario.producers[producer].keyed:
             world.sticky[own] = draws.sticky(code, count).first(own.stop - own.start)
 
+    # ---- what members send -------------------------------------------------------------------------------------------
+
+    def _emitter_asks(self, emitter: Emitter) -> Process:
+        """Let a client that sends what members emit ask by itself, as its settings say."""
+        group = self.scenario.groups[emitter.group]
+        age_ns = metadata_age_of(group.client, group.emits[emitter.number].settings)
+        if age_ns is not None:
+            until_ns, hears = (
+                partial(self._paused_ns, emitter.entity),
+                partial(self._sender_hears, emitter.code, emitter.topic),
+            )
+            yield from self._asks(emitter.code, self._next_ns(emitter.code, age_ns), until_ns, hears)
+
+    def _paused_ns(self, code: int) -> int:
+        """Return until when a member hangs; who is no member never does."""
+        index = code - int(self.system.world.scalars[PRODUCERS])
+        return int(self.system.world.member[index, PAUSED_NS]) if self.system.is_member(code) else 0
+
+    def _sender_hears(self, code: int, topic: str) -> None:
+        """Let a client of a member, a relay or a redrive send what it is handed from now on to all partitions that there are."""
+        count, world = self.counts[topic], self.system.at_now()
+        if world.proc[code, P_KNOWS] == count:
+            return
+        world.proc[code, P_KNOWS] = count
+        row = code - int(world.scalars[FIRST_EMITTING])
+        chosen = self.supply.redrawn("emit_sticky", row, self.system.draws.sticky(code, count))
+        world.emit_sticky[row] = chosen[: world.emit_sticky.shape[1]]
+
+    def _letters_hear(self, code: int) -> None:
+        """Let dead letters of a member, or of who replays, go to all partitions that there are from now on."""
+        topic = self.letters[code]
+        member = self.system.at_now().member[code - int(self.system.world.scalars[PRODUCERS])]
+        stage = partition_counts(self.scenario, topic).index(self.counts[topic])
+        member[LETTERS] = stage * len(self.scenario.groups) + member[GROUP]
+
+    def reader_starts(self, code: int) -> None:
+        """Let the clients of a member, or of who replays, which are new, know what there is."""
+        for emitter in self.emitters if self.grown else ():
+            if emitter.entity == code:
+                self._sender_hears(emitter.code, emitter.topic)
+        if self.grown and code in self.letters:
+            self._letters_hear(code)
+
+    def redrive_starts(self, code: int, topic: str) -> None:
+        """Let the client of a redrive, which is new, know what there is."""
+        self._sender_hears(code, topic)
+
     # ---- who reads ---------------------------------------------------------------------------------------------------
 
     def _member_asks(self, group: "Group", member: "Member", new: set[int]) -> Process:
@@ -171,7 +257,14 @@ class Growth:
     def found(self, code: int, partition: int) -> None:
         """Let somebody who found a partition's new leader know how many partitions the topic has."""
         topic = self.system.topic_of(partition)
-        if topic not in self.grown or code >= len(self.system.names.processes):
+        if topic not in self.grown:
+            return
+        for emitter in self.emitters:
+            if emitter.code == code and emitter.topic == topic:
+                self._sender_hears(emitter.code, emitter.topic)
+        if self.letters.get(code) == topic:
+            self._letters_hear(code)
+        if code >= len(self.system.names.processes):
             return
         owner = self.system.names.processes[code].rpartition("/")[0]
         producer, group = self.scenario.producers.get(owner), self.system.groups.get(owner)

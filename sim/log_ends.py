@@ -150,6 +150,8 @@ class LogEnds:
                 closed = world.closed[group, partition]
                 world.scalars[at.OPEN] -= np.count_nonzero(closed[numbers] == 0)
                 closed[numbers] = 1
+        if len(world.share):
+            kernel.give_up_gone(world, partition)
         for replayer in self.system.replayers:
             replayer.looks_again()
 

@@ -101,6 +101,7 @@ class Member:
         row[HAS_DUTY] = 0
         self.alive, self.started_ns = True, self.system.clock.now
         self._sit_down(seat)
+        self.system.growth.reader_starts(self.code)
         row[DUE] = self.system.clock.now + w.group[self.group.code, INTERVAL]
         if assigned:
             kernel.enter_poll_loop(w, self.index)
@@ -118,6 +119,9 @@ class Member:
         for progress in (POSITION, GIVEN, FINISHED, ASKED, HELD_FROM, HELD_TO):
             mp[progress] = from_offset
         mp[QUEUED] = 0
+        if self.group.has_no_offset_of(partition):
+            kernel.read_no_further(w, self.index, partition)
+            return
         kernel.wake_fetch(w, self.index, partition)
 
     def start_fetching(self) -> None:
@@ -213,6 +217,11 @@ class Member:
     def dies(self) -> None:
         """Die of an event, and be started again."""
         self.group.dies(self)
+
+    def raises(self) -> None:
+        """Die for good, of an error of the client that the application does not catch."""
+        self.stopped = True
+        self.group.raised(self)
 
     def stop(self) -> None:
         """Leave for good, by the policy for failures; one of several workers does not go on, which the member turns to at once."""

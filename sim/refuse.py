@@ -3,12 +3,10 @@
 from collections.abc import Iterator
 
 from scenarios import faults
-from scenarios.actions import Action, Redrive, Replay, ResetOffsets
+from scenarios.actions import Action, Replay, ResetOffsets
 from scenarios.clients import (
-    consumer_settings,
     is_compacted,
     is_static,
-    may_expire,
     producer_settings,
     release,
     topic_setting,
@@ -127,14 +125,8 @@ def _topic(scenario: Scenario, name: str) -> Iterator[str]:
     dies_with_host = scenario.replication_of(name) == 1 and any(
         isinstance(f, faults.HostCrash) for f in scenario.faults
     )
-    if readers and (compacts or is_unclean or dies_with_host):
-        what = (
-            "is compacted"
-            if compacts
-            else "may be cut by an unclean election"
-            if is_unclean
-            else "may lose records with a host"
-        )
+    if readers and (is_unclean or dies_with_host):
+        what = "may be cut by an unclean election" if is_unclean else "may lose records with a host"
         yield f"{place} {what}, and is read by the share group {readers[0]}, which the simulator does not model: let other groups read it"
 
 
@@ -163,10 +155,6 @@ def _reached_from(scenario: Scenario, topic: str) -> set[str]:
     return reached
 
 
-def _deletes(scenario: Scenario) -> bool:
-    return may_expire(scenario) or any(isinstance(fault, faults.DeleteRecords) for fault in scenario.faults)
-
-
 def _producer(scenario: Scenario, name: str) -> Iterator[str]:
     settings = producer_settings(scenario, name)
     topic = scenario.producers[name].topic
@@ -180,12 +168,6 @@ def _producer(scenario: Scenario, name: str) -> Iterator[str]:
 
 def _group(scenario: Scenario, name: str) -> Iterator[str]:
     group = scenario.groups[name]
-    deletes = _deletes(scenario)
-    if deletes and consumer_settings(scenario, name).auto_offset_reset == "none":
-        yield (
-            f"groups.{name}.settings: auto.offset.reset is none where records may be deleted, which ends a member that read too late; the simulator "
-            "does not model that: make it earliest or latest"
-        )
     if group.client == "java" and isinstance(group.reads, CollectReads) and group.commit == "auto":
         yield (
             f"groups.{name}.commit is auto beside client: java and reads: collect, which the simulator does not model: "
@@ -215,7 +197,7 @@ def _share_group(place: str, group: Group) -> Iterator[str]:
     if isinstance(group.reads, CollectReads):
         yield f"{place}.reads is collect beside share_group, whose client polls: leave `reads` out"
     if group.failures is not None and group.failures.retry.where == "topic":
-        yield f"{place}.failures.retry.where is topic beside share_group, which the simulator does not model: it is in_place"
+        yield f"{place}.failures.retry.where is topic beside share_group, whose members cannot keep a copy until it is due: it is in_place"
     if "group.instance.id" in group.settings:
         yield f"{place}.settings['group.instance.id'] keeps a place over a restart, which share groups do not know: leave it out"
 
@@ -294,27 +276,8 @@ def _fault(scenario: Scenario, fault: Fault) -> Iterator[str]:
 def _grows(scenario: Scenario, topic: str) -> Iterator[str]:
     """Yield what the simulator does not combine with new partitions of a topic."""
     for name, group in scenario.groups.items():
-        if topic in (group.topic_of_dead_letters, *(emits.topic for emits in group.emits)):
-            yield f"topic is {topic}, to which {name} sends; the simulator adds partitions where only producers send: name another topic"
-        if topic not in group.topics:
-            continue
-        why = {
-            "retries by topic": group.failures is not None and group.failures.retry.where == "topic",
-            "has auto.offset.reset: none": consumer_settings(scenario, name).auto_offset_reset == "none",
-        }
-        for words in (words for words, holds in why.items() if holds):
-            yield f"topic is {topic}, which {name} reads, and {name} {words}; the simulator does not model that of a topic that grows: name another topic"
-    for index, action in enumerate(scenario.actions):
-        if isinstance(action, Redrive) and topic in _redriven(scenario, action):
+        if topic in group.topics and group.failures is not None and group.failures.retry.where == "topic":
             yield (
-                f"topic is {topic}, to which actions[{index}] may send dead letters; the simulator adds partitions where only producers send: "
-                "leave the redrive out"
+                f"topic is {topic}, which {name} reads, and {name} retries by topic, where each copy has the number of its partition; "
+                "retry topics do not grow along: name another topic, or retry in_place"
             )
-
-
-def _redriven(scenario: Scenario, action: Redrive) -> set[str]:
-    """Return the topics to which a redrive may send."""
-    if action.to is not None:
-        return {action.to}
-    readers = (group for group in scenario.groups.values() if group.topic_of_dead_letters == action.from_)
-    return {topic for group in readers for topic in group.topics}

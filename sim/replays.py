@@ -39,6 +39,7 @@ class Replayer:
         row[at.REPLAYS], row[at.PACE_NS] = 1, 0 if rate_hz is None else interval_ns(rate_hz)
         row[at.PACED_NS] = self.system.clock.now
         row[at.VERSION] = w.member[self.group.members[0].index, at.VERSION]
+        self.system.growth.reader_starts(self.code)
         for partition in self.group.own_partitions:
             self._owns(w, partition, start_of(partition))
         row[at.GENERATION] += 1
@@ -87,6 +88,10 @@ class Replayer:
     def evict(self) -> None:
         """Be put out of the group, of which a replay is no member."""
         raise AssertionError(f"{self.name} was evicted")
+
+    def raises(self) -> None:
+        """End by an error of its client, of which a replay has none: it goes on with the first record that is left."""
+        raise AssertionError(f"{self.name} raised")
 
     def looks_again(self) -> None:
         """See whether anything is left to read."""

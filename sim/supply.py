@@ -12,7 +12,7 @@ class Drawn:
     """Random inputs as an array: a row for each entity (with brokers: and for each of them, 0 is none), drawn further when it runs out."""
 
     def __init__(self, sources: Sequence[Sequence[Values]], *, with_brokers: bool) -> None:
-        self._sources, self._with_brokers = sources, with_brokers
+        self._sources, self._with_brokers = list(sources), with_brokers
         self._onward = list[list[Callable[[int], Ints]]]()
         self._count = 0
 
@@ -44,6 +44,12 @@ class Drawn:
                 room.give_back()
         return filled
 
+    def redrawn(self, entity: int, values: Values) -> Ints:
+        """Return as many values of an entity without brokers as there are, drawn by another rule, by which more are drawn, too."""
+        self._sources[entity] = [values]
+        self._onward[entity] = [values.onward()]
+        return self._onward[entity][0](self._count)
+
 
 class Supply:
     """All random inputs of a world, by the names of its arrays."""
@@ -70,6 +76,10 @@ class Supply:
             "emit_sticky": Drawn.per_entity(sticky),
             "takes": Drawn.per_entity([draws.takes(name) for name in draws.plan.scenario.dependencies]),
         }
+
+    def redrawn(self, name: str, entity: int, values: Values) -> Ints:
+        """Return as many values of an entity as there are, drawn by another rule, which goes on from there."""
+        return self._drawn[name].redrawn(entity, values)
 
     def array(self, name: str, count: int, known: Ints | None = None, room: Near = NEAR) -> Ints:
         """Return the first `count` values of each entity; `known` is the array before, if there is one."""

@@ -72,7 +72,7 @@ EVICTION = 6
 ) = range(40, 43)
 
 # Why `advance` returned.
-REACHED, DUTY, SETTLED, STOPPED, SHORT, LATE, DIED = range(7)
+REACHED, DUTY, SETTLED, STOPPED, SHORT, LATE, DIED, RAISED = range(8)
 
 # scalars
 (NOW, SEQ, HEAP, REQUESTS, ROWS, COMMITS, ITEMS, OPEN, WHY, WHO, CHANCE, SEED, MOST, WANT, SENDINGS,
@@ -86,7 +86,7 @@ REACHED, DUTY, SETTLED, STOPPED, SHORT, LATE, DIED = range(7)
  LAST_NS, P_MEMBER, P_EMIT, LIVES, WOKEN, LARGEST,
  ASLEEP_UNTIL, BACK_NS, P_OWNER, BOX_HEAD, BOX_TAIL, BOX_COUNT, LOOKS_EVERY, LOOKS_AT, RELAYED,
  P_COORDINATOR, P_TXN, P_LATEST_TXN, P_TXNS, P_TXN_FIRST, P_TXN_LEFT, P_TXN_FAILED, P_TXN_TIMEOUT, P_TXN_VERSION,
- P_COMMIT_BEGUN, P_COMMIT_NS, P_WAITS, N_PROC) = range(59)  # fmt: skip
+ P_COMMIT_BEGUN, P_COMMIT_NS, P_WAITS, P_KNOWS, N_PROC) = range(60)  # fmt: skip
 ACKS_0, ACKS_1, ACKS_ALL = range(3)
 
 # per sending of an event
@@ -97,7 +97,8 @@ REDRIVER = -2
 EXPIRED, REFUSED, ABANDONED, ABORTED = 1, 2, 3, 4
 
 # per event that there is or may come to be: planned ones first, each its own sending
-(V_ID, V_EMIT, V_SIZE, V_PART, V_KEY, N_IDENTITY) = range(6)
+# V_HASH is that of the key by which the client of an emitted event finds its partition, NONE without one; nobody asks for that of a planned event
+(V_ID, V_EMIT, V_SIZE, V_HASH, V_KEY, N_IDENTITY) = range(6)
 
 # per process and partition
 (Q_HEAD, Q_TAIL, Q_COUNT, Q_BYTES, UNANSWERED, Q_FAILURES, Q_RETRY_NS, Q_UNDER_WAY, N_QUEUE) = range(9)
@@ -142,11 +143,14 @@ FRAMED_BATCH, FRAMED_RECORD = 61, 16
 
 # per group
 (MODE, INTERVAL, COLLECT_EVENTS, COLLECT_TIMEOUT, MAX_POLL, ATTEMPTS, THEN, COORDINATOR, POLL_INTERVAL, EMITS,
- BY_TOPIC, DEDUPE_NS, DEDUPE_OWN, WORKERS, IN_HAND, ORDERED_BY, FROM_LATEST, CALLS, AHEAD, AT_CALLS, LEAST_BYTES, FETCH_WAIT,
+ BY_TOPIC, DEDUPE_NS, DEDUPE_OWN, WORKERS, IN_HAND, ORDERED_BY, RESETS_TO, CALLS, AHEAD, AT_CALLS, LEAST_BYTES, FETCH_WAIT,
  PART_BYTES, ANSWER_BYTES, READ_COMMITTED, TXN_TIMEOUT, LOCK_NS, DELIVERY_LIMIT, MOST_LOCKS, N_GROUP) = range(30)  # fmt: skip
 AFTER_BATCH, BEFORE_WORK, AFTER_EVENT, EVERY, AUTO, TRANSACTION = range(6)
 FOREVER, DEAD_LETTER, SKIP, STOP, CRASH, RELEASE = range(6)
 BY_NOTHING, BY_KEY, BY_PARTITION = range(3)
+TO_EARLIEST, TO_LATEST, TO_NOTHING = range(3)
+OUT_OF_RANGE = 2**62
+"""In place of a position: nothing says where to go on, and the partition is in no fetch any more."""
 ANY, OTHER_PARTITIONS, OTHER_BROKERS, NOTHING_AHEAD, WHEN_CALLED = range(5)
 """What a member fetches while it has records that the application did not take yet: librdkafka, Java until 3.9 and since 4.0, share groups,
 and Java members that collect."""
@@ -155,7 +159,7 @@ and Java members that collect."""
 (GROUP, CODE, STATE, LIFE, GENERATION, HAS_DUTY, CALLED, RETURNS, DUE, POLL_AT, POLLS, WAKES, TRIES, N_COMMITS, DEAD_LETTERS,
  LAST_COMMIT, GOES_ON, BATCH_LEFT, FIRST_WORKER, RING_HEAD, RING_COUNT, RING_EVENTS, RECORDED_NS, LATE_AT, LATE_TIMER,
  SEAT, FENCED, EMITTING, FIRST_EMITTER, PAUSED_NS, STALLED_NS, HELD, NO_ROOM, SERIAL,
- COMMIT_SOON, VERSION, TXN, N_TXNS, TXN_COORDINATOR, REPLAYS, PACE_NS, PACED_NS, N_MEMBER) = range(43)  # fmt: skip
+ COMMIT_SOON, VERSION, TXN, N_TXNS, TXN_COORDINATOR, REPLAYS, PACE_NS, PACED_NS, LETTERS, N_MEMBER) = range(44)  # fmt: skip
 IDLE, POLLING, WORKING, COMMITTING, SETTLING, WAITING, FLUSHING = range(7)
 TO_FIRST_TRY, TO_NEXT_EVENT, TO_POLL, TO_DUTY = range(4)
 WHEN_CALLING, RIGHT_AWAY = 1, 2
@@ -277,6 +281,7 @@ class World(NamedTuple):
     """The same."""
     backoff: Ints
     dead_letter_part: NDArray[np.int32]
+    """By row and event: a row for each group, and as many again for each number of partitions to which topics of dead letters grow."""
     retry_part: Ints
     """By group and partition: where copies for the next try go; NONE where there is no such try."""
     tried_before: Ints

@@ -147,6 +147,9 @@ class Actions:
         }
         begin_ns = last_ns = self.clock.now
         sent = 0
+        for (of_action, topic), client in self.model.redrivers.items():
+            if of_action == self.model.plan.actions[number].index:
+                client.hears_of(len(self.model.growth.there(topic)))
         for record in letters.values():
             times, origin = self.model.headers[record.token]
             if times >= action.most:

@@ -303,6 +303,9 @@ class Partition:
             self.log[number].gone = how
             for group in self.model.groups.values():
                 self.model.open.discard((group, self, number))
+        for group in self.model.groups.values():
+            if group.is_share and self in group.partitions:
+                group.give_up_gone(self)
         for replayer in self.model.replayers.values():
             replayer.looks_again()
         self.model.news.give()

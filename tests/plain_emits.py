@@ -32,6 +32,8 @@ class Emitting(Client):
         self.sent = 0
         self.last_ns = 0
         self.box: list[tuple[int, int]] = []
+        self.placed: dict[int, int] = {}
+        """By sending of a redrive: where it goes, as far as the client knows when the redrive begins."""
         self.looks = False
 
     def emit(self, child: int, member: "Member", delivery: "Delivery") -> None:
@@ -98,16 +100,27 @@ class Emitting(Client):
         model.open.add(("send", sending))
         model.sent_for[sending] = NONE
         model.headers[sending] = headers
+        key = model.derived.key_text(event)
+        if key is not None:
+            self.placed[sending] = partition_of("librdkafka", key.encode(), self.count)
+        elif self.count == 1:
+            self.placed[sending] = 0
         self._sends(sending, event, due_ns)
         return self.last_ns
 
+    def hears_of(self, count: int) -> None:
+        """Know of so many partitions: what is handed over from now on may go to any of them."""
+        if count != self.count and self.model.rules.clients_ask:
+            self.model.fired["client hears of new partitions"] += 1
+            self.count, self.sticky = count, self.model.draws.sticky(self.code, count)
+
     def _partition_of(self, child: int, sending: int) -> Partition:
+        if sending in self.placed:
+            return self.partitions[self.placed[sending]]
         key = self.model.derived.key_text(child)
         if key is not None:
-            return self.partitions[
-                partition_of("java" if self.is_java else "librdkafka", key.encode(), len(self.partitions))
-            ]
-        return self.partitions[self.choose(self._size(sending)) if len(self.partitions) > 1 else 0]
+            return self.partitions[partition_of("java" if self.is_java else "librdkafka", key.encode(), self.count)]
+        return self.partitions[self.choose(self._size(sending)) if self.count > 1 else 0]
 
     def answered(self, request: Request) -> None:
         """Let the member know which of its events are there."""

@@ -24,6 +24,9 @@ class Fetching(MemberState):
         self.held[partition] = deque()
         for progress in (self.positions, self.come, self.handed_over, self.finished, self.asked):
             progress[partition] = from_offset
+        self.unreadable.discard(partition)
+        if self.group.has_no_offset_of(partition):
+            self._read_no_further(partition)
         self.model.news.give()
 
     def start_fetching(self) -> None:
@@ -54,6 +57,7 @@ class Fetching(MemberState):
             for partition, ownership in sorted(self.owned.items(), key=lambda item: self.group.place(item[0]))
             if partition.leader == broker and self.model.knows(self.code, partition)
             if not self.takes_first or self.positions[partition] == self.handed_over[partition]
+            if partition not in self.unreadable
             for offset in range(self.positions[partition], self.group.may_read_to(partition))
             if not partition.log[offset].gone
         ]
@@ -128,7 +132,7 @@ class Fetching(MemberState):
             if self.generation != generation:
                 return
             if self.group.is_share:
-                self.queue.extend(answer)
+                self.queue.extend(r for r in answer if not self.group.is_given_up((r.partition, r.offset)))
             else:
                 self._take_in([read for read in answer if self.owned.get(read.partition) == read.ownership])
             if self.group.is_share or (self.group.is_java and self.model.rules.fetches_by_calls):
@@ -174,9 +178,12 @@ class Fetching(MemberState):
         for partition in self.owned:
             is_led = partition.leader == broker and self.model.knows(self.code, partition)
             position = self.positions[partition]
-            if not is_led or position >= partition.start:
+            if not is_led or position >= partition.start or partition in self.unreadable:
                 continue
             if self.takes_first and position != self.handed_over[partition]:
+                continue
+            if self.group.settings.auto_offset_reset == "none" and self.model.rules.no_reset:
+                self._read_no_further(partition)
                 continue
             self.model.fired[f"offset reset to {'latest' if latest else 'earliest'}"] += 1
             latest = latest and self.model.rules.offset_reset
@@ -190,6 +197,18 @@ class Fetching(MemberState):
                 self.model.open.discard((self.group, partition, offset))
             if self.group.settings.fetches_ahead != "any":
                 self._skip_unseen(partition)
+
+    def _read_no_further(self, partition: "Partition") -> None:
+        """Leave a partition out of all fetches; a call of Java's client raises that."""
+        self.model.fired["cannot read on"] += 1
+        self.unreadable.add(partition)
+        if self.group.is_java:
+            self.arrived.give()
+
+    @property
+    def raises(self) -> bool:
+        """Whether a call ends the process with an error."""
+        return self.group.is_java and not self.unreadable.isdisjoint(self.owned)
 
     def _take_in(self, reads: list[Read]) -> None:
         """Put records into the queue; copies in retry topics when they are due, in the order of their partitions."""

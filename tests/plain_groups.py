@@ -195,7 +195,7 @@ class Group:
 
     def position(self, partition: "Partition") -> int:
         """Return where a new owner begins to read; in a partition that came late auto.offset.reset says where the first one does."""
-        if partition in self.late:
+        if partition in self.late and not self.has_no_offset_of(partition):
             self.late.discard(partition)
             if self.settings.auto_offset_reset == "latest" and self.model.rules.reset_in_new_partitions:
                 end = max(partition.start, self.may_read_to(partition))
@@ -204,6 +204,10 @@ class Group:
         return self.committed.get(partition, 0) if self.model.rules.positions_from_committed else partition.visible_end
 
     # ---- partitions that come late ---------------------------------------------------------------------------------
+
+    def has_no_offset_of(self, partition: "Partition") -> bool:
+        """Whether nothing says where to begin to read a partition: it came late, and auto.offset.reset is none."""
+        return partition in self.late and self.settings.auto_offset_reset == "none" and self.model.rules.no_reset
 
     def _known(self, partitions: list["Partition"]) -> list["Partition"]:
         return [partition for partition in partitions if partition not in self.unheard]
@@ -276,6 +280,15 @@ class Group:
         member.is_awaited = False
         self.model.incident("restart", member.name)
         self.bring_in(member)
+
+    def raised(self, member: Member) -> Process:
+        """Let a member die of an error of its client, for good."""
+        self.model.fired["died of its client's error"] += 1
+        member.crashes += 1
+        member.stopped = True
+        self._kill(member, FIRST_CRASH + member.crashes)
+        return
+        yield
 
     def bring_in(self, member: Member) -> None:
         """Start a member's process, which joins: as a new member, or where its place was kept."""

@@ -7,11 +7,14 @@ import simpy
 
 from plain_brokers import Partition
 from plain_clock import Control
+from plain_emits import Emitting
 from plain_groups import Group
 from plain_members import Member
-from scenarios.clients import metadata_age_ns
+from plain_producers import Client
+from scenarios.clients import metadata_age_ns, metadata_age_of
 from scenarios.faults import AddPartitions
 from scenarios.plan import replica_assignment
+from scenarios.quantities import SECOND
 
 if TYPE_CHECKING:
     from plain_model import Model
@@ -61,10 +64,40 @@ class Growth:
                 for member in group.all_members if group.protocol == "classic" else ():
                     self.clock.process(self._member_asks(group, member, set(new)))
         for client in model.clients:
-            if client.owner and client.partitions[0].topic == topic:
-                age_ns = metadata_age_ns(self.scenario.producers[client.owner])
-                if age_ns is not None:
-                    self.clock.process(self.asks_at(client.code, self._next_ns(client.code, age_ns)))
+            age_ns = self._age_ns(client) if client.partitions[0].topic == topic else None
+            if age_ns is not None:
+                self.clock.process(self.asks_at(client.code, self._next_ns(client.code, age_ns)))
+        for member in self._everybody():
+            if member.letters_to == topic:
+                self.clock.process(self._letters_asked(member, topic, self._next_ns(member.code, 300 * SECOND)))
+
+    def _age_ns(self, client: Client) -> int | None:
+        """Return how often a client asks by itself; one that redrives is another one each time."""
+        if not isinstance(client, Emitting):
+            return metadata_age_ns(self.scenario.producers[client.owner])
+        if client.what.kind == "redrive":
+            return None
+        group = self.scenario.groups[client.what.group]
+        return metadata_age_of(group.client, group.emits[client.what.number].settings)
+
+    def _everybody(self) -> list[Member]:
+        """Return all members, and all who replay."""
+        return [*self.model.members(), *self.model.replayers.values()]
+
+    def _letters_asked(self, member: Member, topic: str, at_ns: int) -> Process:
+        yield self.clock.control(at_ns, Control.election, member.code)
+        while member.paused_ns > self.clock.now:
+            yield self.clock.control(member.paused_ns, Control.election, member.code)
+        member.letters_know(len(self.there(topic)))
+
+    def reader_starts(self, member: Member) -> None:
+        """Let the clients of a member, or of who replays, which are new, know what there is."""
+        grown = [topic for topic in self.scenario.topics if self.has_grown(topic)]
+        for client in self.model.emitting.values() if grown else ():
+            if client.what.entity == member.code:
+                client.hears_of(len(self.there(client.partitions[0].topic)))
+        if member.letters_to is not None and member.letters_to in grown:
+            member.letters_know(len(self.there(member.letters_to)))
 
     def _next_ns(self, code: int, age_ns: int) -> int:
         """Return when a client asks next for what it knows of topics, now at the earliest."""
@@ -82,9 +115,17 @@ class Growth:
         """Let a producer's process ask at an instant, or as soon as it does not hang any more."""
         client = next(client for client in self.model.clients if client.code == code)
         yield self.clock.control(at_ns, Control.election, code)
-        while client.asleep_until_ns > self.clock.now:
-            yield self.clock.control(client.asleep_until_ns, Control.election, code)
+        while self._hangs_until_ns(client) > self.clock.now:
+            yield self.clock.control(self._hangs_until_ns(client), Control.election, code)
         client.hears_of(len(self.there(client.partitions[0].topic)))
+
+    def _hangs_until_ns(self, client: Client) -> int:
+        """Return until when a process hangs: a producer's, or the member's whose client it is."""
+        if not isinstance(client, Emitting):
+            return client.asleep_until_ns
+        return max(
+            (member.paused_ns for member in self.model.members() if member.code == client.what.entity), default=0
+        )
 
     def _member_asks(self, group: Group, member: Member, new: set[Partition]) -> Process:
         """Let a member of a classic group ask time and again, as long as the group does not know of new partitions."""
@@ -110,8 +151,12 @@ class Growth:
         if not self.has_grown(partition.topic):
             return
         for client in self.model.clients:
-            if client.code == code and client.owner and client.partitions[0].topic == partition.topic:
+            is_one = client.owner or (isinstance(client, Emitting) and client.what.kind != "redrive")
+            if client.code == code and is_one and client.partitions[0].topic == partition.topic:
                 client.hears_of(len(self.there(partition.topic)))
+        for member in self._everybody():
+            if member.code == code and member.letters_to == partition.topic:
+                member.letters_know(len(self.there(partition.topic)))
         for group in self.model.groups.values():
             for member in group.all_members:
                 if member.code == code and group.protocol == "classic":

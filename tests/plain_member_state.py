@@ -90,6 +90,10 @@ class MemberState:
         self.seat = Seat(self, is_live=False)
         self.leaves_by = 0
         """The fault that makes it leave."""
+        self.letters_to = group.failures.dead_letter if group.failures is not None else None
+        there = self.model.partitions[self.letters_to] if self.letters_to is not None else []
+        self.letters = sum(bool(partition.replicas) for partition in there)
+        """How many partitions its client for dead letters knows of."""
         self.duty, self.arrived, self.assigned = Signal(self.clock), Signal(self.clock), Signal(self.clock)
         self.flushed, self.freed = Signal(self.clock), Signal(self.clock)
         self.to_send: dict[int, int] = {}
@@ -124,6 +128,8 @@ class MemberState:
         self.emitting = 0
         """Effects that are not recorded yet, and emitted events that are not answered."""
         self.unfinished: dict[Partition, dict[int, Delivery]] = {}
+        self.unreadable: set[Partition] = set()
+        """Of which nothing says where to read on (auto.offset.reset: none)."""
         self.held: dict[Partition, deque[Read]] = {}
         """Copies in retry topics that are not due yet."""
         self.waking: dict[Partition, int] = {}
@@ -135,6 +141,12 @@ class MemberState:
         if self.model.rules.own_memory_is_lost or not hasattr(self, "marked"):
             self.marked: dict[int, int] = {}
             """By event: when it took effect, in the member's own memory."""
+
+    def letters_know(self, count: int) -> None:
+        """Send dead letters to so many partitions from now on."""
+        if count != self.letters and self.model.rules.letters_ask:
+            self.model.fired["letters go to new partitions"] += 1
+            self.letters = count
 
     def _hang(self, phase: Phase, second: int = 0, *, client: bool = False) -> Process:
         """Wait until nothing hangs that what comes next needs."""

@@ -22,6 +22,7 @@ class Member(Working):
         if self.transaction is not None and self.model.rules.successor_aborts:
             self.model.fired["aborted by its successor"] += self.transaction.is_open
             self._abort()
+        self.model.growth.reader_starts(self)
         self.alive, self.is_back = True, not assigned
         self.seat, self.started_ns = seat or Seat(self), self.clock.now
         self.due_ns = self.clock.now + self.group.interval_ns
@@ -51,6 +52,8 @@ class Member(Working):
                     return
                 called_ns = returns_ns = clock.now
                 continue
+            if self.raises:
+                yield from self._raise()
             self._commit_if_due()
             if returns_ns is None and self.queue and not self.group.collect:
                 returns_ns = clock.now + self.wake[self.wakes]
@@ -77,6 +80,11 @@ class Member(Working):
             if self.group.interval_ns:
                 waits.append(clock.at(self.due_ns, Phase.poll, self.code))
             yield simpy.AnyOf(clock, waits)
+
+    def _raise(self) -> Process:
+        """Die of an error of the client."""
+        self.clock.process(self.group.raised(self))
+        yield simpy.Event(self.clock)
 
     def _take(self, called_ns: int, returns_ns: int | None) -> list[Read]:
         """Return what the call hands over now."""
@@ -154,6 +162,8 @@ class Member(Working):
                         return
                     returns_ns = clock.now
                     continue
+                if self.raises:
+                    yield from self._raise()
             may_commit = self._room > 0 or not self.commits_at_calls
             if may_commit:
                 self._commit_if_due()

@@ -125,10 +125,13 @@ class Rules:
     slow_followers: bool = True
     sessions_begin_anew: bool = True
     offset_reset: bool = True
+    no_reset: bool = True
     preferred_leader: bool = True
     new_replicas_copy: bool = True
     old_replicas_leave: bool = True
     processes_ask: bool = True
+    clients_ask: bool = True
+    letters_ask: bool = True
     groups_ask: bool = True
     reset_in_new_partitions: bool = True
     stale_leader: bool = True
@@ -179,6 +182,7 @@ class Rules:
     delivery_limit: bool = True
     release_of_the_dead: bool = True
     deleted_given_up: bool = True
+    gone_given_up: bool = True
     commit_below_the_unfinished: bool = True
     dependency_down: bool = True
     dependency_slow: bool = True

@@ -35,6 +35,10 @@ class Beside:
         """Return up to which offset may be read."""
         return min(self.of.may_read_to(partition), self.ends.get(partition, 0))
 
+    def has_no_offset_of(self, partition: "Partition") -> bool:
+        """Whether nothing says where to begin: a replay is told."""
+        return False
+
     def dies(self, replayer: "Replayer") -> Process:
         """Let a replay die of an event; nobody starts it again."""
         replayer.life += 1

@@ -87,6 +87,8 @@ class ShareGroup(Group):
         found: list[int] = []
         for offset in range(start, min(partition.visible_end, start + self.most_locks)):
             place = (partition, offset)
+            if self.is_given_up(place):
+                continue
             if place in self.holder or place in self.done:
                 if found:
                     break
@@ -120,13 +122,19 @@ class ShareGroup(Group):
             self._moved(acquisition.member, acquisition.partition, self.clock.now)
 
     def _release(self, place: tuple["Partition", int]) -> None:
-        """Let a record be acquired again, or be given up on where it was delivered too often, or is deleted."""
+        """Let a record be acquired again, or be given up on where it was delivered too often, or is not in the log any more."""
         del self.holder[place]
         if self.counts[place] >= self.limit and self.model.rules.delivery_limit:
             self.model.fired["delivered too often"] += 1
             self._finish(place)
-        elif place[1] < place[0].start and self.model.rules.deleted_given_up:
+        elif self._is_not_there(place):
             self._finish(place)
+
+    def _is_not_there(self, place: tuple["Partition", int]) -> bool:
+        """Whether a record is deleted, or compaction took it out."""
+        rules, (partition, offset) = self.model.rules, place
+        is_gone = bool(partition.log[offset].gone) and rules.gone_given_up
+        return is_gone or (offset < partition.start and rules.deleted_given_up)
 
     def give_up_below(self, partition: "Partition", offset: int) -> None:
         """Give up on what can be acquired before an offset, since it is deleted; what somebody has stays with him."""
@@ -138,6 +146,22 @@ class ShareGroup(Group):
                 self.done.add((partition, below))
         while (partition, self.committed.get(partition, 0)) in self.done:
             self.committed[partition] = self.committed.get(partition, 0) + 1
+
+    def give_up_gone(self, partition: "Partition") -> None:
+        """Give up on what can be acquired of what compaction took out of a log; what somebody has stays with him."""
+        if not self.model.rules.gone_given_up:
+            return
+        for offset in range(self.committed.get(partition, 0), partition.visible_end):
+            place = (partition, offset)
+            if partition.log[offset].gone and place not in self.holder and place not in self.done:
+                self.model.fired["compacted in a share group"] += 1
+                self.done.add(place)
+        while (partition, self.committed.get(partition, 0)) in self.done:
+            self.committed[partition] = self.committed.get(partition, 0) + 1
+
+    def is_given_up(self, place: tuple["Partition", int]) -> bool:
+        """Whether nobody sees a record any more that is not in the log."""
+        return place in self.done and bool(place[0].log[place[1]].gone)
 
     def _finish(self, place: tuple["Partition", int]) -> None:
         self.done.add(place)

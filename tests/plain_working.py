@@ -199,7 +199,7 @@ class Working(Fetching, Calling):
         """Send the event to the dead-letter topic and wait until it is there."""
         assert self.group.failures is not None and self.group.failures.dead_letter is not None
         model, clock, event = self.model, self.clock, delivery.read.event
-        partitions = model.partitions[self.group.failures.dead_letter]
+        partitions = model.partitions[self.group.failures.dead_letter][: self.letters]
         key = model.derived.key_text(event)
         number = (
             event % len(partitions) if key is None else partition_of(self.group.client, key.encode(), len(partitions))

@@ -24,11 +24,30 @@ def add_autoscalers(choose: random.Random, groups: dict[str, Any]) -> None:
             }  # fmt: skip
 
 
+def add_absences(choose: random.Random, scenario: dict[str, Any], length_ms: int) -> list[dict[str, Any]]:
+    """Let members that keep their places miss that the group became larger or smaller; return when they are away."""
+    if choose.random() < 0.88:
+        return []
+    group = scenario["groups"]["g"]
+    resets = any(action["action"] == "reset_offsets" for action in scenario.get("actions", ()))
+    if group.get("share_group") or "autoscaler" in group or resets:
+        return []
+    group["settings"] |= {"group.instance.id": "static", "group.protocol": "consumer"}
+    for name in ("session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy"):
+        group["settings"].pop(name, None)
+    group["members"] = max(2, group["members"])
+    at_ms = choose.randrange(1, length_ms // 100) * 50
+    to = choose.choice([group["members"] - 1, group["members"] + 1, group["members"] + 2])
+    scale = {"action": "scale", "group": "g", "to": to, "at": f"{at_ms + choose.choice([10, 30])}ms"}
+    scenario.setdefault("actions", []).append(scale)
+    return [{"fault": "member_leave", "member": "g/1", "at": f"{at_ms}ms", "for": choose.choice(["60ms", "90ms"])}]
+
+
 def _action(choose: random.Random, scenario: dict[str, Any], length_ms: int) -> dict[str, Any] | None:
     group = choose.choice(list(scenario["groups"]))
     what = scenario["groups"][group]
     kind = choose.choice(
-        ["scale", "scale", "reset_offsets", "deploy", *["redrive"] * 4 * ("dead" in str(what.get("failures")))]
+        ["scale", "scale", "reset_offsets", "deploy", *["redrive"] * 8 * ("dead" in str(what.get("failures")))]
     )
     if kind == "redrive":
         return _redrive(choose, length_ms)
@@ -58,11 +77,11 @@ def _action(choose: random.Random, scenario: dict[str, Any], length_ms: int) -> 
 
 
 def _redrive(choose: random.Random, length_ms: int) -> dict[str, Any]:
-    action: dict[str, Any] = {"action": "redrive", "from": "dead", "most": choose.choice([1, 2])}
-    if choose.random() < 0.5:
+    action: dict[str, Any] = {"action": "redrive", "from": "dead", "most": choose.choice([1, 2, 2])}
+    if choose.random() < 0.25:
         action["at"] = f"{choose.randrange(length_ms // 50) * 50}ms"
     else:
-        action["every"] = f"{length_ms // 4}ms"
+        action["every"] = f"{length_ms // choose.choice([4, 8])}ms"
     if choose.random() < 0.5:
         action["rate"] = choose.choice(["50/s", "300/s"])
     if choose.random() < 0.3:

@@ -9,8 +9,8 @@ Faults = list[dict[str, Any]]
 def add(choose: random.Random, scenario: dict[str, Any], faults: Faults, length_ms: int) -> Faults:
     """Give some topics logs that are cut or compacted, and some groups replays; return the faults then."""
     which = choose.choice(["", "unclean", "compact"])
-    if any(group.get("share_group") for group in scenario["groups"].values()):
-        which = ""  # which the simulator does not combine
+    if which == "unclean" and any(group.get("share_group") for group in scenario["groups"].values()):
+        which = "compact"  # the simulator does not combine the other
     if which == "unclean" and scenario["brokers"]["nodes"] > 1:
         faults = _let_anybody_lead(choose, scenario, faults, length_ms)
     elif which == "compact":
@@ -22,6 +22,51 @@ def add(choose: random.Random, scenario: dict[str, Any], faults: Faults, length_
         at_ms, rate = choose.choice([0, 100]), choose.choice(["30B/s", "100B/s", "1KiB/s"])
         faults.append({"fault": "throttle", "group": group, "rate": rate, "at": f"{at_ms}ms", "for": f"{length_ms}ms"})
     return faults
+
+
+def reset_nothing(choose: random.Random, scenario: dict[str, Any], length_ms: int) -> Faults:
+    """Let groups be told nowhere to go on once records are deleted; return what deletes some, while members are away or not."""
+    able = [name for name, group in scenario["groups"].items() if not group.get("share_group")]
+    if choose.random() < 0.85 or not able:
+        return []
+    faults: Faults = []
+    for name in able:
+        group = scenario["groups"][name]
+        group["settings"]["auto.offset.reset"] = "none" if group.get("client") == "java" else "error"
+        at_ms = choose.randrange(length_ms // 50) * 50
+        kind, for_ms = choose.choice(["member_leave", "member_crash"]), choose.choice([60, 200])
+        if choose.random() < 0.7:
+            faults.append({"fault": kind, "member": f"{name}/1", "at": f"{at_ms}ms", "for": f"{for_ms}ms"})
+        for later_ms in choose.choice([[20], [20, 200]]):
+            topic = choose.choice(group["topics"])
+            faults.append({"fault": "delete_records", "topic": topic, "up_to": "latest", "at": f"{at_ms + later_ms}ms"})
+    return faults
+
+
+def hold_locks(choose: random.Random, scenario: dict[str, Any], faults: Faults) -> Faults:
+    """Return faults with pauses in share groups that outlast the locks of records."""
+    return [
+        {**fault, "for": choose.choice(["1100ms", "1600ms"])}
+        if fault["fault"] in ("member_pause", "poll_stall")
+        and scenario["groups"][fault["member"].partition("/")[0]].get("share_group")
+        and choose.random() < 0.6
+        else fault
+        for fault in faults
+    ]
+
+
+def send_again_and_die(choose: random.Random, faults: Faults, length_ms: int) -> Faults:
+    """Return crashes of a producer that sends some events twice, so that it is dead when the second time comes."""
+    if choose.random() < 0.5 or not any(fault["fault"] == "duplicates" for fault in faults):
+        return []
+    return [
+        {
+            "fault": "producer_crash",
+            "producer": "p",
+            "at": f"{choose.randrange(1, 8) * length_ms // 10}ms",
+            "for": "200ms",
+        }
+    ]
 
 
 def limit_batches(choose: random.Random, scenario: dict[str, Any]) -> None:
@@ -98,7 +143,7 @@ def cut_one_way(choose: random.Random, scenario: dict[str, Any], length_ms: int)
 def _let_anybody_lead(choose: random.Random, scenario: dict[str, Any], faults: Faults, length_ms: int) -> Faults:
     """Have elections that lose what is visible: few in sync, often an old release, records that are never deleted."""
     later = random.Random(f"{scenario['seed']}: cut and deleted")
-    deletes = later.random() < 0.5
+    deletes = later.random() < 0.7
     if later.random() < 0.3:
         _compact(later, scenario)
     for topic in scenario["topics"].values():
@@ -110,6 +155,9 @@ def _let_anybody_lead(choose: random.Random, scenario: dict[str, Any], faults: F
     scenario["brokers"]["version"] = choose.choice(["3.9", "3.9", "4.2"])
     scenario["brokers"]["settings"]["replica.lag.time.max.ms"] = choose.choice([100, 300])
     faults = [fault for fault in faults if deletes or fault["fault"] not in ("retention", "delete_records")]
+    if deletes and later.random() < 0.6:
+        at_ms = later.randrange(2, 8) * length_ms // 20
+        faults.append({"fault": "delete_records", "topic": "a", "up_to": later.choice([2, 5]), "at": f"{at_ms}ms"})
     if choose.random() < 0.3:
         return faults
     # A follower is gone and given up; others, too; then the leader goes, before or after the first one is back.

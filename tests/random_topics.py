@@ -11,7 +11,7 @@ def add(choose: random.Random, scenario: dict[str, Any], faults: Faults, length_
     _give_workers(choose, scenario["groups"])
     if choose.random() < 0.3:
         faults = [*faults, *(_reassign(choose, scenario, length_ms) for _ in range(choose.choice([1, 1, 2, 4])))]
-    if choose.random() < 0.3:
+    if choose.random() < 0.4:
         faults = _grow(choose, scenario, faults, length_ms)
     return faults
 
@@ -26,23 +26,22 @@ def _reassign(choose: random.Random, scenario: dict[str, Any], length_ms: int) -
 
 
 def _grow(choose: random.Random, scenario: dict[str, Any], faults: Faults, length_ms: int) -> Faults:
-    """Add partitions to a topic that only producers write to; clients ask often for what there is."""
+    """Add partitions to a topic of which no copies wait in retry topics; clients ask often for what there is."""
     groups = scenario["groups"].values()
-    written = {emits["topic"] for group in groups for emits in group.get("emits", ())} | {"dead"}
     refused = {
         topic
         for group in groups
         for topic in group["topics"]
         if group.get("failures", {}).get("retry", {}).get("where") == "topic"
     }
-    redrives = any(action["action"] == "redrive" for action in scenario.get("actions", ()))
-    able = [topic for topic in scenario["topics"] if topic not in written | refused]
-    if not able or redrives:
+    able = [topic for topic in scenario["topics"] if topic not in refused]
+    if not able:
         return faults
     for what in [*scenario["producers"].values(), *groups]:
         name = "metadata.max.age.ms" if what.get("client") == "java" else "topic.metadata.refresh.interval.ms"
-        if choose.random() < 0.9:
-            what["settings"][name] = choose.choice([20, 50, 150, 400])
+        for sends_or_reads in [what, *what.get("emits", ())]:
+            if choose.random() < 0.9:
+                sends_or_reads["settings"][name] = choose.choice([20, 50, 150, 400])
     topic = choose.choice(able)
     count = scenario["topics"][topic]["partitions"]
     for _ in range(choose.choice([1, 1, 2])):

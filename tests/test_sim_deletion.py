@@ -2,10 +2,8 @@
 
 from typing import Any
 
-import pytest
-
 from both_models import Run, in_both_models
-from by_hand import by_hand
+from by_hand import by_hand, ms
 from rundata.indicators import measure_one
 from rundata.rows import Kind
 from rundata.tables import RunData
@@ -13,7 +11,6 @@ from scenarios.plan import make_plan
 from scenarios.profiles import IDEAL
 from scenarios.quantities import SECOND
 from sim.engine import simulate
-from sim.refuse import cannot
 
 AWAY = {"fault": "member_leave", "member": "g/1", "at": "1s", "for": "5s"}
 LOOKS = {"log.retention.check.interval.ms": 700}
@@ -112,13 +109,51 @@ def test_what_deletion_took_is_told_apart_from_what_the_group_skipped() -> None:
     ]
 
 
-@pytest.mark.parametrize("faults", [[], [{"fault": "delete_records", "topic": "a", "at": "500ms", "up_to": 3}]])
-def test_a_group_that_would_end_out_of_range_is_refused_where_something_is_deleted(
-    faults: list[dict[str, Any]],
-) -> None:
-    """With `none` the client raises; without deletion that never happens."""
-    problems = cannot(by_hand(faults=faults, groups__g__settings={"auto.offset.reset": "error"}))
+# ---- auto.offset.reset: none -----------------------------------------------------------------------------------------
 
-    assert [problem.split(";")[0] for problem in problems] == [
-        "groups.g.settings: auto.offset.reset is none where records may be deleted, which ends a member that read too late"
-    ][: len(faults)]
+LATER = {"fault": "delete_records", "partition": "a/0", "at": "5s", "up_to": "2s"}
+
+
+@in_both_models
+def test_a_partition_of_which_nothing_says_where_to_go_on_is_read_no_further(run: Run) -> None:
+    """The same with librdkafka's `error`: back at 6 s the member cannot read from 10 on, and nobody ever reads what is left."""
+    data = run(duration="10s", drain="1s", faults=[AWAY, LATER], groups__g__settings=reset_to("error"))
+
+    assert delivered(data) == [*range(10)]
+    assert data.end_ns == 11 * SECOND
+    assert [i.where for i in data.incidents if i.kind == "session expired"] == []
+
+
+@in_both_models
+def test_its_other_partitions_go_on(run: Run) -> None:
+    """Only a/0 is deleted: of a/1 everything is handled."""
+    changes = {"topics__a": {"partitions": 2, "replication": 3}, "producers__p__key": "sequence"}
+    data = run(duration="10s", drain="1s", faults=[AWAY, LATER], groups__g__settings=reset_to("error"), **changes)
+    tries = data.operations[data.operations["kind"] == Kind.try_]
+    by_partition = [sorted(tries["offset"][tries["partition"] == number].tolist()) for number in (0, 1)]
+
+    assert by_partition[1] == data.log["offset"][data.log["partition"] == 1].tolist()
+    assert 0 < len(by_partition[0]) < 10
+
+
+@in_both_models
+def test_javas_client_raises_and_nobody_starts_its_process_again(run: Run) -> None:
+    """Back at 6 s its first call ends the process; the coordinator gives it up a session of 45 s later."""
+    changes = {"groups__g__client": "java", "groups__g__settings": reset_to("none"), "drain": "60s"}
+    data = run(duration="10s", faults=[AWAY, LATER], **changes)
+
+    assert delivered(data) == [*range(10)]
+    assert [(i.time_ns / SECOND, i.where) for i in data.incidents if i.kind == "session expired"] == [(51.0, "g/1")]
+    assert [i.time_ns / SECOND for i in data.incidents if i.kind == "restart"] == [6.0]
+
+
+@in_both_models
+def test_what_a_member_has_in_its_queue_it_handles(run: Run) -> None:
+    """Work of 300 ms on 10 events/s, all fetched by librdkafka when they come: at 0.96 s all is deleted, and all is handled."""
+    deletes = {"fault": "delete_records", "topic": "a", "at": "960ms"}
+    arrivals = [{"for": "1s", "rate": "10/s", "spacing": "even"}, {"for": "3s", "rate": "0/s"}]
+    changes = {"duration": "4s", "producers__p__arrivals": arrivals, "groups__g__work": "300ms"}
+    data = run(faults=[deletes], groups__g__settings=reset_to("error"), **changes)
+
+    assert delivered(data) == [*range(10)]
+    assert max(ms(data, Kind.try_)) == 3055.0

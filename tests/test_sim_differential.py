@@ -48,10 +48,10 @@ OF_GROUPS = {
     "evicted consumer": 20, "commit fenced": 8, "commit refused": 15, "assignor range": 30, "assignor roundrobin": 15,
     "assignor sticky": 15, "assignor cooperative-sticky": 40, "second round": 2, "session began anew": 3,
     "heartbeat waits for the coordinator": 5, "rebalance waits for the coordinator": 1, "static member back classic": 2,
-    "instance id not released": 1, "emitted": 50, "waits for emitted events": 30,
+    "static member back consumer": 2, "static member catches up": 1, "instance id not released": 1, "emitted": 50, "waits for emitted events": 30,
     "emitted and lost": 2, "handed on": 20, "copy not due": 10, "passed over, shared store": 5, "passed over, member store": 2,
     "member_pause classic": 8, "member_pause consumer": 8, "poll_stall classic": 4, "poll_stall consumer": 4, "hung": 30,
-    "session of the hung": 5, "offset reset to earliest": 3, "offset reset to latest": 3,
+    "session of the hung": 5, "offset reset to earliest": 3, "offset reset to latest": 3, "cannot read on": 2, "died of its client's error": 1,
     "no room in hand": 10, "waits for its partition": 5, "waits for its key": 2,
     "finished behind another": 8, "waits for others to join": 8,
 }  # fmt: skip
@@ -79,7 +79,7 @@ OF_TRANSACTIONS = {
 }  # fmt: skip
 OF_SHARE_GROUPS = {
     "lock over": 1, "delivered too often": 8, "released with its member": 8, "released with its leader": 6, "released by its handler": 3,
-    "acknowledged too late": 3, "partition shared": 5, "deleted from a share group": 1,
+    "acknowledged too late": 3, "partition shared": 5, "deleted from a share group": 1, "compacted in a share group": 1,
 }  # fmt: skip
 OF_LOGS = {
     "unclean election": 15, "lost with its host": 2, "cut where records were deleted": 1,
@@ -92,6 +92,7 @@ OF_TOPICS = {
     "reassigned": 20, "reassigned away from its leader": 5, "reassignment waits": 10, "reassignment replaced": 1, "partitions added": 10,
     "process hears of new partitions": 8, "new partitions read classic": 3, "new partitions read consumer": 3,
     "member hears of new partitions": 2, "passed over in a new partition": 1,
+    "client hears of new partitions": 2, "letters go to new partitions": 1,
     "pool waits for its commit": 3, "one of several workers stops": 1,
 }  # fmt: skip
 FIRED_IN_AT_LEAST = (

@@ -125,3 +125,21 @@ def test_a_deleted_record_that_is_released_is_given_up(run: Run) -> None:
 
     assert deliveries(data) == [(5.05, "g/1", n) for n in range(5)] + [(5.05, "g/2", n) for n in range(5, 10)]
     assert data.end_ns == 1_000_000_000
+
+
+@in_both_models
+def test_what_compaction_took_out_cannot_be_acquired_any_more(run: Run) -> None:
+    """One key, cleaned each second: away from 3 to 6 s, the only member has read to 29, then gets the last one that is left (53), and what follows."""
+    away = {"fault": "member_leave", "member": "g/1", "at": "3s", "for": "3s"}
+    changes = {
+        "duration": "10s",
+        "topics__a": {"settings": {"cleanup.policy": "compact", "segment.ms": 500}},
+        "brokers__settings": {"log.cleaner.backoff.ms": 1000},
+        "producers__p__key": {"uniform": 1},
+        "producers__p__share": "keys",
+    }
+    group = {"topics": ["a"], "share_group": True, "ordered_by": "none", "work": "10ms"}
+    data = run(**changes, faults=[away], groups={"g": group})
+
+    assert [event for _, _, event in deliveries(data)] == [*range(30), *range(53, 100)]
+    assert measure_one(data, "pending").value == 0

@@ -119,6 +119,15 @@ def test_an_action_is_refused() -> None:
         Timeline(scenario(actions=[scale]), 1, 0)
 
 
+def test_what_may_end_a_reader_for_good_is_refused() -> None:
+    what = {"groups": {"work": {**QUIET["groups"]["work"], "settings": {"auto.offset.reset": "error"}}}}
+    delete = {"fault": "delete_records", "topic": "orders", "at": "10m"}
+
+    assert Timeline(scenario(**what), 1, 0).placings()
+    with pytest.raises(TimelineError, match=r"groups\.work has auto\.offset\.reset: none"):
+        Timeline(scenario(**what, faults=[delete]), 1, 0)
+
+
 # ---- simulated -----------------------------------------------------------------------------------------------------
 
 

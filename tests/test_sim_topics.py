@@ -197,3 +197,105 @@ def test_a_share_group_reads_new_partitions_from_their_beginning(run: Run) -> No
     data = run(**grown(4, producer={ASKS: 500}, groups={"g": shares}))
 
     assert sorted(data.operations["event_id"][data.operations["kind"] == Kind.delivery].tolist()) == list(range(10))
+
+
+# ---- partitions that are added where members send --------------------------------------------------------------------
+
+
+def chained(emits: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Return changes: what follows from each of ten events goes to a topic that has four partitions instead of two from 220 ms on."""
+    return {
+        "topics__b": {"partitions": 2, "replication": 3},
+        "producers__p": {"topic": "a", "key": "sequence", "arrivals": {"rate": "10/s", "spacing": "even"}},
+        "groups__g": {
+            "topics": ["a"],
+            "work": "10ms",
+            "settings": {"group.protocol": "consumer"},
+            "emits": {"topic": "b", "settings": emits},
+        },
+        "faults": [{"fault": "add_partitions", "topic": "b", "to": 4, "at": "220ms"}],
+        **more,
+    }
+
+
+def placed(data: RunData, kind: Kind, topic: str) -> list[int]:
+    """Return the partitions of a topic to which rows of a kind went, in the order of the events that they follow from."""
+    rows = data.operations
+    found = rows[(rows["kind"] == kind) & (rows["topic"] == data.names.topics.index(topic))]
+    return [int(partition) for _, partition in sorted(zip(found["root_id"], found["partition"], strict=True))]
+
+
+@in_both_models
+def test_what_members_emit_goes_to_new_partitions_when_their_client_has_asked(run: Run) -> None:
+    """The same keys as above, each 10 ms later: the fifth before the client's question at 500 ms, the sixth behind it."""
+    assert placed(run(**chained({ASKS: 500})), Kind.send, "b") == [1, 1, 1, 1, 0, 2, 0, 2, 3, 1]
+    assert placed(run(**chained({})), Kind.send, "b") == [1, 1, 1, 1, 0, 0, 0, 0, 1, 1]
+
+
+@in_both_models
+def test_clients_of_a_member_that_starts_again_know_all_partitions(run: Run) -> None:
+    """Away from 300 to 400 ms: the fourth event is handled then, and what follows from it goes to one of four partitions."""
+    changes = chained({})
+    changes["faults"].append({"fault": "member_leave", "member": "g/1", "at": "300ms", "for": "100ms"})
+
+    assert placed(run(**changes), Kind.send, "b") == [1, 1, 1, 3, 0, 2, 0, 2, 3, 1]
+
+
+@in_both_models
+def test_a_relay_asks_as_its_settings_say(run: Run) -> None:
+    """It looks into the outbox every 200 ms: events 0 to 3 before its question at 450 ms, the others behind it."""
+    changes = chained({ASKS: 450})
+    changes["groups__g"]["emits"]["outbox"] = {"every": "200ms"}
+
+    assert placed(run(**changes), Kind.send, "b") == [1, 1, 1, 1, 0, 2, 0, 2, 3, 1]
+
+
+@in_both_models
+def test_dead_letters_go_to_new_partitions_when_the_member_has_started_again(run: Run) -> None:
+    """Their client asks every five minutes, so that it goes on with two partitions; a new one knows four."""
+    changes = chained({}, topics__dead={"partitions": 2, "replication": 3})
+    del changes["groups__g"]["emits"]
+    changes["producers__p"]["poison"] = "100%"
+    changes["groups__g"]["failures"] = {"then": "dead_letter", "dead_letter": "dead"}
+    changes["faults"] = [{"fault": "add_partitions", "topic": "dead", "to": 4, "at": "220ms"}]
+    away = {"fault": "member_leave", "member": "g/1", "at": "300ms", "for": "100ms"}
+
+    assert placed(run(**changes), Kind.dead_letter, "dead") == [1, 1, 1, 1, 0, 0, 0, 0, 1, 1]
+    changes["faults"].append(away)
+    assert placed(run(**changes), Kind.dead_letter, "dead") == [1, 1, 1, 3, 0, 2, 0, 2, 3, 1]
+
+
+@in_both_models
+def test_a_redrive_knows_all_partitions_that_there_are_when_it_begins(run: Run) -> None:
+    """Eight letters of keys that were sent to one of two partitions come back into one of four."""
+    changes = grown(4, topics__dead={"partitions": 1, "replication": 3})
+    changes["producers__p"]["poison"] = "100%"
+    changes["groups__g"] = {
+        "topics": ["a"],
+        "work": "10ms",
+        "settings": {"group.protocol": "consumer"},
+        "failures": {"then": "dead_letter", "dead_letter": "dead"},
+    }
+    changes["actions"] = [{"action": "redrive", "from": "dead", "at": "800ms", "rate": "1000/s"}]
+    data = run(**changes)
+    back = data.log[(data.log["topic"] == 0) & (data.log["time_ns"] >= 800 * MILLISECOND) & (data.log["event_id"] < 8)]
+
+    assert sorted(zip(back["event_id"].tolist(), back["partition"].tolist(), strict=True)) == [
+        (0, 1), (1, 3), (2, 1), (3, 3), (4, 0), (5, 2), (6, 0), (7, 2)
+    ]  # fmt: skip
+
+
+@in_both_models
+def test_new_partitions_without_an_offset_are_read_by_nobody_where_nothing_is_to_be_reset(run: Run) -> None:
+    """With librdkafka's `error` events 5, 7 and 8 stay in the new partitions; with Java's `none` the member that gets these dies at 700 ms."""
+    stays = run(**grown(4, producer={ASKS: 500}, groups__g=group("error", **{ASKS: 700}), drain="1s"))
+    java = {
+        "topics": ["a"],
+        "work": "10ms",
+        "client": "java",
+        "settings": {"auto.offset.reset": "none", "metadata.max.age.ms": 700},
+    }
+    dies = run(**grown(4, producer={ASKS: 500}, groups__g=java, drain="1s"))
+
+    assert ms(stays, Kind.delivery) == [55, 155, 255, 355, 455, 655, 955]
+    assert ms(dies, Kind.delivery) == [55, 155, 255, 355, 455, 655]

@@ -16,13 +16,13 @@ from sim.kernel.connections import (
     told,
 )
 from sim.kernel.emits import abandon, wait_for_emitted
-from sim.kernel.fetches import enter_poll_loop, poll_at, wake_fetch, wake_fetches
+from sim.kernel.fetches import enter_poll_loop, poll_at, read_no_further, wake_fetch, wake_fetches
 from sim.kernel.logs import cut_back, cut_to_visible, delete_below, set_halted
 from sim.kernel.loop import advance
 from sim.kernel.polls import watch
 from sim.kernel.producers import die, fall_asleep
 from sim.kernel.rows import KIND_DELIVERY
-from sim.kernel.shares import release_all
+from sim.kernel.shares import give_up_gone, release_all
 from sim.kernel.transactions import abort_late_transactions, abort_transaction
 from sim.kernel.visibility import forget_leader, learned
 
@@ -43,10 +43,12 @@ __all__ = [
     "enter_poll_loop",
     "fall_asleep",
     "forget_leader",
+    "give_up_gone",
     "has_commit_under_way",
     "learned",
     "note_commit",
     "poll_at",
+    "read_no_further",
     "reconnect",
     "refuse_stale",
     "release_all",

@@ -27,7 +27,6 @@ def emit(w: World, m: int, row_number: int) -> None:
         sending[:] = at.NONE
         sending[at.INTENDED] = s[at.NOW]
         sending[at.SIZE] = w.identity[child, at.V_SIZE]
-        sending[at.PART] = w.identity[child, at.V_PART]
         sending[at.SENT_ENDED] = at.NEVER
         sending[at.GIVEN_UP] = 0
         sending[at.IDENTITY] = child
@@ -89,9 +88,20 @@ def relayed(w: World, i: int, e: int) -> None:
     """Let an event reach the client of a relay or a redrive."""
     proc = w.proc[i]
     w.event[e, at.CALLED_NS] = w.scalars[at.NOW]
+    if w.event[e, at.E_MEMBER] != at.REDRIVER:
+        w.event[e, at.PART] = partition_for(w, i, w.event[e, at.IDENTITY])
     proc[at.HELD_EVENTS] += 1
     proc[at.HELD_BYTES] += w.event[e, at.SIZE]
     enqueue(w, i, e)
+
+
+@compiled
+def partition_for(w: World, i: int, v: int) -> int:
+    """Return where an emitted event goes by its key and the partitions that its client knows of; NONE where the client chooses."""
+    proc, key_hash = w.proc[i], w.identity[v, at.V_HASH]
+    if key_hash != at.NONE:
+        return proc[at.FIRST_PART] + key_hash % proc[at.P_KNOWS]
+    return proc[at.FIRST_PART] if proc[at.P_KNOWS] == 1 else at.NONE
 
 
 @compiled

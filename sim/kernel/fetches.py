@@ -222,9 +222,12 @@ def acquire(w: World, m: int, b: int, p: int, most: int) -> int:
     q = s[at.ACQUISITIONS]
     s[at.ACQUISITIONS] = q + 1
     end, limit = begin, min(w.part[p, at.VISIBLE_END], w.committed[g, p] + w.group[g, at.MOST_LOCKS])
-    while end < limit and end - begin < most and w.share[g, p, end] == at.SH_AVAILABLE:
-        w.share[g, p, end] = at.SH_FIRST + q
-        w.left[g, p, end] += 1
+    count = 0
+    while end < limit and count < most and (w.share[g, p, end] == at.SH_AVAILABLE or is_given_up(w, g, p, end)):
+        if w.share[g, p, end] == at.SH_AVAILABLE:
+            w.share[g, p, end] = at.SH_FIRST + q
+            w.left[g, p, end] += 1
+            count += 1
         end += 1
     acquisition = w.acquisition[q]
     acquisition[at.AQ_MEMBER] = m
@@ -236,7 +239,13 @@ def acquire(w: World, m: int, b: int, p: int, most: int) -> int:
     answer[at.A_TO] = end
     answer[at.A_ACQUISITION] = q
     push(w, s[at.NOW] + w.group[g, at.LOCK_NS], at.END, 0, 0, at.ON_LOCK, q, 0, 0)
-    return end - begin
+    return count
+
+
+@compiled
+def is_given_up(w: World, g: int, p: int, offset: int) -> bool:
+    """Whether a share group does not see a record any more that is not in the log."""
+    return w.scalars[at.HOLES] > 0 and w.share[g, p, offset] == at.SH_DONE and is_gone(w, p, offset)
 
 
 @compiled
@@ -337,7 +346,10 @@ def reset_position(w: World, m: int, p: int) -> None:
     if w.member[m, at.REPLAYS]:
         replay_goes_on(w, m, p, to)
         return
-    if w.group[g, at.FROM_LATEST]:
+    if w.group[g, at.RESETS_TO] == at.TO_NOTHING:
+        read_no_further(w, m, p)
+        return
+    if w.group[g, at.RESETS_TO] == at.TO_LATEST:
         to = max(to, end_for(w, m, p))
     first = min(mp[POSITION], mp[at.HELD_FROM]) if w.tried_before[p] else mp[POSITION]
     mp[at.HELD_FROM] = to
@@ -348,6 +360,25 @@ def reset_position(w: World, m: int, p: int) -> None:
     mp[POSITION] = to
     if w.group[g, at.AHEAD] != at.ANY:
         skip_unseen(w, m, p)
+
+
+@entry
+def read_no_further(w: World, m: int, p: int) -> None:
+    """Leave a partition out of all fetches, since nothing says where to go on (auto.offset.reset: none); Java's call raises that."""
+    w.mp[m, p, POSITION] = at.OUT_OF_RANGE
+    if w.group[w.member[m, at.GROUP], at.AHEAD] != at.ANY and w.member[m, STATE] == POLLING:
+        poll_at(w, m, w.scalars[NOW])
+
+
+@rare
+def raises(w: World, m: int) -> bool:
+    """Whether a call of a member with auto.offset.reset: none ends its process: with Java's client, where it has a partition that it cannot read."""
+    if w.group[w.member[m, at.GROUP], at.AHEAD] == at.ANY or w.member[m, at.REPLAYS]:
+        return False
+    unreadable = 0
+    for p in range(w.mp.shape[1]):
+        unreadable += w.mp[m, p, OWNED] != 0 and w.mp[m, p, POSITION] == at.OUT_OF_RANGE
+    return unreadable > 0
 
 
 @rare
@@ -382,7 +413,7 @@ def arrived(w: World, m: int, b: int, generation: int) -> None:
     for p in range(w.mp.shape[1]):
         answer = w.answer[m, b, p]
         if answer[A_TO] > answer[A_FROM] and shares(w, member[at.GROUP]):
-            queue_up(w, m, p, answer[A_FROM], answer[A_TO], answer[at.A_ACQUISITION])
+            queue_acquired(w, m, b, p)
         elif answer[A_TO] > answer[A_FROM] and w.mp[m, p, OWNED] == answer[A_OWNERSHIP]:
             if w.tried_before[p]:
                 w.mp[m, p, at.HELD_TO] = answer[A_TO]
@@ -397,6 +428,20 @@ def arrived(w: World, m: int, b: int, generation: int) -> None:
         w.mb[m, b, PARKED] = at.TO_SEND
         return
     turn(w, m, b)
+
+
+@rare
+def queue_acquired(w: World, m: int, b: int, p: int) -> None:
+    """Put acquired records into the member's queue, without those between them that are not in the log."""
+    g, answer = w.member[m, at.GROUP], w.answer[m, b, p]
+    first, end = answer[A_FROM], answer[A_TO]
+    for offset in range(first, end):
+        if is_given_up(w, g, p, offset):
+            if offset > first:
+                queue_up(w, m, p, first, offset, answer[at.A_ACQUISITION])
+            first = offset + 1
+    if end > first:
+        queue_up(w, m, p, first, end, answer[at.A_ACQUISITION])
 
 
 @rare
@@ -483,7 +528,8 @@ def read_again(w: World, m: int) -> None:
     member[RING_EVENTS] = 0
     for p in range(w.mp.shape[1]):
         mp, offset = w.mp[m, p], w.committed[member[at.GROUP], p]
-        mp[POSITION] = offset
+        if mp[POSITION] != at.OUT_OF_RANGE:
+            mp[POSITION] = offset
         mp[at.GIVEN] = offset
         mp[at.FINISHED] = offset
         mp[at.ASKED] = offset

@@ -3,7 +3,7 @@
 from sim import world as at
 from sim.compiled import compiled, entry
 from sim.kernel.commits import commit_if_due, commit_in_between
-from sim.kernel.fetches import poll_at, send_fetches, skip_unseen, wake_fetches
+from sim.kernel.fetches import poll_at, raises, send_fetches, skip_unseen, wake_fetches
 from sim.kernel.pool import dispatch, free_slot
 from sim.kernel.replays import collects_events, collects_for, has_pool, is_through
 from sim.kernel.rows import KIND_DELIVERY, new_row
@@ -90,6 +90,10 @@ def poll(w: World, m: int) -> None:
     member[LATE_AT] = NEVER
     if member[HAS_DUTY] or is_through(w, m):
         s[WHY] = DUTY
+        s[WHO] = m
+        return
+    if group[at.RESETS_TO] == at.TO_NOTHING and raises(w, m):
+        s[WHY] = at.RAISED
         s[WHO] = m
         return
     commit_if_due(w, m)

@@ -4,13 +4,18 @@ from sim import world as at
 from sim.compiled import compiled, entry, rare
 from sim.kernel.fetches import wake_fetch
 from sim.kernel.rows import KIND_COMMIT, close, new_row
+from sim.kernel.stable import is_gone, shares
 from sim.world import NONE, World
 
 
 @rare
 def release(w: World, g: int, p: int, offset: int) -> None:
-    """Let a record be acquired again, or be given up on where it was delivered too often, or is deleted."""
-    if w.left[g, p, offset] >= w.group[g, at.DELIVERY_LIMIT] or offset < w.part[p, at.LOG_START]:
+    """Let a record be acquired again, or be given up on where it was delivered too often, or is not in the log any more."""
+    if (
+        w.left[g, p, offset] >= w.group[g, at.DELIVERY_LIMIT]
+        or offset < w.part[p, at.LOG_START]
+        or is_gone(w, p, offset)
+    ):
         w.share[g, p, offset] = at.SH_DONE
         close(w, g, p, offset)
     else:
@@ -53,6 +58,21 @@ def give_up_below(w: World, g: int, p: int, offset: int) -> None:
         if w.share[g, p, below] == at.SH_AVAILABLE:
             w.share[g, p, below] = at.SH_DONE
     w.committed[g, p] = start_of(w, g, p)
+
+
+@entry
+def give_up_gone(w: World, p: int) -> None:
+    """Give up on what is available of what compaction took out of a partition's log; what somebody has acquired stays where it is."""
+    for g in range(w.group.shape[0]):
+        if not w.reads[g, p] or not shares(w, g):
+            continue
+        for offset in range(w.committed[g, p], w.part[p, at.VISIBLE_END]):
+            if w.share[g, p, offset] == at.SH_AVAILABLE and is_gone(w, p, offset):
+                w.share[g, p, offset] = at.SH_DONE
+        w.committed[g, p] = start_of(w, g, p)
+    for m in range(w.member.shape[0]):
+        if shares(w, w.member[m, at.GROUP]):
+            wake_fetch(w, m, p)
 
 
 @rare

@@ -215,7 +215,7 @@ def try_over(w: World, k: int, ended: int, called: bool) -> None:
         worker[ATTEMPT] = attempt + 1
         push(w, now + backoff, WORK, member[CODE], k - member[FIRST_WORKER] + 1, ON_TRY, k, m, member[LIFE])
     elif group[THEN] == DEAD_LETTER:
-        begin_letter(w, k, w.dead_letter_part[g, e], NONE)
+        begin_letter(w, k, w.dead_letter_part[member[at.LETTERS], e], NONE)
     elif group[THEN] == SKIP:
         row = w.rows[new_row(w, m, KIND_SKIP, e, p, offset)]
         row[O_NUMBER] = number

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from scenarios.clients import broker_setting
+from scenarios.clients import broker_setting, consumer_settings, may_expire
 from scenarios.excerpts import Loads, excerpt
 from scenarios.faults import (
     AddPartitions,
@@ -13,6 +13,7 @@ from scenarios.faults import (
     BrokerPause,
     BrokerStop,
     Cut,
+    DeleteRecords,
     DiskFull,
     DiskStall,
     HostCrash,
@@ -206,6 +207,11 @@ class Timeline:
         return (self.replication << 40) + 1 + stretch.begin_ns // SECOND
 
 
+def may_delete(scenario: Scenario) -> bool:
+    """Whether records could be deleted within a run."""
+    return may_expire(scenario) or any(isinstance(fault, DeleteRecords) for fault in scenario.faults)
+
+
 def cannot_be_parted(scenario: Scenario, faults: Sequence[PlannedFault]) -> str | None:
     """Return why a scenario's time cannot be simulated in parts, or None."""
     for name, producer in scenario.producers.items():
@@ -214,6 +220,8 @@ def cannot_be_parted(scenario: Scenario, faults: Sequence[PlannedFault]) -> str 
     for name, group in scenario.groups.items():
         if group.autoscaler is not None:
             return f"groups.{name}.autoscaler remembers for its cooldown what lag was"
+        if consumer_settings(scenario, name).auto_offset_reset == "none" and may_delete(scenario):
+            return f"groups.{name} has auto.offset.reset: none, which ends a reader for good where a record is deleted before: make it earliest"
     for index, action in enumerate(scenario.actions):
         return f"actions[{index}] ({action.label}) changes what comes after it, so nothing after it is like what came before"
     for fault in faults:
