@@ -36,11 +36,18 @@ def add_absences(choose: random.Random, scenario: dict[str, Any], length_ms: int
     for name in ("session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy"):
         group["settings"].pop(name, None)
     group["members"] = max(2, group["members"])
-    at_ms = choose.randrange(1, length_ms // 100) * 50
+    session_ms = scenario["brokers"]["settings"]["group.consumer.session.timeout.ms"]
+    at_ms = session_ms + choose.randrange(1, length_ms // 50) * 10
+    if at_ms + 50 >= length_ms:
+        return []
+    away = {"fault": "member_leave", "member": "g/1", "at": f"{at_ms}ms", "for": choose.choice(["60ms", "90ms"])}
+    if choose.random() < 0.6:  # another one is given up meanwhile
+        gone_ms = at_ms - session_ms + choose.choice([10, 40])
+        return [{**away, "member": "g/2", "at": f"{gone_ms}ms", "for": "800ms"}, away]
     to = choose.choice([group["members"] - 1, group["members"] + 1, group["members"] + 2])
     scale = {"action": "scale", "group": "g", "to": to, "at": f"{at_ms + choose.choice([10, 30])}ms"}
     scenario.setdefault("actions", []).append(scale)
-    return [{"fault": "member_leave", "member": "g/1", "at": f"{at_ms}ms", "for": choose.choice(["60ms", "90ms"])}]
+    return [away]
 
 
 def _action(choose: random.Random, scenario: dict[str, Any], length_ms: int) -> dict[str, Any] | None:

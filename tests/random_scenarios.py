@@ -96,7 +96,7 @@ def _scenario(choose: random.Random, number: int) -> dict[str, Any]:
     faults += logs.send_in_transactions(random.Random(f"{number}: transactions"), scenario, length_ms)
     logs.limit_batches(random.Random(f"{number}: batches"), scenario)
     faults += logs.skew_clocks(random.Random(f"{number}: clocks"), scenario, length_ms)
-    faults += actions.add_absences(random.Random(f"{number}: absences"), scenario, length_ms)
+    faults = [*actions.add_absences(random.Random(f"{number}: absences"), scenario, length_ms), *faults]
     faults += logs.send_again_and_die(random.Random(f"{number}: sent again"), faults, length_ms)
     faults += logs.reset_nothing(random.Random(f"{number}: no reset"), scenario, length_ms)
     faults = logs.hold_locks(random.Random(f"{number}: locks"), scenario, faults)
