@@ -107,7 +107,6 @@ def test_events_that_gave_way_are_neither_lost_nor_pending(run: Run) -> None:
             {"faults": [{"fault": "delete_records", "topic": "a", "at": "5s"}]},
             "faults[0] deletes records of a, whose cleanup.policy is compact; brokers refuse that",
         ),
-        ({"groups__g__share_group": True}, "topics.a is compacted, and is read by the share group g"),
     ],
 )  # fmt: skip
 def test_what_brokers_refuse_of_a_compacted_topic_is_refused(changes: dict[str, Any], said: str) -> None:

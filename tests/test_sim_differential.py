@@ -36,7 +36,7 @@ OF_PRODUCERS_AND_BROKERS = {
     "segment rolled": 10, "segment expired": 10, "segment beyond retention.bytes": 5, "deleted by hand": 10, "records deleted": 20,
     "throttled": 4, "eligible replica leads": 2, "slow link to clients": 10, "narrow link": 5, "slow follower": 4,
     "controller lost": 20, "separate controller lost": 15, "waits for a controller": 5, "session of a broker began anew": 10,
-    "no controller to elect": 5, "controller resigned": 5, "early followers": 4, "takeover": 4, "lost with acks=0": 1, "partition chosen": 50,
+    "no controller to elect": 5, "controller resigned": 5, "early followers": 4, "takeover": 4, "lost with acks=0": 1, "partition chosen": 30,
     "waits for a core": 20, "went with another's followers": 10,
 }  # fmt: skip
 OF_GROUPS = {

@@ -112,7 +112,6 @@ def test_eligible_replicas_come_before_others(run: Run, version: str, leader: st
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"topics__a__settings__cleanup.policy": "compact", "groups__g__share_group": True}, "topics.a is compacted, and is read by the share group g"),
         ({"groups__g__share_group": True}, "topics.a may be cut by an unclean election, and is read by the share group g"),
     ],
 )  # fmt: skip
