@@ -4,6 +4,7 @@ What comes due meanwhile is the next one. A send has succeeded when its transact
 """
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -63,21 +64,22 @@ class TransactionalProducer(PacedProducer):
         self._codes: dict[str, int] = spec["codes"]
         self.rows = RowLog.create(spec["rows"], spec["capacity"])
         self._next = (self._codes["process"] << _PROCESS_BITS) + (spec["incarnation"] << _INCARNATION_BITS)
-        self._initialise()
+        self._initialise(CONNECT_WITHIN_S)
 
-    def _initialise(self) -> None:
+    def _initialise(self, within_s: float) -> None:
         """Let the brokers know the client; what an earlier one of this id has left open is aborted."""
-        code = self._try(lambda: self.client.init_transactions(_STEP_S), CONNECT_WITHIN_S)
-        if code:
+        code = self._try(lambda: self.client.init_transactions(_STEP_S), within_s)
+        if code and not self.ended:
             raise TimeoutError(f"no transaction of {self.child.spec['name']} can begin: {KafkaError(code).str()}")
 
     def _renew(self) -> None:
+        """Go on with another client, as soon as there are brokers that let it; or with none, where the process is to end before."""
         with contextlib.suppress(KafkaException):
             self.client.purge()
         self.client = Producer(self.child.spec["settings"])
         if not self.skews:
             self.produce = self.client.produce
-        self._initialise()
+        self._initialise(math.inf)
 
     def wait(self, due: int) -> None:
         """Serve the client until `due`; one that says meanwhile that it is at its end gives way to another."""
@@ -118,6 +120,8 @@ class TransactionalProducer(PacedProducer):
         """Send some events and commit them; or, where one of them fails, abort them all."""
         if self._try(self.client.begin_transaction, _ABORT_WITHIN_S):
             self._renew()
+            if self.ended:
+                return
             self.client.begin_transaction()
         sends = [self._send(each) for each in together]
         part = [each for each in sends if each.taken]
