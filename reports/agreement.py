@@ -40,6 +40,8 @@ STEPS: Mapping[str, float] = {"drain_time": STEP_NS / SECOND}
 _QUANTILES = ("p50", "p95", "p99")
 _LEVELS = ("lag", "committed_lag")
 """Counted in events, and yet amounts: their differences are relative and they have tolerances."""
+_WHOLE = ("max", "end")
+"""Of these levels one run's figure is a whole number of events."""
 
 
 @dataclass(frozen=True)
@@ -271,7 +273,7 @@ def _outcome(case: _Case) -> tuple[Outcome, str]:
         return _by_bounds(case.observed.value, case.predicted, case.fitted)
     if case.affected:
         return _as_predicted(case)
-    return _by_tolerance(case.observed.value, case.predicted, case.tolerance, STEPS.get(case.name.kind, 0.0))
+    return _by_tolerance(case.name, case.observed.value, case.predicted, case.tolerance)
 
 
 def _given(case: _Case, given: Estimate) -> Given:
@@ -284,7 +286,7 @@ def _given(case: _Case, given: Estimate) -> Given:
         outcome, reason = _by_bounds(case.observed.value, given, None)
     else:
         assert case.observed.value is not None
-        outcome, reason = _by_tolerance(case.observed.value, given, case.tolerance, STEPS.get(case.name.kind, 0.0))
+        outcome, reason = _by_tolerance(case.name, case.observed.value, given, case.tolerance)
     return Given(
         predicted=given.value,
         interval=given.interval999 if count else given.interval,
@@ -383,7 +385,7 @@ def spread(values: Sequence[float]) -> float:
 
 
 def _by_tolerance(
-    observed: float, predicted: Estimate, tolerance: float | None, step: float = 0.0
+    name: IndicatorName, observed: float, predicted: Estimate, tolerance: float | None
 ) -> tuple[Outcome, str]:
     """Judge by tolerance: the difference to each value of the interval counts, since a single run may be any of them."""
     interval = predicted.interval
@@ -401,14 +403,15 @@ def _by_tolerance(
         )
     assert predicted.value is not None
     margin = tolerance * abs(predicted.value)
-    half_width = (interval[1] - interval[0]) / 2
+    low, high = _of_runs(name, interval)
+    half_width = (high - low) / 2
     if inside and half_width <= 2 * margin:
         return "agrees", "inside the 95 % interval"
-    farthest = max(abs(observed - interval[0]), abs(observed - interval[1]))
+    farthest = max(abs(observed - low), abs(observed - high))
     if farthest <= margin:
         return "agrees", f"certainly within {tolerance:.0%}"
     nearest = max(interval[0] - observed, observed - interval[1], 0.0)
-    if beyond and round(nearest, 9) > max(margin, step):
+    if beyond and round(nearest, 9) > max(margin, STEPS.get(name.kind, 0.0)):
         return "differs", f"outside the 99.9 % interval, and certainly more than {tolerance:.0%} off"
     if inside:
         return (
@@ -416,6 +419,15 @@ def _by_tolerance(
             f"inside an interval too wide to count: its half is more than twice the tolerance of {tolerance:.0%}",
         )
     return "cannot tell", f"outside the 95 % interval, but not certainly more than {tolerance:.0%} off"
+
+
+def _of_runs(name: IndicatorName, interval: Bounds) -> Bounds:
+    """Return the least and the most that a run inside an interval can show: a quantile may lie between whole numbers, where no run is."""
+    low, high = interval
+    if name.kind not in _LEVELS or name.statistic not in _WHOLE or not math.isfinite(high):
+        return interval
+    low, high = math.ceil(low), math.floor(high)
+    return (low, high) if low <= high else interval
 
 
 def total_difference(observed: Sequence[float], predicted: Sequence[float]) -> float | None:

@@ -57,6 +57,36 @@ def test_inside_a_wide_interval_says_nothing():
     assert found.reason == "inside an interval too wide to count: its half is more than twice the tolerance of 5%"
 
 
+def test_between_two_whole_numbers_lies_no_run():
+    """Of 80 peak lags the 97.5th percentile is 6.975: runs inside have 5 or 6, whose half-width of 0.5 is within twice 0.3."""
+    peak = verdict(CALM, "lag.max", estimate(6.0, 5.0, 6.975, 4.2, 7.9, "events"), seen(6.0, "events"))
+    one = verdict(CALM, "lag.max", estimate(30.0, 29.2, 30.9, 28.5, 31.9, "events"), seen(30.0, "events"))
+
+    assert (peak.verdict, peak.reason) == ("agrees", "inside the 95 % interval")
+    assert one.verdict == "agrees"
+
+
+def test_a_peak_lag_that_is_one_more_or_less_of_three_stays_undecided():
+    """A third is no 5 %, and the mean of a lag is no whole number."""
+    changes = {"lag.mean": "5%"}
+    peak = verdict(CALM, "lag.max", estimate(3.0, 2.0, 4.975, 1.1, 5.9, "events"), seen(3.0, "events"))
+    mean = verdict(
+        leader_crash(faults=[], agreement=changes),
+        "lag.mean",
+        estimate(6.0, 5.0, 6.975, 4.2, 7.9, "events"),
+        seen(6.0, "events"),
+    )
+
+    assert (peak.verdict, mean.verdict) == ("cannot tell", "cannot tell")
+
+
+def test_a_peak_lag_differs_by_the_quantiles_as_they_are():
+    """19 is beyond 18.9, but only half an event above 18.5, of which 0.875 may be."""
+    found = verdict(CALM, "lag.max", estimate(17.5, 16.6, 18.5, 16.1, 18.9, "events"), seen(19.0, "events"))
+
+    assert found.reason == "outside the 95 % interval, but not certainly more than 5% off"
+
+
 def test_what_is_on_neither_side_agrees():
     """No saturation was predicted, and there was none; a run that could not be measured for another reason says nothing."""
     never = "lag never stayed above one second of arrivals"
