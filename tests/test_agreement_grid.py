@@ -179,3 +179,20 @@ def test_what_resumes_drives_the_points_that_are_missing_with_the_profile_of_bef
     assert driven == [(1, "of before"), (2, "of before"), (3, "of before")]
     assert pd.read_csv(tmp_path / "grid-2.csv")["point"].tolist() == [1, 2, 3]
     assert (tmp_path / "grid-2.yaml").exists()
+
+
+def test_each_design_has_its_own_place_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the second one shows does not take the place of the first one's figures; the real page has both places."""
+    page = tmp_path / "agreement.md"
+    page.write_text(
+        "a <!-- grid: begin --> first <!-- grid: end --> b <!-- grid-2: begin --> none <!-- grid-2: end --> c"
+    )
+    for which in (1, 2):
+        assert grid.PAGE.read_text().count(f"<!-- grid{'' if which == 1 else '-2'}: begin -->") == 1
+    monkeypatch.setattr(grid, "PAGE", page)
+
+    grid.write(pd.DataFrame([_row(5, 1, 1.0, 1.02)]), 2)
+
+    text = page.read_text()
+    assert text.startswith("a <!-- grid: begin --> first <!-- grid: end --> b <!-- grid-2: begin -->")
+    assert "1 points, 1 runs" in text and text.endswith("<!-- grid-2: end --> c")

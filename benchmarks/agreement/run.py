@@ -43,7 +43,6 @@ from scenarios.profiles import Profile, load_profile, save_profile
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent.parent / "docs" / "agreement.md"
-BEGIN, END = "<!-- grid: begin -->", "<!-- grid: end -->"
 POINTS, REPEATED, REPEATS = 40, 8, 3
 SEEDS = {1: 20_261, 2: 20_262}
 """By design."""
@@ -423,11 +422,13 @@ def _lines(table: Sequence[dict[str, str]]) -> list[str]:
 
 
 def write(rows: pd.DataFrame, which: int) -> None:
-    """Put the section into docs/agreement.md."""
+    """Put the design's section into docs/agreement.md."""
+    name = "grid" if which == 1 else f"grid-{which}"
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     text = PAGE.read_text("utf-8")
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    before, after = text.split(begin)[0], text.split(end)[1]
     when = f"Written by `make agreement` on {datetime.now(UTC):%Y-%m-%d}."
-    PAGE.write_text(f"{before}{BEGIN}\n\n{when} {report(rows, which)}\n\n{END}{after}", "utf-8")
+    PAGE.write_text(f"{before}{begin}\n\n{when} {report(rows, which)}\n\n{end}{after}", "utf-8")
 
 
 def numbers_of(text: str) -> list[int]:
