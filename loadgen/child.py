@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from loadgen.clusters.security import of_driver
 from loadgen.process_end import end_with_parent
 
-_CLIENT_NICENESS = 10
+CLIENT_NICENESS = 10
+"""How much less urgent the threads of librdkafka are than the brokers."""
 
 Message = dict[str, Any]
 
@@ -130,7 +131,7 @@ def let_brokers_go_first() -> None:
         own = threading.get_native_id()
         for thread in Path("/proc/self/task").iterdir():
             if int(thread.name) != own:
-                os.setpriority(os.PRIO_PROCESS, int(thread.name), _CLIENT_NICENESS)
+                os.setpriority(os.PRIO_PROCESS, int(thread.name), CLIENT_NICENESS)
 
 
 def freeze() -> None:

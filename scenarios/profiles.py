@@ -122,6 +122,10 @@ class Profile(Frozen):
     load_slope: Annotated[float, Field(ge=0)] = 0.0
     """Relative growth of `produce` and `fetch` per additional 100 requests/s above `load_base_hz`, over the whole cluster."""
     load_base_hz: Annotated[float, Field(ge=0)] = 0.0
+    sleep_step_us: Annotated[float, Field(ge=0, le=1_000_000)] = 0.0
+    """Of what sleeps of librdkafka's threads are multiples (poll(2) counts ms): beside other traffic batches linger up to so much longer; 0: no longer."""
+    oversleep: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """By which share of its length such a sleep lasts longer than asked for: how exact the system's timers are for these threads."""
     cores: SharedCores = NO_CORES
     """Cores that brokers and clients share and wait for: how many, how many of them are taken at rest, and the CPU time of a request and of an event."""
     fetch: Measured = NOTHING

@@ -130,6 +130,8 @@ class Builder:
             at.C_CAME_NS,
             at.C_MUTED_NS,
             at.C_NEW,
+            at.C_WOKE_NS,
+            at.C_IS_LATE,
         ]
         conn[:, :, counted] = 0
         conn[:, :, at.C_TIMEOUT] = NEVER
@@ -200,8 +202,10 @@ class Builder:
             calling=np.zeros((64, at.N_CALLING), np.int64),
             dep_fault=dependency_faults(plan)[0],
             dep_factor=dependency_faults(plan)[1],
-            costs=np.array([profile.produce_us_per_kib, profile.produce_us_per_record]),
-            times=np.array([round(profile.handle_us * 1000), round(profile.poll_us * 1000)], np.int64),
+            costs=np.array([profile.produce_us_per_kib, profile.produce_us_per_record, profile.oversleep]),
+            times=np.array(
+                [round(1000 * us) for us in (profile.handle_us, profile.poll_us, profile.sleep_step_us)], np.int64
+            ),
             core_times=np.array(self.draws.core_times(), np.int64),
             cores=np.zeros(profile.cores.count, np.int64),
         )

@@ -101,11 +101,11 @@ EXPIRED, REFUSED, ABANDONED, ABORTED = 1, 2, 3, 4
 (V_ID, V_EMIT, V_SIZE, V_HASH, V_KEY, N_IDENTITY) = range(6)
 
 # per process and partition
-(Q_HEAD, Q_TAIL, Q_COUNT, Q_BYTES, UNANSWERED, Q_FAILURES, Q_RETRY_NS, Q_UNDER_WAY, N_QUEUE) = range(9)
+(Q_HEAD, Q_TAIL, Q_COUNT, Q_BYTES, UNANSWERED, Q_FAILURES, Q_RETRY_NS, Q_UNDER_WAY, Q_LOOK_NS, N_QUEUE) = range(10)
 
 # per process and broker
 (C_HEAD, C_TAIL, C_CURRENT, C_SERVED, C_LAST_ANSWER, C_UNANSWERED, C_FAILURES, C_TIMEOUT, C_DRAIN,
- C_SENT, C_CAME_NS, C_MUTED_NS, C_HELD, C_HELD_LAST, C_NEW, N_CONN) = range(16)  # fmt: skip
+ C_SENT, C_CAME_NS, C_MUTED_NS, C_HELD, C_HELD_LAST, C_NEW, C_WOKE_NS, C_IS_LATE, N_CONN) = range(18)  # fmt: skip
 
 # per request
 (R_SENDER, R_BROKER, R_PART, R_HEAD, R_COUNT, R_BYTES, R_APPENDED, R_REPLICATED, R_VISIBLE, R_CUT, R_NEXT, R_AFTER, R_BEFORE,
@@ -206,6 +206,10 @@ TRUNCATED, COMPACTED = -2, -3
 # per transaction
 (TX_STATE, TX_BEGUN, TX_ID, N_TXN) = range(4)
 TX_OPEN, TX_COMMITTED, TX_ABORTED = range(3)
+
+# figures of the profile: `costs` and `times`
+PER_KIB, PER_RECORD, OVERSLEEP = range(3)
+LEAST_WORK, PER_POLL, SLEEP_STEP = range(3)
 
 # CPU times, and the means of the times to which they are in proportion
 OF_REQUEST, OF_EVENT, MEAN_PRODUCE, MEAN_FETCH = range(4)
@@ -332,9 +336,9 @@ class World(NamedTuple):
     dep_factor: NDArray[np.float64]
     # figures of the profile
     costs: NDArray[np.float64]
-    """us per KiB and per record of a request."""
+    """us per KiB and per record of a request, and by which share of it a sleep of a client's thread takes longer."""
     times: Ints
-    """Least time per event, time per poll, in ns."""
+    """In ns: least time per event, time per poll, and of what sleeps of a client's threads are multiples (0: they are exact)."""
     core_times: Ints
     """In ns: CPU time of a request and of an event; how long a produce request and a fetch take in the mean."""
     cores: Ints

@@ -262,6 +262,7 @@ class Connection:
             return
         self.unanswered -= 1
         self.failures = 0
+        self.client.wakes(self.broker)
         for batch in sending.batches:
             self.client.answered(batch)
 

@@ -65,6 +65,7 @@ class Emitting(Client):
         self.events.append(sending)
         self.model.handed[sending] = (self.clock_now, partition)
         self.queues[partition].append((sending, sending, self.clock_now))
+        self._comes_in(partition)
         self.news.give()
 
     def relay(self, child: int, member: "Member", every_ns: int) -> None:

@@ -86,6 +86,8 @@ class Rules:
     """Rules that the mutation check leaves out in turn, to see that the comparison notices."""
 
     linger: bool = True
+    sleeps_in_steps: bool = True
+    oversleeping: bool = True
     full_by_events: bool = True
     full_by_bytes: bool = True
     in_flight_limit: bool = True

@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator, Hashable
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import simpy
 
 from plain_brokers import Partition, Request
@@ -53,6 +54,9 @@ class Client:
         self.life = 0
         """Grows when the process dies, so that answers to what it sent before are not heard."""
         self.linger_ns = self.settings.linger_ns if model.rules.linger else 0
+        self.sleeps = not is_java and model.profile.sleep_step_us > 0 and model.rules.sleeps_in_steps
+        self.woke_ns = dict.fromkeys(model.brokers, 0)
+        """By broker: when the thread that sends to it looked at its queues last."""
         self.queues: dict[Partition, deque[tuple[int, Hashable, int]]] = {p: deque() for p in self.partitions}
         self.unanswered = dict.fromkeys(self.partitions, 0)
         self.under_way = dict.fromkeys(self.partitions, 0)
@@ -111,6 +115,7 @@ class Client:
             self.model.handed[event] = (clock.now, partition)
             self._is_taken(event)
             self.queues[partition].append((event, event, clock.now))
+            self._comes_in(partition)
             self.news.give()
             clock.process(self._expire(event, partition))
 
@@ -224,8 +229,43 @@ class Client:
             yield simpy.AnyOf(clock, [self.news.wait(), *self._timers(partition)])
             yield clock.at(clock.now, Phase.batch, self.code, partition.number)
             yield from self.sleep(Phase.batch, partition.number)
-            while self._is_ready(partition) and not self._is_full(partition):
+            while self._is_ready(partition) and not self._is_full(partition) and self._is_seen(partition):
                 self._send([self._batch(partition)])
+
+    # ---- the threads that send ---------------------------------------------------------------------------------------
+
+    def _comes_in(self, partition: Partition) -> None:
+        """Wake the thread for what it has to know: the first event of a queue, one that fills a batch, one behind what is ready."""
+        queue, now = self.queues[partition], self.model.clock.now
+        is_late = queue[0][2] + self.linger_ns <= now
+        if self.sleeps and (len(queue) == 1 or is_late or any(self._fills_a_batch(partition))):
+            self.wakes(self.model.known[self.code, partition])
+
+    def wakes(self, broker: int | None) -> None:
+        """Let the thread that sends to a broker look at its queues."""
+        if broker is not None and self.sleeps:
+            self.woke_ns[broker] = self.model.clock.now
+            self.news.give()
+
+    def _is_seen(self, partition: Partition) -> bool:
+        """Whether the thread sees what is ready of a partition: it looks when it wakes, by itself when its sleep is over."""
+        until_ns = self._sleeps_until_ns(partition)
+        if until_ns > self.model.clock.now:
+            self.model.fired["lingers on"] += 1
+            return False
+        if until_ns:
+            self.wakes(self.model.known[self.code, partition])
+        return True
+
+    def _sleeps_until_ns(self, partition: Partition) -> int:
+        """Return when the thread looks by itself at what is ready of a partition; 0 if it has seen it. Its sleeps are whole steps."""
+        broker, profile = self.model.known[self.code, partition], self.model.profile
+        if not self.sleeps or broker is None or any(self._fills_a_batch(partition)):
+            return 0
+        woke_ns, step_ns = self.woke_ns[broker], round(1000 * profile.sleep_step_us)
+        asked_ns = -(-(self.queues[partition][0][2] + self.linger_ns - woke_ns) // step_ns) * step_ns
+        oversleeps_ns = int(np.rint(profile.oversleep * asked_ns)) if self.model.rules.oversleeping else 0
+        return woke_ns + asked_ns + oversleeps_ns if asked_ns > 0 else 0
 
     def _sender(self) -> Process:
         """Java: when one partition of a broker is ready, the oldest batch of each goes along."""
@@ -274,6 +314,8 @@ class Client:
         """Return when a partition may become ready by itself."""
         clock, queue = self.model.clock, self.queues[partition]
         timers = [clock.at(queue[0][2] + self.linger_ns, Phase.hand_over)] if self._is_waiting(queue) else []
+        if queue and not timers and self._sleeps_until_ns(partition) > clock.now:
+            timers.append(clock.at(self._sleeps_until_ns(partition), Phase.hand_over))
         if self.retry_ns[partition] > clock.now:
             timers.append(clock.at(self.retry_ns[partition], Phase.hand_over))
         return timers
@@ -282,14 +324,19 @@ class Client:
         return bool(queue) and queue[0][2] + self.linger_ns > self.model.clock.now
 
     def _is_ready(self, partition: Partition) -> bool:
-        queue, rules, settings = self.queues[partition], self.model.rules, self.settings
+        queue = self.queues[partition]
         if not queue or not self.model.knows(self.code, partition) or self._keeps_back(partition):
             return False
-        full_by_events = rules.full_by_events and len(queue) >= settings.batch_events
-        full_by_bytes = rules.full_by_bytes and sum(map(self._queued_size, queue)) >= settings.batch_bytes
+        full_by_events, full_by_bytes = self._fills_a_batch(partition)
         self.model.fired["batch full by events"] += full_by_events and self._is_waiting(queue)
         self.model.fired["batch full by bytes"] += full_by_bytes and self._is_waiting(queue)
         return full_by_events or full_by_bytes or not self._is_waiting(queue)
+
+    def _fills_a_batch(self, partition: Partition) -> tuple[bool, bool]:
+        """Whether a queue has as much as a batch takes, in events or in bytes."""
+        queue, rules, settings = self.queues[partition], self.model.rules, self.settings
+        by_bytes = rules.full_by_bytes and sum(map(self._queued_size, queue)) >= settings.batch_bytes
+        return rules.full_by_events and len(queue) >= settings.batch_events, by_bytes
 
     def _keeps_back(self, partition: Partition) -> bool:
         """Whether the client sends nothing of a partition for a while after an error."""

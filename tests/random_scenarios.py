@@ -480,6 +480,8 @@ def _profile(choose: random.Random) -> Profile:
         takeover=measured["catch_up"] if early else NOTHING,
         **measured,
         cores=_cores(choose, constant),
+        sleep_step_us=choose.choice([0.0, 1000.0, 1000.0 if constant else 2718.3]),
+        oversleep=choose.choice([0.0, 0.005, 0.05]),
     )
 
 

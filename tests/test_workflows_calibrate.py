@@ -47,6 +47,16 @@ def test_only_the_event_that_opens_a_batch_tells_what_an_answer_takes():
     assert parts.answer_at.tolist() == [ns(1.0), ns(1.006)]
 
 
+def test_an_event_that_is_answered_before_it_could_have_lingered_went_with_the_batch_before():
+    """The batch of 1.000 s left late, with the event of 1.0053 s, which would have lingered until 1.0103 s; that of 1.006 s came too late for it."""
+    build = Build(changes=LINGER)
+    build.send(build.event(1.0), ended=1.0075)
+    build.send(build.event(1.0053), ended=1.0075)
+    build.send(build.event(1.006), ended=1.0130)
+
+    assert taken(build).answer.tolist() == [2_500_000, 2_000_000]
+
+
 def test_batches_of_two_partitions_are_apart():
     """Each has a linger of its own."""
     build = Build(changes=LINGER)

@@ -104,10 +104,12 @@ def calibrate(
     take the place of what clients conclude.
     """
     from eventdrill.workflows.calibrate_brokers import by_brokers, driven
+    from eventdrill.workflows.calibrate_client import with_sleeps
     from loadgen.engine import drive
     from rundata.dataset import RunWriter
 
     loaded = calibration_scenario(ground)
+    base = with_sleeps(base)
     plan = make_plan(loaded.scenario, CALIBRATION_SEED)
     progress(
         f"measuring the brokers: {loaded.scenario.duration // SECOND} s at {_RATES_HZ[0]} and {_RATES_HZ[1]} events/s on a topic of its own"
@@ -203,11 +205,15 @@ def batches(run: RunData, sends: NDArray[np.void]) -> Batches:
     """Return the batches of some sends."""
     linger_ns = _linger_ns(run)
     order = np.lexsort((sends["started_ns"], sends["partition"], sends["process"]))
-    started, process, partition = (sends[name][order] for name in ("started_ns", "process", "partition"))
+    started, ended, process, partition = (
+        sends[name][order] for name in ("started_ns", "ended_ns", "process", "partition")
+    )
     begins: list[int] = []
     closes, owner = 0, (-1, -1)
     for row in range(len(order)):
-        if (process[row], partition[row]) != owner or started[row] > closes:
+        # What is answered before it could have lingered went with a batch that left late.
+        is_first = started[row] > closes and ended[row] - started[row] >= linger_ns
+        if (process[row], partition[row]) != owner or is_first:
             owner, closes = (process[row], partition[row]), int(started[row]) + linger_ns
             begins.append(row)
     starts = np.asarray(begins, np.int64)
@@ -447,7 +453,7 @@ def corrected(
         profile = profile.model_copy(
             update={
                 "produce": _rescaled(profile.produce, seen.answer, shown.answer),
-                "fetch": _shifted(profile.fetch, seen.delivery, shown.delivery),
+                "fetch": shifted(profile.fetch, seen.delivery, shown.delivery),
             }
         )
     return profile
@@ -458,7 +464,8 @@ def _rescaled(part: Measured, seen: Ints, shown: Ints) -> Measured:
     return rising(part, np.maximum(np.asarray(part.quantiles_us) * np.clip(ratio, 0.3, 3.0), LEAST_US))
 
 
-def _shifted(part: Measured, seen: Ints, shown: Ints) -> Measured:
+def shifted(part: Measured, seen: Ints, shown: Ints) -> Measured:
+    """Return a part's times less what its simulation shows too much, quantile by quantile."""
     excess_us = (np.quantile(shown, KNOTS) - np.quantile(seen, KNOTS)) / 1_000
     return rising(part, np.maximum(np.asarray(part.quantiles_us) - excess_us, LEAST_US))
 

@@ -27,10 +27,12 @@ from eventdrill.workflows.calibrate import (
     placed,
     relative_slope,
     residuals,
+    shifted,
     too_few_commits,
     with_load_left,
 )
 from eventdrill.workflows.calibrate_brokers import at_the_limit, by_brokers, driven
+from eventdrill.workflows.calibrate_client import with_sleeps
 from eventdrill.workflows.calibrate_there import HERE, Ground, taken_over
 from eventdrill.workflows.doubts import doubts_of
 from eventdrill.workflows.pace import cores_of
@@ -189,6 +191,7 @@ def calibrate_fully(
 
     With exporters the brokers' own times take the place of what clients conclude.
     """
+    base = with_sleeps(base)
     found = {}
     for name in names_on(ground):
         loaded = scenario(name, ground)
@@ -352,7 +355,17 @@ def _at_rest(steady: RunData, profile: Profile) -> Profile:
     """Return the profile that shows at the middle rate what was seen there."""
     step = _STEADY_STEPS[len(_STEADY_STEPS) // 2]
     part = partial(of_topic, topic=_topic_of(steady, "source"))
-    return corrected(steady, profile, begin_ns=step.begin_ns, end_ns=step.end_ns, part=part)
+    fitted = corrected(steady, profile, begin_ns=step.begin_ns, end_ns=step.end_ns, part=part)
+    return _answered_by_leaders(steady, fitted) if profile.sleep_step_us else fitted
+
+
+def _answered_by_leaders(steady: RunData, profile: Profile) -> Profile:
+    """Return the profile with the leader's part such that answers of leaders alone come as they did: that their batches left late is not theirs."""
+    step, topic = _STEADY_STEPS[len(_STEADY_STEPS) // 2], _topic_of(steady, "leader")
+    seen, shown = (
+        residuals(of_topic(run, topic), step.begin_ns, step.end_ns) for run in (steady, simulate(steady.plan, profile))
+    )
+    return profile.model_copy(update={"produce_leader": shifted(profile.produce_leader, seen.answer, shown.answer)})
 
 
 def with_cores_taken(steady: RunData, own: RunData, profile: Profile) -> Profile:

@@ -3,6 +3,7 @@
 from sim import world as at
 from sim.compiled import compiled, entry
 from sim.kernel.finishing import heard_of
+from sim.kernel.lingering import AWAKE, fills_a_batch, look_at, ripe_ns, sleeps_until, wake
 from sim.kernel.links import crosses
 from sim.kernel.logs import new_request
 from sim.kernel.transactional import end_if_all, is_transactional, leave_open, must_wait, take_part
@@ -24,9 +25,11 @@ from sim.world import (
     C_DRAIN,
     C_FAILURES,
     C_HEAD,
+    C_IS_LATE,
     C_TAIL,
     C_TIMEOUT,
     C_UNANSWERED,
+    C_WOKE_NS,
     CALLED_NS,
     CHOICES,
     CHOSEN,
@@ -199,14 +202,17 @@ def enqueue(w: World, i: int, e: int) -> None:
     event[e, NEXT] = NONE
     if q[Q_COUNT] == 0:
         q[Q_HEAD] = e
-        push(w, s[NOW] + proc[LINGER], BATCH, i, p, ON_BATCH, i, p, 0)
+        look_at(w, i, p, s[NOW] + proc[LINGER])
     else:
         event[q[Q_TAIL], NEXT] = e
     q[Q_TAIL] = e
     q[Q_COUNT] += 1
     q[Q_BYTES] += event[e, SIZE]
-    if q[Q_COUNT] >= proc[BATCH_EVENTS] or q[Q_BYTES] >= proc[BATCH_BYTES]:
+    is_filled = fills_a_batch(w, i, p)
+    if is_filled:
         push(w, s[NOW], BATCH, i, p, ON_BATCH, i, p, 0)
+    if q[Q_COUNT] == 1 or is_filled or ripe_ns(w, i, p) <= s[NOW]:
+        wake(w, i, w.knows[i, p])
 
 
 @compiled
@@ -239,8 +245,15 @@ def make_batches(w: World, i: int, p: int) -> None:
         else:
             see_again(w, i, p)
         return
+    b = w.knows[i, p]
     while is_ready(w, i, p) and not is_full(w, i, p):
-        b = w.knows[i, p]
+        until_ns = sleeps_until(w, i, p)
+        if until_ns > w.scalars[NOW]:
+            w.conn[i, b, C_IS_LATE] = 1
+            look_at(w, i, p, until_ns)
+            return
+        if until_ns != AWAKE:
+            wake(w, i, b)
         send(w, i, b, batch_of(w, i, b, p))
     see_again(w, i, p)
 
@@ -248,21 +261,16 @@ def make_batches(w: World, i: int, p: int) -> None:
 @compiled
 def see_again(w: World, i: int, p: int) -> None:
     """Look at a queue when its oldest event has waited long enough."""
-    q = w.queue[i, p]
-    if q[Q_COUNT] > 0:
-        ripe_ns = w.event[q[Q_HEAD], HANDED] + w.proc[i, LINGER]
-        if ripe_ns > w.scalars[NOW]:
-            push(w, ripe_ns, BATCH, i, p, ON_BATCH, i, p, 0)
+    if w.queue[i, p, Q_COUNT] > 0 and ripe_ns(w, i, p) > w.scalars[NOW]:
+        look_at(w, i, p, ripe_ns(w, i, p))
 
 
 @compiled
 def is_ready(w: World, i: int, p: int) -> bool:
     """Whether a queue has a batch that is full or has waited long enough."""
-    s, proc, q = w.scalars, w.proc[i], w.queue[i, p]
-    if q[Q_COUNT] == 0 or keeps_back(w, i, p):
+    if w.queue[i, p, Q_COUNT] == 0 or keeps_back(w, i, p):
         return False
-    full = q[Q_COUNT] >= proc[BATCH_EVENTS] or q[Q_BYTES] >= proc[BATCH_BYTES]
-    return full or w.event[q[Q_HEAD], HANDED] + proc[LINGER] <= s[NOW]
+    return fills_a_batch(w, i, p) or ripe_ns(w, i, p) <= w.scalars[NOW]
 
 
 @compiled
@@ -396,6 +404,7 @@ def all_answered(w: World, r: int) -> None:
     c = w.conn[i, w.request[r, R_BROKER]]
     c[C_UNANSWERED] -= 1
     c[C_FAILURES] = 0
+    c[C_WOKE_NS] = w.scalars[NOW]
     while r != NONE:
         if not w.request[r, R_GONE]:
             answered(w, r)

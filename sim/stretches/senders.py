@@ -39,6 +39,7 @@ class Senders:
     def __init__(self, plan: Plan, builder: Builder, draws: Draws, leads: Ints, ring: Ring) -> None:
         """Take a plan without events, and where events lie."""
         self._ring = ring
+        profile = draws.profile
         processes, brokers, parts = builder.processes, range(1, builder.brokers + 1), builder.users
         counts = [producer.count for producer in plan.scenario.producers.values()]
         self._first_process = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
@@ -73,8 +74,9 @@ class Senders:
         scalars = np.zeros(kernel.N_SCALARS, np.int64)
         scalars[[kernel.S_FREE, kernel.S_FREE_QUEUE]], scalars[kernel.S_MASK] = NONE, ring.mask
         scalars[kernel.S_NOW_NS] = NEVER
-        # Nothing puts more on the heap at once than an answer that all partitions of a topic have waited for.
-        scalars[kernel.S_SPARE] = 8 + int(proc[:, at.PARTS].max(initial=0))
+        scalars[kernel.S_SLEEP_STEP] = round(1000 * profile.sleep_step_us)
+        # Nothing puts more on the heap at once than an answer that all partitions of a topic have waited for, and that wakes its thread.
+        scalars[kernel.S_SPARE] = 8 + 2 * int(proc[:, at.PARTS].max(initial=0))
         self._state = kernel.Sending(
             s=scalars,
             heap=np.zeros((_LEAST_REQUESTS, 2), np.int64),
@@ -91,7 +93,7 @@ class Senders:
             last_visible=np.zeros(parts, np.int64),
             order=np.zeros(0, np.int64),
             appended=np.zeros(ring.room, np.int64),
-            costs=np.array([draws.profile.produce_us_per_kib, draws.profile.produce_us_per_record]),
+            costs=np.array([profile.produce_us_per_kib, profile.produce_us_per_record, profile.oversleep]),
             **self._columns(),
             **self._sends.arrays(),
             **self._choices.arrays(),

@@ -16,9 +16,11 @@ from sim.compiled import compiled, entry
 from sim.world import NEVER, NONE, Ints
 
 # per process and partition that it has something of, which is not sent or not answered; one that is free is followed by the next free one
-(F_HEAD, F_TAIL, F_COUNT, F_BYTES, F_UNDER_WAY, F_BLOCKED, F_SENDER, F_PART, F_NEXT, N_FLOW_QUEUE) = range(10)
+(F_HEAD, F_TAIL, F_COUNT, F_BYTES, F_UNDER_WAY, F_BLOCKED, F_SENDER, F_PART, F_NEXT, F_LOOK_NS, N_FLOW_QUEUE) = range(
+    11
+)
 # per process and broker
-(L_HEAD, L_TAIL, L_FREE_NS, L_SERVED, L_LAST_ANSWER, L_UNANSWERED, L_EXPECTED, N_LINK) = range(8)
+(L_HEAD, L_TAIL, L_FREE_NS, L_SERVED, L_LAST_ANSWER, L_UNANSWERED, L_EXPECTED, L_WOKE_NS, L_IS_LATE, N_LINK) = range(10)
 # per request; one that is free is followed by the next free one, and one of which only the buffer is to hear by the next one of its process
 (B_SENDER, B_BROKER, B_PART, B_HEAD, B_COUNT, B_BYTES, B_NEXT, B_MADE, B_ANSWERED, N_BATCH) = range(10)
 # per process
@@ -26,7 +28,7 @@ from sim.world import NEVER, NONE, Ints
  N_SENDER) = range(12)  # fmt: skip
 # of all
 (S_HEAP, S_FREE, S_FREE_COUNT, S_PROBLEM, S_APPENDED, S_MASK, S_SPARE, S_FREE_QUEUE, S_TIMER, S_TIMERS,
- S_NEXT, S_NOW_NS, S_NOW_KEY, N_SCALARS) = range(14)  # fmt: skip
+ S_NEXT, S_NOW_NS, S_NOW_KEY, S_SLEEP_STEP, N_SCALARS) = range(15)  # fmt: skip
 # Why it stops before its instant: what it lacks to go on, random inputs or room; or why the rules of quiet stretches do not suffice.
 SHORT, ROOM, BUFFER_FULL, TIMED_OUT = range(1, 5)
 
@@ -171,6 +173,7 @@ def find_or_make(w: Sending, i: int, p: int) -> int:
         w.s[S_FREE_QUEUE] = row[F_NEXT]
         row[F_SENDER] = i
         row[F_PART] = p
+        row[F_LOOK_NS] = 0
         row[F_NEXT] = w.bucket[place]
         w.bucket[place] = q
     return q
@@ -318,14 +321,50 @@ def hand_over(w: Sending, now: int, e: int) -> None:
     w.following[e & mask] = NONE
     if q[F_COUNT] == 0:
         q[F_HEAD] = e
-        put_timer(w, now + proc[at.LINGER], i, p)
+        if looks_then(q, now, now + proc[at.LINGER]):
+            put_timer(w, now + proc[at.LINGER], i, p)
     else:
         w.following[q[F_TAIL] & mask] = e
     q[F_TAIL] = e
     q[F_COUNT] += 1
     q[F_BYTES] += size
-    if (q[F_COUNT] >= proc[at.BATCH_EVENTS] or q[F_BYTES] >= proc[at.BATCH_BYTES]) and not q[F_BLOCKED]:
+    is_filled = q[F_COUNT] >= proc[at.BATCH_EVENTS] or q[F_BYTES] >= proc[at.BATCH_BYTES]
+    if is_filled and not q[F_BLOCKED]:
         put_now(w, now, at.BATCH, i, p)
+    if w.s[S_SLEEP_STEP] > 0 and (q[F_COUNT] == 1 or is_filled or w.handed[q[F_HEAD] & mask] + proc[at.LINGER] <= now):
+        wake(w, now, i, w.leads[p])
+
+
+@compiled
+def looks_then(q: Ints, now: int, then_ns: int) -> bool:
+    """Note that a queue is looked at at an instant, unless it is looked at before that anyway, which goes on to it; tell whether that is news."""
+    if now < q[F_LOOK_NS] <= then_ns:
+        return False
+    q[F_LOOK_NS] = then_ns
+    return True
+
+
+@compiled
+def wake(w: Sending, now: int, i: int, b: int) -> None:
+    """Let the thread that sends to a broker look at its queues; what was ready while it slept goes now."""
+    c, proc = w.link[i, b], w.proc[i]
+    c[L_WOKE_NS] = now
+    if not c[L_IS_LATE]:
+        return
+    c[L_IS_LATE] = 0
+    for p in range(proc[at.FIRST_PART], proc[at.FIRST_PART] + proc[at.PARTS]):
+        number = find(w, i, p) if w.leads[p] == b else NONE
+        if number == NONE or w.queue[number, F_COUNT] == 0:
+            continue
+        if w.handed[w.queue[number, F_HEAD] & w.s[S_MASK]] + proc[at.LINGER] <= now:
+            put(w, now, at.BATCH, i, p)
+
+
+@compiled
+def is_heard(w: Sending, i: int) -> bool:
+    """Whether a process does something when an answer comes: something waits for that, or its thread wakes."""
+    heard: bool = w.proc[i, at.IN_FLIGHT] != NONE or (w.s[S_SLEEP_STEP] > 0 and w.proc[i, at.LINGER] > 0)
+    return heard
 
 
 @compiled
@@ -340,7 +379,8 @@ def make_batches(w: Sending, now: int, number: int) -> None:
         full = q[F_COUNT] >= proc[at.BATCH_EVENTS] or q[F_BYTES] >= proc[at.BATCH_BYTES]
         ripe_ns = w.handed[q[F_HEAD] & w.s[S_MASK]] + proc[at.LINGER]
         if not full and ripe_ns > now:
-            put(w, ripe_ns, at.BATCH, i, p)
+            if looks_then(q, now, ripe_ns):
+                put(w, ripe_ns, at.BATCH, i, p)
             return
         if proc[at.IN_FLIGHT] != NONE:
             under_way = q[F_UNDER_WAY] if proc[at.IDEMPOTENT] else c[L_UNANSWERED]
@@ -348,9 +388,25 @@ def make_batches(w: Sending, now: int, number: int) -> None:
                 q[F_BLOCKED] = 1
                 w.sender[i, T_BLOCKED] += 1
                 return
+        if w.s[S_SLEEP_STEP] > 0 and not full and ripe_ns > c[L_WOKE_NS]:
+            until_ns = sleeps_until(w, c[L_WOKE_NS], ripe_ns)
+            if until_ns > now:
+                c[L_IS_LATE] = 1
+                if looks_then(q, now, until_ns):
+                    put(w, until_ns, at.BATCH, i, p)
+                return
+            wake(w, now, i, b)
         send_batch(w, now, number)
     if q[F_UNDER_WAY] == 0:
         let_go(w, number)
+
+
+@compiled
+def sleeps_until(w: Sending, woke_ns: int, ripe_ns: int) -> int:
+    """Return when a thread that fell asleep at an instant looks by itself at what is ready at another."""
+    asked_ns = (ripe_ns - woke_ns + w.s[S_SLEEP_STEP] - 1) // w.s[S_SLEEP_STEP] * w.s[S_SLEEP_STEP]
+    until_ns: int = woke_ns + asked_ns + np.int64(np.rint(w.costs[at.OVERSLEEP] * asked_ns))
+    return until_ns
 
 
 @compiled
@@ -373,7 +429,7 @@ def send_batch(w: Sending, now: int, number: int) -> None:
     w.following[last & mask] = NONE
     q[F_COUNT] -= count
     q[F_BYTES] -= size
-    if proc[at.IN_FLIGHT] != NONE:
+    if is_heard(w, i):
         q[F_UNDER_WAY] += count
         c[L_UNANSWERED] += 1
     r = w.s[S_FREE]
@@ -431,10 +487,10 @@ def serve(w: Sending, now: int, i: int, b: int) -> None:
     c[L_LAST_ANSWER] = answer_ns
     if answer_ns - batch[B_MADE] >= min(proc[at.REQUEST_NS], proc[at.ACKS_NS]):
         w.s[S_PROBLEM] = TIMED_OUT
-    if proc[at.IN_FLIGHT] == NONE:
-        answer_later(w, now, r, answer_ns)
-    else:
+    if is_heard(w, i):
         put(w, answer_ns, at.END, r >> _PLACES, r & _PLACE)
+    else:
+        answer_later(w, now, r, answer_ns)
     c[L_EXPECTED] = 0
     if c[L_HEAD] != NONE:
         c[L_EXPECTED] = 1
@@ -501,9 +557,12 @@ def answer(w: Sending, now: int, r: int) -> None:
         w.sender[i, T_HELD] -= 1
         w.sender[i, T_HELD_BYTES] -= w.size[e & mask]
         e = w.following[e & mask]
+    b = batch[B_BROKER]
     batch[B_NEXT] = w.s[S_FREE]
     w.s[S_FREE] = r
     w.s[S_FREE_COUNT] += 1
+    if w.s[S_SLEEP_STEP] > 0:
+        wake(w, now, i, b)
     if w.sender[i, T_BLOCKED] > 0:
         first, end = p, p + 1
         if not proc[at.IDEMPOTENT]:
