@@ -30,6 +30,23 @@ producers: {p: {topic: a, arrivals: {rate: 2/s, spacing: even}}}
 groups: {g: {topics: [a], work: 1ms, commit: {every: 1h}}}
 """
 """One event is finished and only committed at the end: so each function that Python calls is called."""
+_TINY_IN_ONE_PASS = """\
+scenario: tiny
+profile: ideal
+duration: 1s
+warm_up: 100ms
+drain: 1s
+brokers: {kind: kafka, nodes: 1}
+topics: {a: {}}
+producers:
+  p:
+    topic: a
+    key: {uniform: 9}
+    settings: {linger.ms: 0}
+    arrivals: [{rate: 9/s, for: 500ms}, {rate: 9/s, spacing: even, for: 400ms}, {rate: 400000000/s, for: 100ns}, {rate: 9/s, for: 99999900ns}]
+groups: {g: {topics: [a], work: {exponential: 1ms}}}
+"""
+"""Chance and none, and forty events at a time: so each function of a single pass is called."""
 
 
 def compile_ahead() -> None:
@@ -47,6 +64,7 @@ def compile_ahead() -> None:
 def compile_all() -> None:
     """Compile what is not compiled yet: for those whose own time is limited, as a test's is."""
     _simulate()
+    quiet_stretches()
 
 
 def _compiling(half: str, stdout: int) -> "subprocess.Popen[bytes]":
@@ -84,11 +102,10 @@ def _compile_brokers() -> None:
 def _compile_members() -> None:
     from sim import kernel
     from sim.kernel.loop import step_of_members
-    from sim.stretches.flow import flow
 
     _compile([step_of_members])
     os.write(1, b".")
-    flow(*_tiny())
+    quiet_stretches()
     _compile([getattr(kernel, name) for name in kernel.__all__ if name != "advance"])
 
 
@@ -114,6 +131,20 @@ def _compile(functions: Sequence[Any]) -> None:
         of_numba.disable_compile()  # forty callers with constants would get forty of their own
     for function in functions:
         compile_for_world(function)
+
+
+def quiet_stretches() -> None:
+    """Simulate stretches without faults, in both ways."""
+    from scenarios.files import load_text
+    from scenarios.profiles import IDEAL, load_profile
+    from sim.stretches.flow import flow
+    from sim.stretches.ideal import Ideal
+
+    plan, profile = _tiny()
+    for each in (profile, load_profile("local-kafka")):
+        flow(plan, each)
+    scenario = load_text(_TINY_IN_ONE_PASS, "tiny").scenario
+    Ideal(scenario, IDEAL, seed=0).told(scenario.measured_ns)
 
 
 def _simulate() -> None:

@@ -55,7 +55,7 @@ def simulate(
     instead of drawing them; without `operations` only log, incidents and faults are kept, without `instants` no stages. The large arrays
     of what happens lie in `room`.
     """
-    _tell_of_compiling()
+    tell_of_compiling()
     with _wrapping_numbers():
         run = Played(plan, profile, chance, observed, room)
         run.play()
@@ -64,7 +64,7 @@ def simulate(
 
 def play(plan: Plan, profile: Profile, *, chance: int = 0, room: Near = NEAR) -> "Played":
     """Return a run that is over, from which rows can be taken in parts; its large arrays lie in some place."""
-    _tell_of_compiling()
+    tell_of_compiling()
     with _wrapping_numbers():
         run = Played(plan, profile, chance, NOTHING_OBSERVED, room)
         run.play()
@@ -89,7 +89,8 @@ _telling: list[Callable[[str], None]] = [_to_standard_error]
 
 
 @cache
-def _tell_of_compiling() -> None:
+def tell_of_compiling() -> None:
+    """Compile what is not compiled yet, and say so: a first run on a machine waits for that."""
     if must_compile():
         _telling[0]("compiling the simulator, once on this machine: a minute or two")
         compile_ahead()
