@@ -9,8 +9,12 @@ from rundata.backlog import CommittedLags
 from rundata.books import Books
 from rundata.measurement import Ints
 from rundata.partials import scopes_told
+from rundata.rows import NONE
 from rundata.scopes import Scope
 from scenarios.quantities import SECOND
+
+_CELLS_AT_ONCE = 1 << 16
+"""So many seconds, groups and partitions are looked at together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,12 +88,16 @@ class SummedLags(CommittedLags):
         last = int(np.searchsorted(self._seconds, until_ns))
         self._in_order()
         limits_ns = self._seconds[np.minimum(np.arange(self._told, last + 1), len(self._seconds) - 1)]
-        read = np.searchsorted(self._second, np.arange(self._told, last + 1), side="right").tolist()
-        made = np.searchsorted(self._commits.ended_ns, limits_ns, side="right").tolist()
-        self._note(0, read[0], 0, made[0])
-        for number in range(1, len(read)):
-            self._tell()
-            self._note(read[number - 1], read[number], made[number - 1], made[number])
+        read = np.searchsorted(self._second, np.arange(self._told, last + 1), side="right")
+        made = np.searchsorted(self._commits.ended_ns, limits_ns, side="right")
+        at_once = max(1, _CELLS_AT_ONCE // max(1, self._committed.size))
+        for number in range(0, len(read), at_once):
+            some, before = slice(number, number + at_once), max(0, number - 1)
+            high = self._highest(int(read[before]) if number else 0, read[some])
+            committed = self._latest(self._commits, int(made[before]) if number else 0, made[some])
+            self._high, self._committed = high[-1], committed[-1]
+            rest = last - self._told
+            self._tell(high[:rest], committed[:rest])
         self._second, self._partition, self._end = (
             column[read[-1] :] for column in (self._second, self._partition, self._end)
         )
@@ -102,31 +110,42 @@ class SummedLags(CommittedLags):
             column[order] for column in (self._second, self._partition, self._end)
         )
 
-    def _note(self, first: int, end: int, first_commit: int, end_commit: int) -> None:
-        """Note some records and commits that count at the second that is told next."""
-        if end > first:
-            np.maximum.at(self._high, self._partition[first:end], self._end[first:end])
-        rows = self._commits
-        if end_commit > first_commit and rows is not None:
-            some = slice(first_commit, end_commit)
-            # Of several of one partition the last one stays.
-            self._committed[rows.group[some], rows.partition[some]] = rows.offset[some]
+    def _highest(self, first: int, ends: Ints) -> Ints:
+        """Return by second and partition up to where it can be read; records from `first` to before `ends` count from that second on."""
+        high = np.zeros((len(ends), len(self._high)), np.int64)
+        high[0] = self._high
+        second, some = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=first)), slice(first, int(ends[-1]))
+        np.maximum.at(high, (second, self._partition[some]), self._end[some])
+        return np.maximum.accumulate(high, axis=0, out=high)
 
-    def _tell(self) -> None:
-        lags = np.where(self._reads, np.maximum(self._high - self._committed, 0), 0)
-        first = self._first
+    def _latest(self, rows: CommitRows, first: int, ends: Ints) -> Ints:
+        """Return the same of what is committed, by second, group and partition."""
+        shape = (len(ends), *self._committed.shape)
+        if ends[-1] == first:
+            return np.broadcast_to(self._committed, shape)
+        second, some = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=first)), slice(first, int(ends[-1]))
+        place = np.full(shape, NONE, np.int64)
+        # Of several of one partition the last one stays.
+        place[second, rows.group[some], rows.partition[some]] = np.arange(first, int(ends[-1]))
+        np.maximum.accumulate(place, axis=0, out=place)
+        return np.where(place == NONE, self._committed, rows.offset[place])
+
+    def _tell(self, high: Ints, committed: Ints) -> None:
+        """Tell the next seconds."""
+        lags = np.where(self._reads, np.maximum(high[:, np.newaxis] - committed, 0), 0)
+        first, seconds = self._first, slice(self._told, self._told + len(lags))
         for (kind, number), totals in self._totals.items():
             match kind:
                 case "group":
-                    own = lags[number]
+                    own = lags[:, number : number + 1]
                 case "topic":
-                    own = lags[:, first[number] : first[number + 1]]
+                    own = lags[:, :, first[number] : first[number + 1]]
                 case "partition":
-                    own = lags[:, number]
+                    own = lags[:, :, number : number + 1]
                 case _:
                     own = lags
-            totals[self._told] = own.sum()
-        self._told += 1
+            totals[seconds] = own.sum(axis=(1, 2))
+        self._told += len(lags)
 
     def at(self, scope: Scope, times_ns: Ints) -> Ints:
         """Return a scope's lag at the seconds of the measured time."""

@@ -5,7 +5,7 @@ An event's id is its row in the plan, so rows are in the order of intended times
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ LONGEST_WORK_NS = 2**60
 """Some 36 years; what a heavy tail draws beyond it stays in 64 bits."""
 MOST_EVENTS = 2**31 - 1
 _KEYS_OF_TABLE = 1 << 22
+_KEYS_KEPT = 1 << 16
 HEADER_BYTES = 32
 """Every value that EventDrill makes begins with ids and times, so it is never shorter."""
 
@@ -354,6 +355,12 @@ def keys_of(producer: Producer, count: int, generator: np.random.Generator, firs
             return np.where(u < hot.share, np.int64(0), others)
 
 
+@lru_cache(maxsize=16)
+def _known_partitions(client: str, producer: str, partitions: int) -> list[Ints]:
+    """Return, in a list, the partitions of keys that plans before have worked out: a long run makes hundreds of them."""
+    return [np.zeros(0, np.int64)]
+
+
 def _partitions(scenario: Scenario, name: str, key: Ints, numbering: Numbering) -> Ints:
     producer = scenario.producers[name]
     partitions = scenario.topics[producer.topic].partitions
@@ -362,8 +369,13 @@ def _partitions(scenario: Scenario, name: str, key: Ints, numbering: Numbering) 
     partition_of = java_partition if producer.client == "java" else librdkafka_partition
     most = int(key.max(initial=NO_KEY)) + 1
     if producer.key != "sequence" and most <= _KEYS_OF_TABLE:
-        missing = max(0, most - len(numbering.table))
-        table = numbering.table = np.append(numbering.table, np.full(missing, CLIENT_CHOOSES))
+        kept = _known_partitions(producer.client, name, partitions)
+        table = max(numbering.table, kept[0], key=len)
+        if most > len(table):
+            table = np.append(table, np.full(most - len(table), CLIENT_CHOOSES))
+        numbering.table = table
+        if len(table) <= _KEYS_KEPT:
+            kept[0] = table
         found = table[key]
         if not (found == CLIENT_CHOOSES).any():
             return found

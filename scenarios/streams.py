@@ -12,9 +12,12 @@ def stream(seed: int, kind: str, name: str, purpose: str, *, replication: int = 
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=words)))
 
 
-def uniforms(generator: np.random.Generator, count: int) -> NDArray[np.float64]:
-    """Draw `count` numbers in (0, 1), open at both ends so that every inverse distribution function is finite."""
-    return generator.random(count) * (1.0 - 2**-53) + 2**-54
+def uniforms(generator: np.random.Generator, count: int, out: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+    """Draw `count` numbers in (0, 1), open at both ends so that every inverse distribution function is finite; into `out` if that is given."""
+    drawn = generator.random(count, out=out)
+    drawn *= 1.0 - 2**-53
+    drawn += 2**-54
+    return drawn
 
 
 def hashed_uniforms(seed: int, *words: int | NDArray[np.int64]) -> NDArray[np.float64]:

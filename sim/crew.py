@@ -131,14 +131,19 @@ def end_with(parent: int) -> None:
     threading.Thread(target=watch, name="ends with its parent", daemon=True).start()
 
 
+def forget() -> None:
+    """Let go of what is over: a simulated world is a ring of references. Its memory is there for the next one."""
+    _leave_imports_alone()
+    gc.collect()
+
+
 def give_back() -> None:
     """Return to the system the memory of what is over.
 
-    A simulated world is a ring of references, and the C library keeps what it got: processes would seem to leak, and joblib
-    replaces one that has grown by 300 MB, with a warning, and with the seconds that a new one takes to start.
+    The C library keeps what it got: processes would seem to leak, and joblib replaces one that has grown by 300 MB, with a warning, and
+    with the seconds that a new one takes to start.
     """
-    _leave_imports_alone()
-    gc.collect()
+    forget()
     _trim()(0)
 
 

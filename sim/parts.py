@@ -9,17 +9,19 @@ from numpy.typing import NDArray
 
 from rundata.books import Books
 from rundata.folding import Part
-from rundata.operations import order_of, taken, words
-from rundata.rows import NEVER, Kind, new_operations
+from rundata.operations import joined, order_of, taken
+from rundata.rows import NEVER, Kind
 from rundata.shards import stretch
 from rundata.whole import Commits, Told, Whole
 from scenarios.clients import is_compacted, may_expire
 from scenarios.schema import Scenario
 from sim import world as at
 from sim.engine import Played
+from sim.far import Far
 from sim.world import NONE, Ints
 
-PART_EVENTS = 1 << 14
+PART_EVENTS, FAR_PART_EVENTS = 1 << 14, 1 << 13
+"""So many events are looked at at a time; fewer of a run that lies in files, since memory is what that is about."""
 _SECTION = 1 << 12
 _RELEASE_EVERY = 8
 
@@ -44,10 +46,11 @@ def comes_in_parts(scenario: Scenario) -> bool:
 class InParts:
     """The books of a run that is over, in parts."""
 
-    def __init__(self, played: Played, at_once: int = PART_EVENTS) -> None:
-        self._played, self._at_once = played, at_once
+    def __init__(self, played: Played, at_once: int | None = None) -> None:
+        self._played, self._room = played, played.builder.room
+        self._at_once = at_once or (FAR_PART_EVENTS if isinstance(self._room, Far) else PART_EVENTS)
+        self._room.give_back()
         self._run = played.data(keep_operations=False, keep_instants=False, keep_log=False)
-        self._room = played.builder.room
         world = played.system.world
         self._rows = world.rows[: int(world.scalars[at.ROWS])]
         self._whole = Told(self._run, self._commits)
@@ -84,10 +87,12 @@ class InParts:
             yield Part(self._books(first, end, rows, logs), until_ns)
 
     def _books(self, first: int, end: int, rows: "_Sections", logs: list[tuple[int, "_Sections"]]) -> Books:
+        operations = self._operations(first, end, rows)
+        self._room.give_back()
         run = replace(
             self._run,
             plan=stretch(self._run.plan, first, end),
-            operations=self._operations(first, end, rows),
+            operations=operations,
             log=self._log(first, end, logs),
             incidents=(),
         )
@@ -101,11 +106,10 @@ class InParts:
         again = again[(again[:, at.IDENTITY] >= first) & (again[:, at.IDENTITY] < end)]
         sent = np.concatenate([world.event[first:end], again])
         sent = sent[sent[:, at.CALLED_NS] != NONE]
-        done = self._rows[rows.about(first, end)]
-        done = done[done[:, at.O_VALID] == 1]
-        events, found = played.planned_events(first, end), new_operations(len(sent) + len(done))
-        words(found[: len(sent)])[:] = words(played.sends(sent, events))
-        words(found[len(sent) :])[:] = words(played.members_rows(done, events))
+        numbers = rows.about(first, end)
+        done = self._rows[numbers[self._rows[numbers, at.O_VALID] == 1]]
+        events = played.planned_events(first, end)
+        found = joined([played.sends(sent, events), played.members_rows(done, events)])
         return taken(found, order_of(found))
 
     def _log(self, first: int, end: int, logs: list[tuple[int, "_Sections"]]) -> NDArray[np.void]:

@@ -1,6 +1,7 @@
 """The plan: what a scenario and a seed fix beforehand, drawn from streams that do not disturb each other."""
 
 import dataclasses
+import zlib
 from itertools import pairwise
 
 import numpy as np
@@ -201,6 +202,19 @@ def test_each_key_has_one_partition_and_one_process_and_processes_share_the_keys
     shares = np.bincount(plan.process)[1:] / len(plan)
     assert len(shares) == 4
     assert shares == pytest.approx([0.25] * 4, abs=0.05)
+
+
+def test_plans_that_follow_one_another_do_not_share_their_keys_partitions() -> None:
+    """What one has worked out is there for the next one with the same producer, client and number of partitions, and for no other."""
+    crc32 = [zlib.crc32(f"shop-{key}".encode()) for key in range(200)]
+    for keys, partitions in ((50, 6), (200, 6), (200, 4), (50, 6)):
+        plan = keys_of(f"{{uniform: {keys}}}", ("orders: {partitions: 6", f"orders: {{partitions: {partitions}"))
+        pairs = set(zip(plan.key.tolist(), plan.partition.tolist(), strict=True))
+        assert pairs == {(key, crc32[key] % partitions) for key in range(keys)}
+    java = keys_of("{uniform: 50}", ("count: 2", "count: 2\n    client: java"))
+    assert dict(zip(java.key.tolist(), java.partition.tolist(), strict=True)) != {
+        key: crc32[key] % 6 for key in range(50)
+    }
 
 
 def test_shared_arrivals_go_round_the_processes() -> None:

@@ -211,7 +211,9 @@ def commit(w: Line, member: Ints, now: int) -> None:
     if now <= s[S_SECOND_NS]:
         s[S_COMMITTED] += new
         return
-    number = (now - w.settings[Z_WARM_UP] + second_ns - 1) // second_ns
+    number, later_ns = s[S_SECOND] + 1, now - s[S_SECOND_NS] - second_ns
+    if later_ns > 0:
+        number += (later_ns + second_ns - 1) // second_ns
     if number - s[S_SECOND] >= w.second.shape[0]:
         s[S_PROBLEM] = FAR_AHEAD
     else:

@@ -46,6 +46,13 @@ def _partition_of_keys(producer: str, keys: int, partitions: int) -> Places:
     return np.array([librdkafka_partition(f"{producer}-{key}".encode(), partitions) for key in range(keys)], np.int16)
 
 
+def _as_work(values: Floats) -> Floats:
+    """Return work as whole numbers, in the memory of the values: arrays of a block that come and go cost more than what is done with them."""
+    values = np.asarray(values, np.float64)
+    np.minimum(values, LONGEST_WORK_NS, out=values)
+    return np.rint(values, out=values)
+
+
 class Events:
     """What is sent in a stretch."""
 
@@ -66,7 +73,7 @@ class Events:
         self._work = np.zeros(room, np.int64)
         self._has_one_work = isinstance(what.work, Constant)
         if self._has_one_work:
-            self._work = self._as_work(what.work.quantile(np.zeros(1)))
+            self._work = _as_work(what.work.quantile(np.zeros(1))).astype(np.int64)
         self._kept = 0
         """So many events at the front belong to no block yet: more may come at their instant."""
         self._told = 0
@@ -100,15 +107,12 @@ class Events:
             first, end = self._kept, self._kept + count
             self._choose(first, count)
             if not self._has_one_work:
-                drawn = uniforms(self._draw_work, count)
-                self._work[first:end] = self._as_work(self._work_of.quantile(drawn))
+                drawn = uniforms(self._draw_work, count, self._drawn[:count])
+                self._work[first:end] = _as_work(self._work_of.quantile(drawn))
             ready = int(np.searchsorted(self._times[:end], self._times[end - 1]))
             yield self._block(ready)
             self._keep(ready, end)
         yield self._block(self._kept)
-
-    def _as_work(self, work: Floats) -> Ints:
-        return np.rint(np.minimum(work, LONGEST_WORK_NS)).astype(np.int64)
 
     def _block(self, count: int) -> Block:
         times, part = self._times[:count], self._part[:count]

@@ -19,9 +19,9 @@ from scenarios.plan import empty_plan, make_plan
 from scenarios.profiles import Profile
 from scenarios.quantities import HOUR, MINUTE, format_duration
 from scenarios.schema import Scenario
-from sim.crew import Crew, give_back, of_size
-from sim.engine import play, simulate
-from sim.far import far_plan, place_for
+from sim.crew import Crew, forget, give_back, of_size
+from sim.engine import play, simulate, tell_of_compiling
+from sim.far import Far, far_plan, place_for
 from sim.parts import InParts, comes_in_parts
 from sim.stretches.flow import InBlocks, as_run, flow, flows
 from sim.stretches.ideal import Ideal, is_ideal_line
@@ -51,6 +51,11 @@ class Found(Generic[T]):
     incidents: tuple[Incident, ...]
     series: T | None
 
+    @classmethod
+    def of(cls, shown: "_Shown[T]", shelf: Shelf) -> "Found[T]":
+        """Return what is kept of what a stretch showed."""
+        return cls(shelf.put(shown.windows), shown.faults, shown.incidents, shown.series)
+
 
 @dataclass(frozen=True, eq=False)
 class _Shown(Generic[T]):
@@ -62,6 +67,19 @@ class _Shown(Generic[T]):
     incidents: tuple[Incident, ...]
     settled: bool
     series: T | None
+
+
+@dataclass(frozen=True, eq=False)
+class _Aside(Generic[T]):
+    """The same with what is large put aside."""
+
+    partial: Shelved[Partial]
+    found: Found[T]
+    settled: bool
+
+    @classmethod
+    def of(cls, shown: _Shown[T], shelf: Shelf) -> "_Aside[T]":
+        return cls(shelf.put(shown.partial), Found.of(shown, shelf), shown.settled)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +118,8 @@ class _Work(Generic[T]):
     def one(self, job: _Job[T]) -> _Shown[T]:
         found = self._one(job)
         if job.stretch.faults:
-            give_back()  # what such a stretch took is not kept beside the next one's
+            # What a large one took is not kept beside the next one's; to ask for little again takes longer than to keep it.
+            (give_back if isinstance(place_for(job.scenario), Far) else forget)()
         return found
 
     def _one(self, job: _Job[T]) -> _Shown[T]:
@@ -212,8 +231,11 @@ def simulate_in_stretches(
     timeline = timeline_of(scenario, profile, seed, replication, resample=resample, with_series=series is not None)
     work = _Work(profile, seed, series, windows)
     with of_size(jobs) as crew:
-        disturbed = _settled(timeline, work, crew, progress)
-        sums = _Sums(timeline, disturbed)
+        if crew.size:  # others compile on their own machines
+            tell_of_compiling()
+        shelf = Shelf()
+        disturbed = _settled(timeline, work, crew, progress, shelf)
+        sums = _Sums(timeline, disturbed, shelf)
         done = len(disturbed)
         showing = _each(timeline, work, sums.missing, crew, lambda count: progress(done + count))
         for stretch, one in zip(sums.missing, showing, strict=True):
@@ -257,13 +279,13 @@ def _carries_over(stretch: Stretch) -> str:
     )
 
 
-def _settled(timeline: Timeline, work: _Work[T], crew: Crew, progress: Progress) -> dict[int, _Shown[T]]:
+def _settled(timeline: Timeline, work: _Work[T], crew: Crew, progress: Progress, shelf: Shelf) -> dict[int, _Aside[T]]:
     """Simulate the stretches around faults, longer ones where something was not over at the end."""
-    kept: dict[tuple[int, int], _Shown[T]] = {}
+    kept: dict[tuple[int, int], _Aside[T]] = {}
     for attempt in range(_MOST_LONGER + 1):
         missing = [each for each in timeline.disturbed if (each.begin_ns, each.end_ns) not in kept]
         for stretch, one in zip(missing, _each(timeline, work, missing, crew, progress), strict=True):
-            kept[stretch.begin_ns, stretch.end_ns] = one
+            kept[stretch.begin_ns, stretch.end_ns] = _Aside.of(one, shelf)
         unsettled = [
             each
             for each in timeline.disturbed
@@ -293,7 +315,7 @@ def _each(
 class _Sums(Generic[T]):
     """What stretches say, added up as they come in the order of time; of each only little is kept."""
 
-    def __init__(self, timeline: Timeline, disturbed: Mapping[int, _Shown[T]]) -> None:
+    def __init__(self, timeline: Timeline, disturbed: Mapping[int, _Aside[T]], shelf: Shelf) -> None:
         self._timeline = timeline
         self._placings = tuple(timeline.placings())
         first_ns = min((fault.begin_ns for fault in timeline.faults), default=timeline.scenario.duration)
@@ -307,21 +329,22 @@ class _Sums(Generic[T]):
         self._disturbed = [(begin, disturbed[begin]) for begin in sorted(disturbed, reverse=True)]
         self._whole, self._quiet = Total(faults=bool(timeline.faults)), Total(faults=False)
         self._found: dict[int, Found[T]] = {}
-        self._shelf = Shelf()
+        self._shelf = shelf
 
     def add(self, stretch: Stretch, shown: _Shown[T]) -> None:
         """Add a stretch of quiet load, and before it the stretches around faults that come before it."""
         self._add_disturbed(stretch.begin_ns)
         self._quiet.add(Placed(shown.partial, self._times[stretch.begin_ns], 0))
-        self._add(stretch.begin_ns, shown)
+        self._add(stretch.begin_ns, shown.partial, Found.of(shown, self._shelf))
 
     def _add_disturbed(self, until_ns: int) -> None:
         while self._disturbed and self._disturbed[-1][0] < until_ns:
-            self._add(*self._disturbed.pop())
+            begin_ns, aside = self._disturbed.pop()
+            self._add(begin_ns, aside.partial.get(), aside.found)
 
-    def _add(self, begin_ns: int, shown: _Shown[T]) -> None:
-        self._whole.add(Placed(shown.partial, self._times[begin_ns], self._before[begin_ns]))
-        self._found[begin_ns] = Found(self._shelf.put(shown.windows), shown.faults, shown.incidents, shown.series)
+    def _add(self, begin_ns: int, partial: Partial, found: Found[T]) -> None:
+        self._whole.add(Placed(partial, self._times[begin_ns], self._before[begin_ns]))
+        self._found[begin_ns] = found
 
     def whole(self, profile: Profile) -> LongRun[T]:
         """Return all of it as a run."""
