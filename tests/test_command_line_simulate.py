@@ -194,6 +194,11 @@ def test_ctrl_c_leaves_a_dataset_that_opens(tmp_path: Path, cache: str) -> None:
         start_new_session=True,
     )
     _until_simulating(tmp_path)
+    told = ""
+    if cache == "cold":
+        assert process.stderr is not None
+        told = process.stderr.readline()  # however long that takes on a busy machine
+        time.sleep(0.5)
     os.killpg(process.pid, signal.SIGINT)
     out, said = process.communicate(timeout=30)
 
@@ -201,7 +206,7 @@ def test_ctrl_c_leaves_a_dataset_that_opens(tmp_path: Path, cache: str) -> None:
     # Not always the last line: now and then what tidies up behind processes that were interrupted warns of what they left to it.
     assert "interrupted: runs/small-simulated-1 opens, and says that it is incomplete" in said.splitlines()
     assert "Traceback" not in said
-    assert ("compiling the simulator" in said) is (cache == "cold") or cache == "warm"
+    assert ("compiling the simulator" in told) is (cache == "cold")
     opened = ed.open(tmp_path / "runs" / "small-simulated-1")
     assert (opened.state, opened.complete) == ("interrupted", False)
     assert left_of_group(process.pid) == []
