@@ -35,7 +35,7 @@ groups:
     members: 1
     work: 10ms
     commit: {every: 200ms}
-    settings: {session.timeout.ms: 2000, heartbeat.interval.ms: 300}
+    settings: {session.timeout.ms: 2000, heartbeat.interval.ms: 300, max.poll.records: 20}
     autoscaler: {lag: 100, min: 1, max: 3, poll: 500ms, cooldown: 2s, start_up: 200ms}
 """
 
@@ -189,7 +189,7 @@ def test_a_group_grows_with_its_lag_and_shrinks_when_it_has_caught_up(tmp_path: 
     assert scaled[0].startswith("1 to ")
     # A machine that stood still for some seconds may have had no quiet time.
     stood_still_s = max(each.value for each in run.gauges if each.name == "oversleep_s")
-    assert scaled[-1].endswith(" to 1 members") or stood_still_s > 2
+    assert any(each.endswith(" to 1 members") for each in scaled) or stood_still_s > 2
     assert len(set(handled["process"].tolist())) >= 2
     assert len(handled) >= len(run.plan)
     assert {name: each.examples for name, each in check(run).items() if not each.valid} == {}

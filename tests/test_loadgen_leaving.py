@@ -36,7 +36,7 @@ groups:
     topics: [orders]
     work: 100ms
     commit: auto
-    settings: {session.timeout.ms: 6000, heartbeat.interval.ms: 300}
+    settings: {session.timeout.ms: 4000, heartbeat.interval.ms: 300}
 faults:
   - {fault: member_leave, member: work/1, at: 2s, for: 100ms}
 actions:
