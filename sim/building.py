@@ -1,12 +1,12 @@
 """Builds the world of a run from its plan and random inputs, and lets its arrays grow when the kernel runs short."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from rundata.tables import Names, most_members
 from scenarios.clients import (
@@ -19,10 +19,10 @@ from scenarios.clients import (
 from scenarios.disturbances import NOT_AGAIN
 from scenarios.faults import FailingWork, SlowWork
 from scenarios.following import derived_of
-from scenarios.partitioners import key_hash, partition_of
-from scenarios.plan import ALWAYS_FAILS, CLIENT_CHOOSES, Plan, hand_overs
+from scenarios.partitioners import partition_of
+from scenarios.plan import CLIENT_CHOOSES, Plan, hand_overs
 from scenarios.quantities import MILLISECOND
-from scenarios.retries import all_topics, most_partitions, partition_counts, retry_topic, retry_topics
+from scenarios.retries import all_topics, most_partitions, retry_topic, retry_topics
 from scenarios.schema import CollectReads, Dedupe, EveryCommit, Failures, Group
 from sim import world as at
 from sim.actions import Redriver
@@ -30,11 +30,11 @@ from sim.dependencies import dependency_faults, dependency_rows, group_calls
 from sim.draws import Draws
 from sim.emitters import emitters
 from sim.far import NEAR, Near
+from sim.foreknown import Foreknown
 from sim.kernel.replays import AT_ONCE as REPLAYED_AT_ONCE
 from sim.replaying import replaying
 from sim.supply import Supply
 from sim.transactional import TRANSACTIONS_TOPIC, coordinated
-from sim.versions import versions
 from sim.world import NEVER, NONE, Ints, World
 
 _FIRST_DRAWS = 1024
@@ -81,9 +81,8 @@ class Builder:
         self.readers += [replay.group for replay in replaying(plan.scenario)]
         """The group of everyone who reads: of each member, and of each who replays."""
         self.members = len(self.readers)
-        self.emitters, self.derived, self.versions = emitters(plan.scenario), derived_of(plan), versions(plan.scenario)
-        self.letter_stages = max((len(counts) for counts in self._counts_of_letters().values()), default=1)
-        """How many numbers of partitions a topic of dead letters may have, at most."""
+        self.emitters, self.derived = emitters(plan.scenario), derived_of(plan)
+        self.foreknown = Foreknown(plan, self.derived, places, room)
         self.supply = Supply(draws, self.processes, self.members, self.brokers, self.emitters)
         first_of_topic = [places[f"{topic}/0"] for topic in self.names.topics]
         self.first_place = np.asarray(first_of_topic, np.int64)
@@ -99,6 +98,7 @@ class Builder:
     def world(self) -> World:
         """Return the world at time 0, with the first events of each process expected."""
         plan, groups = self.plan, len(self.names.groups)
+        foreknown = self.foreknown
         count, parts, room = len(plan), len(self.places), self.room
         proc, proc_events, sticky, handed, sent = self._producers()
         sendings = len(sent)
@@ -137,8 +137,8 @@ class Builder:
         conn[:, :, at.C_TIMEOUT] = NEVER
         queue = np.zeros((senders, self.users, at.N_QUEUE), np.int64)
         queue[:, :, [at.Q_HEAD, at.Q_TAIL]] = NONE
-        slow, factor = self._intervals(SlowWork)
-        fail, share = self._intervals(FailingWork)
+        slow, factor = foreknown.intervals(SlowWork)
+        fail, share = foreknown.intervals(FailingWork)
         profile = self.draws.profile
         world = World(
             scalars=scalars,
@@ -163,16 +163,18 @@ class Builder:
             committed=np.zeros((groups, self.users), np.int64),
             latest=np.zeros((groups, self.users), np.int64),
             left=room.zeros((groups, self.users, capacity), np.int16),
-            identity=self._identities(),
+            identity=foreknown.identities(),
             relay=self._relays(),
             child_first=room.full((groups, count), NONE),
             child_count=room.zeros((groups, count)),
             closed=room.zeros((groups, self.users, capacity), np.uint8),
             deliveries=room.zeros((groups, count)),
-            work=self._by_event(self._work_of, len(self.versions), np.int64),
-            failing=self._by_event(self._failing_of, len(self.versions), np.int16),
+            work=foreknown.by_event(foreknown.work_of, len(foreknown.versions), np.int64),
+            failing=foreknown.by_event(foreknown.failing_of, len(foreknown.versions), np.int16),
             backoff=backoff,
-            dead_letter_part=self._by_event(self._dead_letter_parts_of, groups * self.letter_stages, np.int32),
+            dead_letter_part=foreknown.by_event(
+                foreknown.dead_letter_parts_of, groups * foreknown.letter_stages, np.int32
+            ),
             retry_part=self._retry_parts(),
             tried_before=self._tried_before(),
             marked=room.full((groups, count), NONE),
@@ -234,22 +236,6 @@ class Builder:
         for some in self.room.parts(len(sent)):
             event[proc_events[some], at.RANK] = np.arange(some.start, some.stop)
         return event
-
-    def _identities(self) -> Ints:
-        """Return a row for each planned event."""
-        identity: Ints = self.room.zeros((len(self.plan), at.N_IDENTITY))
-        for some in self.room.parts(len(self.plan)):
-            ids = np.arange(some.start, some.stop, dtype=np.int64)
-            identity[some, at.V_ID], identity[some, at.V_KEY] = ids, self._keys_of(ids)
-            identity[some, at.V_SIZE] = self.plan.size_bytes[some]
-        return identity
-
-    def _by_event(self, make: Callable[[Ints], NDArray[Any]], rows: int, dtype: DTypeLike) -> NDArray[Any]:
-        """Return what is made of planned events, a column for each."""
-        found = self.room.zeros((rows, len(self.plan)), dtype)
-        for some in self.room.parts(len(self.plan)):
-            found[:, some] = make(np.arange(some.start, some.stop, dtype=np.int64))
-        return found
 
     def _producers(self) -> tuple[Ints, Ints, Ints, Ints, Ints]:
         """Return the processes' rows, their sendings one process after another, their choices; hand-over and event of each sending.
@@ -431,42 +417,6 @@ class Builder:
                 reads[code, first : first + most_partitions(scenario, topic)] = 1
         return reads
 
-    def _work_of(self, ids: Ints) -> Ints:
-        """Return how long each version works on events."""
-        rows = [self.derived.work_ns(name, ids, version) for name, version in self.versions]
-        return np.array(rows, np.int64).reshape(len(rows), len(ids))
-
-    def _failing_of(self, ids: Ints) -> NDArray[np.int16]:
-        """Return how many tries of events fail in each version."""
-        rows = [self.derived.failing_tries(name, ids, version) for name, version in self.versions]
-        failing = np.array(rows, np.int16).reshape(len(rows), len(ids))
-        failing[:, self.derived.poison(ids)] = ALWAYS_FAILS
-        return failing
-
-    def _counts_of_letters(self) -> dict[str, list[int]]:
-        """Return for each group that has dead letters how many partitions their topic may have."""
-        scenario = self.plan.scenario
-        topics = {name: what.topic_of_dead_letters for name, what in scenario.groups.items()}
-        return {name: partition_counts(scenario, topic) for name, topic in topics.items() if topic is not None}
-
-    def _dead_letter_parts_of(self, ids: Ints) -> NDArray[np.int32]:
-        """Return where each group's dead letter of each event goes: by key as its client does, else by event; for each number of partitions."""
-        groups, found = (
-            self.plan.scenario.groups,
-            np.zeros((len(self.names.groups) * self.letter_stages, len(ids)), np.int32),
-        )
-        for name, counts in self._counts_of_letters().items():
-            code, first = self.names.groups.index(name), self.places[f"{groups[name].topic_of_dead_letters}/0"]
-            hashes = ids
-            if counts != [1]:
-                keys = [(event, self.derived.key_text(event)) for event in ids.tolist()]
-                client = groups[name].client
-                hashes = np.array([e if key is None else key_hash(client, key.encode()) for e, key in keys], np.int64)
-            for stage in range(self.letter_stages):
-                row = stage * len(groups) + code
-                found[row] = first + hashes % counts[min(stage, len(counts) - 1)]
-        return found
-
     def _retry_parts(self) -> Ints:
         """Return where copies for the next try go: to the partition of the same number."""
         scenario = self.plan.scenario
@@ -492,21 +442,6 @@ class Builder:
     def _has_own_memory(self) -> bool:
         groups = self.plan.scenario.groups.values()
         return any(isinstance(group.dedupe, Dedupe) and group.dedupe.store == "member" for group in groups)
-
-    def _intervals(self, kind: type[SlowWork] | type[FailingWork]) -> tuple[Ints, NDArray[np.float64]]:
-        rows, values = [], []
-        for planned in self.plan.faults:
-            fault = planned.fault
-            if not isinstance(fault, kind):
-                continue
-            plus = fault.plus if isinstance(fault, SlowWork) else 0
-            rows.append((self.names.groups.index(fault.group), planned.begin_ns, planned.end_ns, plus, NONE))
-            values.append(fault.factor if isinstance(fault, SlowWork) else fault.share)
-        for code, (name, version) in enumerate(self.versions if kind is FailingWork else ()):
-            if version is not None and version.fails:
-                rows.append((self.names.groups.index(name), 0, NEVER, 0, code))
-                values.append(version.fails)
-        return np.array(rows, np.int64).reshape(len(rows), at.N_SLOW), np.array(values, np.float64)
 
     def _broker_rows(self) -> Ints:
         rows = np.zeros((self.brokers + 1, at.N_BROKER), np.int64)
@@ -615,43 +550,17 @@ class Builder:
         ids = np.concatenate(children)
         sizes = derived.size_bytes(ids)
         world.scalars[at.LARGEST_BYTES] = max(int(world.scalars[at.LARGEST_BYTES]), int(sizes.max(initial=1)))
-        more = np.zeros((len(ids), at.N_IDENTITY), np.int64)
-        more[:, at.V_ID], more[:, at.V_SIZE] = ids, sizes
-        more[:, at.V_KEY] = self._keys_of(ids)
-        more[:, at.V_EMIT] = np.array([place.emit for place in derived.places], np.int64)[derived.place_of(ids)]
-        more[:, at.V_HASH] = self._hashes_of_emitted(ids)
         return world._replace(
-            identity=np.concatenate([world.identity, more]),
+            identity=np.concatenate([world.identity, self.foreknown.emitted(ids, sizes)]),
             child_first=_wider(first, len(ids), NONE),
             child_count=_wider(count, len(ids), 0),
             deliveries=_wider(world.deliveries, len(ids), 0),
             marked=_wider(world.marked, len(ids), NONE),
             own_marked=_wider(world.own_marked, len(ids) if self._has_own_memory else 0, NONE),
-            work=np.concatenate([world.work, self._work_of(ids)], axis=1),
-            failing=np.concatenate([world.failing, self._failing_of(ids)], axis=1),
-            dead_letter_part=np.concatenate([world.dead_letter_part, self._dead_letter_parts_of(ids)], axis=1),
+            work=np.concatenate([world.work, self.foreknown.work_of(ids)], axis=1),
+            failing=np.concatenate([world.failing, self.foreknown.failing_of(ids)], axis=1),
+            dead_letter_part=np.concatenate([world.dead_letter_part, self.foreknown.dead_letter_parts_of(ids)], axis=1),
         )
-
-    def _keys_of(self, ids: Ints) -> Ints:
-        """Return a number for each event's key, NONE without one; keys of several producers are told apart."""
-        if not len(self.plan):
-            return np.full(len(ids), NONE, np.int64)
-        key, several = self.derived.key_of(ids), len(self.plan.scenario.producers)
-        return np.where(key < 0, NONE, key * several + self.plan.producer[self.derived.root_of(ids)])
-
-    def _hashes_of_emitted(self, ids: Ints) -> Ints:
-        """Return the hash of each event's key, as its client makes it, or NONE without one."""
-        roots, keys, places = self.derived.root_of(ids), self.derived.key_of(ids), self.derived.places
-        clients = [self.plan.scenario.groups[place.group].client for place in places]
-        is_java = np.array([client == "java" for client in clients], np.int64)[self.derived.place_of(ids)]
-        ways = np.stack([self.plan.producer[roots].astype(np.int64), keys, is_java], axis=1)
-        _, one, inverse = np.unique(ways, axis=0, return_index=True, return_inverse=True)
-        texts = [self.plan.key_text(int(roots[i])) for i in one.tolist()]
-        found = [
-            NONE if text is None else key_hash("java" if java else "librdkafka", text.encode())
-            for text, java in zip(texts, is_java[one].tolist(), strict=True)
-        ]
-        return np.array(found, np.int64)[inverse.reshape(-1)]
 
     def _supplied(self, world: World, *names: str) -> World:
         arrays = {name: getattr(world, name) for name in names}
