@@ -14,7 +14,8 @@ from sim.clock import Control
 from sim.segments import Segment, Segments
 
 if TYPE_CHECKING:
-    from sim.system import Replicas, System
+    from sim.replicas import Replicas
+    from sim.system import System
 
 Process = Generator[simpy.Event, Any, None]
 

@@ -15,7 +15,8 @@ from sim.segments import Segments
 from sim.world import LEADER, LOG_LEN, LOG_START, NONE, VISIBLE_END
 
 if TYPE_CHECKING:
-    from sim.system import Replicas, System
+    from sim.replicas import Replicas
+    from sim.system import System
 
 Process = Generator[simpy.Event, Any, None]
 

@@ -13,7 +13,8 @@ from sim.controller import SEPARATE
 from sim.world import LEADER, NONE, STALE_UNTIL
 
 if TYPE_CHECKING:
-    from sim.system import Replicas, System
+    from sim.replicas import Replicas
+    from sim.system import System
 
 Process = Generator[simpy.Event, Any, None]
 OfBroker = BrokerCrash | BrokerStop | BrokerPause | HostCrash | DiskFull | DiskStall

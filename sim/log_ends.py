@@ -19,7 +19,8 @@ DIRTY_NS, WRITES_BACK_NS = 30 * SECOND, 5 * SECOND
 """How long Linux keeps what is written in memory, and how often it looks (vm.dirty_expire_centisecs, vm.dirty_writeback_centisecs)."""
 
 if TYPE_CHECKING:
-    from sim.system import Replicas, System
+    from sim.replicas import Replicas
+    from sim.system import System
 
 
 class LogEnds:

@@ -10,7 +10,8 @@ from sim.clock import Control, Signal
 from sim.world import LEADER, NONE, SILENT
 
 if TYPE_CHECKING:
-    from sim.system import Replicas, System
+    from sim.replicas import Replicas
+    from sim.system import System
 
 Process = Generator[simpy.Event, Any, None]
 AFTER_OTHERS = 2**20

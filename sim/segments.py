@@ -11,7 +11,8 @@ from scenarios.quantities import MILLISECOND
 from sim.world import FRAMED_BATCH, FRAMED_RECORD, L_EVENT, L_REQUEST, L_TXN, LOG_START, NONE, V_SIZE, VISIBLE_END
 
 if TYPE_CHECKING:
-    from sim.system import Replicas, System
+    from sim.replicas import Replicas
+    from sim.system import System
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field
 from typing import Any, assert_never
 
 import simpy
@@ -45,6 +44,7 @@ from sim.log_ends import LogEnds
 from sim.reassignment import Reassignments
 from sim.replaying import replaying
 from sim.replays import Replayer
+from sim.replicas import Replicas
 from sim.segments import Segments
 from sim.share_groups import ShareGroup
 from sim.transactional import TRANSACTIONS_TOPIC, coordinated
@@ -70,41 +70,6 @@ ELIGIBLE_SINCE = (4, 1)
 MARK_WAITS_SINCE = (3, 7)
 """Since then the high watermark stands still while too few replicas are in sync."""
 OFFSETS_TOPIC = "__consumer_offsets"
-
-
-@dataclass(eq=False)
-class Replicas:
-    """A partition's brokers; its number in the world, where the rest of it is."""
-
-    number: int
-    name: str
-    is_users: bool
-    replicas: list[int]
-    in_sync: list[int]
-    min_in_sync: int
-    keeps_eligible: bool
-    """Since 4.1 (KIP-966)."""
-    eligible: set[int] = field(default_factory=set)
-    """Replicas that left while fewer than min.insync.replicas were in sync, so that they have all that is visible."""
-    unfollowed_epoch: int = NONE
-    """The leader epoch in which no follower fetches yet, since it asked before the leader led."""
-    reassigned_by: int = NONE
-    """The reassignment that is under way."""
-    adding: set[int] = field(default_factory=set)
-    """Replicas that it waits for."""
-    copying: dict[int, int] = field(default_factory=dict)
-    """By new replica that has not copied the log yet: the reassignment that added it."""
-
-    def leaves(self, broker: int) -> None:
-        """Take a broker out of the in-sync set."""
-        self.in_sync.remove(broker)
-        if self.keeps_eligible and len(self.in_sync) < self.min_in_sync:
-            self.eligible.add(broker)
-
-    @property
-    def topic(self) -> str:
-        """The topic's name."""
-        return self.name.rpartition("/")[0]
 
 
 class System:

@@ -7,7 +7,6 @@ together: the controller that elects leaders, the run's end, and what is recorde
 import itertools
 from collections import Counter
 from collections.abc import Generator, Hashable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -41,6 +40,7 @@ from plain_quotas import Quotas
 from plain_reassignment import Reassignments
 from plain_recording import Recording
 from plain_replays import Replayer
+from plain_rules import Rules
 from plain_shares import ShareGroup
 from plain_transactions import InTransactions, Transactions
 from plain_wrong_clocks import WrongClocks
@@ -79,136 +79,6 @@ from sim.emitters import emitters
 from sim.replaying import replaying
 
 Process = Generator[simpy.Event, Any, None]
-
-
-@dataclass(frozen=True)
-class Rules:
-    """Rules that the mutation check leaves out in turn, to see that the comparison notices."""
-
-    linger: bool = True
-    sleeps_in_steps: bool = True
-    oversleeping: bool = True
-    full_by_events: bool = True
-    full_by_bytes: bool = True
-    in_flight_limit: bool = True
-    events_in_flight: bool = True
-    request_timeout: bool = True
-    acks_timeout: bool = True
-    delivery_timeout: bool = True
-    retry_backoff: bool = True
-    one_at_a_time_after_errors: bool = True
-    buffer_limit: bool = True
-    one_batch_of_each: bool = True
-    request_limit: bool = True
-    connection_queue: bool = True
-    answers_in_order: bool = True
-    visible_in_order: bool = True
-    stall_of_survivors: bool = True
-    early_followers: bool = True
-    takeover: bool = True
-    resend_after_loss: bool = True
-    dedupe_of_resent: bool = True
-    loss_with_acks_1: bool = True
-    min_in_sync: bool = True
-    not_enough_replicas: bool = True
-    retention: bool = True
-    eligible_leaders: bool = True
-    unclean_elections: bool = True
-    kept_by_replicas: bool = True
-    page_cache: bool = True
-    compaction: bool = True
-    least_dirty: bool = True
-    compaction_lag: bool = True
-    controller_lost: bool = True
-    quotas: bool = True
-    quotas_of_groups: bool = True
-    quotas_of_requests: bool = True
-    slow_links: bool = True
-    slow_followers: bool = True
-    sessions_begin_anew: bool = True
-    offset_reset: bool = True
-    no_reset: bool = True
-    preferred_leader: bool = True
-    new_replicas_copy: bool = True
-    old_replicas_leave: bool = True
-    processes_ask: bool = True
-    clients_ask: bool = True
-    letters_ask: bool = True
-    groups_ask: bool = True
-    reset_in_new_partitions: bool = True
-    stale_leader: bool = True
-    size_limit: bool = True
-    batch_limit: bool = True
-    shrink_of_in_sync: bool = True
-    java_asks_after_errors: bool = True
-    fence_of_silent: bool = True
-    overshoot_apart: bool = True
-    slow_work: bool = True
-    failing_work: bool = True
-    backoff: bool = True
-    most_per_poll: bool = True
-    coordinator_down: bool = True
-    transactions_coordinator: bool = True
-    producers_transactions: bool = True
-    positions_from_committed: bool = True
-    session_wait: bool = True
-    final_commit: bool = True
-    poll_interval: bool = True
-    fence_of_the_evicted: bool = True
-    stickiness: bool = True
-    coordinator_failover: bool = True
-    static_members: bool = True
-    emitted_before_commit: bool = True
-    dedupe: bool = True
-    dedupe_window: bool = True
-    own_memory_is_lost: bool = True
-    retry_topics_wait: bool = True
-    hangs: bool = True
-    stalls: bool = True
-    session_of_the_hung: bool = True
-    order_in_pool: bool = True
-    room_in_hand: bool = True
-    pool_commits_first: bool = True
-    fetches_by_calls: bool = True
-    no_fetch_beside_records: bool = True
-    auto_commits_at_calls: bool = True
-    fetch_limits: bool = True
-    fetch_min_bytes: bool = True
-    initial_delay: bool = True
-    stable_end: bool = True
-    aborted_unseen: bool = True
-    transaction_timeout: bool = True
-    successor_aborts: bool = True
-    effects_with_the_commit: bool = True
-    lock_ends: bool = True
-    delivery_limit: bool = True
-    release_of_the_dead: bool = True
-    deleted_given_up: bool = True
-    gone_given_up: bool = True
-    commit_below_the_unfinished: bool = True
-    dependency_down: bool = True
-    dependency_slow: bool = True
-    dependency_rate: bool = True
-    dependency_places: bool = True
-    call_timeout: bool = True
-    call_chance: bool = True
-    breaker: bool = True
-    versions: bool = True
-    offsets_set_back: bool = True
-    roll_back: bool = True
-    restart_backoff: bool = True
-    most_redrives: bool = True
-    replay_rate: bool = True
-    cooldown: bool = True
-    start_up: bool = True
-    outbox: bool = True
-    producer_clock: bool = True
-    broker_clock: bool = True
-    one_way_cuts: bool = True
-    shared_cores: bool = True
-    followers_fetch_together: bool = True
-    work_in_proportion: bool = True
-    mark_waits: bool = True
 
 
 class Model(Recording):

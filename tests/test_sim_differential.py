@@ -11,7 +11,8 @@ from functools import lru_cache
 
 import pytest
 
-from plain_model import Rules, simulate_plainly
+from plain_model import simulate_plainly
+from plain_rules import Rules
 from random_scenarios import Case, random_case
 from run_comparison import first_difference
 from rundata.tables import RunData
