@@ -15,7 +15,7 @@ def add(choose: random.Random, scenario: dict[str, Any], faults: Faults, length_
         faults = _let_anybody_lead(choose, scenario, faults, length_ms)
     elif which == "compact":
         _compact(choose, scenario)
-    if choose.random() < 0.6:
+    if choose.random() < 0.75:
         _replay(choose, scenario, length_ms)
     if choose.random() < 0.15:
         group = choose.choice(list(scenario["groups"]))
@@ -69,6 +69,15 @@ def send_again_and_die(choose: random.Random, faults: Faults, length_ms: int) ->
     ]
 
 
+def lose_a_host(choose: random.Random, scenario: dict[str, Any], length_ms: int) -> Faults:
+    """Have a machine die that alone has a topic, which no share group reads."""
+    if choose.random() < 0.96 or any(group.get("share_group") for group in scenario["groups"].values()):
+        return []
+    scenario["topics"]["a"]["replication"] = scenario["topics"]["a"]["settings"]["min.insync.replicas"] = 1
+    at_ms = choose.randrange(2, 8) * length_ms // 10
+    return [{"fault": "host_crash", "broker": "leader of a/0", "at": f"{at_ms}ms", "for": "200ms"}]
+
+
 def limit_batches(choose: random.Random, scenario: dict[str, Any]) -> None:
     """Let a topic take no large batches, where librdkafka sends some."""
     producer = scenario["producers"]["p"]
@@ -114,7 +123,7 @@ def skew_clocks(choose: random.Random, scenario: dict[str, Any], length_ms: int)
 def age_brokers(choose: random.Random, scenario: dict[str, Any], length_ms: int) -> Faults:
     """Let brokers be of a release before 3.7, with topics that need all of their replicas; return a fault that takes one away."""
     is_shared = any(group.get("share_group") for group in scenario["groups"].values())
-    if choose.random() < 0.85 or "version" in scenario["brokers"] or is_shared:
+    if choose.random() < 0.75 or "version" in scenario["brokers"] or is_shared:
         return []
     scenario["brokers"]["version"] = choose.choice(["3.6", "3.3"])
     for topic in scenario["topics"].values():

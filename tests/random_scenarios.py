@@ -97,6 +97,8 @@ def _scenario(choose: random.Random, number: int) -> dict[str, Any]:
     logs.limit_batches(random.Random(f"{number}: batches"), scenario)
     faults += logs.skew_clocks(random.Random(f"{number}: clocks"), scenario, length_ms)
     faults = [*actions.add_absences(random.Random(f"{number}: absences"), scenario, length_ms), *faults]
+    faults = [*logs.lose_a_host(random.Random(f"{number}: host"), scenario, length_ms), *faults]
+    faults += changes.move_leaders(random.Random(f"{number}: leaders"), scenario, length_ms)
     faults += logs.send_again_and_die(random.Random(f"{number}: sent again"), faults, length_ms)
     faults += logs.reset_nothing(random.Random(f"{number}: no reset"), scenario, length_ms)
     faults = logs.hold_locks(random.Random(f"{number}: locks"), scenario, faults)

@@ -1,6 +1,7 @@
 """What came late for random scenarios: replicas that move, partitions that are added, workers that wait for a commit."""
 
 import random
+from collections.abc import Iterable
 from typing import Any
 
 Faults = list[dict[str, Any]]
@@ -44,11 +45,34 @@ def _grow(choose: random.Random, scenario: dict[str, Any], faults: Faults, lengt
                 sends_or_reads["settings"][name] = choose.choice([20, 50, 150, 400])
     topic = choose.choice(able)
     count = scenario["topics"][topic]["partitions"]
+    if choose.random() < 0.4:
+        _hear_late(groups, topic)
     for _ in range(choose.choice([1, 1, 2])):
         count += choose.choice([1, 1, 2, 4])
         at_ms = choose.randrange(length_ms // 10) * 10
         faults = [*faults, {"fault": "add_partitions", "topic": topic, "to": count, "at": f"{at_ms}ms"}]
     return faults
+
+
+def _hear_late(groups: Iterable[dict[str, Any]], topic: str) -> None:
+    """Have groups hear of new partitions when something is in them, and begin behind it."""
+    for group in (group for group in groups if topic in group["topics"] and not group.get("share_group")):
+        group["settings"]["auto.offset.reset"] = "latest"
+        for name in ("metadata.max.age.ms", "topic.metadata.refresh.interval.ms"):
+            if name in group["settings"]:
+                group["settings"][name] = 400
+
+
+def move_leaders(choose: random.Random, scenario: dict[str, Any], length_ms: int) -> Faults:
+    """Return moves of leaders for a while, at the end of which they move back."""
+    if choose.random() < 0.93:
+        return []
+    able = [name for name, topic in scenario["topics"].items() if topic["replication"] > 1]
+    at_ms = choose.randrange(1, length_ms // 20) * 10
+    return [
+        {"fault": "leader_move", "partition": f"{name}/0", "at": f"{at_ms}ms", "for": choose.choice(["50ms", "150ms"])}
+        for name in able[:1]
+    ]
 
 
 def _give_workers(choose: random.Random, groups: dict[str, Any]) -> None:
