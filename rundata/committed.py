@@ -1,9 +1,11 @@
 """How far groups had committed less than could be read, of a run that comes in parts: second by second, as far as later parts cannot change it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rundata.backlog import CommittedLags
 from rundata.books import Books
@@ -28,15 +30,18 @@ class CommitRows:
 
     @classmethod
     def of(cls, commits: Mapping[tuple[int, int], tuple[Ints, Ints]]) -> "CommitRows":
-        """Return commits that are known by group and partition."""
+        """Return commits that are known by group and partition, in the order of their ends."""
         nothing = np.zeros(0, np.int64)
         counts = np.array([len(ended) for ended, _ in commits.values()], np.int64)
-        return cls(
-            np.repeat(np.array([group for group, _ in commits], np.int64), counts),
-            np.repeat(np.array([partition for _, partition in commits], np.int64), counts),
-            np.concatenate([nothing, *(ended for ended, _ in commits.values())]),
-            np.concatenate([nothing, *(offset for _, offset in commits.values())]),
-        )
+        ended = np.concatenate([nothing, *(ended for ended, _ in commits.values())])
+        order = np.argsort(ended, kind="stable")
+
+        def of_each(numbers: Iterable[int]) -> NDArray[Any]:
+            return np.repeat(np.fromiter(numbers, np.int32, len(counts)), counts)[order]
+
+        group, partition = of_each(group for group, _ in commits), of_each(partition for _, partition in commits)
+        offset = np.concatenate([nothing, *(offset for _, offset in commits.values())])
+        return cls(group, partition, ended[order], offset[order])
 
     def joined(self, other: "CommitRows") -> "CommitRows":
         """Return all of them in the order of their ends, equal ones as they come."""
@@ -76,7 +81,7 @@ class SummedLags(CommittedLags):
     def take(self, books: Books, until_ns: int, commits: CommitRows | None) -> None:
         """Add a part; later ones are about what could be read from an instant on. Commits are all known where they come with no part."""
         if self._commits is None:
-            self._commits = CommitRows.of({} if commits is not None else self._frame.commits).joined(CommitRows.of({}))
+            self._commits = CommitRows.of({} if commits is not None else self._frame.commits)
         if commits is not None:
             self._commits = self._commits.joined(commits)
         records, seen_ns = books.records, books.sends.acked_ns

@@ -144,6 +144,11 @@ def give_back() -> None:
     with the seconds that a new one takes to start.
     """
     forget()
+    trim()
+
+
+def trim() -> None:
+    """Return to the system what the C library keeps of memory that is free."""
     _trim()(0)
 
 

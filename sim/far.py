@@ -20,8 +20,9 @@ from scenarios.load import expected_events_of
 from scenarios.plan import Plan, make_plan
 from scenarios.plan_blocks import plan_in_blocks
 from scenarios.schema import Scenario
+from sim.crew import trim
 
-_STEP_BYTES = 1 << 23
+_STEP_BYTES = 1 << 22
 """Far arrays that are larger grow by so much at a time."""
 _LEAST_BYTES = 1 << 18
 """Smaller ones stay near."""
@@ -119,10 +120,11 @@ class Far(Near):
             self.give_back()
 
     def give_back(self) -> None:
-        """Give all pages back; the files keep what was written to them."""
+        """Give all pages back; the files keep what was written to them. What is free beside them goes, too."""
         for mapped in self._mapped:
             if hasattr(mapped, "madvise"):  # not everywhere
                 mapped.madvise(mmap.MADV_DONTNEED)
+        trim()
 
 
 class _Mapped(mmap.mmap):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,16 +62,24 @@ class InParts:
         return Books(replace(self._run, plan=stretch(self._run.plan, 0, 0)), self._whole)
 
     def _commits(self, whole: Whole) -> Commits:
-        played, found = self._played, [np.zeros((0, 4), np.int64)]
+        played = self._played
+        columns: list[list[NDArray[Any]]] = [[np.zeros(0, np.int64)] for _ in range(4)]
         for first in range(0, len(self._rows), _SECTION):
             rows = self._rows[first : first + _SECTION]
-            own = rows[(rows[:, at.O_KIND] == Kind.commit) & (rows[:, at.O_VALID] == 1) & (rows[:, at.O_OUTCOME] == 0)]
-            found.append(own[:, [at.O_GROUP, at.O_PART, at.O_ENDED, at.O_OFFSET]])
+            own = np.flatnonzero(
+                (rows[:, at.O_KIND] == Kind.commit) & (rows[:, at.O_VALID] == 1) & (rows[:, at.O_OUTCOME] == 0)
+            )
+            place, offset = rows[own, at.O_PART], rows[own, at.O_OFFSET]
+            topic, number = played.topic_and_number(place)
+            # A commit is one more than what it covers.
+            offset = played.system.log_ends.offsets_of(place, offset - 1) + 1
+            partition = whole.first_partition[topic] + number
+            told = (rows[own, at.O_GROUP], partition, rows[own, at.O_ENDED], offset)
+            for column, values in zip(columns, told, strict=True):
+                column.append(values)
             self._give_back(first)
-        group, place, ended_ns, offset = np.concatenate(found).T
-        topic, number = played.topic_and_number(place)
-        offset = played.system.log_ends.offsets_of(place, offset - 1) + 1  # a commit is one more than what it covers
-        return whole.commits_by_owner(group, whole.first_partition[topic] + number, ended_ns, offset)
+        group, partition, ended_ns, offset = (np.concatenate(columns.pop(0)) for _ in range(4))
+        return whole.commits_by_owner(group, partition, ended_ns, offset)
 
     def parts(self) -> Iterator[Part]:
         """Yield the parts in the order of time."""
