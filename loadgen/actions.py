@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from scenarios.expectations import Expectation
     from scenarios.plan import Plan
 
+_EMPTY_WITHIN_NS = 20 * SECOND
+_AGAIN_NS = SECOND // 4
+
 Step = Callable[[], bool]
 """Whether a script can go on."""
 Script = Iterator[Step]
@@ -208,15 +211,26 @@ class Actions:
     def _reset(self, done: Done, action: actions.ResetOffsets) -> Script:
         group, names = action.group, self._members(action.group)
         yield self._leave_for_a_while(names)
-        topics = [action.topic] if action.topic else list(self._plan.scenario.groups[group].topics)
         try:
-            places = positions(self._admin, topics, action.to)
-            self._admin.commit_offsets(group, places)
-            self._note(done, "committed " + ", ".join(f"{p.topic}/{p.partition} offset {p.offset}" for p in places))
-            self._happened(done, group, f"offsets set to {action.to.written()}")
-        finally:  # whatever the brokers say, its members come back
+            yield from self._set_offsets(done, group, action)
+        except (AdminError, KafkaException):  # whatever the brokers say, its members come back
             yield self._join(names)
+            raise
+        yield self._join(names)
         self._note(done, f"{len(names)} members back")
+
+    def _set_offsets(self, done: Done, group: str, action: actions.ResetOffsets) -> Script:
+        """Set what a group has committed, as soon as the brokers count nobody among its members: one that was killed stays for its session."""
+        topics = [action.topic] if action.topic else list(self._plan.scenario.groups[group].topics)
+        places = positions(self._admin, topics, action.to)
+        until_ns = self._clock.now_ns() + _EMPTY_WITHIN_NS
+        while reason := self._admin.commit_offsets(group, places):
+            now_ns = self._clock.now_ns()
+            if now_ns > until_ns:
+                raise AdminError(f"the offsets of {group} cannot be set: {reason}")
+            yield lambda: self._clock.now_ns() >= now_ns + _AGAIN_NS  # noqa: B023 - waited for before the next one
+        self._note(done, "committed " + ", ".join(f"{p.topic}/{p.partition} offset {p.offset}" for p in places))
+        self._happened(done, group, f"offsets set to {action.to.written()}")
 
     def _redrive(self, done: Done, action: actions.Redrive) -> Script:
         helper = self._crew.helper(

@@ -293,22 +293,19 @@ class Admin:
             new = found.type == ConsumerGroupType.CONSUMER
             leave_group(self.cluster.bootstrap, name, members, "consumer" if new else "classic")
 
-    def commit_offsets(self, group: str, places: list[TopicPartition]) -> None:
-        """Set the committed offsets of a group without members."""
-        self._commit(group, places)
+    def commit_offsets(self, group: str, places: list[TopicPartition]) -> str:
+        """Set the committed offsets of a group without members; return why that is refused, or "" where it is not."""
+        try:
+            asked = [ConsumerGroupTopicPartitions(group, places)]
+            answer = self.client.alter_consumer_group_offsets(asked)[group].result(_WITHIN_S)
+        except KafkaException as error:
+            return str(error.args[0].str())
+        wrong = next((each.error for each in answer.topic_partitions if each.error), None)
+        return "" if wrong is None else str(wrong.str())
 
     def _commit(self, group: str, places: list[TopicPartition]) -> None:
         until = time.monotonic() + _WITHIN_S
-        while True:
-            try:
-                asked = [ConsumerGroupTopicPartitions(group, places)]
-                answer = self.client.alter_consumer_group_offsets(asked)[group].result(_WITHIN_S)
-                wrong = next((each.error for each in answer.topic_partitions if each.error), None)
-                if wrong is None:
-                    return
-                reason = wrong.str()
-            except KafkaException as error:
-                reason = error.args[0].str()
+        while reason := self.commit_offsets(group, places):
             if time.monotonic() > until:
                 raise AdminError(f"the start offsets of group {group} cannot be committed: {reason}")
             time.sleep(_STEP_S)

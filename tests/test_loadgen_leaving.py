@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from confluent_kafka import TopicPartition
 
 from live_runs import drive_embedded, load, rows_of
 from loadgen.actions import Actions
@@ -336,6 +337,43 @@ def test_members_that_an_action_has_ended_come_back_whatever_brokers_say(crew: C
     assert away == {"work/1"}
     assert (process(crew).pid, people.come_back(), people.busy()) == (2, set(), False)
     assert people.records()[0].proof == "failed: no broker answers at 3.000 s"
+
+
+@pytest.mark.parametrize(
+    ("refusals", "proof"),
+    [
+        (3, "committed orders/0 offset 0 at 3.750 s; 1 members back at 3.750 s"),
+        (99, "failed: the offsets of work cannot be set: the group is not empty at 23.250 s"),
+    ],
+    ids=["its session is over", "it never is"],
+)
+def test_offsets_are_set_when_the_brokers_count_nobody_any_more_and_nobody_waits_for_that(
+    crew: Crew, monkeypatch: pytest.MonkeyPatch, refusals: int, proof: str
+):
+    """A member that was killed counts until its session is over. The driver's loop asks again each quarter of a second, and goes on in between."""
+    now, asked = [3 * S], list[int]()
+
+    def commit_offsets(_group: str, _places: list[TopicPartition]) -> str:
+        asked.append(now[0])
+        return "the group is not empty" if len(asked) <= refusals else ""
+
+    monkeypatch.setattr("loadgen.actions.positions", lambda *_: [TopicPartition("orders", 0, 0)])
+    admin: Any = SimpleNamespace(commit_offsets=commit_offsets)
+    clock: Any = SimpleNamespace(now_ns=lambda: now[0])
+    people = Actions(PLAN, crew, admin, clock, lambda _name: 7, clock, set)
+    people.begin(0, PLAN.actions[0])
+    process(crew).running = False
+    while now[0] < 30 * S and people.busy():
+        people.advance()
+        if process(crew).pid == 2:
+            process(crew).said["ready"] = {}
+        else:
+            now[0] += S // 20
+    people.advance()
+
+    assert np.diff(asked).tolist() == [S // 4] * (len(asked) - 1)
+    assert (process(crew).pid, people.busy()) == (2, False)
+    assert people.records()[0].proof == proof
 
 
 @pytest.mark.live
