@@ -30,7 +30,8 @@ import json, sys, time
 from confluent_kafka import Producer
 
 producer = Producer({"bootstrap.servers": sys.argv[1], "linger.ms": 0, "enable.idempotence": True,
-                     "topic.metadata.refresh.interval.ms": 500, "allow.auto.create.topics": False})
+                     "topic.metadata.refresh.interval.ms": 500, "allow.auto.create.topics": False,
+                     "topic.metadata.propagation.max.ms": 120000})
 begun, number = time.time(), 0
 while True:
     due = begun + number / 50
