@@ -31,7 +31,7 @@ _LEAVING_WITHIN_S = 5.0
 _AGAIN_S = 0.1
 _PROCESS_BITS = 40
 _INCARNATION_BITS = 32
-"""A transaction's number: its process, the incarnation of that, and the how manieth it is."""
+"""A transaction's number holds its process, that one's incarnation, and a count."""
 
 
 class Due(NamedTuple):
