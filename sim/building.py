@@ -135,6 +135,9 @@ class Builder:
         ]
         conn[:, :, counted] = 0
         conn[:, :, at.C_TIMEOUT] = NEVER
+        for row, code in enumerate(self.supply.senders):
+            phases_ns = [] if proc[row, at.JAVA] else self.draws.request_scans_ns(code, self.brokers)
+            conn[row, 1 : 1 + len(phases_ns), at.C_SCAN] = phases_ns
         queue = np.zeros((senders, self.users, at.N_QUEUE), np.int64)
         queue[:, :, [at.Q_HEAD, at.Q_TAIL]] = NONE
         slow, factor = foreknown.intervals(SlowWork)

@@ -21,6 +21,7 @@ from sim.emitters import emitters
 from sim.observed import NOTHING_OBSERVED, Observed
 from sim.replaying import replaying
 from sim.transactional import TRANSACTIONS_TOPIC, transactional_ids
+from sim.world import REQUEST_SCAN_NS
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -207,6 +208,13 @@ class Draws:
         name = self._entities[process]
         fresh = (lambda: self._stream("entity", name, "retry")) if self._random_phases else None
         return Values(fresh, lambda u: _whole(u, *RETRY_JITTER), 1_000_000)
+
+    def request_scans_ns(self, process: int, brokers: int) -> list[int]:
+        """At which instants of each second librdkafka looks for requests to each broker that are over; nothing where phases are no matter of chance."""
+        if not self._random_phases:
+            return []
+        phases = self._phases("entity", self._entities[process], "looks for requests that are over", brokers)
+        return [int(phase * REQUEST_SCAN_NS) for phase in phases]
 
     # ---- members ---------------------------------------------------------------------------------------------------
 
@@ -414,11 +422,13 @@ class Draws:
 
     def _found_by_member(self, name: str) -> Measured:
         """Return how long a member looks for a new leader: as measured with librdkafka, or Java's."""
-        is_java = self.plan.scenario.groups[name.rsplit("/", 1)[0]].client == "java"
-        if self.profile.member_discovery == NOTHING or not is_java:
+        if self.profile.member_discovery == NOTHING or not self._is_java(name):
             return self.profile.member_discovery
         low, high = (limit / 1_000 for limit in JAVA_DISCOVERY_NS)
         return Measured(quantiles_us=tuple(low + (high - low) * knot for knot in KNOTS))
+
+    def _is_java(self, member: str) -> bool:
+        return self.plan.scenario.groups[member.rsplit("/", 1)[0]].client == "java"
 
     def leader_check_ns(self) -> int:
         """When the controller first looks whether every partition is led by its preferred replica."""
@@ -535,8 +545,10 @@ class Draws:
         """When a member whose fetch a hung broker does not answer gives up on it and finds the new leader."""
         name = self._entities[member]
         settings = consumer_settings(self.plan.scenario, name.rsplit("/", 1)[0])
-        (age,) = self._phases("entity", name, f"age of its fetch at fault {fault}", 1)
+        age, scan = self._phases("entity", name, f"age of its fetch at fault {fault}", 2)
         timeout_ns = settings.request_timeout_ns - round(age * settings.fetch_wait_ns)
+        if not self._is_java(name):
+            timeout_ns += round(scan * REQUEST_SCAN_NS)
         found_ns = self._row(name, f"discovery after silence {fault}", self._found_by_member(name))[0]
         return self._planned(fault).begin_ns + timeout_ns + found_ns
 

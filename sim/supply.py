@@ -57,6 +57,8 @@ class Supply:
     def __init__(self, draws: Draws, processes: int, members: int, brokers: int, emitters: tuple[Emitter, ...]) -> None:
         codes, nodes = range(processes, processes + members), range(1, brokers + 1)
         senders = [*range(processes), *([*codes, *(emitter.code for emitter in emitters)] if emitters else [])]
+        self.senders = senders
+        """By row of those who send, the code of each."""
         sticky = [draws.sticky(emitter.code, draws.partitions_of(emitter.topic)) for emitter in emitters]
         self._drawn = {
             "produce": Drawn.per_broker(senders, nodes, draws.produce),

@@ -105,7 +105,7 @@ EXPIRED, REFUSED, ABANDONED, ABORTED = 1, 2, 3, 4
 
 # per process and broker
 (C_HEAD, C_TAIL, C_CURRENT, C_SERVED, C_LAST_ANSWER, C_UNANSWERED, C_FAILURES, C_TIMEOUT, C_DRAIN,
- C_SENT, C_CAME_NS, C_MUTED_NS, C_HELD, C_HELD_LAST, C_NEW, C_WOKE_NS, C_IS_LATE, N_CONN) = range(18)  # fmt: skip
+ C_SENT, C_CAME_NS, C_MUTED_NS, C_HELD, C_HELD_LAST, C_NEW, C_WOKE_NS, C_IS_LATE, C_SCAN, N_CONN) = range(19)  # fmt: skip
 
 # per request
 (R_SENDER, R_BROKER, R_PART, R_HEAD, R_COUNT, R_BYTES, R_APPENDED, R_REPLICATED, R_VISIBLE, R_CUT, R_NEXT, R_AFTER, R_BEFORE,
@@ -122,6 +122,8 @@ EXPIRED, REFUSED, ABANDONED, ABORTED = 1, 2, 3, 4
 SILENTLY, BY_RESET, NO_REQUESTS, NO_ANSWERS = range(1, 5)
 IN_VAIN, WITH_TOO_FEW, TOO_LARGE = 1, 2, 3
 """Why a broker refuses a batch (R_STALE): it does not lead the partition, fewer than min.insync.replicas have it, or the topic takes no such batch."""
+REQUEST_SCAN_NS = 1_000_000_000
+"""How often librdkafka's thread for a broker looks for requests that are over (`rd_kafka_broker_timeout_scan`)."""
 HANGS_NS = 2**61
 """Added to instants that a broker which hangs does not reach."""
 

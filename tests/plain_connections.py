@@ -11,6 +11,7 @@ from plain_brokers import HANGS_NS, Partition, Request
 from plain_clock import Phase, Signal
 from plain_links import ANSWER, REQUEST
 from scenarios.clients import topic_setting
+from scenarios.quantities import SECOND
 
 if TYPE_CHECKING:
     from plain_producers import Client
@@ -32,6 +33,8 @@ class Connection:
     def __init__(self, client: "Client", broker: int) -> None:
         self.client, self.model, self.broker = client, client.model, broker
         draws = self.model.draws
+        self.scans_ns = [] if client.is_java else draws.request_scans_ns(client.code, len(self.model.brokers))
+        """When librdkafka looks, in each second, for requests that are over, by broker."""
         self.produce, self.leader = draws.produce(client.code, broker), draws.leader(client.code, broker)
         self.acknowledge = draws.acknowledge(client.code, broker)
         self.queue: deque[Sending] = deque()
@@ -60,7 +63,10 @@ class Connection:
 
     def _time_out(self, sending: Sending) -> Process:
         clock, settings = self.model.clock, self.client.settings
-        yield clock.at(clock.now + settings.request_timeout_ns, Phase.timeout, self.client.code, 2 * self.broker)
+        over_ns = clock.now + settings.request_timeout_ns
+        if self.scans_ns and self.model.rules.request_scans:
+            over_ns += (self.scans_ns[self.broker - 1] - over_ns) % SECOND
+        yield clock.at(over_ns, Phase.timeout, self.client.code, 2 * self.broker)
         yield from self.client.sleep(Phase.timeout, 2 * self.broker)
         if (sending is self.current or sending in [*self.held, *self.queue]) and self.model.rules.request_timeout:
             self.model.fired["request timeout"] += 1
@@ -79,7 +85,7 @@ class Connection:
                 if self._is_done(batch):
                     self.client.answered(batch)
                 else:
-                    self.client.failed(batch)
+                    self.client.failed(batch, self.broker)
 
     def _serve(self) -> Process:
         clock, acks = self.model.clock, self.client.settings.acks
@@ -222,7 +228,10 @@ class Connection:
             self.model.fired["refused by a former leader"] += 1
             sending.batches.remove(batch)
             if self.client.settings.acks != "0":
-                (self.client.fails_for_good if batch.is_too_large else self.client.failed)(batch)
+                if batch.is_too_large:
+                    self.client.fails_for_good(batch)
+                else:
+                    self.client.failed(batch, self.broker)
         if not sending.batches:
             self.current = None
             self.unanswered -= self.client.settings.acks != "0"

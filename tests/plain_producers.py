@@ -443,7 +443,9 @@ class Client:
         for request in connection.break_off():
             self._take_back(request)
         for partition in self._led_by(broker):
-            self.model.known[self.code, partition] = None
+            if not self._turns_to_new_leader(partition, broker):
+                self.model.known[self.code, partition] = None
+        self.news.give()
         self.model.clock.process(self._refresh(self._backoff_ns(connection.failures)))
         connection.failures += 1
 
@@ -462,17 +464,29 @@ class Client:
                 self.model.known[self.code, partition] = partition.leader
         self.news.give()
 
-    def failed(self, request: Request) -> None:
+    def failed(self, request: Request, broker: int) -> None:
         """Hear from the broker that a request failed: it is sent again after a while."""
         partition = request.partition
         self._take_back(request)
-        if self.retry_ns[partition] <= self.model.clock.now:
+        if self._turns_to_new_leader(partition, broker):
+            self.failures[partition] += 1
+            self.retry_ns[partition] = self.model.clock.now
+        elif self.retry_ns[partition] <= self.model.clock.now:
             self.retry_ns[partition] = self.model.clock.now + self._backoff_ns(self.failures[partition])
             self.failures[partition] += 1
             if self.is_java and self.model.rules.java_asks_after_errors:
                 self.model.known[self.code, partition] = None
                 self.model.clock.process(self._refresh(self.retry_ns[partition] - self.model.clock.now))
         self.news.give()
+
+    def _turns_to_new_leader(self, partition: Partition, broker: int) -> bool:
+        """Know that a partition is led by another broker than it was sent to, if it is: Java sends there without a backoff."""
+        is_new = partition.leader not in {None, broker, *self.model.reset}
+        if not (is_new and self.is_java and self.model.rules.new_leader_without_backoff):
+            return False
+        self.model.fired["new leader without a backoff"] += 1
+        self.model.known[self.code, partition] = partition.leader
+        return True
 
     def _backoff_ns(self, failures: int) -> int:
         n, self.retries = self.retries, self.retries + 1

@@ -15,9 +15,11 @@ class Rules:
     in_flight_limit: bool = True
     events_in_flight: bool = True
     request_timeout: bool = True
+    request_scans: bool = True
     acks_timeout: bool = True
     delivery_timeout: bool = True
     retry_backoff: bool = True
+    new_leader_without_backoff: bool = True
     one_at_a_time_after_errors: bool = True
     buffer_limit: bool = True
     one_batch_of_each: bool = True

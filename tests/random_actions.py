@@ -32,10 +32,13 @@ def add_absences(choose: random.Random, scenario: dict[str, Any], length_ms: int
     resets = any(action["action"] == "reset_offsets" for action in scenario.get("actions", ()))
     if group.get("share_group") or "autoscaler" in group or resets:
         return []
+    members = max(2, group["members"])
+    if any((action["action"], action.get("to")) == ("scale", members) for action in scenario.get("actions", ())):
+        return []
     group["settings"] |= {"group.instance.id": "static", "group.protocol": "consumer"}
     for name in ("session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy"):
         group["settings"].pop(name, None)
-    group["members"] = max(2, group["members"])
+    group["members"] = members
     session_ms = scenario["brokers"]["settings"]["group.consumer.session.timeout.ms"]
     at_ms = session_ms + choose.randrange(1, length_ms // 50) * 10
     if at_ms + 50 >= length_ms:

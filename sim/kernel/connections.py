@@ -12,6 +12,7 @@ from sim.kernel.producers import (
     backoff,
     expect_answer,
     forget_connection,
+    given_up_ns,
     look_again,
     queue_again,
     refused_for_good,
@@ -79,7 +80,6 @@ from sim.world import (
     R_SENDER,
     R_STALE,
     R_WAITS,
-    REQUEST_NS,
     SERVICE,
     SILENT,
     SILENTLY,
@@ -286,6 +286,10 @@ def fail_batch(w: World, r: int) -> None:
     if w.proc[i, ACKS] == ACKS_0:
         return
     queue_again(w, r)
+    if w.proc[i, JAVA] and turns_to_new_leader(w, i, p, w.request[r, R_BROKER]):
+        q[Q_FAILURES] += 1
+        q[Q_RETRY_NS] = w.scalars[NOW]
+        return
     if q[Q_RETRY_NS] > w.scalars[NOW]:
         return
     q[Q_RETRY_NS] = w.scalars[NOW] + backoff(w, i, q[Q_FAILURES])
@@ -294,6 +298,16 @@ def fail_batch(w: World, r: int) -> None:
     if w.proc[i, JAVA]:
         w.knows[i, p] = 0
         push(w, q[Q_RETRY_NS], TIMEOUT, i, 0, ON_REFRESHED, i, 0, 0)
+
+
+@compiled
+def turns_to_new_leader(w: World, i: int, p: int, b: int) -> bool:
+    """Let a process know that a partition is led by another broker than it sent to, and return whether it is: Java sends there without a backoff."""
+    leader = w.part[p, LEADER]
+    if leader in (NONE, b) or w.broker[leader, CUT_OFF] == BY_RESET:
+        return False
+    w.knows[i, p] = leader
+    return True
 
 
 @entry
@@ -483,7 +497,7 @@ def time_out(w: World, i: int, b: int) -> None:
         return
     c[C_TIMEOUT] = NEVER
     oldest = oldest_unanswered(c)
-    if oldest != NONE and w.request[oldest, R_MADE] + proc[REQUEST_NS] <= s[NOW]:
+    if oldest != NONE and given_up_ns(w, i, b, w.request[oldest, R_MADE]) <= s[NOW]:
         disconnect(w, i, b)
         return
     waits = c[C_CURRENT] != NONE and proc[ACKS] == ACKS_ALL
@@ -493,7 +507,7 @@ def time_out(w: World, i: int, b: int) -> None:
         expect_answer(w, i, b, w.request[c[C_CURRENT], R_BEGUN] + proc[ACKS_NS])
     oldest = oldest_unanswered(c)
     if oldest != NONE:
-        expect_answer(w, i, b, w.request[oldest, R_MADE] + proc[REQUEST_NS])
+        expect_answer(w, i, b, given_up_ns(w, i, b, w.request[oldest, R_MADE]))
 
 
 @compiled
@@ -510,7 +524,7 @@ def disconnect(w: World, i: int, b: int) -> None:
     s, c = w.scalars, w.conn[i, b]
     break_connection(w, i, b)
     for p in range(w.queue.shape[1]):
-        if w.knows[i, p] == b:
+        if w.knows[i, p] == b and not (w.proc[i, JAVA] and turns_to_new_leader(w, i, p, b)):
             w.knows[i, p] = 0
     push(w, s[NOW] + backoff(w, i, c[C_FAILURES]), TIMEOUT, i, 0, ON_REFRESHED, i, 0, 0)
     c[C_FAILURES] += 1

@@ -379,7 +379,7 @@ def send(w: World, i: int, b: int, r: int) -> None:
         mate = w.request[mate, R_MATE]
     if w.proc[i, ACKS] != ACKS_0:
         c[C_UNANSWERED] += 1
-        expect_answer(w, i, b, s[NOW] + w.proc[i, REQUEST_NS])
+        expect_answer(w, i, b, given_up_ns(w, i, b, s[NOW]))
     c[at.C_CAME_NS] = max(s[NOW] + crosses(w, b, at.TO_BROKER, size, i, at.LINK_REQUEST, c[at.C_SENT]), c[at.C_CAME_NS])
     c[at.C_SENT] += 1
     w.request[r, at.R_CAME_NS] = c[at.C_CAME_NS]
@@ -502,6 +502,13 @@ def give_up(w: World, i: int, e: int) -> None:
         w.proc[i, at.P_TXN_LEFT] -= 1
         w.proc[i, at.P_TXN_FAILED] = 1
         end_if_all(w, i)
+
+
+@compiled
+def given_up_ns(w: World, i: int, b: int, made_ns: int) -> int:
+    """Return when a process gives up on a request: Java when its time is over, librdkafka when it looks for such requests next, once a second."""
+    over_ns, scan_ns = made_ns + w.proc[i, REQUEST_NS], w.conn[i, b, at.C_SCAN]
+    return over_ns if scan_ns == NONE else over_ns + (scan_ns - over_ns) % at.REQUEST_SCAN_NS
 
 
 @compiled
