@@ -338,7 +338,7 @@ class Member:
         """Leave everything that is in hand, as a process that ends."""
         row = w.member[self.index]
         row[LIFE] += 1
-        row[HELD] = row[NO_ROOM] = row[COMMIT_SOON] = 0
+        row[HELD] = row[NO_ROOM] = row[COMMIT_SOON] = row[EMITTING] = 0
         w.hand[self.index, :, H_STATE] = H_FREE
         first = int(row[FIRST_WORKER])
         workers = w.worker[first : first + self.group.workers]
@@ -376,7 +376,6 @@ class Member:
         row[STATE] = IDLE
         self._empty_hands(self.system.world)
         row[PAUSED_NS] = row[STALLED_NS] = 0
-        row[EMITTING] = 0
         for emit in range(self.group.emits):
             kernel.abandon(self.system.world, int(row[FIRST_EMITTER]) + emit)
         self._is_gone()
