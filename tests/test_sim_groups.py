@@ -156,6 +156,27 @@ def ends_ms(data: object) -> list[float]:
 
 
 @in_both_models
+def test_a_pool_that_left_before_its_emitted_events_were_answered_can_leave_again(run: Run) -> None:
+    """It leaves from 320 to 360 ms, and an effect of 355 ms emits what is there at 410: when it leaves again, at 1500 ms, it does not wait for that."""
+    profile = Profile(
+        profile="slow", produce=constant(50), produce_leader=constant(1), commit=constant(40), phases="aligned"
+    )
+    group = {"topics": ["a"], "work": "150ms", "workers": 2, "ordered_by": "none", "commit": {"every": "10s"}}
+    data = run(
+        profile,
+        duration="2s",
+        brokers__settings={"group.initial.rebalance.delay.ms": 0},
+        topics__b={"partitions": 1, "replication": 3},
+        groups__g={**group, "emits": [{"topic": "b"}], "settings": {"auto.offset.reset": "earliest"}},
+        faults=[{"fault": "member_leave", "member": "g/1", "at": at, "for": "400ms"} for at in ("320ms", "1500ms")],
+    )
+
+    commits_ms = ms(data, Kind.commit, "started_ns")
+    assert commits_ms[0] == 320.0
+    assert [started for started in commits_ms if 1_500 <= started < 1_700]
+
+
+@in_both_models
 def test_workers_without_an_order_work_side_by_side(run: Run) -> None:
     """Twelve events of 100 ms and four workers: three rounds."""
     ends = ends_ms(run(**pool(workers=4, ordered_by="none")))

@@ -62,6 +62,62 @@ def test_a_connection_that_does_not_answer_in_time_is_given_up_with_everything_o
     assert data.log["event_id"].tolist() == [0, 0, 0]
 
 
+HANGING_LEADER = [{"fault": "broker_pause", "broker": "leader of a/0", "at": "0ms", "for": "20s"}]
+
+
+@in_both_models
+def test_librdkafka_gives_up_on_a_silent_broker_when_it_looks_for_requests_that_are_over_once_a_second(
+    run: Run,
+) -> None:
+    """Five processes send within a second and give up at 12 s: each at its own instant of the next second, and is heard a backoff later."""
+    producer = {
+        "topic": "a",
+        "count": 5,
+        "arrivals": {"rate": "50/s", "spacing": "even"},
+        "share": "arrivals",
+        "settings": {"socket.timeout.ms": 12_000},
+    }
+    data = run(Profile(profile="chance"), faults=HANGING_LEADER, drain="30s", producers__p=producer)
+
+    sends = data.operations[data.operations["kind"] == Kind.send]
+    first = [sends[sends["process"] == process][0] for process in range(5)]
+    waits_ms = [(send["ended_ns"] - send["started_ns"]) / 1e6 - 12_005 for send in first]
+    assert all(80 <= wait <= 1_120 for wait in waits_ms)
+    assert max(waits_ms) - min(waits_ms) > 120
+
+
+@in_both_models
+def test_java_gives_up_at_once_and_does_not_wait_before_it_sends_to_a_new_leader(run: Run) -> None:
+    """Sent at 55 ms and given up 12 s later, when another broker leads since 9 s: acknowledged at that instant."""
+    producer = {
+        "topic": "a",
+        "client": "java",
+        "arrivals": {"rate": "10/s", "spacing": "even"},
+        "share": "arrivals",
+        "settings": {"request.timeout.ms": 12_000},
+    }
+    data = run(faults=HANGING_LEADER, drain="30s", producers__p=producer)
+
+    assert ms(data, Kind.send)[0] == 12_055.0
+
+
+@in_both_models
+def test_java_waits_before_it_sends_to_the_same_leader_again(run: Run) -> None:
+    """Given up after a second, when nobody else leads: sent there again a backoff later, and again, until the broker goes on."""
+    faults = [{**HANGING_LEADER[0], "for": "1500ms"}]
+    producer = {
+        "topic": "a",
+        "client": "java",
+        "arrivals": {"rate": "10/s", "spacing": "even"},
+        "share": "arrivals",
+        "settings": {"request.timeout.ms": 1000},
+    }
+    data = run(faults=faults, drain="30s", producers__p=producer)
+
+    assert ms(data, Kind.send)[0] == 1_500.0
+    assert len(data.log) == 10
+
+
 @in_both_models
 def test_one_request_in_flight_is_a_limit_per_connection_without_idempotence(run: Run) -> None:
     """Four events, 1 ms apart, in partitions 1, 0, 0, 1 of one broker: one request at a time, the lower partition first."""
