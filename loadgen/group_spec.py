@@ -28,6 +28,7 @@ def behaviour(scenario: Scenario, name: str) -> dict[str, Any]:
         "ordered_by": group.ordered_by,
         "failures": None if group.failures is None else _failures(group.failures),
         "retry_topics": _retry_topics(group),
+        "retry_partitions": {topic: scenario.topics[topic].partitions for topic in _retry_topics(group)},
         "topics": [*group.topics, *retry_topics(scenario, name)],
         "emits": [{"topic": what.topic, "settings": dict(what.settings), "outbox": what.outbox.every if what.outbox else 0} for what in group.emits],
         "calls": _calls(scenario, group),

@@ -32,12 +32,14 @@ class Letters:
         self._dead_letter: str | None = policy["dead_letter"]
         self._retry_topics: dict[str, list[str]] = spec.get("retry_topics", {})
         """By topic: the one for each try from the second."""
+        self._partitions: dict[str, int] = spec.get("retry_partitions", {})
+        """By topic: how many each of them has, also when the topic has become larger."""
         self._by_topic = policy["retry"]["where"] == "topic"
         if self._dead_letter is not None:
             forwarder.connect(self._dead_letter)
 
     def retry(self, event: Event, tried: int, due_ns: int) -> None:
-        """Hand an event on to the topic of its next try, into the partition with the number of its own."""
+        """Hand an event on to the topic of its next try, into the partition with the number of its own, modulo how many there are."""
         headers: list[Header] = [
             *event.headers,
             (HEADER_ATTEMPT, str(tried + 1)),
@@ -46,7 +48,8 @@ class Letters:
         ]
         topic = self._retry_topics[event.first_topic][tried - 1]
         for _ in range(_MOST_TRIES):
-            code, _partition, _offset = self._forwarder.send(topic, event, headers, event.partition)
+            partition = event.partition % self._partitions[event.first_topic]
+            code, _partition, _offset = self._forwarder.send(topic, event, headers, partition)
             if code == 0:
                 return
         raise NotSentError(

@@ -421,7 +421,7 @@ class Builder:
         return reads
 
     def _retry_parts(self) -> Ints:
-        """Return where copies for the next try go: to the partition of the same number."""
+        """Return where copies for the next try go: to the partition of the same number, modulo how many retry topics have (they do not grow)."""
         scenario = self.plan.scenario
         found = np.full((len(scenario.groups), self.users), NONE, np.int64)
         for code, what in enumerate(scenario.groups.values()):
@@ -430,8 +430,9 @@ class Builder:
                 assert what.failures is not None
                 chain = [topic, *(retry_topic(topic, copy) for copy in range(1, what.failures.retry.attempts))]
                 for one, following in pairwise(chain):
-                    first, partitions = self.places[f"{one}/0"], self.draws.partitions_of(one)
-                    found[code, first : first + partitions] = self.places[f"{following}/0"] + np.arange(partitions)
+                    first, partitions = self.places[f"{one}/0"], most_partitions(scenario, one)
+                    numbers = np.arange(partitions) % self.draws.partitions_of(following)
+                    found[code, first : first + partitions] = self.places[f"{following}/0"] + numbers
         return found
 
     def _tried_before(self) -> Ints:

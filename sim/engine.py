@@ -151,7 +151,7 @@ class Played:
         if world.scalars[at.OPEN] != 0 or self.now_ns < self.earliest_ns:
             return False
         heap_is_later = world.scalars[at.HEAP] == 0 or world.heap[0, 0] > self.now_ns
-        return bool(heap_is_later and clock.peek() > self.now_ns)
+        return bool(heap_is_later and clock.peek() > self.now_ns) and not kernel.has_in_hand(world)
 
     def _next_key(self) -> int:
         """Return the priority of what comes next at this instant, or one after everything."""
@@ -227,7 +227,7 @@ class Played:
         for group in system.groups.values():
             if world.group[group.code, at.INTERVAL] == 0:
                 continue
-            progress = at.GIVEN if world.group[group.code, at.MODE] == at.AUTO else at.FINISHED
+            progress = kernel.what_is_done(world, group.code)
             for member in (member for member in group.members if member.alive and not member.evicted):
                 for partition in group.partitions:
                     mp = world.mp[member.index, partition]

@@ -11,6 +11,7 @@ from sim.world import (
     ASKED,
     AT_WORK,
     BATCH_LEFT,
+    COLLECTED,
     COMMIT_SOON,
     DUE,
     EMITTING,
@@ -58,6 +59,7 @@ from sim.world import (
     STALLED_NS,
     STATE,
     TO_DUTY,
+    TO_LEAVE,
     WAITING,
     WHEN_CALLING,
     WK_HAND,
@@ -116,7 +118,7 @@ class Member:
         self.group.ownerships += 1
         mp = w.mp[self.index, partition]
         mp[OWNED] = w.latest[self.group.code, partition] = self.group.ownerships
-        for progress in (POSITION, GIVEN, FINISHED, ASKED, HELD_FROM, HELD_TO):
+        for progress in (POSITION, GIVEN, FINISHED, ASKED, HELD_FROM, HELD_TO, COLLECTED):
             mp[progress] = from_offset
         mp[QUEUED] = 0
         if self.group.has_no_offset_of(partition):
@@ -190,7 +192,7 @@ class Member:
         """Be told of a duty; a member that polls or waits turns to it at once, one that works after its batch."""
         w = self.system.at_now()
         row = w.member[self.index]
-        row[HAS_DUTY] = RIGHT_AWAY if self.stopped else WHEN_CALLING
+        row[HAS_DUTY] = RIGHT_AWAY if self.stopped else TO_LEAVE if self.must_leave else WHEN_CALLING
         if row[STATE] == POLLING:
             kernel.poll_at(w, self.index, self.system.clock.now)
         elif row[STATE] == WAITING and self.must_leave:

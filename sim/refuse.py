@@ -168,11 +168,6 @@ def _producer(scenario: Scenario, name: str) -> Iterator[str]:
 
 def _group(scenario: Scenario, name: str) -> Iterator[str]:
     group = scenario.groups[name]
-    if group.client == "java" and isinstance(group.reads, CollectReads) and group.commit == "auto":
-        yield (
-            f"groups.{name}.commit is auto beside client: java and reads: collect, which the simulator does not model: "
-            "it is after_event, after_batch, before_work or {every: 1s}"
-        )
     if group.share_group:
         yield from _share_group(f"groups.{name}", group)
     if group.workers > 1:
@@ -261,8 +256,6 @@ def _fault(scenario: Scenario, fault: Fault) -> Iterator[str]:
         yield "between names the controller; the simulator's heartbeats and metadata take no time, and cannot be slowed: name clients or brokers"
     if isinstance(fault, faults.Throttle) and fault.group is not None and scenario.groups[fault.group].share_group:
         yield f"group is {fault.group}, a share group; the simulator models quotas of producers and of other groups: name one of these"
-    if isinstance(fault, faults.AddPartitions):
-        yield from _grows(scenario, fault.topic)
     if not isinstance(fault, OfBroker):
         return
     of_disk = isinstance(fault, faults.DiskFull | faults.DiskStall)
@@ -271,13 +264,3 @@ def _fault(scenario: Scenario, fault: Fault) -> Iterator[str]:
             "broker is controller, which is no broker here, and the simulator has no disk of it: name a broker, "
             "or let it crash, stop or pause"
         )
-
-
-def _grows(scenario: Scenario, topic: str) -> Iterator[str]:
-    """Yield what the simulator does not combine with new partitions of a topic."""
-    for name, group in scenario.groups.items():
-        if topic in group.topics and group.failures is not None and group.failures.retry.where == "topic":
-            yield (
-                f"topic is {topic}, which {name} reads, and {name} retries by topic, where each copy has the number of its partition; "
-                "retry topics do not grow along: name another topic, or retry in_place"
-            )

@@ -56,7 +56,7 @@ class Replayer:
         self.group.ownerships += 1
         mp = w.mp[self.index, partition]
         mp[at.OWNED], mp[at.READ_TO] = self.group.ownerships, end
-        mp[[at.POSITION, at.GIVEN, at.FINISHED, at.ASKED, at.HELD_FROM, at.HELD_TO]] = start
+        mp[[at.POSITION, at.GIVEN, at.FINISHED, at.ASKED, at.HELD_FROM, at.HELD_TO, at.COLLECTED]] = start
 
     def do_duty(self) -> None:
         """End: everything that was there is through."""

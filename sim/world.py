@@ -164,7 +164,7 @@ and Java members that collect."""
  COMMIT_SOON, VERSION, TXN, N_TXNS, TXN_COORDINATOR, REPLAYS, PACE_NS, PACED_NS, LETTERS, N_MEMBER) = range(44)  # fmt: skip
 IDLE, POLLING, WORKING, COMMITTING, SETTLING, WAITING, FLUSHING = range(7)
 TO_FIRST_TRY, TO_NEXT_EVENT, TO_POLL, TO_DUTY = range(4)
-WHEN_CALLING, RIGHT_AWAY = 1, 2
+WHEN_CALLING, RIGHT_AWAY, TO_LEAVE = range(1, 4)
 """How soon a member turns to its duty: at its next call, or also where it has no room for what that brings."""
 
 # per event in a member's hands: those of a batch, in order
@@ -177,7 +177,7 @@ H_FREE, H_COMING, H_WAITS, H_AT_WORK = range(4)
 AT_WORK, DL_UNKNOWN, DL_SENT = range(3)
 
 # per member and partition
-(OWNED, POSITION, GIVEN, FINISHED, ASKED, HELD_FROM, HELD_TO, WAKING, QUEUED, READ_TO, N_MP) = range(11)
+(OWNED, POSITION, GIVEN, FINISHED, ASKED, HELD_FROM, HELD_TO, WAKING, QUEUED, READ_TO, COLLECTED, N_MP) = range(12)
 
 # per member and broker
 (PARKED, FETCHED, PARKED_NS, N_MB) = range(4)

@@ -7,7 +7,7 @@ import simpy
 
 from plain_clock import Phase
 from plain_links import COMMIT
-from plain_member_state import Delivery, MemberState, Process
+from plain_member_state import Delivery, MemberState, Process, Read
 from rundata.rows import NONE, Kind, Outcome
 
 if TYPE_CHECKING:
@@ -52,7 +52,30 @@ class Committing(MemberState):
         self.commit_soon = False
         self._begin_commit(self.finished)
 
+    @property
+    def collects_by_calls(self) -> bool:
+        """Whether the client commits what calls have returned, which the application still collects (Java's auto commit)."""
+        return self.commits_at_calls and bool(self.group.collect) and self.group.interval_ns > 0
+
+    def _is_collected(self) -> list[Read]:
+        return [read for read in self.queue if read.offset < self.collected[read.partition]]
+
+    def _call_for_more(self, enough: int) -> None:
+        """Call until enough is collected or nothing is there; each call commits first what those before it returned, where that is due."""
+        has = len(self._is_collected())
+        while has < enough:
+            self.model.fired["commit of what is collected"] += has > 0 and self.clock.now >= self.due_ns
+            self._commit_if_due()
+            more = list(self.queue)[has : has + self.group.settings.max_poll_records]
+            if not more:
+                return
+            for read in more:
+                self.collected[read.partition] = read.offset + 1
+            has += len(more)
+
     def _what_is_done(self) -> Mapping["Partition", int]:
+        if self.collects_by_calls and self.model.rules.collected_counts:
+            return self.collected
         return self.handed_over if self.group.commit in ("auto", "before_work") else self.finished
 
     def _begin_commit(self, offsets: Mapping["Partition", int]) -> None:

@@ -22,7 +22,7 @@ class Fetching(MemberState):
         self.owned[partition] = self.group.ownerships
         self.unfinished[partition] = {}
         self.held[partition] = deque()
-        for progress in (self.positions, self.come, self.handed_over, self.finished, self.asked):
+        for progress in (self.positions, self.come, self.handed_over, self.collected, self.finished, self.asked):
             progress[partition] = from_offset
         self.unreadable.discard(partition)
         if self.group.has_no_offset_of(partition):
@@ -233,6 +233,7 @@ class Fetching(MemberState):
         """Let the position stand behind what has come, where nothing of it is left to hand over."""
         if not any(read.partition is partition for read in self.queue):
             self.handed_over[partition] = self.come[partition]
+            self.collected[partition] = max(self.collected[partition], self.come[partition])
 
     def read_again(self) -> None:
         """Read everything from what is committed on, after a transaction that was aborted."""
@@ -240,7 +241,7 @@ class Fetching(MemberState):
         for partition in self.owned:
             self.unfinished[partition] = {}
             self.held[partition] = deque()
-            for progress in (self.positions, self.come, self.handed_over, self.finished, self.asked):
+            for progress in (self.positions, self.come, self.handed_over, self.collected, self.finished, self.asked):
                 progress[partition] = self.group.committed.get(partition, 0)
         self.start_fetching()
         self.model.news.give()

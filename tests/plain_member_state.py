@@ -114,6 +114,8 @@ class MemberState:
         self.come: dict[Partition, int] = {}
         """Up to where records have come into the queue, or were passed over."""
         self.handed_over: dict[Partition, int] = {}
+        self.collected: dict[Partition, int] = {}
+        """What Java's calls have returned to a member that collects."""
         self.finished: dict[Partition, int] = {}
         self.asked: dict[Partition, int] = {}
         self.owned = {}
@@ -137,6 +139,8 @@ class MemberState:
         """What no worker has begun yet."""
         self.jobs: dict[int, tuple[Delivery, simpy.Process]] = {}
         self.commit_soon = False
+        self.batch_left = 0
+        """How many events of its batch are not through, where there is one worker."""
         self.breakers = [Breaker(call.breaker) for call in self.group.calls]
         if self.model.rules.own_memory_is_lost or not hasattr(self, "marked"):
             self.marked: dict[int, int] = {}

@@ -46,6 +46,11 @@ class Member(Working):
             yield clock.at(clock.now, Phase.poll, self.code)
             yield from self._hang(Phase.poll)
             self.late_ns = None
+            if self._leaves_with_some():
+                yield from self._work_off_collected()
+                if not self.alive:
+                    return
+                continue
             if self.evicted or self.must_leave or self.must_rejoin or self.must_give_up:
                 yield from self._do_duty()
                 if not self.alive:
@@ -54,7 +59,10 @@ class Member(Working):
                 continue
             if self.raises:
                 yield from self._raise()
-            self._commit_if_due()
+            if self.collects_by_calls:
+                self._call_for_more(self.group.collect[0])
+            else:
+                self._commit_if_due()
             if returns_ns is None and self.queue and not self.group.collect:
                 returns_ns = clock.now + self.wake[self.wakes]
                 self.wakes += 1
@@ -81,6 +89,16 @@ class Member(Working):
                 waits.append(clock.at(self.due_ns, Phase.poll, self.code))
             yield simpy.AnyOf(clock, waits)
 
+    def _leaves_with_some(self) -> bool:
+        leaves = self.must_leave and not self.evicted and self.model.rules.finishes_what_it_collected
+        return leaves and self.collects_by_calls and bool(self._is_collected())
+
+    def _work_off_collected(self) -> Process:
+        """Handle what calls have returned, before leaving."""
+        self.model.fired["leaves with what it collected done"] += 1
+        count = len(self._is_collected())
+        yield from self._work_off([self.queue.popleft() for _ in range(count)])
+
     def _raise(self) -> Process:
         """Die of an error of the client."""
         self.clock.process(self.group.raised(self))
@@ -103,6 +121,7 @@ class Member(Working):
     def _work_off(self, batch: list[Read]) -> Process:
         clock, commit = self.clock, self.group.commit
         deliveries = self._deliver_all(batch)
+        self.batch_left = len(deliveries)
         self.polls += 1
         self._must_call_again()
         yield clock.at(clock.now + round(self.model.profile.poll_us * 1000), Phase.end)
@@ -112,6 +131,7 @@ class Member(Working):
             self.transaction = self.model.transactions.begin(self)
         for delivery in deliveries:
             yield from self._handle(delivery)
+            self.batch_left -= 1
             self.answers.append(delivery)
             if self.stopped:
                 self.must_leave = True
@@ -134,6 +154,15 @@ class Member(Working):
             self.send_fetches()
             self.model.news.give()
         return deliveries
+
+    @property
+    def has_in_hand(self) -> bool:
+        """Whether something is in hand of what is committed before it is done."""
+        if not self.alive or self.group.commit not in ("auto", "before_work"):
+            return False
+        in_pool = len(self.waiting) + len(self.jobs) + self.coming
+        collected = self._is_collected() if self.collects_by_calls else []
+        return bool(self.batch_left or in_pool or collected) or max(self.recorded_of) > self.clock.now
 
     # ---- several workers ------------------------------------------------------------------------------------------------
 

@@ -568,6 +568,12 @@ class Model(Recording):
 
     # ---- the run --------------------------------------------------------------------------------------------------
 
+    def _is_done(self) -> bool:
+        """Whether everything has ended, and nobody has something in hand that is committed already."""
+        in_hand = [member for member in self.members() if member.has_in_hand and self.rules.ends_with_empty_hands]
+        self.fired["committed and in hand at the end"] += not self.open and bool(in_hand)
+        return not self.open and not in_hand
+
     def run(self) -> RunData:
         """Run until everything has ended, or until the drain is over."""
         clock, scenario = self.clock, self.plan.scenario
@@ -576,7 +582,7 @@ class Model(Recording):
         earliest_ns = min(earliest_ns, latest_ns)
         clock.at(earliest_ns, Phase.end)
         clock.at(latest_ns, Phase.end)
-        while not (clock.now >= earliest_ns and clock.peek() > clock.now and not self.open):
+        while not (clock.now >= earliest_ns and clock.peek() > clock.now and self._is_done()):
             if clock.now == latest_ns and (clock.peek() > clock.now or clock.next_phase() >= Phase.control):
                 self.fired["drain was over"] += 1
                 break

@@ -77,6 +77,7 @@ class Rules:
     positions_from_committed: bool = True
     session_wait: bool = True
     final_commit: bool = True
+    ends_with_empty_hands: bool = True
     poll_interval: bool = True
     fence_of_the_evicted: bool = True
     stickiness: bool = True
@@ -87,6 +88,7 @@ class Rules:
     dedupe_window: bool = True
     own_memory_is_lost: bool = True
     retry_topics_wait: bool = True
+    copies_go_around: bool = True
     hangs: bool = True
     stalls: bool = True
     session_of_the_hung: bool = True
@@ -96,6 +98,8 @@ class Rules:
     fetches_by_calls: bool = True
     no_fetch_beside_records: bool = True
     auto_commits_at_calls: bool = True
+    collected_counts: bool = True
+    finishes_what_it_collected: bool = True
     fetch_limits: bool = True
     fetch_min_bytes: bool = True
     initial_delay: bool = True

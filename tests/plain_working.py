@@ -74,12 +74,10 @@ class Working(Fetching, Calling):
             if self.group.by_topic:
                 self.model.fired["handed on"] += 1
                 topic = f"{delivery.read.partition.topic.rsplit('.retry.', 1)[0]}.retry.{attempt}"
-                yield from self._send(
-                    delivery,
-                    worker,
-                    self.model.partitions[topic][delivery.read.partition.number],
-                    clock.now + backoff_ns,
-                )
+                there, number = self.model.partitions[topic], delivery.read.partition.number
+                self.model.fired["copy of a new partition"] += number >= len(there)
+                number = number % len(there) if self.model.rules.copies_go_around else min(number, len(there) - 1)
+                yield from self._send(delivery, worker, there[number], clock.now + backoff_ns)
                 self._ended(delivery)
                 self._part_done(delivery)
                 return

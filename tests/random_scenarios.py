@@ -101,6 +101,7 @@ def _scenario(choose: random.Random, number: int) -> dict[str, Any]:
     faults += changes.move_leaders(random.Random(f"{number}: leaders"), scenario, length_ms)
     faults += logs.send_again_and_die(random.Random(f"{number}: sent again"), faults, length_ms)
     faults += logs.reset_nothing(random.Random(f"{number}: no reset"), scenario, length_ms)
+    faults += changes.collect_by_calls(random.Random(f"{number}: collected"), scenario, length_ms)
     faults = logs.hold_locks(random.Random(f"{number}: locks"), scenario, faults)
     return _with_faults(scenario, faults)
 

@@ -27,23 +27,14 @@ def _reassign(choose: random.Random, scenario: dict[str, Any], length_ms: int) -
 
 
 def _grow(choose: random.Random, scenario: dict[str, Any], faults: Faults, length_ms: int) -> Faults:
-    """Add partitions to a topic of which no copies wait in retry topics; clients ask often for what there is."""
+    """Add partitions to a topic; clients ask often for what there is."""
     groups = scenario["groups"].values()
-    refused = {
-        topic
-        for group in groups
-        for topic in group["topics"]
-        if group.get("failures", {}).get("retry", {}).get("where") == "topic"
-    }
-    able = [topic for topic in scenario["topics"] if topic not in refused]
-    if not able:
-        return faults
     for what in [*scenario["producers"].values(), *groups]:
         name = "metadata.max.age.ms" if what.get("client") == "java" else "topic.metadata.refresh.interval.ms"
         for sends_or_reads in [what, *what.get("emits", ())]:
             if choose.random() < 0.9:
                 sends_or_reads["settings"][name] = choose.choice([20, 50, 150, 400])
-    topic = choose.choice(able)
+    topic = choose.choice(list(scenario["topics"]))
     count = scenario["topics"][topic]["partitions"]
     if choose.random() < 0.4:
         _hear_late(groups, topic)
@@ -85,3 +76,24 @@ def _give_workers(choose: random.Random, groups: dict[str, Any]) -> None:
             workers = choose.choice([2, 3, 5])
             group |= {"workers": workers, "in_hand": choose.choice([workers, 2 * workers, 50])}
             group["ordered_by"] = choose.choice(["none", "key", "partition"])
+
+
+def collect_by_calls(choose: random.Random, scenario: dict[str, Any], length_ms: int) -> Faults:
+    """Let Java's client commit by itself what a member still collects; return a leave of such a member, in the midst of it."""
+    able = [
+        name
+        for name, group in scenario["groups"].items()
+        if group.get("client") == "java" and not group.get("share_group") and "workers" not in group
+        if group["commit"] != "transaction"
+    ]
+    if not able or choose.random() < 0.8:
+        return []
+    group = scenario["groups"][able[0]]
+    timeout = choose.choice(["30ms", "50ms", "200ms"])
+    group |= {"commit": "auto", "reads": {"collect": {"events": choose.choice([2, 5, 20]), "timeout": timeout}}}
+    group["settings"]["auto.commit.interval.ms"] = choose.choice([10, 20, 50])
+    if choose.random() < 0.4:
+        return []
+    at_ms = choose.randrange(1, length_ms // 10) * 10
+    kind = choose.choice(["member_leave", "member_leave", "member_crash"])
+    return [{"fault": kind, "member": f"{able[0]}/1", "at": f"{at_ms}ms", "for": "100ms"}]

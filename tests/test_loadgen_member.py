@@ -391,7 +391,9 @@ def test_what_is_said_of_an_event_goes_with_it_to_retry_topics_and_dead_letters(
         "then": "dead_letter",
         "dead_letter": "orders.dlq",
     }
-    child = child_of(tmp_path, failures=failures, retry_topics={"orders": ["orders.retry.1"]})
+    child = child_of(
+        tmp_path, failures=failures, retry_topics={"orders": ["orders.retry.1"]}, retry_partitions={"orders": 6}
+    )
     kept = (("eventdrill-id", b"4"), ("eventdrill-redriven", b"2"))
     forwarded: Any = Forwarded()
     letters = Letters(child, rows_of(child), forwarded)

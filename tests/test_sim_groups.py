@@ -5,6 +5,7 @@ import pytest
 from both_models import Run, in_both_models
 from by_hand import constant, ms
 from reading_groups import readers, spread
+from rundata.indicators import measure_one
 from rundata.rows import Kind
 from scenarios.profiles import Profile
 from scenarios.quantities import MILLISECOND
@@ -273,3 +274,17 @@ def test_the_new_protocol_waits_for_nobody(run: Run) -> None:
     data = run(faults=[leave], groups__g__settings={"group.protocol": "consumer"})
 
     assert [i.time_ns / MILLISECOND for i in data.incidents if i.kind == "assignment"][-1] == 600.0
+
+
+@in_both_models
+@pytest.mark.parametrize("commit", ["auto", "before_work"])
+def test_a_run_does_not_end_while_a_member_works_on_what_is_committed(run: Run, commit: str) -> None:
+    """500 events at once, 20 ms each, committed long before the last one is done, at 10 s: none is passed."""
+    parts = [{"for": "1ms", "rate": "500000/s", "spacing": "even"}, {"for": "999ms", "rate": "0/s"}]
+    data = run(
+        producers__p={"topic": "a", "share": "arrivals", "arrivals": parts},
+        groups__g={"topics": ["a"], "work": "20ms", "commit": commit}, duration="1s", drain="100s",
+    )  # fmt: skip
+
+    assert data.end_ns // 1_000_000 == 10_005
+    assert measure_one(data, "passed").value == 0

@@ -101,6 +101,57 @@ def test_javas_auto_commit_repeats_what_librdkafkas_loses(run: Run, client: str,
     assert measure_one(data, "duplicate_deliveries").value == again
 
 
+def one_that_collects(client: str) -> dict[str, Any]:
+    """Return a group whose calls take 500 events or what comes within 10 s, and commit by themselves every 5 s."""
+    return {
+        "topics": ["a"], "work": "1ms", "commit": "auto", "client": client, "members": 1,
+        "reads": {"collect": {"events": 500, "timeout": "10s"}},
+    }  # fmt: skip
+
+
+@in_both_models
+@pytest.mark.parametrize(("client", "passed"), [("librdkafka", 0), ("java", 50)])
+def test_javas_auto_commit_covers_what_a_member_still_collects(run: Run, client: str, passed: int) -> None:
+    """Ten events a second, killed at 6 s: of the first 5 s Java's polls have returned 50, which the next one commits, and nobody has handled."""
+    data = run(
+        producers__p={"topic": "a", "share": "arrivals", "arrivals": {"rate": "10/s", "spacing": "even"}},
+        groups__g=one_that_collects(client), duration="8s", drain="100s",
+        faults=[{"fault": "member_crash", "member": "g/1", "at": "6s", "for": "1s"}],
+    )  # fmt: skip
+
+    assert measure_one(data, "passed").value == passed
+
+
+@in_both_models
+def test_a_poll_commits_what_exceeds_the_number_to_collect(run: Run) -> None:
+    """Five events at once, two to collect, 3 s of work each. One poll returns all five, so that there is none at 6 s, when it is due, but at 12 s.
+
+    With `max.poll.records` 2 a poll returns two: the first two are committed at 6 s, the next two at 12 s, the last one at the end.
+    """
+    committed: list[list[tuple[int, float]]] = []
+    for settings in ({}, {"max.poll.records": 2}):
+        collect = {"collect": {"events": 2, "timeout": "1s"}}
+        group = one_that_collects("java") | {"work": "3s", "settings": settings, "reads": collect}
+        data = run(producers__p=burst(5), groups__g=group, duration="1s", drain="100s")
+        commits = data.operations[data.operations["kind"] == int(Kind.commit)]
+        committed.append([(int(row["offset"]), round(int(row["ended_ns"]) / 1e9, 1)) for row in commits])
+
+    assert committed == [[(5, 12.0)], [(2, 6.0), (4, 12.0), (5, 16.0)]]
+
+
+@in_both_models
+def test_a_member_that_leaves_handles_what_javas_polls_have_returned(run: Run) -> None:
+    """Ten events a second, and it leaves at 3 s: the thirty that it has are delivered then, before its client commits them."""
+    data = run(
+        producers__p={"topic": "a", "share": "arrivals", "arrivals": {"rate": "10/s", "spacing": "even"}},
+        groups__g=one_that_collects("java"), duration="4s", drain="100s",
+        faults=[{"fault": "member_leave", "member": "g/1", "at": "3s", "for": "500ms"}],
+    )  # fmt: skip
+
+    assert ms(data, Kind.delivery)[:31].count(3000.0) == 30
+    assert measure_one(data, "passed").value == 0
+
+
 @in_both_models
 @pytest.mark.parametrize(("client", "seconds"), [("librdkafka", 60.5), ("java", 30.0)])
 def test_a_member_gives_a_silent_leader_up_after_its_clients_time(run: Run, client: str, seconds: float) -> None:

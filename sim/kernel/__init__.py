@@ -4,7 +4,7 @@ No random draws inside: random inputs are arrays, and `advance` returns SHORT wh
 Each module holds one subject; here is what control calls.
 """
 
-from sim.kernel.commits import commit_what_is_done, has_commit_under_way, note_commit, wait_for_commit
+from sim.kernel.commits import commit_what_is_done, has_commit_under_way, note_commit, wait_for_commit, what_is_done
 from sim.kernel.connections import (
     break_connections,
     cut_off,
@@ -18,7 +18,7 @@ from sim.kernel.connections import (
 from sim.kernel.emits import abandon, wait_for_emitted
 from sim.kernel.fetches import enter_poll_loop, poll_at, read_no_further, wake_fetch, wake_fetches
 from sim.kernel.logs import cut_back, cut_to_visible, delete_below, set_halted
-from sim.kernel.loop import advance
+from sim.kernel.loop import advance, has_in_hand
 from sim.kernel.polls import watch
 from sim.kernel.producers import die, fall_asleep
 from sim.kernel.rows import KIND_DELIVERY
@@ -45,6 +45,7 @@ __all__ = [
     "forget_leader",
     "give_up_gone",
     "has_commit_under_way",
+    "has_in_hand",
     "learned",
     "note_commit",
     "poll_at",
@@ -61,4 +62,5 @@ __all__ = [
     "wake_fetch",
     "wake_fetches",
     "watch",
+    "what_is_done",
 ]

@@ -88,8 +88,16 @@ def commit_in_between(w: World, m: int) -> None:
 @entry
 def commit_what_is_done(w: World, m: int) -> None:
     """Begin the commit of a group that commits at an interval."""
-    handed_over = w.group[w.member[m, GROUP], MODE] in (AUTO, at.BEFORE_WORK)
-    begin_commit(w, m, GIVEN if handed_over else FINISHED)
+    begin_commit(w, m, what_is_done(w, w.member[m, GROUP]))
+
+
+@entry
+def what_is_done(w: World, g: int) -> int:
+    """Return which progress a group that commits at an interval commits: with Java's auto commit all that calls have returned."""
+    group = w.group[g]
+    if group[at.AT_CALLS] and group[at.COLLECT_EVENTS] > 0:
+        return at.COLLECTED
+    return GIVEN if group[MODE] in (AUTO, at.BEFORE_WORK) else FINISHED
 
 
 @compiled

@@ -465,6 +465,7 @@ def skip_unseen(w: World, m: int, p: int) -> None:
     """Let the position stand behind what has come, where nothing of it is left to hand over."""
     if w.mp[m, p, at.QUEUED] == 0:
         w.mp[m, p, at.GIVEN] = w.mp[m, p, at.HELD_FROM]
+        w.mp[m, p, at.COLLECTED] = max(w.mp[m, p, at.COLLECTED], w.mp[m, p, at.GIVEN])
 
 
 @compiled
@@ -531,6 +532,7 @@ def read_again(w: World, m: int) -> None:
         if mp[POSITION] != at.OUT_OF_RANGE:
             mp[POSITION] = offset
         mp[at.GIVEN] = offset
+        mp[at.COLLECTED] = offset
         mp[at.FINISHED] = offset
         mp[at.ASKED] = offset
         mp[at.HELD_FROM] = offset

@@ -7,7 +7,7 @@ from sim.kernel.connections import all_appended, refuse, serve, time_out
 from sim.kernel.dependencies import calls_go_on, look, served
 from sim.kernel.emits import emitted, relay, relayed
 from sim.kernel.fetches import arrived, due, fetched, turned
-from sim.kernel.polls import late, poll
+from sim.kernel.polls import collected, late, poll
 from sim.kernel.producers import all_answered, expire, hand_over, is_put_off, make_batches, refreshed
 from sim.kernel.replays import has_pool
 from sim.kernel.shares import lock_over
@@ -371,6 +371,25 @@ def step(w: World) -> None:
 
 
 @entry
+def has_in_hand(w: World) -> bool:
+    """Whether a member has something in hand of what is committed before it is done (auto, before_work): a run does not end then."""
+    for m in range(len(w.member)):
+        member = w.member[m]
+        group = w.group[member[at.GROUP]]
+        if member[at.STATE] == at.IDLE or member[at.REPLAYS] or group[at.MODE] not in (at.AUTO, at.BEFORE_WORK):
+            continue
+        if has_pool(w, m):
+            left = member[at.HELD]
+        else:
+            left = member[at.BATCH_LEFT] + collected(w, m)
+        for k in range(member[at.FIRST_WORKER], member[at.FIRST_WORKER] + group[at.WORKERS]):
+            left += w.worker[k, at.WK_RECORDED_NS] > w.scalars[NOW]
+        if left > 0:
+            return True
+    return False
+
+
+@entry
 def advance(w: World, until: int, key: int, earliest: int) -> int:
     """Do everything before (until, key); return why it stopped: control is next, a member needs it, or room ran short.
 
@@ -381,7 +400,7 @@ def advance(w: World, until: int, key: int, earliest: int) -> int:
         time = heap[0, 0]
         if time > until or (time == until and heap[0, 1] >= key):
             break
-        if s[OPEN] == 0 and s[NOW] >= earliest and time > s[NOW]:
+        if s[OPEN] == 0 and s[NOW] >= earliest and time > s[NOW] and not has_in_hand(w):
             break
         if is_short(w):
             return SHORT

@@ -1,7 +1,7 @@
 """Polls: when a call returns, and with what."""
 
 from sim import world as at
-from sim.compiled import compiled, entry
+from sim.compiled import compiled, entry, rare
 from sim.kernel.commits import commit_if_due, commit_in_between
 from sim.kernel.fetches import poll_at, raises, send_fetches, skip_unseen, wake_fetches
 from sim.kernel.pool import dispatch, free_slot
@@ -88,6 +88,11 @@ def poll(w: World, m: int) -> None:
             member[CALLED] = now
             member[RETURNS] = now
     member[LATE_AT] = NEVER
+    if member[HAS_DUTY] == at.TO_LEAVE and not member[FENCED] and group[at.AT_CALLS] and collected(w, m) > 0:
+        deliver(w, m, collected(w, m))
+        send_fetches(w, m)
+        wake_fetches(w, m)
+        return
     if member[HAS_DUTY] or is_through(w, m):
         s[WHY] = DUTY
         s[WHO] = m
@@ -96,8 +101,11 @@ def poll(w: World, m: int) -> None:
         s[WHY] = at.RAISED
         s[WHO] = m
         return
-    commit_if_due(w, m)
     collects, timeout = collects_events(w, m), collects_for(w, m)
+    if collects > 0 and group[at.AT_CALLS]:
+        call_for_more(w, m, collects)
+    else:
+        commit_if_due(w, m)
     if member[RETURNS] == NEVER and member[RING_EVENTS] > 0 and collects == 0:
         member[RETURNS] = now + w.wake[m, member[WAKES]]
         member[WAKES] += 1
@@ -131,6 +139,36 @@ def poll(w: World, m: int) -> None:
         following = min(following, member[DUE])
     if following != NEVER:
         poll_at(w, m, following)
+
+
+@rare
+def collected(w: World, m: int) -> int:
+    """Return how many records calls have returned that are not handed over: those that a member collects."""
+    member, count = w.member[m], 0
+    for n in range(member[RING_COUNT] if w.group[member[GROUP], at.COLLECT_EVENTS] > 0 else 0):
+        stretch = w.ring[m, (member[RING_HEAD] + n) % w.ring.shape[1]]
+        count += max(0, min(stretch[RG_TO], w.mp[m, stretch[RG_PART], at.COLLECTED]) - stretch[RG_FROM])
+    return count
+
+
+@rare
+def call_for_more(w: World, m: int, enough: int) -> None:
+    """Call until enough is collected or nothing is there; each call commits first what those before it returned, where that is due (Java's auto commit)."""
+    member = w.member[m]
+    has = collected(w, m)
+    while has < enough:
+        commit_if_due(w, m)
+        before, has = has, min(has + w.group[member[GROUP], MAX_POLL], member[RING_EVENTS])
+        if has == before:
+            return
+        left = has
+        for n in range(member[RING_COUNT]):
+            stretch = w.ring[m, (member[RING_HEAD] + n) % w.ring.shape[1]]
+            taken = min(left, stretch[RG_TO] - stretch[RG_FROM])
+            if taken > 0:
+                p = stretch[RG_PART]
+                w.mp[m, p, at.COLLECTED] = max(w.mp[m, p, at.COLLECTED], stretch[RG_FROM] + taken)
+            left -= taken
 
 
 @entry

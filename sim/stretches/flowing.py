@@ -166,11 +166,9 @@ class Flowing:
         """See when the run ends: everything is answered and has ended, and no commit is under way. What comes after that is not told."""
         ring, duration_ns = self._ring, self._scenario.duration
         first, end = ring.first, ring.end
-        acked, offset, part, effect = (ring.of(name, first, end) for name in ("acked", "offset", "part", "effect"))
+        acked, effect = (ring.of(name, first, end) for name in ("acked", "effect"))
         end_ns = max(duration_ns, self._last_ack_ns, int(acked.max(initial=0)))
-        for own, readers in zip(effect, self._readers, strict=True):
-            late = np.flatnonzero((own > duration_ns) & (own != NEVER))
-            end_ns = max(end_ns, readers.ended_ns(own[late], part[late], offset[late]))
+        end_ns = max(end_ns, int(effect[effect != NEVER].max(initial=0)))
         while under_way_ns := max((readers.under_way_at(end_ns) for readers in self._readers), default=0):
             end_ns = under_way_ns
         if end_ns > duration_ns + self._scenario.drain:

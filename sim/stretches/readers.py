@@ -221,19 +221,6 @@ class Readers:
         known = Committed.joined(self._open)
         return int(known.ended_ns[(known.begun_ns <= time_ns) & (known.ended_ns > time_ns)].max(initial=0))
 
-    def ended_ns(self, effect_ns: Ints, part: Ints, offset: Ints) -> int:
-        """Return when the last of pairs has ended that take effect after the load's end: by that, or because a commit lies beyond it."""
-        if self._state.group[at.MODE] in (at.AUTO, at.BEFORE_WORK):
-            known = Committed.joined(self._open)
-            # Offsets rise with time, and one number holds a partition and an offset.
-            place = (known.partition << 40) + known.offset
-            order = np.argsort(place, kind="stable")
-            first = np.searchsorted(place[order], (part << 40) + offset, side="right")
-            partition = np.append(known.partition[order], NONE)[first]
-            beyond_ns = np.append(known.ended_ns[order], NEVER)[first]
-            effect_ns = np.where(partition == part, np.minimum(effect_ns, beyond_ns), effect_ns)
-        return int(effect_ns.max(initial=0))
-
     def end(self, end_ns: int, log_end: Ints) -> Committed:
         """Return what still counts of commits when the run ends, and add those of then: groups that commit at an interval commit at the end, too."""
         late = Committed.joined(self._late)

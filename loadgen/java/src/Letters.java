@@ -58,16 +58,17 @@ final class Letters {
         return spec.part("failures").text("dead_letter");
     }
 
-    /** Hand an event on to the topic of its next try, into the partition with the number of its own. */
+    /** Hand an event on to the topic of its next try, into the partition with the number of its own, modulo how many there are. */
     void retry(Event event, int tried, long due) {
         Map<String, byte[]> headers = new LinkedHashMap<>();
         headers.put(Event.HEADER_ATTEMPT, bytes(String.valueOf(tried + 1)));
         headers.put(Event.HEADER_DUE, bytes(String.valueOf(due)));
         headers.put(Event.HEADER_ORIGIN, bytes(event.origin()));
         String topic = spec.part("retry_topics").texts(event.firstTopic()).get(tried - 1);
-        Answer answer = send(topic, event.partition(), event, headers);
+        int partition = event.partition() % (int) spec.part("retry_partitions").number(event.firstTopic());
+        Answer answer = send(topic, partition, event, headers);
         for (int tries = 1; answer.error != 0 && tries < MOST_TRIES; tries++) {
-            answer = send(topic, event.partition(), event, headers);
+            answer = send(topic, partition, event, headers);
         }
         if (answer.error != 0) { // the event must be read again
             throw new KafkaException("the copy of event " + event.id() + " for " + topic + " was refused: error " + answer.error);
