@@ -304,7 +304,7 @@ class Builder:
         row[at.FIRST_PART], row[at.PARTS] = self.places[f"{topic}/0"], most_partitions(self.plan.scenario, topic)
         row[at.P_KNOWS] = self.draws.partitions_of(topic)
         row[at.UNTIL] = -1
-        row[[at.P_COORDINATOR, at.P_TXN, at.P_LATEST_TXN, at.P_COMMIT_BEGUN]] = NONE
+        row[[at.P_COORDINATOR, at.P_TXN, at.P_LATEST_TXN, at.P_COMMIT_BEGUN, at.P_BROKEN_NS]] = NONE
         row[at.P_TXN_TIMEOUT] = settings.transaction_timeout_ns
 
     def _emitting(self) -> Ints:

@@ -86,7 +86,7 @@ REACHED, DUTY, SETTLED, STOPPED, SHORT, LATE, DIED, RAISED = range(8)
  LAST_NS, P_MEMBER, P_EMIT, LIVES, WOKEN, LARGEST,
  ASLEEP_UNTIL, BACK_NS, P_OWNER, BOX_HEAD, BOX_TAIL, BOX_COUNT, LOOKS_EVERY, LOOKS_AT, RELAYED,
  P_COORDINATOR, P_TXN, P_LATEST_TXN, P_TXNS, P_TXN_FIRST, P_TXN_LEFT, P_TXN_FAILED, P_TXN_TIMEOUT, P_TXN_VERSION,
- P_COMMIT_BEGUN, P_COMMIT_NS, P_WAITS, P_KNOWS, N_PROC) = range(60)  # fmt: skip
+ P_COMMIT_BEGUN, P_COMMIT_NS, P_WAITS, P_KNOWS, P_BROKEN_NS, N_PROC) = range(61)  # fmt: skip
 ACKS_0, ACKS_1, ACKS_ALL = range(3)
 
 # per sending of an event
@@ -101,7 +101,9 @@ EXPIRED, REFUSED, ABANDONED, ABORTED = 1, 2, 3, 4
 (V_ID, V_EMIT, V_SIZE, V_HASH, V_KEY, N_IDENTITY) = range(6)
 
 # per process and partition
-(Q_HEAD, Q_TAIL, Q_COUNT, Q_BYTES, UNANSWERED, Q_FAILURES, Q_RETRY_NS, Q_UNDER_WAY, Q_LOOK_NS, N_QUEUE) = range(10)
+(Q_HEAD, Q_TAIL, Q_COUNT, Q_BYTES, UNANSWERED, Q_FAILURES, Q_RETRY_NS, Q_UNDER_WAY, Q_LOOK_NS, Q_GAP, N_QUEUE) = range(
+    11
+)
 
 # per process and broker
 (C_HEAD, C_TAIL, C_CURRENT, C_SERVED, C_LAST_ANSWER, C_UNANSWERED, C_FAILURES, C_TIMEOUT, C_DRAIN,
@@ -120,7 +122,7 @@ EXPIRED, REFUSED, ABANDONED, ABORTED = 1, 2, 3, 4
 # of its followers leaves and is back
 (SILENT, STALE_UNTIL, CUT_OFF, FOLLOWERS_LEAVE_NS, FOLLOWERS_BACK_NS, N_BROKER) = range(6)
 SILENTLY, BY_RESET, NO_REQUESTS, NO_ANSWERS = range(1, 5)
-IN_VAIN, WITH_TOO_FEW, TOO_LARGE = 1, 2, 3
+IN_VAIN, WITH_TOO_FEW, TOO_LARGE, OUT_OF_ORDER = range(1, 5)
 """Why a broker refuses a batch (R_STALE): it does not lead the partition, fewer than min.insync.replicas have it, or the topic takes no such batch."""
 REQUEST_SCAN_NS = 1_000_000_000
 """How often librdkafka's thread for a broker looks for requests that are over (`rd_kafka_broker_timeout_scan`)."""

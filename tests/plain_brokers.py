@@ -63,6 +63,8 @@ class Request:
     """Its sender died before it heard the answer."""
     is_too_large: bool = False
     """The broker refuses it for its size."""
+    is_out_of_order: bool = False
+    """The broker misses a batch before it."""
     hung_at: int | None = None
     stale: bool = False
     """Taken by a broker that is not the leader any more."""

@@ -121,6 +121,10 @@ class Connection:
                     self.model.fired["batch too large for its topic"] += 1
                     batch.is_too_large = True
                     self._turn_away(sending, batch, leader_ns)
+                elif self.client.is_out_of_order(batch.partition):
+                    self.model.fired["batch out of order"] += 1
+                    batch.is_out_of_order = True
+                    self._turn_away(sending, batch, leader_ns)
                 else:
                     batch.partition.begin(batch, leader_ns, duration_ns)
             if not self.model.rules.connection_queue:
@@ -218,7 +222,7 @@ class Connection:
         if self.current:
             stale = [b for b in self.current.batches if b.partition.leader != self.broker and not self._is_done(b)]
             for batch in stale:
-                batch.is_too_large = False
+                batch.is_too_large = batch.is_out_of_order = False
             self._refuse([batch for batch in self.current.batches if batch in stale or batch.stale])
 
     def _refuse(self, batches: list[Request]) -> None:
@@ -228,7 +232,7 @@ class Connection:
             self.model.fired["refused by a former leader"] += 1
             sending.batches.remove(batch)
             if self.client.settings.acks != "0":
-                if batch.is_too_large:
+                if batch.is_too_large or batch.is_out_of_order:
                     self.client.fails_for_good(batch)
                 else:
                     self.client.failed(batch, self.broker)

@@ -96,14 +96,17 @@ class Client:
                 continue
             self.model.called[event] = clock.now
             life = self.life
-            yield from self._wait_for_room(event)
+            is_refused = self._is_broken()
+            if not is_refused:
+                yield from self._wait_for_room(event)
             self.is_blocked = False
             if self.life != life:
                 continue
             self.due = n + 1
             number = self.model.planned_number(event)
-            if not self._has_room(event):
+            if is_refused or not self._has_room(event):
                 self._note_refusal(event)
+                self._breaks(event)
                 self.model.refused(self.code, event, self.partitions[0].topic, number)
                 self._end_if_all()
                 continue
@@ -122,6 +125,17 @@ class Client:
     def _wait_for_its_turn(self) -> Process:
         """Hand over nothing as long as a transaction has to end first."""
         yield from ()
+
+    def _is_broken(self) -> bool:
+        """Whether the client takes nothing, because its transaction can only be aborted."""
+        return False
+
+    def _breaks(self, event: int) -> None:
+        """Note what a call that was refused does to a transaction."""
+
+    def is_out_of_order(self, partition: Partition) -> bool:
+        """Whether brokers refuse the next batch of a partition because one before it is missing."""
+        return False
 
     def _is_taken(self, event: int) -> None:
         """Note that an event was handed over."""

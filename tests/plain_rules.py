@@ -74,6 +74,8 @@ class Rules:
     coordinator_down: bool = True
     transactions_coordinator: bool = True
     producers_transactions: bool = True
+    refusals_break_transactions: bool = True
+    out_of_order: bool = True
     positions_from_committed: bool = True
     session_wait: bool = True
     final_commit: bool = True

@@ -15,7 +15,7 @@ from scenarios.clients import broker_setting, transaction_timeout_ns
 from scenarios.quantities import MILLISECOND
 
 if TYPE_CHECKING:
-    from plain_brokers import Partition
+    from plain_brokers import Partition, Request
     from plain_members import Member
     from plain_model import Model
 
@@ -120,6 +120,9 @@ class InTransactions(Client):
         self.taken: dict[int, tuple[Partition, int] | None] = {}
         """What is in the transaction, and where the answer says that it stands."""
         self.is_committing = self.has_failed = False
+        self.broken_ns = -1
+        self.gaps: dict[Partition, int] = {}
+        """By partition: in which transaction, from 1, a batch was too large; less than 0: was out of order."""
         self.ended = Signal(model.clock)
         super().__init__(model, name, *more)
         self.commit_time = model.draws.commit(self.code)
@@ -143,6 +146,34 @@ class InTransactions(Client):
         self.taken[event] = None
         self.left += 1
         self.model.transactions.of[event] = self.transaction
+
+    def _is_broken(self) -> bool:
+        """Whether the Java client has refused something that was handed over at this instant, so that its transaction takes nothing more."""
+        is_broken = self.broken_ns == self.model.clock.now
+        self.model.fired["refused in a broken transaction"] += is_broken
+        return is_broken
+
+    def _breaks(self, event: int) -> None:
+        if self.is_java and self.model.rules.refusals_break_transactions:
+            self.model.fired["transaction broken by a refusal"] += 1
+            self.broken_ns, self.has_failed = self.model.called[event], True
+
+    def is_out_of_order(self, partition: "Partition") -> bool:
+        """Whether librdkafka counted on behind a batch that was too large, and no batch of a transaction before was refused for that."""
+        gap = self.gaps.get(partition, 0)
+        return gap > 0 or gap == -self.count_of_transactions < 0
+
+    def fails_for_good(self, request: "Request") -> None:
+        """Hear that a batch is too large for its topic, or out of order."""
+        if not self.is_java and self.model.rules.out_of_order:
+            number = self.count_of_transactions
+            self.gaps[request.partition] = number if request.is_too_large else -number
+        super().fails_for_good(request)
+
+    def forgets(self) -> None:
+        """Lose everything that the client knew and held."""
+        self.gaps.clear()
+        super().forgets()
 
     def _is_answered(self, event: int, partition: "Partition", offset: int) -> None:
         if self.model.is_open(event):

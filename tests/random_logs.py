@@ -100,6 +100,19 @@ def send_in_transactions(choose: random.Random, scenario: dict[str, Any], length
     return [{"fault": "producer_crash", "producer": "p", "at": f"{at_ms:.3f}ms", "for": "30ms"} for at_ms in ats_ms]
 
 
+def break_transactions(choose: random.Random, scenario: dict[str, Any]) -> None:
+    """Let clients refuse calls of a producer's transactions (Java), or brokers batches of them (librdkafka), and several events come at an instant."""
+    producer = scenario["producers"]["p"]
+    if "transactional.id" not in producer["settings"] or choose.random() < 0.4:
+        return
+    producer["arrivals"]["spacing"] = {"bursts": choose.choice([3, 10])}
+    if producer.get("client") == "java":
+        producer["settings"] |= {"buffer.memory": choose.choice([300, 500]), "max.block.ms": choose.choice([0, 20])}
+    else:
+        settings = scenario["topics"][producer["topic"]]["settings"]
+        settings["max.message.bytes"] = choose.choice([200, 300, 400])
+
+
 def skew_clocks(choose: random.Random, scenario: dict[str, Any], length_ms: int) -> Faults:
     """Return faults of clocks: those of producers' processes, and of brokers where no transaction is timed by them."""
     if choose.random() < 0.7:

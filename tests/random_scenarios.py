@@ -95,6 +95,7 @@ def _scenario(choose: random.Random, number: int) -> dict[str, Any]:
     faults += logs.cut_one_way(random.Random(f"{number}: one way"), scenario, length_ms)
     faults += logs.send_in_transactions(random.Random(f"{number}: transactions"), scenario, length_ms)
     logs.limit_batches(random.Random(f"{number}: batches"), scenario)
+    logs.break_transactions(random.Random(f"{number}: refused in transactions"), scenario)
     faults += logs.skew_clocks(random.Random(f"{number}: clocks"), scenario, length_ms)
     faults = [*actions.add_absences(random.Random(f"{number}: absences"), scenario, length_ms), *faults]
     faults = [*logs.lose_a_host(random.Random(f"{number}: host"), scenario, length_ms), *faults]
@@ -102,6 +103,7 @@ def _scenario(choose: random.Random, number: int) -> dict[str, Any]:
     faults += logs.send_again_and_die(random.Random(f"{number}: sent again"), faults, length_ms)
     faults += logs.reset_nothing(random.Random(f"{number}: no reset"), scenario, length_ms)
     faults += changes.collect_by_calls(random.Random(f"{number}: collected"), scenario, length_ms)
+    faults += changes.copy_from_new_partitions(random.Random(f"{number}: copies"), scenario, faults, length_ms)
     faults = logs.hold_locks(random.Random(f"{number}: locks"), scenario, faults)
     return _with_faults(scenario, faults)
 

@@ -45,6 +45,25 @@ def _grow(choose: random.Random, scenario: dict[str, Any], faults: Faults, lengt
     return faults
 
 
+def copy_from_new_partitions(choose: random.Random, scenario: dict[str, Any], faults: Faults, length_ms: int) -> Faults:
+    """Return how a topic grows of which copies wait in retry topics; many events fail, and everybody hears of new partitions soon."""
+    able = [
+        group
+        for group in scenario["groups"].values()
+        if group.get("failures", {}).get("retry", {}).get("where") == "topic" and not group.get("share_group")
+    ]
+    grown = {fault["topic"] for fault in faults if fault["fault"] == "add_partitions"}
+    if not able or choose.random() < 0.5 or able[0]["topics"][0] in grown:
+        return []
+    group, topic = able[0], able[0]["topics"][0]
+    group["failures"]["transient"] = {"chance": "50%", "attempts": choose.choice([1, 2])}
+    for what in [*scenario["producers"].values(), *scenario["groups"].values()]:
+        name = "metadata.max.age.ms" if what.get("client") == "java" else "topic.metadata.refresh.interval.ms"
+        what["settings"][name] = 20
+    count = scenario["topics"][topic]["partitions"] + choose.choice([1, 2, 4])
+    return [{"fault": "add_partitions", "topic": topic, "to": count, "at": f"{choose.randrange(length_ms // 20)}ms"}]
+
+
 def _hear_late(groups: Iterable[dict[str, Any]], topic: str) -> None:
     """Have groups hear of new partitions when something is in them, and begin behind it."""
     for group in (group for group in groups if topic in group["topics"] and not group.get("share_group")):

@@ -78,6 +78,7 @@ OF_TRANSACTIONS = {
     "came after its transaction": 2,
     "transactions' coordinator down": 5, "open transaction without a coordinator": 1, "producer's transaction": 30,
     "waits for a producer's commit": 25, "producer's transaction failed": 3, "producer's coordinator down": 2, "producer died in a transaction": 2,
+    "transaction broken by a refusal": 2, "refused in a broken transaction": 2, "batch out of order": 2,
 }  # fmt: skip
 OF_SHARE_GROUPS = {
     "lock over": 1, "delivered too often": 8, "released with its member": 8, "released with its leader": 6, "released by its handler": 3,

@@ -203,3 +203,56 @@ def test_a_producer_commits_when_it_has_found_the_coordinator(run: Run) -> None:
     data = run(COMMITS, **sending(faults=[crash], topics={"a": {"partitions": 1, "replication": 1}}, drain="60s"))
 
     assert ms(data, Kind.send) == [9008.0, *[9013.0] * 3]
+
+
+@in_both_models
+@pytest.mark.parametrize(
+    ("client", "full", "ended_ms"),
+    [
+        ("librdkafka", {"queue.buffering.max.messages": 1}, [10.25, 19.25]),
+        ("java", {"buffer.memory": 150, "max.block.ms": 0}, [10.25]),
+    ],
+)
+def test_a_call_that_javas_client_refuses_breaks_its_transaction(
+    run: Run, client: str, full: dict[str, Any], ended_ms: list[float]
+) -> None:
+    """Three events of 100 B are handed over at 10.25 ms, and there is room for one: librdkafka's transaction goes on without the others."""
+    changes = sending(settings=full)
+    changes["producers__p"] |= {"client": client, "size": "100B"}
+    data = run(PRODUCES, **changes)
+
+    assert ms(data, Kind.send, outcome=int(Outcome.ok)) == ended_ms
+    refused_ms = ms(data, Kind.send, outcome=int(Outcome.failed))
+    assert sorted(refused_ms) == [10.25] * 2 + [14.25] * (client == "java")
+    assert data.log["aborted"].tolist() == [0, client == "java"]
+
+
+@in_both_models
+def test_javas_transaction_takes_nothing_more_after_a_refusal(run: Run) -> None:
+    """The second of three events at 10.25 ms is too large; the third one would have room, and librdkafka's would be committed."""
+    ended_ms = {}
+    for client, limit in (("librdkafka", "message.max.bytes"), ("java", "max.request.size")):
+        changes = sending(settings={limit: 1000 if client == "librdkafka" else 300})
+        changes["producers__p"] |= {"client": client, "size": "100B"}
+        changes["faults"] = [
+            {"fault": "oversized", "producer": "p", "events": 1, "size": "2KiB", "at": "5ms", "for": "3ms"}
+        ]
+        data = run(PRODUCES, **changes)
+        ended_ms[client] = ms(data, Kind.send, outcome=int(Outcome.ok))
+
+    assert ended_ms == {"librdkafka": [10.25, 19.25, 19.25], "java": [10.25]}
+
+
+@in_both_models
+def test_librdkafkas_transaction_after_one_with_a_batch_that_was_too_large_is_aborted_too(run: Run) -> None:
+    """The first event is larger than max.message.bytes, the second one's sequence number follows it: out of order. The third one is committed."""
+    topics = {"a": {"partitions": 1, "settings": {"max.message.bytes": 400}}}
+    changes = sending(topics=topics)
+    changes["producers__p"] |= {"size": "100B"}
+    changes["faults"] = [
+        {"fault": "oversized", "producer": "p", "events": 1, "size": "500B", "at": "0ms", "for": "3ms"}
+    ]
+    data = run(PRODUCES, **changes)
+
+    assert ms(data, Kind.send, outcome=int(Outcome.failed)) == [1.25, 3.75]
+    assert ms(data, Kind.send, outcome=int(Outcome.ok)) == [15.25, 24.25]

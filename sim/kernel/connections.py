@@ -18,6 +18,7 @@ from sim.kernel.producers import (
     refused_for_good,
 )
 from sim.kernel.quotas import mutes_after
+from sim.kernel.transactional import is_out_of_order
 from sim.world import (
     ACKS,
     ACKS_0,
@@ -135,9 +136,10 @@ def serve(w: World, i: int, b: int) -> None:
             p = w.request[r, R_PART]
             if w.part[p, LEADER] != b:
                 refused = append_in_vain(w, r, leader_ns) or refused
-            elif (w.part[p, TOO_FEW] and w.proc[i, ACKS] == ACKS_ALL) or is_too_large(w, r):
+            elif (w.part[p, TOO_FEW] and w.proc[i, ACKS] == ACKS_ALL) or is_too_large(w, r) or is_out_of_order(w, i, p):
                 too_few = w.part[p, TOO_FEW] and w.proc[i, ACKS] == ACKS_ALL
-                w.request[r, R_STALE] = WITH_TOO_FEW if too_few else at.TOO_LARGE
+                for_good = at.TOO_LARGE if is_too_large(w, r) else at.OUT_OF_ORDER
+                w.request[r, R_STALE] = WITH_TOO_FEW if too_few else for_good
                 w.request[r, R_APPENDED] = HANGS_NS
                 refused = True
             else:
@@ -231,8 +233,10 @@ def refuse(w: World, lead: int, is_deposed: bool) -> None:
     while r != NONE:
         is_known = is_deposed or w.request[r, R_APPENDED] == HANGS_NS
         why = w.request[r, R_STALE]
-        if not w.request[r, R_GONE] and (why in (WITH_TOO_FEW, at.TOO_LARGE) or (why == IN_VAIN and is_known)):
-            if why == at.TOO_LARGE:
+        if not w.request[r, R_GONE] and (
+            why in (WITH_TOO_FEW, at.TOO_LARGE, at.OUT_OF_ORDER) or (why == IN_VAIN and is_known)
+        ):
+            if why in (at.TOO_LARGE, at.OUT_OF_ORDER):
                 refused_for_good(w, r)
             else:
                 fail_batch(w, r)

@@ -378,10 +378,7 @@ def has_in_hand(w: World) -> bool:
         group = w.group[member[at.GROUP]]
         if member[at.STATE] == at.IDLE or member[at.REPLAYS] or group[at.MODE] not in (at.AUTO, at.BEFORE_WORK):
             continue
-        if has_pool(w, m):
-            left = member[at.HELD]
-        else:
-            left = member[at.BATCH_LEFT] + collected(w, m)
+        left = member[at.HELD] if has_pool(w, m) else member[at.BATCH_LEFT] + collected(w, m)
         for k in range(member[at.FIRST_WORKER], member[at.FIRST_WORKER] + group[at.WORKERS]):
             left += w.worker[k, at.WK_RECORDED_NS] > w.scalars[NOW]
         if left > 0:

@@ -6,7 +6,16 @@ from sim.kernel.finishing import heard_of
 from sim.kernel.lingering import AWAKE, fills_a_batch, look_at, ripe_ns, sleeps_until, wake
 from sim.kernel.links import crosses
 from sim.kernel.logs import new_request
-from sim.kernel.transactional import end_if_all, is_transactional, leave_open, must_wait, take_part
+from sim.kernel.transactional import (
+    breaks,
+    end_if_all,
+    is_broken,
+    is_transactional,
+    leave_open,
+    must_wait,
+    note_gap,
+    take_part,
+)
 from sim.world import (
     ABANDONED,
     ACKS,
@@ -128,15 +137,16 @@ def hand_over(w: World, i: int, n: int) -> None:
     if event[e, CALLED_NS] == NONE:
         event[e, CALLED_NS] = s[NOW]
         proc[BLOCKED_UNTIL] = NONE
-    if not has_room(w, i, e):
+    if is_broken(w, i) or not has_room(w, i, e):
         waited = proc[BLOCKED_UNTIL] != NONE and proc[BLOCKED_UNTIL] <= s[NOW]
-        if proc[MAX_BLOCK_NS] == NONE or waited or event[e, SIZE] > proc[LARGEST]:
+        if proc[MAX_BLOCK_NS] == NONE or waited or event[e, SIZE] > proc[LARGEST] or is_broken(w, i):
             event[e, SENT_ENDED] = s[NOW]
             event[e, GIVEN_UP] = REFUSED
             event[e, SENT_PART] = event[e, PART]
             s[OPEN] -= 1
             expect_next(w, i, n + 1)
             if is_transactional(w, i):
+                breaks(w, i, e)
                 end_if_all(w, i)
         elif proc[BLOCKED_UNTIL] == NONE:
             proc[BLOCKED_UNTIL] = s[NOW] + proc[MAX_BLOCK_NS]
@@ -437,7 +447,7 @@ def answered(w: World, r: int) -> None:
 
 @compiled
 def refused_for_good(w: World, r: int) -> None:
-    """Tell a process that a batch is too large for its topic: its events have failed. With acks=0 nobody hears it."""
+    """Tell a process that a batch is too large for its topic, or out of order: its events have failed. With acks=0 nobody hears it."""
     s, request, event = w.scalars, w.request[r], w.event
     i = request[R_SENDER]
     if w.proc[i, ACKS] == ACKS_0:
@@ -445,6 +455,8 @@ def refused_for_good(w: World, r: int) -> None:
     q = w.queue[i, request[R_PART]]
     q[UNANSWERED] -= 1
     q[Q_UNDER_WAY] -= request[R_COUNT]
+    if is_transactional(w, i) and not w.proc[i, JAVA]:
+        note_gap(w, i, request[R_PART], request[at.R_STALE] == at.TOO_LARGE)
     e = request[R_HEAD]
     for _ in range(request[R_COUNT]):
         if event[e, SENT_ENDED] == NEVER:

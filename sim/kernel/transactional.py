@@ -27,6 +27,34 @@ def must_wait(w: World, i: int, e: int) -> bool:
     return True
 
 
+@compiled
+def is_broken(w: World, i: int) -> bool:
+    """Whether the Java client refused something that was handed over at this instant: its transaction can only be aborted, and takes nothing more."""
+    return w.proc[i, at.P_BROKEN_NS] == w.scalars[NOW]
+
+
+@rare
+def breaks(w: World, i: int, e: int) -> None:
+    """Let the Java client, which has refused an event, abort its transaction; librdkafka's goes on without it."""
+    proc = w.proc[i]
+    if proc[at.JAVA]:
+        proc[at.P_BROKEN_NS] = w.event[e, at.CALLED_NS]
+        proc[at.P_TXN_FAILED] = 1
+
+
+@rare
+def note_gap(w: World, i: int, p: int, too_large: bool) -> None:
+    """Let librdkafka count on behind a batch that was refused as too large: what it sends next there is out of order, and only after that it begins anew."""
+    w.queue[i, p, at.Q_GAP] = w.proc[i, at.P_TXNS] if too_large else -w.proc[i, at.P_TXNS]
+
+
+@compiled
+def is_out_of_order(w: World, i: int, p: int) -> bool:
+    """Whether brokers refuse a producer's batch of a partition because one before it is missing (OUT_OF_ORDER_SEQUENCE_NUMBER)."""
+    gap = w.queue[i, p, at.Q_GAP]
+    return gap > 0 or (gap < 0 and gap == -w.proc[i, at.P_TXNS])
+
+
 @rare
 def take_part(w: World, i: int, n: int) -> None:
     """Let a process's n-th event be part of its transaction, the first one begin it."""
