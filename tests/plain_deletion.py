@@ -67,13 +67,15 @@ class Deletion:
         kept_ns = self._setting(partition, "retention.ms") * MILLISECOND
         for planned in self.model.plan.faults:
             fault = planned.fault
-            if isinstance(fault, Retention) and fault.topic == partition.topic:
+            if isinstance(fault, Retention) and fault.topic == partition.topic and self.model.rules.retention_changes:
                 kept_ns = fault.to if planned.begin_ns <= self.model.clock.now < planned.end_ns else kept_ns
         while self._may_go(partition, segments) and 0 <= kept_ns < now_ns - self._latest_ns(segments[0]):
             self.model.fired["segment expired"] += 1
             offset = self._delete(partition, segments)
         kept_bytes = self._setting(partition, "retention.bytes")
         beyond = sum(map(self._size, segments)) - kept_bytes
+        if not self.model.rules.retention_by_bytes:
+            kept_bytes = -1
         while self._may_go(partition, segments) and kept_bytes >= 0 and beyond >= self._size(segments[0]):
             self.model.fired["segment beyond retention.bytes"] += 1
             beyond -= self._size(segments[0])

@@ -168,7 +168,7 @@ class Failures:
                 yield from self._pause(number, index, broker)
             case DiskStall():
                 yield from self._stall(index, broker)
-            case BrokerStop():
+            case BrokerStop() if self.model.rules.controlled_shutdown:
                 yield from self._stop(number, begin_ns, broker)
             case _:
                 yield from self._crash(number, begin_ns, broker)
@@ -224,12 +224,15 @@ class Failures:
         while number not in self.fenced_ns:
             yield self.progress.wait()
         registered_ns = self.draws.registered_ns(number, self.fenced_ns[number])
+        if not self.model.rules.registration_waits:
+            registered_ns = max(self.clock.now, self.draws.started_ns(number))
         yield from self.controller.at(registered_ns, Control.in_sync, number)
         self.model.incident("registered", f"broker {broker}")
         if not isinstance(self.plan.faults[number % len(self.plan.faults)].fault, BrokerStop):
             for partition in self.model.all_partitions:
                 partition.eligible.discard(broker)
-        yield from self._when_elected(self.draws.back_in_sync_ns(number, self.clock.now), number)
+        back_ns = self.draws.back_in_sync_ns(number, self.clock.now) if self.model.rules.catch_up else self.clock.now
+        yield from self._when_elected(back_ns, number)
         self.model.fired["broker back in sync"] += 1
         self.model.is_back(broker, number)
 

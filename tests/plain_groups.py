@@ -83,6 +83,7 @@ class Group:
         self.protocol, self.failures, self.commit = self.settings.protocol, what.failures, what.commit
         self.assignor, self.is_static = assignor(scenario, name), is_static(scenario, name)
         self.is_cooperative = self.protocol == "classic" and self.assignor == "cooperative-sticky"
+        self.is_cooperative &= model.rules.cooperative
         self.commit_word = "every" if isinstance(what.commit, EveryCommit) else what.commit
         self.interval_ns = self._interval_ns()
         reads = what.reads
@@ -163,9 +164,9 @@ class Group:
         if not self.is_java:  # a leader of librdkafka asks at every rebalance how many partitions there are
             self.unheard = {partition for partition in self.unheard if not partition.replicas}
         match self.assignor:
-            case "range":
+            case "range" if self.model.rules.range_assignor:
                 return range_assignment(seats, [self._known(partitions) for partitions in self.topics])
-            case "roundrobin":
+            case "range" | "roundrobin":
                 return round_robin_assignment(seats, [self._known(partitions) for partitions in self.topics])
             case _:
                 by_name = sorted(seats, key=lambda seat: seat.member.client_id)

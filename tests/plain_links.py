@@ -75,7 +75,7 @@ class Links:
         self.model.fired["slow link to clients"] += 1
         if jitter_ns := sum(fault.jitter for fault in slowing):
             u = self.draws.link_jitter(code, broker, kind, number)
-            takes_ns += int(np.rint((2 * u - 1) * jitter_ns))
+            takes_ns += int(np.rint((2 * u - 1) * jitter_ns)) if self.model.rules.jitter else 0
         if limit := self._bytes_per_s(slowing):
             now = self.clock.now
             ready_ns = max(self.free_ns.get((broker, way), 0), now) + size * SECOND // limit

@@ -204,7 +204,8 @@ class Client:
 
         def choose(size: int) -> int:
             nonlocal chosen, choices, until_ns, left_bytes
-            if left_bytes <= 0 if self.is_java else clock.now >= until_ns:
+            is_over = left_bytes <= 0 if self.is_java else clock.now >= until_ns
+            if is_over or not self.model.rules.sticky_partitions:
                 chosen, choices, until_ns = self.sticky[choices], choices + 1, clock.now + 2 * self.settings.linger_ns
                 left_bytes = self.settings.batch_bytes
                 self.model.fired["partition chosen"] += 1

@@ -139,3 +139,12 @@ class Rules:
     followers_fetch_together: bool = True
     work_in_proportion: bool = True
     mark_waits: bool = True
+    sticky_partitions: bool = True
+    controlled_shutdown: bool = True
+    registration_waits: bool = True
+    catch_up: bool = True
+    jitter: bool = True
+    cooperative: bool = True
+    range_assignor: bool = True
+    retention_changes: bool = True
+    retention_by_bytes: bool = True

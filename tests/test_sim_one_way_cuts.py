@@ -75,3 +75,18 @@ def test_the_proof_says_which_way_was_cut() -> None:
         "no client heard from broker 1",
         "no client reached broker 1",
     ]
+
+
+@in_both_models
+def test_what_a_client_gave_up_goes_at_once_to_who_leads_by_then(run: Run) -> None:
+    """The first event's request, made at 55 ms, never reaches the broker that leads until 60 ms; 20 ms later it goes to the next one."""
+    data = run(
+        producers__p__settings={"acks": "1", "enable.idempotence": False, "socket.timeout.ms": 20, "linger.ms": 5},
+        faults=[
+            {"fault": "cut", "between": ["leader of a/0", "clients"], "direction": "to", "at": "0ms", "for": "5s"},
+            {"fault": "leader_move", "partition": "a/0", "at": "60ms"},
+        ],
+        drain="20s",
+    )  # fmt: skip
+
+    assert ms(data, Kind.send)[:2] == [75.0, 155.0]
