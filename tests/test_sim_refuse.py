@@ -119,7 +119,7 @@ def test_all_of_a_scenarios_problems_are_told_at_once():
 
     assert [line.split(" is ")[0] for line in refused] == [
         "brokers.version",
-        "groups.fulfilment.reads collects beside workers: 2; the simulator's workers",
+        "groups.fulfilment.reads collects beside workers: 2; the simulator's workers are fed by polls: leave it at poll",
         "faults[0].broker",
     ]
 
