@@ -105,14 +105,15 @@ def collect_by_calls(choose: random.Random, scenario: dict[str, Any], length_ms:
         if group.get("client") == "java" and not group.get("share_group") and "workers" not in group
         if group["commit"] != "transaction"
     ]
-    if not able or choose.random() < 0.8:
+    if not able or choose.random() < 0.6:
         return []
     group = scenario["groups"][able[0]]
     timeout = choose.choice(["30ms", "50ms", "200ms"])
     group |= {"commit": "auto", "reads": {"collect": {"events": choose.choice([2, 5, 20]), "timeout": timeout}}}
     group["settings"]["auto.commit.interval.ms"] = choose.choice([10, 20, 50])
-    if choose.random() < 0.4:
+    if choose.random() < 0.3:
         return []
+    group["reads"] = {"collect": {"events": 20, "timeout": "200ms"}}
     at_ms = choose.randrange(1, length_ms // 10) * 10
-    kind = choose.choice(["member_leave", "member_leave", "member_crash"])
+    kind = choose.choice(["member_leave", "member_leave", "member_leave", "member_crash"])
     return [{"fault": kind, "member": f"{able[0]}/1", "at": f"{at_ms}ms", "for": "100ms"}]

@@ -54,7 +54,7 @@ OF_GROUPS = {
     "member_pause classic": 8, "member_pause consumer": 8, "poll_stall classic": 4, "poll_stall consumer": 4, "hung": 30,
     "session of the hung": 5, "offset reset to earliest": 3, "offset reset to latest": 3, "cannot read on": 2, "died of its client's error": 1,
     "no room in hand": 10, "waits for its partition": 5, "waits for its key": 2,
-    "finished behind another": 8, "waits for others to join": 8, "committed and in hand at the end": 20,
+    "finished behind another": 8, "waits for others to join": 8, "committed and in hand at the end": 4,
 }  # fmt: skip
 OF_DEPENDENCIES = {
     "dependency down": 5, "dependency slow": 10, "call in line": 12, "call waits for its token": 10, "call refused": 12,
@@ -70,7 +70,7 @@ OF_PEOPLE = {
 OF_FETCHES = {
     "fetch waits for the application": 9, "fetch of other partitions": 7, "auto commit waits for the call": 6, "answer full": 40,
     "fetch waited for more": 30, "fetch waited in vain": 40,
-    "commit of what is collected": 8, "leaves with what it collected done": 2,
+    "commit of what is collected": 8, "leaves with what it collected done": 1,
 }  # fmt: skip
 OF_TRANSACTIONS = {
     "commit transaction": 50, "transaction committed": 50, "transaction aborted": 17, "transaction refused": 10, "batch read again": 2,
