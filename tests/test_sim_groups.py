@@ -288,23 +288,3 @@ def test_a_run_does_not_end_while_a_member_works_on_what_is_committed(run: Run, 
 
     assert data.end_ns // 1_000_000 == 10_005
     assert measure_one(data, "passed").value == 0
-
-
-@in_both_models
-def test_a_member_that_comes_back_has_emitted_nothing_yet(run: Run) -> None:
-    """It leaves from 10 ms on, which takes a commit of 20 ms, and the work of its event ends at 78 ms, 2 ms before: that effect is never recorded.
-
-    So nobody waits for what follows from it: when the member leaves once more at 500 ms, it does.
-    """
-    group = {
-        "topics": ["a"], "work": "23ms", "commit": "auto", "members": 1, "workers": 2, "emits": [{"topic": "b"}],
-        "settings": {"group.protocol": "consumer", "auto.commit.interval.ms": 10_000},
-    }  # fmt: skip
-    leaves = [{"fault": "member_leave", "member": "g/1", "at": at, "for": "20ms"} for at in ("60ms", "500ms")]
-    profile = Profile(profile="late effects", overshoot=constant(5), commit=constant(20), phases="aligned")
-    data = run(
-        profile, topics={"a": {"partitions": 1}, "b": {"partitions": 1}}, groups__g=group, faults=leaves, drain="20s"
-    )
-
-    assert sum(incident.kind == "restart" for incident in data.incidents) == 2
-    assert data.end_ns < 2_000 * MILLISECOND
