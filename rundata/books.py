@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rundata.chains import with_emitted
 from rundata.operations import arranged, in_order
 from rundata.pairs import NO_END, Block, HandlingTally, SendTally
-from rundata.rows import NEVER, NONE
+from rundata.rows import NEVER, NONE, UNTIMED, Kind
 from rundata.tables import RunData
 from rundata.whole import Whole
 from scenarios.plan import NO_KEY, Plan
@@ -108,12 +108,26 @@ class Books:
     @cached_property
     def sends(self) -> SendTally:
         """What became of the sends of each event."""
-        return SendTally(self.events).take(self.block)
+        return SendTally.of(self.block, self.events)
 
     @cached_property
     def handling(self) -> HandlingTally:
         """What each group did with each event."""
         return HandlingTally(len(self.groups), self.events).take(self.block)
+
+    @property
+    def sent_to(self) -> tuple[Ints, Ints]:
+        """Event and topic of each send and dead letter, whatever event they are about."""
+        rows = self.run.operations
+        sent = (rows["kind"] == Kind.send) | (rows["kind"] == Kind.dead_letter)
+        return rows["event_id"][sent], rows["topic"][sent].astype(np.int64)
+
+    @property
+    def handed_on(self) -> Ints:
+        """Event of each try that is to be followed by another one."""
+        rows = self.run.operations
+        handed: Ints = rows["event_id"][(rows["kind"] == Kind.try_) & (rows["retry_due_ns"] != UNTIMED)]
+        return handed
 
     @classmethod
     def of(cls, run: RunData) -> "Books":

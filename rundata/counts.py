@@ -3,8 +3,8 @@
 import numpy as np
 
 from rundata.books import Books, Bools, End
-from rundata.measurement import Ints, Measurement, distinct, missing, share
-from rundata.rows import LEFT_OUT, NEVER, UNTIMED, Kind
+from rundata.measurement import Ints, Measurement, among, missing, share
+from rundata.rows import LEFT_OUT, NEVER
 from rundata.scopes import Scope, events_in, measured_events, measured_pairs, pairs_in
 from scenarios.faults import MemberLeave
 from scenarios.outside import outside_topics
@@ -153,16 +153,9 @@ def unsent_records(books: Books) -> Bools:
 
 
 def _unsent(books: Books) -> Bools:
-    log, rows = books.run.log, books.run.operations
-    kind = rows["kind"]
-    sent = (kind == Kind.send) | (kind == Kind.dead_letter)
-    topics = len(books.run.names.topics) + 1
-    placed = distinct(rows["event_id"][sent] * topics + rows["topic"][sent])
-    code = log["event_id"] * topics + log["topic"]
-    place = np.searchsorted(placed, code)
-    known = np.zeros(len(code), np.bool_)
-    inside = place < len(placed)
-    known[inside] = placed[place[inside]] == code[inside]
+    log, topics = books.run.log, len(books.run.names.topics) + 1
+    event, topic = books.sent_to
+    known = among(log["event_id"] * topics + log["topic"], event * topics + topic)
     foreign: Bools = ~known | (log["event_id"] < 0)
     # What the user's own program writes about its effects is its own.
     told = [
@@ -175,8 +168,8 @@ def _unsent(books: Books) -> Bools:
     foreign &= ~np.isin(log["topic"], told) & (log["event_id"] != LEFT_OUT)
     # Copies in retry topics are of events that a group tried and handed on.
     copies = np.flatnonzero(foreign & (log["topic"] >= len(books.plan.topics)))
-    tried = rows["event_id"][(kind == Kind.try_) & (rows["retry_due_ns"] != UNTIMED)]
-    foreign[copies] = ~np.isin(log["event_id"][copies], tried)
+    if len(copies):
+        foreign[copies] = ~np.isin(log["event_id"][copies], books.handed_on)
     return foreign
 
 
@@ -201,20 +194,32 @@ def _inverted(books: Books) -> Bools:
     some = np.flatnonzero(pairs.keyed & (pairs.effect_ns != NEVER))
     if len(some) == 0:
         return inverted
-    event = pairs.event[some]
+    event, effects = pairs.event[some], pairs.effect_ns[some]
     line = books.whole.line_of(pairs.group[some], plan.producer[event], plan.process[event], plan.key[event])
-    order = np.argsort(line, kind="stable")[::-1]  # lines apart, in each the latest event first
-    lines = line[order]
-    number = np.cumsum(np.diff(lines, prepend=lines[0]) != 0)
-    # Ranks keep the products small; each next line lies wholly below the one before, so that its minimum starts anew.
-    effects = pairs.effect_ns[some]
-    rank = np.searchsorted(np.sort(effects), effects)[order] - number * (len(some) + 1)
-    earliest_of_later = np.minimum.accumulate(rank)
-    inverted[some[order]] = rank > earliest_of_later
+    # What came before everything later of its group did, whatever its line, is in order; few lines have others.
+    late = effects > _earliest_from(pairs.group[some], effects)
+    mine = np.flatnonzero(among(line, line[late])) if late.any() else np.zeros(0, np.intp)
+    if len(mine):
+        order = np.argsort(line[mine], kind="stable")[::-1]  # lines apart, in each the latest event first
+        lines = line[mine][order]
+        number = np.cumsum(np.diff(lines, prepend=lines[0]) != 0)
+        # Ranks keep the products small; each next line lies wholly below the one before, so that its minimum starts anew.
+        own = effects[mine]
+        rank = np.searchsorted(np.sort(own), own)[order] - number * (len(own) + 1)
+        inverted[some[mine[order]]] = rank > np.minimum.accumulate(rank)
     if books.earlier_effects is not None:  # of later parts of the run
         inverted[some] |= effects > books.earlier_effects.of(line)
         books.earlier_effects.take(line, effects)
     return inverted
+
+
+def _earliest_from(group: Ints, effects: Ints) -> Ints:
+    """Return the earliest effect of each pair of a group and those behind it; pairs lie group after group."""
+    found = np.empty_like(effects)
+    firsts = np.flatnonzero(np.diff(group, prepend=-1))
+    for first, end in zip(firsts.tolist(), [*firsts[1:].tolist(), len(group)], strict=True):
+        found[first:end] = np.minimum.accumulate(effects[first:end][::-1])[::-1]
+    return found
 
 
 def restarts(books: Books, scope: Scope) -> Found:

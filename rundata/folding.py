@@ -206,20 +206,27 @@ class _Order:
         """Return by scope how many measured pairs of earlier parts turn out to be late, and remember those of this one that may."""
         pairs, plan = part.books.pairs, part.books.plan
         some = np.flatnonzero(pairs.keyed & (pairs.effect_ns != NEVER))
-        event = pairs.event[some]
-        line = part.books.whole.line_of(pairs.group[some], plan.producer[event], plan.process[event], plan.key[event])
-        earliest = EarliestEffects()
-        earliest.take(line, pairs.effect_ns[some])
-        late = self._columns["effect_ns"] > earliest.of(self._columns["line"])
+        # What took effect before anything later was even planned is in order.
+        waits = pairs.measured[some] & (pairs.effect_ns[some] > part.until_ns)
+        waits &= ~inverted_pairs(part.books)[some]
+        late = np.zeros(len(self._columns["effect_ns"]), np.bool_)
+        lines = np.zeros(0, np.int64)
+        if len(late) or waits.any():
+            event = pairs.event[some]
+            lines = part.books.whole.line_of(
+                pairs.group[some], plan.producer[event], plan.process[event], plan.key[event]
+            )
+        if len(late):
+            earliest = EarliestEffects()
+            earliest.take(lines, pairs.effect_ns[some])
+            late = self._columns["effect_ns"] > earliest.of(self._columns["line"])
         found: dict[Key, Parts] = {}
         for scope in self._scopes:
             mine = late if scope.kind == "all" else late & (self._columns[scope.kind] == scope.number)
             found["inversions", scope] = {"count": int(mine.sum())}
-        # What took effect before anything later was even planned is in order.
-        waits = pairs.measured[some] & ~inverted_pairs(part.books)[some] & (pairs.effect_ns[some] > part.until_ns)
         own = some[waits]
         more = {
-            "line": line[waits],
+            "line": lines[waits] if len(lines) else lines,
             "effect_ns": pairs.effect_ns[own],
             "topic": pairs.topic[own],
             "partition": pairs.partition[own],

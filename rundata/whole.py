@@ -117,11 +117,16 @@ class Whole:
 
     def commits_by_owner(self, group: Ints, partition: Ints, ended: Ints, offset: Ints) -> Commits:
         """Return commits by group and partition, in the order of time."""
-        # Of commits at one instant the highest counts as the last: that is where a group moves.
-        order = np.lexsort((offset, ended, partition, group))
-        owner = (group * self.partitions + partition)[order]
+        owner = group * self.partitions + partition
+        # As a rule they come in the order of time, and small numbers are sorted quickly.
+        order = np.argsort(owner.astype(np.int16 if self.groups * self.partitions < 2**15 else np.int64), kind="stable")
+        earlier, later = order[:-1], order[1:]
+        falls = (ended[later] < ended[earlier]) | ((ended[later] == ended[earlier]) & (offset[later] < offset[earlier]))
+        if (falls & (owner[later] == owner[earlier])).any():
+            # Of commits at one instant the highest counts as the last: that is where a group moves.
+            order = np.lexsort((offset, ended, owner))
+        owner, ended, offset = owner[order], ended[order], offset[order]
         starts = np.flatnonzero(np.diff(owner, prepend=-1))
-        ended, offset = ended[order], offset[order]
         slices = zip(starts, np.append(starts, len(owner))[1:], strict=True)
         return {divmod(int(owner[a]), self.partitions): (ended[a:b], offset[a:b]) for a, b in slices}
 

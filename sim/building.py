@@ -198,7 +198,7 @@ class Builder:
             share=np.zeros((self._sharing, self.users, capacity), np.int32),
             acquisition=np.zeros((1024, at.N_ACQUISITION), np.int64),
             txn=np.zeros((1024, at.N_TXN), np.int64),
-            rows=room.zeros((room.room_for(4 * count * max(1, groups) + 4096, 8 * at.N_ROW), at.N_ROW)),
+            rows=room.zeros((room.room_for(3 * count * max(1, groups) + 4096, 8 * at.N_ROW), at.N_ROW)),
             **{name: self.supply.array(name, _FIRST_DRAWS) for name in _SUPPLIED},
             group_call=group_calls(plan.scenario),
             breaker=np.zeros((self.members, group_calls(plan.scenario).shape[1], at.N_BREAKER), np.int64),

@@ -115,7 +115,8 @@ class Values:
             reached += count
             missing = count - len(first)
             if generator is None:
-                return np.append(first, np.full(missing, self._constant, np.int64))
+                rest = np.full(missing, self._constant, np.int64)
+                return np.append(first, rest) if len(first) else rest
             drawn = self._invert(uniforms(generator, missing))
             return np.append(first, drawn) if len(first) else drawn
 

@@ -35,6 +35,8 @@ from sim.replays import Replayer
 from sim.system import System
 from sim.world import NONE, Ints, World
 
+Columns = Mapping[str, Callable[[], Ints]]
+"""How to make each column of some rows."""
 _CONTROL_KEY = key_of(at.CONTROL)
 _HAND_OVER_KEY = key_of(at.HAND_OVER)
 
@@ -347,30 +349,58 @@ class Played:
 
     def sends(self, own: Ints, events: "EventColumns") -> NDArray[np.void]:
         """Return the rows of some sendings."""
-        world, rows = self.system.world, new_operations(len(own))
-        part = np.where(own[:, at.SENT_PART] == NONE, own[:, at.PART], own[:, at.SENT_PART])
-        topic, number = self.topic_and_number(part)
-        unsent = topic == NONE
-        topic[unsent] = self.plan.topic[own[unsent, at.IDENTITY]]
-        answered = own[:, at.SENT_ENDED] != NEVER
-        rows["kind"] = Kind.send
+        rows = new_operations(len(own))
+        rows["kind"], rows["attempt"] = Kind.send, 1
         _tell_events(rows, own[:, at.IDENTITY], events)
-        rows["started_ns"], rows["ended_ns"] = own[:, at.CALLED_NS], own[:, at.SENT_ENDED]
-        rows["topic"], rows["partition"] = topic, number
-        rows["offset"] = self.system.log_ends.offsets_of(part, own[:, at.SENT_OFFSET])
-        rows["process"], rows["attempt"] = self._senders(own[:, at.E_MEMBER], own[:, at.IDENTITY]), 1
+        for name, make in self.told_of_sends(lambda number: own[:, number]).items():
+            rows[name] = make()
         emitted = own[:, at.INTENDED] != NONE
         rows["intended_ns"][emitted] = own[emitted, at.INTENDED]
-        ok = answered & (own[:, at.GIVEN_UP] == 0)
-        refused = np.isin(own[:, at.GIVEN_UP], (at.REFUSED, at.ABORTED))
-        rows["outcome"] = np.select([ok, refused], [Outcome.ok, Outcome.failed], Outcome.unknown)
-        inside = own[:, at.E_TXN] != NONE
-        rows["transaction_id"][inside] = world.txn[own[inside, at.E_TXN], at.TX_ID]
-        # Answered or given up, and in a transaction of which the producer has not heard the end.
-        is_waiting = inside & np.isin(own[:, at.E_TXN], world.proc[: self.builder.processes, at.P_TXN])
-        rows["ended_ns"][is_waiting], rows["offset"][is_waiting] = NEVER, NONE
-        rows["outcome"][is_waiting] = Outcome.unknown
         return rows
+
+    def told_of_sends(self, column: Callable[[int], Ints]) -> Columns:
+        """Return how to make each column of rows about some sendings, of which these are columns of the world, that does not follow from their events."""
+        world = self.system.world
+
+        @cache
+        def parts() -> Ints:
+            return np.where(column(at.SENT_PART) == NONE, column(at.PART), column(at.SENT_PART))
+
+        @cache
+        def places() -> tuple[Ints, Ints]:
+            topic, number = self.topic_and_number(parts())
+            unsent = topic == NONE
+            topic[unsent] = self.plan.topic[column(at.IDENTITY)[unsent]]
+            return topic, number
+
+        inside = column(at.E_TXN) != NONE
+        # Answered or given up, and in a transaction of which the producer has not heard the end.
+        is_waiting = inside & np.isin(column(at.E_TXN), world.proc[: self.builder.processes, at.P_TXN])
+
+        def transaction() -> Ints:
+            found = np.full(len(inside), NONE, np.int64)
+            found[inside] = world.txn[column(at.E_TXN)[inside], at.TX_ID]
+            return found
+
+        def offset() -> Ints:
+            return np.where(is_waiting, NONE, self.system.log_ends.offsets_of(parts(), column(at.SENT_OFFSET)))
+
+        def outcome() -> Ints:
+            given_up = column(at.GIVEN_UP)
+            ok = (column(at.SENT_ENDED) != NEVER) & (given_up == 0) & ~is_waiting
+            refused = ((given_up == at.REFUSED) | (given_up == at.ABORTED)) & ~is_waiting
+            return np.where(ok, np.int64(Outcome.ok), np.where(refused, np.int64(Outcome.failed), Outcome.unknown))
+
+        return {
+            "started_ns": lambda: column(at.CALLED_NS),
+            "ended_ns": lambda: np.where(is_waiting, NEVER, column(at.SENT_ENDED)),
+            "topic": lambda: places()[0],
+            "partition": lambda: places()[1],
+            "offset": offset,
+            "process": lambda: self._senders(column(at.E_MEMBER), column(at.IDENTITY)),
+            "outcome": outcome,
+            "transaction_id": transaction,
+        }
 
     def _senders(self, members: Ints, identities: Ints) -> Ints:
         """Return the code of whoever sent: a producer's process, or a member."""
@@ -407,37 +437,42 @@ class Played:
         scenario, types = self.plan.scenario, self.system.names.event_types
         return np.array([types.index(p.event or name) for name, p in scenario.producers.items()], np.int64)[producers]
 
-    def planned_events(self, first: int, end: int) -> "EventColumns":
-        """Return the columns of some planned events, which are numbered from 0 there."""
-        plan, some = self.plan, slice(first, end)
-        numbers = np.arange(end - first)
-        columns = {
-            "event_id": numbers,
-            "root_id": numbers,
-            "cause_id": np.full(end - first, NONE, np.int64),
-            "key": plan.key[some],
-            "intended_ns": plan.intended_ns[some],
-            "event_type": self._types_of(plan.producer[some]),
-        }
-        return EventColumns(first, columns)
-
     def members_rows(self, found: Ints, events: "EventColumns") -> NDArray[np.void]:
         """Return the rows of what members did."""
         event, rows = found[:, at.O_EVENT], new_operations(len(found))
-        topic, number = self.topic_and_number(found[:, at.O_PART])
-        rows["kind"], rows["group"] = found[:, at.O_KIND], found[:, at.O_GROUP]
-        rows["process"] = self._of_scenario(found[:, at.O_PROCESS])
-        rows["topic"], rows["partition"] = topic, number
-        behind = (found[:, at.O_KIND] == Kind.commit).astype(np.int64)  # a commit is one more than what it covers
-        rows["offset"] = self.system.log_ends.offsets_of(found[:, at.O_PART], found[:, at.O_OFFSET] - behind) + behind
-        rows["started_ns"], rows["ended_ns"] = found[:, at.O_STARTED], found[:, at.O_ENDED]
-        rows["attempt"], rows["poll_id"] = np.minimum(found[:, at.O_ATTEMPT], MOST_ATTEMPTS), found[:, at.O_POLL]
-        rows["transaction_id"] = found[:, at.O_TXN]
-        rows["retry_due_ns"], rows["outcome"] = found[:, at.O_RETRY], found[:, at.O_OUTCOME]
+        for name, make in self.told_of_members(lambda number: found[:, number]).items():
+            rows[name] = make()
         known = event != NONE
-        rows["delivery_number"][known] = found[known, at.O_NUMBER]
         _tell_events(rows, event[known], events, known)
         return rows
+
+    def told_of_members(self, column: Callable[[int], Ints]) -> Columns:
+        """Return how to make each column of rows about what members did, of which these are columns of the world, that does not follow from their events."""
+
+        @cache
+        def places() -> tuple[Ints, Ints]:
+            return self.topic_and_number(column(at.O_PART))
+
+        def offset() -> Ints:
+            behind = (column(at.O_KIND) == Kind.commit).astype(np.int64)  # a commit is one more than what it covers
+            return self.system.log_ends.offsets_of(column(at.O_PART), column(at.O_OFFSET) - behind) + behind
+
+        return {
+            "kind": lambda: column(at.O_KIND),
+            "group": lambda: column(at.O_GROUP),
+            "process": lambda: self._of_scenario(column(at.O_PROCESS)),
+            "topic": lambda: places()[0],
+            "partition": lambda: places()[1],
+            "offset": offset,
+            "started_ns": lambda: column(at.O_STARTED),
+            "ended_ns": lambda: column(at.O_ENDED),
+            "attempt": lambda: np.minimum(column(at.O_ATTEMPT), MOST_ATTEMPTS),
+            "poll_id": lambda: column(at.O_POLL),
+            "transaction_id": lambda: column(at.O_TXN),
+            "retry_due_ns": lambda: column(at.O_RETRY),
+            "outcome": lambda: column(at.O_OUTCOME),
+            "delivery_number": lambda: np.where(column(at.O_EVENT) == NONE, 0, column(at.O_NUMBER)),
+        }
 
     def _instants(self) -> NDArray[np.void]:
         """Return what only a simulator knows of each delivery."""
@@ -455,27 +490,29 @@ class Played:
         return rows[np.lexsort((rows["event_id"], rows["process"], rows["delivered_ns"]))]
 
     def _log(self) -> NDArray[np.void]:
-        parts = [self.records(place, np.arange(*self.extent(place))) for place in range(self.builder.users)]
+        numbers = [np.arange(*self.extent(place)) for place in range(self.builder.users)]
+        parts = [self.records(np.full(len(some), place), some) for place, some in enumerate(numbers)]
         return np.concatenate(parts) if parts else np.zeros(0, LOG_RECORD)
 
     def extent(self, place: int) -> tuple[int, int]:
         """Return the first place in a partition's log that is kept, and the end of the log."""
         return int(self.system.world.part[place, at.LOG_START]), int(self.system.world.part[place, at.LOG_LEN])
 
-    def records(self, place: int, numbers: Ints) -> NDArray[np.void]:
-        """Return the records at some places of a partition's log."""
+    def records(self, places: Ints, numbers: Ints) -> NDArray[np.void]:
+        """Return the records at some places of partitions' logs."""
         world = self.system.world
-        records = world.log[place, numbers]
+        records = world.log[places, numbers]
         there = world.request[records[:, at.L_REQUEST], at.R_APPENDED] <= self.end_ns
         there &= records[:, at.L_TXN] >= NONE  # neither compacted nor cut off
-        rows = np.zeros(int(np.count_nonzero(there)), LOG_RECORD)
-        topic, number = self.topic_and_number(np.asarray([place]))
-        rows["offset"] = self.system.log_ends.offsets_of(np.full(len(rows), place), numbers[there])
-        rows["event_id"] = world.identity[records[there, at.L_EVENT], at.V_ID]
-        rows["time_ns"] = self.system.wrong_clocks.times_of(records[there])
-        rows["leader_epoch"] = records[there, at.L_EPOCH]
-        rows["topic"], rows["partition"] = topic[0], number[0]
-        own = records[there, at.L_TXN]
+        if not there.all():
+            records, places, numbers = records[there], places[there], numbers[there]
+        rows = np.zeros(len(records), LOG_RECORD)
+        rows["topic"], rows["partition"] = self.topic_and_number(places)
+        rows["offset"] = self.system.log_ends.offsets_of(places, numbers)
+        rows["event_id"] = world.identity[records[:, at.L_EVENT], at.V_ID]
+        rows["time_ns"] = self.system.wrong_clocks.times_of(records)
+        rows["leader_epoch"] = records[:, at.L_EPOCH]
+        own = records[:, at.L_TXN]
         rows["aborted"] = (own != NONE) & (world.txn[own, at.TX_STATE] != at.TX_COMMITTED)
         return rows
 
