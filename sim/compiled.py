@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 from llvmlite import binding, ir
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -32,7 +33,8 @@ def cache_folder() -> Path:
 os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_folder()))
 
 import numba  # noqa: E402  # reads the folder above when it is imported
-from numba.core import caching  # noqa: E402  # likewise
+from numba.core import caching, types  # noqa: E402  # likewise
+from numba.core.extending import intrinsic  # noqa: E402  # likewise
 
 _LOCATORS = ("UserProvidedCacheLocator", "InTreeCacheLocator", "UserWideCacheLocator", "IPythonCacheLocator", "ZipCacheLocator")  # fmt: skip
 """Numba's own, for functions of others."""
@@ -129,6 +131,34 @@ def _made(function: Function, options: dict[str, Any]) -> Function:
         made._cache = lean_cache(function)
     compiled_function: Function = made
     return compiled_function
+
+
+def _multiply_add_as_written(high: int, low: int, fh: int, fl: int, sh: int, sl: int) -> tuple[Any, Any]:
+    number = (int(high) << 64 | int(low)) * (int(fh) << 64 | int(fl)) + (int(sh) << 64 | int(sl))
+    return np.uint64(number >> 64 & 2**64 - 1), np.uint64(number & 2**64 - 1)
+
+
+def _multiply_add(_typing: Any, high: Any, low: Any, fh: Any, fl: Any, sh: Any, sl: Any) -> tuple[Any, Any]:
+    of_numba: Any = types
+    two = of_numba.UniTuple(types.uint64, 2)
+    wide, narrow = ir.IntType(128), ir.IntType(64)
+
+    def made(context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+        by = ir.Constant(wide, 64)
+        number, factor, summand = (
+            builder.or_(builder.shl(builder.zext(above, wide), by), builder.zext(below, wide))
+            for above, below in zip(values[::2], values[1::2], strict=True)
+        )
+        found = builder.add(builder.mul(number, factor), summand)
+        return context.make_tuple(
+            builder, two, (builder.trunc(builder.lshr(found, by), narrow), builder.trunc(found, narrow))
+        )
+
+    return two(*[types.uint64] * len((high, low, fh, fl, sh, sl))), made
+
+
+multiply_add: Any = _multiply_add_as_written if _CONFIG.DISABLE_JIT else intrinsic(_multiply_add)
+"""Return high and low word of a number of 128 bits times a factor plus a summand, each given as its two words: Numba has no such numbers."""
 
 
 def must_compile() -> bool:

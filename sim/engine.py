@@ -455,7 +455,8 @@ class Played:
 
         def offset() -> Ints:
             behind = (column(at.O_KIND) == Kind.commit).astype(np.int64)  # a commit is one more than what it covers
-            return self.system.log_ends.offsets_of(column(at.O_PART), column(at.O_OFFSET) - behind) + behind
+            offsets: Ints = self.system.log_ends.offsets_of(column(at.O_PART), column(at.O_OFFSET) - behind) + behind
+            return offsets
 
         return {
             "kind": lambda: column(at.O_KIND),

@@ -126,7 +126,8 @@ class InParts:
         return Block.made(kinds)
 
     def _column(self, numbers: NDArray[np.intp], which: int) -> Ints:
-        return self._rows[numbers, which]
+        column: Ints = self._rows[numbers, which]
+        return column
 
     def _log(self, first: int, end: int, logs: list[tuple[int, "_Sections"]]) -> NDArray[np.void]:
         """Return the records of some events in the order of topic, partition and offset."""
@@ -164,7 +165,8 @@ class _PlayedBooks(Books):
     def handed_on(self) -> Ints:
         """Event of each try that is to be followed by another one."""
         tries = self.block.tries
-        return tries["event_id"][tries["retry_due_ns"] != UNTIMED]
+        handed: Ints = tries["event_id"][tries["retry_due_ns"] != UNTIMED]
+        return handed
 
 
 class _Sections:

@@ -132,7 +132,9 @@ def test_no_two_parts_hold_the_same_event_and_none_is_left_out() -> None:
 
     assert sum(part.books.events for part in parts) == len(plan)
     kinds = ("sends", "deliveries", "tries", "skips", "dead_letters")
-    assert sum(len(getattr(part.books.block, kind)) for part in parts for kind in kinds) == np.count_nonzero(whole.operations["event_id"] >= 0)
+    assert sum(len(getattr(part.books.block, kind)) for part in parts for kind in kinds) == np.count_nonzero(
+        whole.operations["event_id"] >= 0
+    )
     assert sum(len(part.books.run.log) for part in parts) == len(whole.log)
     assert [part.until_ns for part in parts[:-1]] == plan.intended_ns[200::200].tolist()
     commits, expected = run.frame.commits, Books.of(whole).commits

@@ -441,6 +441,7 @@ def answered(w: World, r: int) -> None:
             heard_of(w, e)
             w.proc[i, at.P_TXN_LEFT] -= 1
         e = event[e, NEXT]
+    pass_over(w, i)
     if is_transactional(w, i):
         end_if_all(w, i)
 
@@ -477,6 +478,17 @@ def look_again(w: World, i: int) -> None:
     for p in range(w.proc[i, FIRST_PART], w.proc[i, FIRST_PART] + w.proc[i, PARTS]):
         if w.queue[i, p, Q_COUNT] > 0:
             push(w, w.scalars[NOW], BATCH, i, p, ON_BATCH, i, p, 0)
+
+
+@compiled
+def pass_over(w: World, i: int) -> None:
+    """Let what expires first be the oldest event without an answer: to look through two minutes of answered ones at once takes their memory."""
+    proc, event = w.proc[i], w.event
+    while proc[EXPIRY_SET] and proc[EXPIRES] < proc[NEXT_EVENT]:
+        e = w.proc_events[proc[EXPIRES]]
+        if event[e, SENT_ENDED] == NEVER and not event[e, GIVEN_UP]:
+            return
+        proc[EXPIRES] += 1
 
 
 @compiled

@@ -16,7 +16,6 @@ from sim.world import NEVER, NONE, Ints
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int16]
-_WIDTH, _LOWEST = 1.0 - 2**-53, 2**-54
 
 # Why these rules do not suffice.
 LATE_CALL, FAR_AHEAD, UNMEASURED = range(1, 4)
@@ -121,7 +120,14 @@ def place_even(first: int, count: int, rate: Floats, limits: Ints, times: Ints) 
 def choose(drawn: Floats, values: float, place_of: Places, part: Places) -> None:
     """Choose among keys that are equally likely, and the partitions that these have."""
     for n in range(drawn.shape[0]):
-        part[n] = place_of[np.int64((drawn[n] * _WIDTH + _LOWEST) * values)]
+        part[n] = place_of[np.uintp(drawn[n] * values)]
+
+
+@entry
+def as_work(values: Floats, longest: float, work: Ints) -> None:
+    """Write down work in whole ns, none of it longer than the longest."""
+    for n in range(values.shape[0]):
+        work[n] = np.int64(np.rint(min(values[n], longest)))
 
 
 @entry
@@ -147,6 +153,7 @@ def read(w: Line, times: Ints, part: Places, work: Ints, latency: Ints) -> None:
     z, s = w.settings, w.s
     warm_up, mode, interval, max_poll = z[Z_WARM_UP], z[Z_MODE], z[Z_INTERVAL], z[Z_MAX_POLL]
     own = -1 if work.shape[0] > 1 else 0
+    # Numbers without a sign are not looked at for being below zero.
     before, gap, longest, grid_ns = s[S_COUNT], s[S_GAP], np.int64(0), s[S_GRID_NS]
     for n in range(times.shape[0]):
         t = times[n]
@@ -157,8 +164,8 @@ def read(w: Line, times: Ints, part: Places, work: Ints, latency: Ints) -> None:
                 grid_ns = s[S_GRID_NS]
             if t == grid_ns:
                 s[S_AT_GRID] += 1
-        p = part[n]
-        lane, member = w.lane[p], w.member[w.owner[p]]
+        p = np.uintp(part[n])
+        lane, member = w.lane[p], w.member[np.uintp(w.owner[p])]
         effect_ns = member[M_EFFECT]
         if t <= member[M_CALL] and member[M_IN_BATCH] < max_poll:
             member[M_IN_BATCH] += 1
@@ -226,7 +233,7 @@ def wait(w: Line, since_ns: int, until_ns: int) -> None:
     s, step_ns, mask = w.s, w.settings[Z_STEP_NS], w.instant.shape[0] - 1
     grid_ns, number = s[S_GRID_NS], s[S_GRID]
     while grid_ns < until_ns and grid_ns <= w.settings[Z_DURATION]:
-        row = w.instant[number & mask]
+        row = w.instant[np.uintp(number & mask)]
         row[W_WAITING] += 1
         row[W_SINCE] = min(row[W_SINCE], since_ns)
         grid_ns += step_ns
@@ -235,7 +242,7 @@ def wait(w: Line, since_ns: int, until_ns: int) -> None:
             s[S_PROBLEM] = FAR_AHEAD
             return
     if grid_ns == until_ns:
-        w.instant[number & mask, W_EFFECTS] += 1
+        w.instant[np.uintp(number & mask), W_EFFECTS] += 1
 
 
 @entry
@@ -262,14 +269,16 @@ def look(w: Line) -> None:
     """Look at lag at the next instant."""
     s, z = w.s, w.settings
     number, now = s[S_GRID], s[S_GRID_NS]
-    row = w.instant[number & (w.instant.shape[0] - 1)]
+    row = w.instant[np.uintp(number & (w.instant.shape[0] - 1))]
     waiting = row[W_WAITING]
     done = s[S_COUNT] - waiting - row[W_EFFECTS]
     planned = s[S_COUNT] - s[S_AT_GRID]
     in_last = (
-        planned - w.planned[(number - PLANNED_STEPS) & (_PLANNED_ROOM - 1)] if number >= PLANNED_STEPS else planned
+        planned - w.planned[np.uintp((number - PLANNED_STEPS) & (_PLANNED_ROOM - 1))]
+        if number >= PLANNED_STEPS
+        else planned
     )
-    w.planned[number & (_PLANNED_ROOM - 1)] = planned
+    w.planned[np.uintp(number & (_PLANNED_ROOM - 1))] = planned
     s[S_AT_GRID] = 0
     if now >= z[Z_WARM_UP]:
         above = waiting > in_last
@@ -336,7 +345,7 @@ def count_times(z: Ints, times: Ints, latency: Ints, size: Floats, bits: Ints, c
         total += latency[n]
         most = max(most, latency[n])
     for n in range(first, count):
-        counts[max((bits[n] >> _SHIFT) + (1 - _ONE), 0)] += 1
+        counts[np.uintp(max((bits[n] >> _SHIFT) + (1 - _ONE), 0))] += 1
     t[T_MEASURED] += count - first
     t[T_EFFECTS] += effects
     t[T_TOTAL] += total

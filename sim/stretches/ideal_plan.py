@@ -13,10 +13,11 @@ from scenarios.distributions import Constant
 from scenarios.partitioners import librdkafka_partition
 from scenarios.plan import LONGEST_WORK_NS, keys_of
 from scenarios.schema import Arrivals, HotKeys, Producer, Scenario, UniformKeys, ZipfKeys
-from scenarios.streams import stream, uniforms
+from scenarios.streams import stream
 from sim.stretches import ideal_kernel as kernel
-from sim.stretches.ideal_kernel import Floats, Places
+from sim.stretches.ideal_kernel import Places
 from sim.stretches.senders import TakesMoreError
+from sim.stretches.uniforms_kernel import lanes_of, uniforms
 from sim.world import Ints
 
 MOST_KEYS = 1 << 20
@@ -46,13 +47,6 @@ def _partition_of_keys(producer: str, keys: int, partitions: int) -> Places:
     return np.array([librdkafka_partition(f"{producer}-{key}".encode(), partitions) for key in range(keys)], np.int16)
 
 
-def _as_work(values: Floats) -> Floats:
-    """Return work as whole numbers, in the memory of the values: arrays of a block that come and go cost more than what is done with them."""
-    values = np.asarray(values, np.float64)
-    np.minimum(values, LONGEST_WORK_NS, out=values)
-    return np.rint(values, out=values)
-
-
 class Events:
     """What is sent in a stretch."""
 
@@ -67,13 +61,14 @@ class Events:
 
         self._arrivals = draw("producer", self._name, "arrivals")
         self._choose = self._chooser(draw("producer", self._name, "keys"), len(leads))
-        self._work_of, self._draw_work = what.work, draw("group", group, "work")
+        self._work_of, self._work_lanes = what.work, lanes_of(draw("group", group, "work"))
         room = at_once + _MOST_AT_ONE_INSTANT
         self._times, self._part, self._drawn = np.zeros(room, np.int64), np.zeros(room, np.int16), np.zeros(at_once)
         self._work = np.zeros(room, np.int64)
         self._has_one_work = isinstance(what.work, Constant)
         if self._has_one_work:
-            self._work = _as_work(what.work.quantile(np.zeros(1))).astype(np.int64)
+            self._work = np.zeros(1, np.int64)
+            kernel.as_work(np.asarray(what.work.quantile(np.zeros(1)), np.float64), float(LONGEST_WORK_NS), self._work)
         self._kept = 0
         """So many events at the front belong to no block yet: more may come at their instant."""
         self._told = 0
@@ -88,10 +83,10 @@ class Events:
             return lambda _first, _count: None
         place_of = _partition_of_keys(self._name, key_count(producer), partitions)
         if isinstance(producer.key, UniformKeys):
-            values = float(producer.key.uniform)
+            values, lanes = float(producer.key.uniform), lanes_of(generator)
 
             def at_once(first: int, count: int) -> None:
-                generator.random(out=self._drawn[:count])
+                uniforms(lanes, self._drawn[:count])
                 kernel.choose(self._drawn[:count], values, place_of, self._part[first : first + count])
 
             return at_once
@@ -107,8 +102,10 @@ class Events:
             first, end = self._kept, self._kept + count
             self._choose(first, count)
             if not self._has_one_work:
-                drawn = uniforms(self._draw_work, count, self._drawn[:count])
-                self._work[first:end] = _as_work(self._work_of.quantile(drawn))
+                drawn = self._drawn[:count]
+                uniforms(self._work_lanes, drawn)
+                values = np.ascontiguousarray(self._work_of.quantile(drawn), np.float64)
+                kernel.as_work(values, float(LONGEST_WORK_NS), self._work[first:end])
             ready = int(np.searchsorted(self._times[:end], self._times[end - 1]))
             yield self._block(ready)
             self._keep(ready, end)
