@@ -463,8 +463,11 @@ def _before(kind: str, scope: Scope, parts: Parts | None) -> dict[str, Measureme
 
 
 def _sum(weighted: Iterable[tuple[Parts, int]]) -> Parts:
+    some = list(weighted)
+    if len(some) == 1 and some[0][1] == 1:
+        return some[0][0]
     by_name: dict[str, list[tuple[Value, int]]] = {}
-    for parts, weight in weighted:
+    for parts, weight in some:
         for name, value in parts.items():
             by_name.setdefault(name, []).append((value, weight))
     return {name: _sum_of(values) for name, values in by_name.items()}

@@ -1,5 +1,6 @@
 """The bookkeeping: each pair ends as exactly one thing, and tallies do not depend on how rows come in blocks."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -8,11 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rundata.books import Books, End
+from rundata.counts import inverted_pairs
 from rundata.indicators import measure
+from rundata.measurement import among
 from rundata.operations import arranged
 from rundata.pairs import Block, HandlingTally, SendTally
 from rundata.rows import NEVER, Outcome
 from rundata.tables import RunData
+from rundata.whole import Whole
 from runs import Build, clean_run, without_audit
 
 FEW = settings(max_examples=40, deadline=None)
@@ -241,6 +245,68 @@ def test_tallies_do_not_depend_on_blocks_or_their_order(run: RunData, data: st.D
 
     assert arrays(sends) == arrays(SendTally(events).take(whole))
     assert arrays(handling) == arrays(HandlingTally(groups, events).take(whole))
+
+
+def test_one_send_of_each_event_says_the_same_at_once() -> None:
+    """Answered, failed, unknown and without an end; where one event is sent twice, or not at all, it is looked at row by row."""
+    build = Build()
+    ok, failed, unknown, open_, last = (build.event(float(n), partition=n % 2) for n in range(5))
+    for number, (event, outcome) in enumerate(
+        zip((ok, failed, unknown), (Outcome.ok, Outcome.failed, Outcome.unknown), strict=True)
+    ):
+        build.send(event, outcome=outcome, ended=number + 0.5)
+    build.send(open_, outcome=Outcome.unknown, ended=None)
+    rows = arranged(build.run().operations)
+    for events, some in ((4, rows), (5, rows), (4, np.concatenate([rows, rows[:1]]))):
+        block = Block(some, events)
+        assert arrays(SendTally.of(block, events)) == arrays(SendTally(events).take(block))
+    assert last == 4
+
+
+@FEW
+@given(run=lively_runs())
+def test_pairs_are_inverted_where_a_later_event_of_their_line_took_effect_before(run: RunData) -> None:
+    books = Books.of(run)
+    pairs, plan = books.pairs, books.plan
+    lines = list(
+        zip(pairs.group.tolist(), plan.process[pairs.event].tolist(), plan.key[pairs.event].tolist(), strict=True)
+    )
+    effects = pairs.effect_ns.tolist()
+    later = [
+        [effects[other] for other in range(number + 1, len(lines)) if lines[other] == line]
+        for number, line in enumerate(lines)
+    ]
+
+    expected = [
+        effect != NEVER and effect > min(behind, default=NEVER) for effect, behind in zip(effects, later, strict=True)
+    ]
+    assert inverted_pairs(books).tolist() == expected
+
+
+@FEW
+@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 2), st.integers(0, 4), st.integers(0, 3)), max_size=30))
+def test_commits_of_each_owner_come_in_the_order_of_time_and_then_of_offsets(
+    rows: list[tuple[int, int, int, int]],
+) -> None:
+    whole = SimpleNamespace(partitions=3, groups=2)
+    columns = np.array(rows, np.int64).reshape(-1, 4).T
+
+    found = Whole.commits_by_owner(whole, *columns)  # type: ignore[arg-type]  # of a whole it takes these numbers alone
+
+    expected = {
+        owner: sorted((end, offset) for *its, end, offset in rows if tuple(its) == owner)
+        for owner in {row[:2] for row in rows}
+    }
+    assert {owner: list(zip(*map(np.ndarray.tolist, told), strict=True)) for owner, told in found.items()} == expected
+
+
+@pytest.mark.parametrize("apart", [1, 10**12])
+def test_values_are_among_others_however_far_these_lie_apart(apart: int) -> None:
+    chance = np.random.default_rng(1)
+    known, values = chance.integers(5, 60, 40) * apart, chance.integers(0, 70, 90) * apart
+
+    assert among(values, known).tolist() == np.isin(values, known).tolist()
+    assert not among(values, known[:0]).any()
 
 
 @FEW

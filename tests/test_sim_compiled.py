@@ -142,7 +142,7 @@ def test_all_that_quiet_stretches_call_is_compiled_ahead():
 
     assert {name: len(forms) for name, forms in known.items()} == dict.fromkeys(known, 1)
     assert {"place", "place_even", "choose", "put_ties_in_order", "read", "look_on", "count_times"} <= known.keys()
-    assert {"produce_all", "read_all", "invert"} <= known.keys()
+    assert {"produce_all", "read_all", "invert", "uniforms", "as_work"} <= known.keys()
 
 
 def test_a_kept_function_can_be_called_and_put_into_one_that_is_made_later(tmp_path: Path):

@@ -17,6 +17,7 @@ from scenarios.plan import make_plan
 from scenarios.profiles import IDEAL, KNOTS, Measured, load_profile
 from scenarios.quantities import DAY, MINUTE, SECOND
 from scenarios.schema import Scenario
+from scenarios.streams import uniforms
 from scenarios.yaml_text import write_yaml
 from sim.engine import simulate
 from sim.stretches import ideal, ideal_kernel, long_run
@@ -24,6 +25,8 @@ from sim.stretches.flow import InBlocks
 from sim.stretches.ideal import Ideal, is_ideal_line
 from sim.stretches.long_run import simulate_in_stretches, timeline_of
 from sim.stretches.senders import TakesMoreError
+from sim.stretches.uniforms_kernel import lanes_of
+from sim.stretches.uniforms_kernel import uniforms as draw_at_once
 
 CASES = 150
 WINDOW_NS = SECOND
@@ -176,6 +179,25 @@ def test_a_single_pass_says_what_arrays_and_the_kernel_say(cases: list[tuple[Sce
         if number % 3 == 0:
             assert differences(found, by_the_kernel(scenario)) == [], f"line {number}, the kernel:\n{scenario}"
     assert compared > CASES * 3 // 5
+
+
+@pytest.mark.parametrize("used", [0, 1, 7])
+def test_four_steps_at_once_give_the_generators_own_numbers(used: int) -> None:
+    """In pieces of any length, and from where the generator stands."""
+    chance = random.Random(used)
+    for seed in range(5):
+        generator = np.random.Generator(np.random.PCG64(seed))
+        generator.random(used)
+        lanes = lanes_of(generator)
+        for count in (0, 1, 2, 3, 4, 5, *(chance.randrange(40) for _ in range(10))):
+            drawn = np.zeros(count)
+            draw_at_once(lanes, drawn)
+            assert drawn.tolist() == uniforms(generator, count).tolist()
+
+
+def test_another_generator_has_no_such_steps() -> None:
+    with pytest.raises(AssertionError, match="other steps"):
+        lanes_of(np.random.Generator(np.random.MT19937(1)))
 
 
 def test_blocks_of_any_size_change_nothing(cases: list[tuple[Scenario, Folded]]) -> None:

@@ -25,6 +25,7 @@ from scenarios.profiles import Profile, load_profile
 from scenarios.quantities import SECOND
 from scenarios.schema import Scenario
 from scenarios.yaml_text import write_yaml
+from sim import world as at
 from sim.engine import play, simulate
 from sim.far import NEAR, Far, far_plan, place_for
 from sim.parts import InParts, comes_in_parts
@@ -141,6 +142,17 @@ def test_no_two_parts_hold_the_same_event_and_none_is_left_out() -> None:
     assert {key: [column.tolist() for column in of] for key, of in commits.items()} == {
         key: [column.tolist() for column in of] for key, of in expected.items()
     }
+
+
+def test_what_is_answered_is_passed_over_as_answers_come() -> None:
+    """Otherwise two minutes of events are looked through when the first could expire, and their pages come back all at once."""
+    plan, profile = make_plan(crashing(), 1), load_profile("local-kafka")
+    played = play(plan, profile)
+
+    proc = played.system.world.proc[: played.builder.processes]
+
+    assert plan.scenario.duration < int(proc[:, at.DELIVERY_NS].min())
+    assert proc[:, at.EXPIRES].tolist() == proc[:, at.NEXT_EVENT].tolist()
 
 
 def test_arrays_in_files_change_nothing() -> None:
