@@ -78,7 +78,9 @@ class Exponential:
 
     def quantile(self, u: Floats) -> Floats:
         """Return -mean * log(1 - u)."""
-        return -self.mean * np.log1p(-u)
+        found = np.log1p(-u)
+        found *= -self.mean
+        return found
 
 
 @dataclass(frozen=True)

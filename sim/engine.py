@@ -503,18 +503,19 @@ class Played:
         """Return the records at some places of partitions' logs."""
         world = self.system.world
         records = world.log[places, numbers]
-        there = world.request[records[:, at.L_REQUEST], at.R_APPENDED] <= self.end_ns
+        there = world.request[:, at.R_APPENDED][records[:, at.L_REQUEST]] <= self.end_ns
         there &= records[:, at.L_TXN] >= NONE  # neither compacted nor cut off
         if not there.all():
             records, places, numbers = records[there], places[there], numbers[there]
         rows = np.zeros(len(records), LOG_RECORD)
         rows["topic"], rows["partition"] = self.topic_and_number(places)
         rows["offset"] = self.system.log_ends.offsets_of(places, numbers)
-        rows["event_id"] = world.identity[records[:, at.L_EVENT], at.V_ID]
+        rows["event_id"] = world.identity[:, at.V_ID][records[:, at.L_EVENT]]
         rows["time_ns"] = self.system.wrong_clocks.times_of(records)
         rows["leader_epoch"] = records[:, at.L_EPOCH]
         own = records[:, at.L_TXN]
-        rows["aborted"] = (own != NONE) & (world.txn[own, at.TX_STATE] != at.TX_COMMITTED)
+        if (own != NONE).any():
+            rows["aborted"] = (own != NONE) & (world.txn[own, at.TX_STATE] != at.TX_COMMITTED)
         return rows
 
     def _extents(self, end_ns: int) -> tuple[Extent, ...]:
@@ -525,7 +526,7 @@ class Played:
             first, end = self.extent(number)
             requests = world.log[number, first:end, at.L_REQUEST]
             appended = sum(
-                int(np.count_nonzero(world.request[requests[some], at.R_APPENDED] <= end_ns))
+                int(np.count_nonzero(world.request[:, at.R_APPENDED][requests[some]] <= end_ns))
                 for some in self.builder.room.parts(end - first)
             )
             end = first + appended

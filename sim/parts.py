@@ -116,17 +116,17 @@ class InParts:
             Kind.send: _made(sent[:, at.IDENTITY] - first, played.told_of_sends(lambda number: sent[:, number]))
         }
         numbers = rows.about(first, end)
-        kind = np.where(self._rows[numbers, at.O_VALID] == 1, self._rows[numbers, at.O_KIND], NONE)
+        kind = np.where(self._column(numbers, at.O_VALID) == 1, self._column(numbers, at.O_KIND), NONE)
         for each in (Kind.delivery, Kind.try_, Kind.skip, Kind.dead_letter, Kind.commit):
             of_kind = numbers[kind == each]
             if each == Kind.delivery:  # those of copies for retries are left out
-                of_kind = of_kind[self._rows[of_kind, at.O_PART] < self._own_places]
+                of_kind = of_kind[self._column(of_kind, at.O_PART) < self._own_places]
             column = partial(self._column, of_kind)
             kinds[each] = _made(column(at.O_EVENT) - first, played.told_of_members(column))
         return Block.made(kinds)
 
     def _column(self, numbers: NDArray[np.intp], which: int) -> Ints:
-        column: Ints = self._rows[numbers, which]
+        column: Ints = self._rows[:, which][numbers]  # a third of the time of both at once
         return column
 
     def _log(self, first: int, end: int, logs: list[tuple[int, "_Sections"]]) -> NDArray[np.void]:
