@@ -37,6 +37,8 @@ from sim.world import NONE, Ints, World
 
 Columns = Mapping[str, Callable[[], Ints]]
 """How to make each column of some rows."""
+_SCATTERED_ROWS = 1 << 12
+"""Requests of one partition lie among those of all others, so what so many records ask of them is most pages of a wide range."""
 _CONTROL_KEY = key_of(at.CONTROL)
 _HAND_OVER_KEY = key_of(at.HAND_OVER)
 
@@ -527,7 +529,7 @@ class Played:
             requests = world.log[number, first:end, at.L_REQUEST]
             appended = sum(
                 int(np.count_nonzero(world.request[:, at.R_APPENDED][requests[some]] <= end_ns))
-                for some in self.builder.room.parts(end - first)
+                for some in self.builder.room.parts(end - first, _SCATTERED_ROWS)
             )
             end = first + appended
             found.append(Extent(*_split(partition.name), offset_of(number, first), offset_of(number, end)))

@@ -55,8 +55,8 @@ class Near:
         """Return an array with zeros behind what it holds: twice as much."""
         return np.concatenate([array, np.zeros_like(array)], axis=axis)
 
-    def parts(self, count: int) -> Iterator[slice]:
-        """Yield the parts in which so many rows are to be filled."""
+    def parts(self, count: int, at_once: int = _AT_ONCE) -> Iterator[slice]:
+        """Yield the parts in which so many rows are to be filled, or read."""
         yield slice(0, count)
 
     def give_back(self) -> None:
@@ -113,10 +113,10 @@ class Far(Near):
             self.give_back()
         return found
 
-    def parts(self, count: int) -> Iterator[slice]:
-        """Yield parts of some rows, and give back what was filled in between."""
-        for first in range(0, count, _AT_ONCE):
-            yield slice(first, min(first + _AT_ONCE, count))
+    def parts(self, count: int, at_once: int = _AT_ONCE) -> Iterator[slice]:
+        """Yield parts of some rows, and give back what was looked at in between."""
+        for first in range(0, count, at_once):
+            yield slice(first, min(first + at_once, count))
             self.give_back()
 
     def give_back(self) -> None:
