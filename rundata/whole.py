@@ -118,15 +118,17 @@ class Whole:
     def commits_by_owner(self, group: Ints, partition: Ints, ended: Ints, offset: Ints) -> Commits:
         """Return commits by group and partition, in the order of time."""
         owner = group * self.partitions + partition
-        # As a rule they come in the order of time, and small numbers are sorted quickly.
-        order = np.argsort(owner.astype(np.int16 if self.groups * self.partitions < 2**15 else np.int64), kind="stable")
-        earlier, later = order[:-1], order[1:]
-        falls = (ended[later] < ended[earlier]) | ((ended[later] == ended[earlier]) & (offset[later] < offset[earlier]))
-        if (falls & (owner[later] == owner[earlier])).any():
+        if self.groups * self.partitions < 2**15:  # small numbers are sorted quickly
+            owner = owner.astype(np.int16)
+        order = np.argsort(owner, kind="stable")
+        owner, ended, offset = owner[order], ended[order], offset[order]
+        # As a rule they come in the order of time.
+        falls = (ended[1:] < ended[:-1]) | ((ended[1:] == ended[:-1]) & (offset[1:] < offset[:-1]))
+        if (falls & (owner[1:] == owner[:-1])).any():
             # Of commits at one instant the highest counts as the last: that is where a group moves.
             order = np.lexsort((offset, ended, owner))
-        owner, ended, offset = owner[order], ended[order], offset[order]
-        starts = np.flatnonzero(np.diff(owner, prepend=-1))
+            owner, ended, offset = owner[order], ended[order], offset[order]
+        starts = np.flatnonzero(np.append(True, owner[1:] != owner[:-1])[: len(owner)])
         slices = zip(starts, np.append(starts, len(owner))[1:], strict=True)
         return {divmod(int(owner[a]), self.partitions): (ended[a:b], offset[a:b]) for a, b in slices}
 

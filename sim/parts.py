@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,6 @@ from sim.world import NONE, Ints
 PART_EVENTS, FAR_PART_EVENTS = 1 << 14, 1 << 13
 """So many events are looked at at a time; fewer of a run that lies in files, since memory is what that is about."""
 _SECTION = 1 << 12
-_OF_COMMITS = (at.O_GROUP, at.O_PART, at.O_OFFSET, at.O_ENDED)
 _RELEASE_EVERY = 8
 
 
@@ -66,17 +66,28 @@ class InParts:
 
     def _commits(self, whole: Whole) -> Commits:
         played = self._played
-        found = [np.zeros((0, len(_OF_COMMITS)), np.int64)]
+        self._room.give_back()
+        columns: list[list[NDArray[Any]]] = [[np.zeros(0, dtype)] for dtype in (np.int32, np.int32, np.int64, np.int64)]
         for first in range(0, len(self._rows), _SECTION):
             rows = self._rows[first : first + _SECTION]
-            own = (rows[:, at.O_KIND] == Kind.commit) & (rows[:, at.O_VALID] == 1) & (rows[:, at.O_OUTCOME] == 0)
-            found.append(rows[np.flatnonzero(own)][:, _OF_COMMITS])
+            own = np.flatnonzero(
+                (rows[:, at.O_KIND] == Kind.commit) & (rows[:, at.O_VALID] == 1) & (rows[:, at.O_OUTCOME] == 0)
+            )
+            place = rows[:, at.O_PART][own]
+            topic, number = played.topic_and_number(place)
+            # A commit is one more than what it covers.
+            offset = played.system.log_ends.offsets_of(place, rows[:, at.O_OFFSET][own] - 1) + 1
+            told: tuple[NDArray[Any], ...] = (
+                rows[:, at.O_GROUP][own].astype(np.int32),
+                (whole.first_partition[topic] + number).astype(np.int32),
+                rows[:, at.O_ENDED][own],
+                offset,
+            )
+            for column, values in zip(columns, told, strict=True):
+                column.append(values)
             self._give_back(first)
-        group, place, offset, ended_ns = np.concatenate(found).T
-        topic, number = played.topic_and_number(place)
-        # A commit is one more than what it covers.
-        offset = played.system.log_ends.offsets_of(place, offset - 1) + 1
-        return whole.commits_by_owner(group, whole.first_partition[topic] + number, ended_ns, offset)
+        group, partition, ended_ns, offset = (np.concatenate(columns.pop(0)) for _ in range(4))
+        return whole.commits_by_owner(group, partition, ended_ns, offset)
 
     def parts(self) -> Iterator[Part]:
         """Yield the parts in the order of time."""
