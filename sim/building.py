@@ -259,11 +259,14 @@ class Builder:
             for number in range(1, producer.count + 1):
                 own = np.flatnonzero((plan.producer == index) & (plan.process == number))
                 events, due_ns, again = hand_overs(plan, own)
-                own, more = events.copy(), int(np.count_nonzero(again))
-                own[again] = np.arange(last, last + more)
+                room.give_back()
+                own, more = events, int(np.count_nonzero(again))
+                if more:
+                    own = events.copy()
+                    own[again] = np.arange(last, last + more)
                 sent[own], last = events, last + more
-                send = self.draws.send(process).onward()(len(own))
-                handed[own] = np.maximum.accumulate(due_ns + send) if len(own) else 0
+                due_ns += self.draws.send(process).onward()(len(own))
+                handed[own] = np.maximum.accumulate(due_ns, out=due_ns)
                 mine = slice(first, first + len(own))
                 own_events[mine] = own
                 if producer.key == "none" and partitions > 1:

@@ -104,6 +104,7 @@ class InParts:
             yield Part(self._books(first, end, rows, logs), until_ns)
 
     def _books(self, first: int, end: int, rows: "_Sections", logs: list[tuple[int, "_Sections"]]) -> Books:
+        self._room.give_back()
         block = self._block(first, end, rows)
         self._room.give_back()
         run = replace(
