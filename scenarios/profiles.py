@@ -89,6 +89,28 @@ class SharedCores(Frozen):
 
 NO_CORES = SharedCores()
 
+RESTED_MS = (8, 32, 128)
+"""After how long a rest brokers take nothing, half and all of its cost longer; lines between."""
+
+
+class Rest(Frozen):
+    """How much longer a produce request takes that brokers were not asked for for a while: threads sleep then, and caches are somebody else's."""
+
+    broker_us: Annotated[float, Field(ge=0, le=1_000_000)] = 0.0
+    """When nobody had asked this broker for 128 ms; half of it after 32 ms, nothing after 8, lines between."""
+    all_us: Annotated[float, Field(ge=0, le=1_000_000)] = 0.0
+    """The same when nobody had asked any broker; both add up."""
+    scale_sd: Annotated[float, Field(ge=0, le=2)] = 0.0
+    """Relative standard deviation of both times between runs (log-normal)."""
+
+    @property
+    def costs_ns(self) -> tuple[int, int]:
+        """Both times in ns."""
+        return round(1_000 * self.broker_us), round(1_000 * self.all_us)
+
+
+NO_REST = Rest()
+
 
 def measured(samples_ns: NDArray[np.int64], *, scale_sd: float = 0.0) -> Measured:
     """Return the distribution of a sample of times in ns."""
@@ -119,6 +141,8 @@ class Profile(Frozen):
     """Response on the broker to the acknowledgement in the client."""
     produce_us_per_kib: Annotated[float, Field(ge=0)] = 0.0
     produce_us_per_record: Annotated[float, Field(ge=0)] = 0.0
+    rest: Rest = NO_REST
+    """How much longer a produce request takes after a rest of its broker, and of all brokers, and how sure that is."""
     load_slope: Annotated[float, Field(ge=0)] = 0.0
     """Relative growth of `produce` and `fetch` per additional 100 requests/s above `load_base_hz`, over the whole cluster."""
     load_base_hz: Annotated[float, Field(ge=0)] = 0.0

@@ -32,6 +32,7 @@ from sim.emitters import emitters
 from sim.far import NEAR, Near
 from sim.foreknown import Foreknown
 from sim.kernel.replays import AT_ONCE as REPLAYED_AT_ONCE
+from sim.kernel.resting import LONG_AGO
 from sim.replaying import replaying
 from sim.supply import Supply
 from sim.transactional import TRANSACTIONS_TOPIC, coordinated
@@ -213,6 +214,8 @@ class Builder:
             ),
             core_times=np.array(self.draws.core_times(), np.int64),
             cores=np.zeros(profile.cores.count, np.int64),
+            rest=np.array(profile.rest.costs_ns, np.int64),
+            asked=np.full(self.brokers + 1, LONG_AGO, np.int64),
         )
         for process in range(self.processes):
             if proc[process, at.NEXT_EVENT] < proc[process, at.LAST_EVENT]:

@@ -10,7 +10,7 @@ from rundata.indicators import Measurement, measure
 from rundata.rows import new_operations
 from rundata.tables import RunData
 from scenarios.plan import Plan, make_plan
-from scenarios.profiles import Measured, Profile, SharedCores
+from scenarios.profiles import Measured, Profile, Rest, SharedCores
 from scenarios.schema import Scenario
 from scenarios.streams import stream
 from sim.crew import Crew, of_size
@@ -117,7 +117,7 @@ def varied(profile: Profile, seed: int, replication: int) -> Profile:
     """Return the profile with each measured time's scale, and that of CPU times, drawn from its uncertainty; replication 0 keeps it as it is."""
     if replication == 0:
         return profile
-    changes = dict[str, Measured | SharedCores]()
+    changes = dict[str, Measured | SharedCores | Rest]()
     for name in Profile.model_fields:
         value = getattr(profile, name)
         if isinstance(value, Measured) and value.scale_sd > 0:
@@ -128,10 +128,15 @@ def varied(profile: Profile, seed: int, replication: int) -> Profile:
             changes[name] = value.model_copy(
                 update={"request_us": factor * value.request_us, "event_us": factor * value.event_us}
             )
+        elif isinstance(value, Rest) and value.scale_sd > 0:
+            factor = _factor(value, seed, name, replication)
+            changes[name] = value.model_copy(
+                update={"broker_us": factor * value.broker_us, "all_us": factor * value.all_us}
+            )
     return profile.model_copy(update=changes)
 
 
-def _factor(value: Measured | SharedCores, seed: int, name: str, replication: int) -> float:
+def _factor(value: Measured | SharedCores | Rest, seed: int, name: str, replication: int) -> float:
     z = float(stream(seed, "profile", name, "scale", replication=replication).standard_normal())
     return math.exp(value.scale_sd * z)
 

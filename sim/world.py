@@ -347,6 +347,10 @@ class World(NamedTuple):
     """In ns: CPU time of a request and of an event; how long a produce request and a fetch take in the mean."""
     cores: Ints
     """When each core that all share is free; none where nobody waits for one."""
+    rest: Ints
+    """In ns: how much longer a request takes after a long rest of its broker, and of all brokers."""
+    asked: Ints
+    """By broker: when the service of its latest produce request began; first when that of any did."""
 
 
 @compiled

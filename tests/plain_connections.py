@@ -107,6 +107,9 @@ class Connection:
             n, self.served = self.served, self.served + 1
             duration_ns = self._duration_ns(n, sending)
             leader_ns = min(self.leader[n], duration_ns)
+            rested_ns = self.model.rests.takes_longer_ns(self.broker)
+            leader_ns += rested_ns * leader_ns // duration_ns if duration_ns else rested_ns
+            duration_ns += rested_ns
             waits_ns = self.model.cores.request_waits_ns(
                 self.broker, sending.batches, self.produce[n], duration_ns - leader_ns
             )

@@ -40,6 +40,7 @@ from plain_quotas import Quotas
 from plain_reassignment import Reassignments
 from plain_recording import Recording
 from plain_replays import Replayer
+from plain_rest import Rests
 from plain_rules import Rules
 from plain_shares import ShareGroup
 from plain_transactions import InTransactions, Transactions
@@ -139,7 +140,7 @@ class Model(Recording):
         self.reassignments, self.growth = Reassignments(self), Growth(self)
         self.failures, self.links = Failures(self), Links(self)
         self.quotas = Quotas(self)
-        self.cores = Cores(self)
+        self.cores, self.rests = Cores(self), Rests(self)
         self.wrong_clocks = WrongClocks(self)
         self.clients = self._clients()
         self.services = {name: Service(self, name, n) for n, name in enumerate(plan.scenario.dependencies)}

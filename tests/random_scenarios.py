@@ -12,7 +12,7 @@ import random_topics as changes
 from scenarios.errors import ScenarioError
 from scenarios.files import load_text
 from scenarios.plan import Plan, make_plan
-from scenarios.profiles import IDEAL, KNOTS, NO_CORES, NOTHING, Measured, Profile, SharedCores
+from scenarios.profiles import IDEAL, KNOTS, NO_CORES, NO_REST, NOTHING, Measured, Profile, Rest, SharedCores
 from scenarios.yaml_text import write_yaml
 from sim.refuse import cannot
 
@@ -487,7 +487,16 @@ def _profile(choose: random.Random) -> Profile:
         cores=_cores(choose, constant),
         sleep_step_us=choose.choice([0.0, 1000.0, 1000.0 if constant else 2718.3]),
         oversleep=choose.choice([0.0, 0.005, 0.05]),
+        rest=_rest(choose, constant),
     )
+
+
+def _rest(choose: random.Random, constant: bool) -> Rest:
+    """Return in half of the profiles that brokers answer later after a rest."""
+    if choose.random() < 0.5:
+        return NO_REST
+    costs_us = [choose.choice([0.0, 1000.0, 2000.0] if constant else [0.0, 733.1, 3141.6]) for _ in range(2)]
+    return Rest(broker_us=costs_us[0], all_us=costs_us[1])
 
 
 def _cores(choose: random.Random, constant: bool) -> SharedCores:

@@ -181,6 +181,19 @@ def test_what_resumes_drives_the_points_that_are_missing_with_the_profile_of_bef
     assert (tmp_path / "grid-2.yaml").exists()
 
 
+def test_what_resumes_without_the_profile_of_before_says_which_file_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The figures of point 1 are there, the profile that predicted them is not; nothing is started."""
+    monkeypatch.setattr(grid, "HERE", tmp_path)
+    (tmp_path / "grid.csv").write_text("point,run\n1,1\n")
+
+    with pytest.raises(
+        SystemExit, match=r"grid\.yaml: there is no such file.*name a profile with --profile, or measure"
+    ):
+        grid.measure(grid.Grid(1, [1, 2], 0), resumes=True)
+
+
 def test_each_design_has_its_own_place_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the second one shows does not take the place of the first one's figures; the real page has both places."""
     page = tmp_path / "agreement.md"

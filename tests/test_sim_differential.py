@@ -38,7 +38,7 @@ OF_PRODUCERS_AND_BROKERS = {
     "throttled": 4, "eligible replica leads": 2, "slow link to clients": 10, "narrow link": 5, "slow follower": 4,
     "controller lost": 20, "separate controller lost": 15, "waits for a controller": 5, "session of a broker began anew": 10,
     "no controller to elect": 5, "controller resigned": 5, "early followers": 4, "takeover": 4, "lost with acks=0": 1, "partition chosen": 30,
-    "new leader without a backoff": 2, "waits for a core": 20, "went with another's followers": 10, "lingers on": 30,
+    "new leader without a backoff": 2, "waits for a core": 20, "went with another's followers": 10, "lingers on": 30, "asked after a rest": 60,
 }  # fmt: skip
 OF_GROUPS = {
     "coordinator down": 20, "collected all": 30, "collect timed out": 50, "most per poll": 20, "delivered again": 30,

@@ -260,7 +260,7 @@ def test_a_full_calibration_takes_the_brokers_word_of_the_middle_rate():
     true = TRUE.model_copy(update={"load_slope": 0.0})
     runs = {
         name: dataclasses.replace(simulate(make_plan(scenario(name).scenario, SEEDS[name]), true), engine="driven")
-        for name in ("steady", "held back")
+        for name in ("steady", "calm", "held back")
     }
     steady, steps = runs["steady"], [(each.begin_ns, each.end_ns) for each in _STEADY_STEPS]
     hz = {name: len(answers(of_topic(steady, name), *steps[1])) for name in ("steady", "steady-acks-1")}

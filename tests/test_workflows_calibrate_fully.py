@@ -9,6 +9,8 @@ from eventdrill.workflows.calibrate import of_topic
 from eventdrill.workflows.calibrate_fully import (
     SEEDS,
     _Step,
+    as_sure_as,
+    drift_of,
     failover,
     fit_fully,
     fit_steady,
@@ -83,6 +85,18 @@ def test_the_profile_says_how_well_it_predicts_a_run_that_it_was_not_fitted_to(f
     assert errors["p95"] < 0.10
     assert errors["p99"] < 0.15
     assert float(wrong["held_back_error_p50"]) > 0.1
+
+
+def test_a_profile_is_no_surer_than_its_brokers_stayed_the_same(fitted: Profile):
+    """0.12, where the run that was held back is as predicted; of brokers that have become slower by half, as far as its answers lie off."""
+    slower = driven("held back", TRUE.model_copy(update={"produce": scaled(TRUE.produce, 1.5)}))
+    drift = drift_of(slower, fitted)
+    unsure = as_sure_as(drift, fitted)
+
+    assert fitted.produce.scale_sd == fitted.fetch.scale_sd == pytest.approx(0.12, abs=0.03)
+    assert drift > 0.25
+    assert unsure.produce.scale_sd == unsure.fetch.scale_sd == pytest.approx(drift, abs=1e-4)
+    assert as_sure_as(0.01, unsure) == unsure
 
 
 def test_what_a_request_takes_longer_for_its_size_is_found():
@@ -209,7 +223,7 @@ def test_a_calibrations_plans_are_its_own():
     """Topics and seeds that no scenario shares; together some three minutes."""
     loaded = {name: scenario(name).scenario for name in SEEDS}
 
-    assert sum(one.duration for one in loaded.values()) / 1e9 == 147
+    assert sum(one.duration for one in loaded.values()) / 1e9 == 173
     assert len(set(SEEDS.values())) == len(SEEDS)
     assert not {"orders", "calibration"} & {topic for one in loaded.values() for topic in one.topics}
 

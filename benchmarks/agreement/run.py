@@ -264,6 +264,11 @@ def measure(grid: Grid, *, resumes: bool) -> None:
     points = [point for point in grid.points() if point.number not in done]
     if not points:
         return
+    if done and grid.profile_name is None and not grid.profile_file.exists():
+        sys.exit(
+            f"{grid.profile_file}: there is no such file, and with it none of the profile that predicted the {len(done)} points in "
+            f"{grid.file.name}; name a profile with --profile, or measure all points anew without --resume"
+        )
     with (
         tempfile.TemporaryDirectory(prefix="eventdrill-") as temporary,
         start_cluster("local", spec_of(points[0].scenario.scenario), say) as cluster,

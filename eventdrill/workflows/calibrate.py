@@ -288,6 +288,7 @@ def fit(run: RunData, base: Profile) -> Profile:
                 base,
                 crashes="a quick calibration has none",
                 sizes="a quick calibration has one size",
+                calm="a quick calibration has no low rates",
                 commits=too_few_commits(parts),
             ),
             "load_slope": 0.0 if cores.count else slope,

@@ -68,7 +68,6 @@ _OF_NO_RUN = {
     "fetch_turnaround": "no client can tell it from the fetch before",
     "handle_us": "the driver's own",
     "poll_us": "the driver's own",
-    "produce_us_per_record": "requests of one record each do not tell it",
     "restart": "nobody times the start of a process",
 }
 _OF_CRASHES = (
@@ -77,14 +76,21 @@ _OF_CRASHES = (
 
 
 def taken_over(
-    base: Profile, *, crashes: str | None = None, sizes: str | None = None, commits: str | None = None
+    base: Profile,
+    *,
+    crashes: str | None = None,
+    sizes: str | None = None,
+    calm: str | None = None,
+    commits: str | None = None,
 ) -> dict[str, str]:
-    """Return why figures are those of the base: what no run shows, and what there were no crashes, sizes or commits for."""
+    """Return why figures are those of the base: what no run shows, and what there were no crashes, sizes, calm rates or commits for."""
     reasons = dict(_OF_NO_RUN)
     if crashes is not None:
         reasons |= dict.fromkeys(_OF_CRASHES, crashes)
     if sizes is not None:
         reasons |= {"produce_us_per_kib": sizes, "produce_leader": f"its share of produce; {sizes}"}
+    if calm is not None:
+        reasons |= {"produce_us_per_record": "requests of one record each do not tell it", "rest": calm}
     if commits is not None:
         reasons["commit"] = commits
     return {name: f"as in {base.profile}: {why}" for name, why in sorted(reasons.items())}

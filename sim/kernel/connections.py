@@ -4,7 +4,7 @@ import numpy as np
 
 from sim import world as at
 from sim.compiled import compiled, entry
-from sim.kernel.cores import request_waits
+from sim.kernel.cores import in_proportion, request_waits
 from sim.kernel.links import crosses
 from sim.kernel.logs import append
 from sim.kernel.producers import (
@@ -18,6 +18,7 @@ from sim.kernel.producers import (
     refused_for_good,
 )
 from sim.kernel.quotas import mutes_after
+from sim.kernel.resting import takes_longer
 from sim.kernel.transactional import is_out_of_order
 from sim.world import (
     ACKS,
@@ -125,6 +126,9 @@ def serve(w: World, i: int, b: int) -> None:
     per_size_us = w.costs[0] * size / 1024 + w.costs[1] * count
     duration = w.produce[i, b, n] + np.int64(np.rint(1000 * per_size_us))
     leader_ns = min(w.leader[i, b, n], duration)
+    rested_ns = takes_longer(w.rest, w.asked, b, s[NOW])
+    leader_ns += in_proportion(rested_ns, leader_ns, duration)
+    duration += rested_ns
     if len(w.cores) > 0:
         waits_ns = request_waits(w, lead, w.produce[i, b, n], duration - leader_ns)
         leader_ns += waits_ns

@@ -16,6 +16,7 @@ from scenarios.plan import Plan
 from sim import world as at
 from sim.building import Builder
 from sim.draws import Draws, Values
+from sim.kernel.resting import LONG_AGO
 from sim.stretches import sending_kernel as kernel
 from sim.stretches.inputs import Inputs
 from sim.stretches.ring import OF_EVENTS, Ring
@@ -94,6 +95,8 @@ class Senders:
             order=np.zeros(0, np.int64),
             appended=np.zeros(ring.room, np.int64),
             costs=np.array([profile.produce_us_per_kib, profile.produce_us_per_record, profile.oversleep]),
+            rest=np.array(profile.rest.costs_ns, np.int64),
+            asked=np.full(len(brokers) + 1, LONG_AGO, np.int64),
             **self._columns(),
             **self._sends.arrays(),
             **self._choices.arrays(),

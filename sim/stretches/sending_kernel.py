@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from sim import world as at
 from sim.compiled import compiled, entry
+from sim.kernel.cores import in_proportion
+from sim.kernel.resting import takes_longer
 from sim.world import NEVER, NONE, Ints
 
 # per process and partition that it has something of, which is not sent or not answered; one that is free is followed by the next free one
@@ -75,6 +77,9 @@ class Sending(NamedTuple):
     leader: Ints
     acknowledge: Ints
     costs: NDArray[np.float64]
+    rest: Ints
+    asked: Ints
+    """As in a world."""
 
 
 @compiled
@@ -469,8 +474,11 @@ def serve(w: Sending, now: int, i: int, b: int) -> None:
     per_size_us = w.costs[0] * batch[B_BYTES] / 1024 + w.costs[1] * batch[B_COUNT]
     duration = w.produce[i, b, n] + np.int64(np.rint(1000 * per_size_us))
     p = batch[B_PART]
-    leader = w.leader[i, b, min(n, w.leader.shape[2] - 1)]
-    appended_ns = max(now + min(leader, duration), w.last_appended[p])
+    leader_ns = min(w.leader[i, b, min(n, w.leader.shape[2] - 1)], duration)
+    rested_ns = takes_longer(w.rest, w.asked, b, now)
+    leader_ns += in_proportion(rested_ns, leader_ns, duration)
+    duration += rested_ns
+    appended_ns = max(now + leader_ns, w.last_appended[p])
     visible_ns = max(now + duration, w.last_visible[p])
     w.last_appended[p] = appended_ns
     w.last_visible[p] = visible_ns
