@@ -164,12 +164,12 @@ class Links:
         yield from self.join(index, pairs)
 
     def join(self, index: int, pairs: set[tuple[int, int]]) -> Process:
-        """Let brokers fetch from one another again, and catch up."""
+        """Let brokers fetch from one another again, and be in sync."""
         self.system.parted -= pairs
         self.system.watched = {watch for watch in self.system.watched if watch[1:] in self.system.parted}
         for partition in self.system.partitions:
             self.system.replicas_changed(partition)
-        yield from self.controller.at(self.clock.now + self.draws.catch_up_ns(index), Control.in_sync, index)
+        yield from self.controller.at(self.clock.now + self.draws.heals_ns(index), Control.in_sync, index)
         for partition in self.system.partitions:
             self.system.comes_back(NONE, partition, index)
 

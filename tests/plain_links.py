@@ -160,7 +160,7 @@ class Links:
         for partition in self.model.all_partitions:
             partition.watched = {watch for watch in partition.watched if watch in self.model.parted}
             partition.replicas_changed()
-        yield from self.controller.at(self.clock.now + self.draws.catch_up_ns(index), Control.in_sync, index)
+        yield from self.controller.at(self.clock.now + self.draws.heals_ns(index), Control.in_sync, index)
         self.model.is_back(-1, index)
 
     def _cut_off(self, index: int, broker: int, fault: Cut) -> Process:
