@@ -7,7 +7,9 @@ import pytest
 
 from eventdrill.workflows.calibrate import of_topic
 from eventdrill.workflows.calibrate_fully import (
+    LEAST_SCALE_SD,
     SEEDS,
+    _scale_sd,
     _Step,
     as_sure_as,
     drift_of,
@@ -250,6 +252,14 @@ def sharing(name: str, profile: Profile) -> RunData:
         gauges += [Gauge(second * SECOND, "cpu_share", f"broker {number}", brokers / 3) for number in (1, 2, 3)]
         gauges.append(Gauge(second * SECOND, "cpu_share", "source/1", 0.6))
     return dataclasses.replace(run, gauges=tuple(gauges))
+
+
+def test_that_answers_slow_from_rate_to_rate_is_no_drift():
+    """At 800 events/s brokers answer twice as late as at 300: no window of the middle rate reaches into that."""
+    crowded = SharedCores(count=2, taken=1.05, request_us=385.0)
+    run = driven("steady", TRUE.model_copy(update={"load_slope": 0.0, "cores": crowded}))
+
+    assert _scale_sd(run) == LEAST_SCALE_SD
 
 
 def test_answers_that_wait_for_cores_are_not_taken_for_slower_brokers(monkeypatch: pytest.MonkeyPatch):

@@ -220,19 +220,17 @@ def warm(cluster: Cluster, folder: Path) -> None:
 def calibrated(cluster: Cluster, folder: Path) -> Profile:
     """Return a profile of just these brokers, warmed, none of which was killed.
 
-    Where they still became quicker meanwhile, as the run that was held back tells, they are calibrated again.
+    Where they moved meanwhile, as their drift and the run that was held back tell, they are calibrated again; the surest profile counts.
     """
     warm(cluster, folder)
     base, ground = load_profile("local-kafka"), Ground(crashes=False)
-    for number in range(1, CALIBRATIONS + 1):
+    found: list[Profile] = []
+    while len(found) < CALIBRATIONS and not any(profile.produce.scale_sd <= MOST_DRIFT for profile in found):
+        into = _fresh(folder / f"calibration-{len(found) + 1}")
         with on_terminal().display() as watch:
-            profile = calibrate_fully(
-                cluster, _fresh(folder / f"calibration-{number}"), base=base, progress=say, watch=watch, ground=ground
-            )
-        if profile.produce.scale_sd <= MOST_DRIFT:
-            break
-        say(f"the brokers moved by {profile.produce.scale_sd:.0%} while they were measured")
-    return profile
+            found.append(calibrate_fully(cluster, into, base=base, progress=say, watch=watch, ground=ground))
+        say(f"the brokers moved by {found[-1].produce.scale_sd:.0%} while they were measured")
+    return min(found, key=lambda profile: profile.produce.scale_sd)
 
 
 @dataclass(frozen=True)

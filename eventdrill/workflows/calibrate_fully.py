@@ -473,7 +473,7 @@ def _scale_sd(run: RunData) -> float:
     """Return the relative spread of medians of 2 s within each step: how far the system drifts from itself."""
     apart: list[float] = []
     for step in _STEADY_STEPS:
-        edges = range(step.begin_ns, step.end_ns, 2 * SECOND)
+        edges = range(step.begin_ns, step.end_ns - 2 * SECOND + 1, 2 * SECOND)
         medians = [float(np.median(took)) for at in edges if len(took := answers(run, at, at + 2 * SECOND))]
         if medians:
             apart += (np.log(medians) - np.mean(np.log(medians))).tolist()
