@@ -64,7 +64,8 @@ class Allowed:
         for _ in self._scenario.groups:
             for group, emit, _ in emitting(self._scenario):
                 name = emits_name(group, emit)
-                why[name] = why[name] or self._emits_again(group, handles_again[group], why)
+                if name in why:  # else nothing was emitted
+                    why[name] = why[name] or self._emits_again(group, handles_again[group], why)
         return tuple(why[name] for name in self._books.plan.producers)
 
     def _emits_again(self, group: str, handles_again: str, repeats: Mapping[str, str]) -> str:

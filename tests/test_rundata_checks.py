@@ -612,7 +612,12 @@ def test_what_a_group_emits_is_in_the_order_in_which_it_works() -> None:
 IDEMPOTENT = {"enable.idempotence": True, "acks": "all"}
 
 
-def repeated(group: Mapping[str, Any], *, idempotent: bool = True, faults: bool = True) -> tuple[str, ...]:
+ALL_SENT = ("shop", "work.emits[0]", "audit.emits[0]")
+
+
+def repeated(
+    group: Mapping[str, Any], *, idempotent: bool = True, faults: bool = True, names: tuple[str, ...] = ALL_SENT
+) -> tuple[str, ...]:
     """Why shop, what work emits for its events, and what audit emits for those in turn, may be appended twice."""
     shop = {"settings": {"acks": "all", "enable.idempotence": idempotent}}
     emits = {"emits": {"topic": "mails", "settings": IDEMPOTENT}}
@@ -623,7 +628,6 @@ def repeated(group: Mapping[str, Any], *, idempotent: bool = True, faults: bool 
         "groups": {"work": emits | dict(group), "audit": audit | {"commit": "before_work"}},
     }
     scenario = scenario_with(changes | (CRASH if faults else {}))
-    names = ("shop", "work.emits[0]", "audit.emits[0]")
     plan = SimpleNamespace(producers=names, faults=scenario.faults, actions=())
     run = SimpleNamespace(faults=(), incidents=())
     books: Any = SimpleNamespace(scenario=scenario, plan=plan, run=run, groups=("work", "audit"))
@@ -651,6 +655,13 @@ def test_who_is_given_copies_of_events_emits_for_each() -> None:
     assert notes == f"audit emits for each copy of an event: {mails}"
     memory = {"commit": "before_work", "dedupe": {"window": "1m", "store": "shared"}}
     assert repeated(memory, idempotent=False, faults=False)[1:] == ("", "")
+
+
+def test_where_nothing_was_emitted_only_producers_repeat_their_events() -> None:
+    """A run of which no effect was recorded has no events of its emits."""
+    (shop,) = repeated({"commit": "after_event"}, idempotent=False, names=("shop",))
+
+    assert shop == repeated({"commit": "after_event"}, idempotent=False)[0] != ""
 
 
 def test_members_of_a_share_group_take_records_in_any_order() -> None:

@@ -152,7 +152,7 @@ FORMULAS: dict[str, tuple[Formula, ...]] = {
     ),
     "20-all-followers-cut-off": (
         Formula(
-            "write_gap[orders]", "as long as the cut, up to 2 s into the in-sync set, 1.2 s to the next try", 50.0, 53.2
+            "write_gap[orders]", "as long as the cut, up to 2 s into the in-sync set, 1.2 s to the next try", 49.9, 53.2
         ),
         Formula("lost", "none", 0, 0),
     ),
