@@ -86,17 +86,17 @@ def test_librdkafka_gives_up_on_a_silent_broker_when_it_looks_for_requests_that_
     assert max(waits_ms) - min(waits_ms) > 120
 
 
+def java_that_waits(timeout_ms: int) -> dict[str, Any]:
+    """Return a Java producer of ten events/s that gives up on a request after a while."""
+    arrivals = {"rate": "10/s", "spacing": "even"}
+    settings = {"request.timeout.ms": timeout_ms}
+    return {"topic": "a", "client": "java", "arrivals": arrivals, "share": "arrivals", "settings": settings}
+
+
 @in_both_models
 def test_java_gives_up_at_once_and_does_not_wait_before_it_sends_to_a_new_leader(run: Run) -> None:
     """Sent at 55 ms and given up 12 s later, when another broker leads since 9 s: acknowledged at that instant."""
-    producer = {
-        "topic": "a",
-        "client": "java",
-        "arrivals": {"rate": "10/s", "spacing": "even"},
-        "share": "arrivals",
-        "settings": {"request.timeout.ms": 12_000},
-    }
-    data = run(faults=HANGING_LEADER, drain="30s", producers__p=producer)
+    data = run(faults=HANGING_LEADER, drain="30s", producers__p=java_that_waits(12_000))
 
     assert ms(data, Kind.send)[0] == 12_055.0
 
@@ -105,14 +105,7 @@ def test_java_gives_up_at_once_and_does_not_wait_before_it_sends_to_a_new_leader
 def test_java_waits_before_it_sends_to_the_same_leader_again(run: Run) -> None:
     """Given up after a second, when nobody else leads: sent there again a backoff later, and again, until the broker goes on."""
     faults = [{**HANGING_LEADER[0], "for": "1500ms"}]
-    producer = {
-        "topic": "a",
-        "client": "java",
-        "arrivals": {"rate": "10/s", "spacing": "even"},
-        "share": "arrivals",
-        "settings": {"request.timeout.ms": 1000},
-    }
-    data = run(faults=faults, drain="30s", producers__p=producer)
+    data = run(faults=faults, drain="30s", producers__p=java_that_waits(1_000))
 
     assert ms(data, Kind.send)[0] == 1_500.0
     assert len(data.log) == 10

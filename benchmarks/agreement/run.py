@@ -1,7 +1,7 @@
 """Steady states over the whole space of settings, each predicted before it is measured; `make agreement` writes docs/agreement.md.
 
 Forty points of a space-filling design over rate, linger, batch size, partitions, acks, members and work. A private cluster is warmed and
-calibrated; then every point is simulated before any is driven on that cluster, the first dozen three times, so that the distance between the
+calibrated; then every point is simulated before any is driven on that cluster, the first ones three times, so that the distance between the
 prediction and a run can be held against the distance between two runs. All runs count; grid-2.csv keeps every figure, grid-2.yaml the profile. The
 first forty (grid.csv) are those from which the model learned that brokers and clients wait for cores; `--design 1` drives them again.
 """
