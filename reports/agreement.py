@@ -35,8 +35,8 @@ WIDEST = 1.3
 """How many times as wide as the mechanism's own spread an interval may be before agreeing with it says nothing."""
 ENOUGH_REPEATS = 10
 """From so many live runs on, their own spread takes the place of replications at the fitted parameters."""
-STEPS: Mapping[str, float] = {"drain_time": STEP_NS / SECOND}
-"""Indicators that go in steps, and the step: whatever differs by one may not differ at all."""
+STEPS: Mapping[str, float] = {"drain_time": STEP_NS / SECOND, "lag": 1.0, "committed_lag": 1.0}
+"""Indicators that go in steps, and the step, in s and events: no tolerance is finer, since what differs by one may not differ at all."""
 _QUANTILES = ("p50", "p95", "p99")
 _LEVELS = ("lag", "committed_lag")
 """Counted in events, and yet amounts: their differences are relative and they have tolerances."""
@@ -402,23 +402,33 @@ def _by_tolerance(
             else ("cannot tell", "outside the 95 % interval, inside the 99.9 % one")
         )
     assert predicted.value is not None
-    margin = tolerance * abs(predicted.value)
+    margin, within = _margin(name, tolerance, predicted.value)
     low, high = _of_runs(name, interval)
     half_width = (high - low) / 2
-    if inside and half_width <= 2 * margin:
+    if inside and round(half_width, 9) <= 2 * margin:
         return "agrees", "inside the 95 % interval"
     farthest = max(abs(observed - low), abs(observed - high))
-    if farthest <= margin:
-        return "agrees", f"certainly within {tolerance:.0%}"
+    if round(farthest, 9) <= margin:
+        return "agrees", f"certainly within {within}"
     nearest = max(interval[0] - observed, observed - interval[1], 0.0)
-    if beyond and round(nearest, 9) > max(margin, STEPS.get(name.kind, 0.0)):
-        return "differs", f"outside the 99.9 % interval, and certainly more than {tolerance:.0%} off"
+    if beyond and round(nearest, 9) > margin:
+        return "differs", f"outside the 99.9 % interval, and certainly more than {within} off"
     if inside:
         return (
             "cannot tell",
-            f"inside an interval too wide to count: its half is more than twice the tolerance of {tolerance:.0%}",
+            f"inside an interval too wide to count: its half is more than twice the tolerance of {within}",
         )
-    return "cannot tell", f"outside the 95 % interval, but not certainly more than {tolerance:.0%} off"
+    return "cannot tell", f"outside the 95 % interval, but not certainly more than {within} off"
+
+
+def _margin(name: IndicatorName, tolerance: float, predicted: float) -> tuple[float, str]:
+    """Return a tolerance in the indicator's own unit, at least its step, and in words."""
+    share, step = tolerance * abs(predicted), STEPS.get(name.kind, 0.0)
+    if name.kind in _LEVELS and name.statistic not in _WHOLE:
+        step = 0.0
+    if share >= step:
+        return share, f"{tolerance:.0%}"
+    return step, f"{step:g} {'event' if name.unit == 'events' else name.unit}"
 
 
 def _of_runs(name: IndicatorName, interval: Bounds) -> Bounds:

@@ -66,23 +66,22 @@ def test_between_two_whole_numbers_lies_no_run():
     assert one.verdict == "agrees"
 
 
-def test_a_peak_lag_that_is_one_more_or_less_of_three_stays_undecided():
-    """A third is no 5 %, and the mean of a lag is no whole number."""
-    changes = {"lag.mean": "5%"}
+def test_a_peak_lag_that_is_one_more_or_less_of_three_agrees_and_a_mean_does_not():
+    """No run's peak is nearer to 3 than 2 or 4 are, while the mean of a lag is no whole number and knows fractions."""
     peak = verdict(CALM, "lag.max", estimate(3.0, 2.0, 4.975, 1.1, 5.9, "events"), seen(3.0, "events"))
     mean = verdict(
-        leader_crash(faults=[], agreement=changes),
+        leader_crash(faults=[], agreement={"lag.mean": "5%"}),
         "lag.mean",
         estimate(6.0, 5.0, 6.975, 4.2, 7.9, "events"),
         seen(6.0, "events"),
     )
 
-    assert (peak.verdict, mean.verdict) == ("cannot tell", "cannot tell")
+    assert (peak.verdict, mean.verdict) == ("agrees", "cannot tell")
 
 
 def test_a_peak_lag_differs_by_the_quantiles_as_they_are():
-    """19 is beyond 18.9, but only half an event above 18.5, of which 0.875 may be."""
-    found = verdict(CALM, "lag.max", estimate(17.5, 16.6, 18.5, 16.1, 18.9, "events"), seen(19.0, "events"))
+    """38 is beyond 37.9, but only one and a half events above 36.5, of which 1.75 may be."""
+    found = verdict(CALM, "lag.max", estimate(35, 34.6, 36.5, 34.1, 37.9, "events"), seen(38.0, "events"))
 
     assert found.reason == "outside the 95 % interval, but not certainly more than 5% off"
 
@@ -145,12 +144,32 @@ def test_before_faults_is_judged_by_tolerance_in_a_scenario_with_faults():
     assert (found.verdict, found.tolerance, found.affected) == ("agrees", 0.10, False)
 
 
-@pytest.mark.parametrize(("observed", "expected"), [(1.8, "cannot tell"), (1.6, "cannot tell"), (1.9, "differs")])
-def test_one_step_of_a_grid_is_no_certain_difference(observed: float, expected: str):
+@pytest.mark.parametrize(("observed", "expected"), [(1.8, "agrees"), (1.6, "agrees"), (1.9, "differs")])
+def test_one_step_of_a_grid_is_no_difference(observed: float, expected: str):
     """Drain times are read off a grid of 100 ms; 5 % of 1.7 s are less than one step of it."""
     always = estimate(1.7, 1.7, 1.7, 1.7, 1.7)
 
     assert verdict(CALM, "drain_time", always, seen(observed)).verdict == expected
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "observed", "expected"),
+    [
+        (7, 9, 9, ("agrees", "inside the 95 % interval")),
+        (6, 10, 10, ("agrees", "inside the 95 % interval")),
+        (5, 10, 8, ("cannot tell", "inside an interval too wide to count: its half is more than twice the tolerance of 1 event")),
+        (8, 8, 9, ("agrees", "certainly within 1 event")),
+        (7, 9, 10, ("cannot tell", "outside the 95 % interval, but not certainly more than 1 event off")),
+        (7, 9, 11, ("differs", "outside the 99.9 % interval, and certainly more than 1 event off")),
+    ],
+)  # fmt: skip
+def test_a_lag_of_a_few_events_is_not_known_to_less_than_one_event(
+    low: float, high: float, observed: float, expected: tuple[str, str]
+):
+    """5 % of 8 events are 0.4 events, and no lag differs by so little."""
+    found = verdict(CALM, "lag.max", estimate(8, low, high, low, high, "events"), seen(observed, "events"))
+
+    assert (found.verdict, found.reason) == expected
 
 
 # ---- with faults: as predicted, and given ----------------------------------------------------------------------------
