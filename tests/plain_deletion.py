@@ -5,7 +5,6 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import simpy
 
 from plain_brokers import Partition
@@ -130,7 +129,7 @@ class Deletion:
         for _, group in itertools.groupby(partition.log[: partition.visible_end], lambda record: id(record.request)):
             records = list(group)
             end += len(records)
-            values = [int(self.model.derived.size_bytes(np.array([record.event]))[0]) for record in records]
+            values = [self.model.record_size(record.event) for record in records]
             size = sum(values) + BATCH_BYTES + RECORD_BYTES * len(records)
             left = sum(v + RECORD_BYTES for v, record in zip(values, records, strict=True) if not record.gone)
             left += BATCH_BYTES if left else 0

@@ -3,8 +3,6 @@
 from collections import deque
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from plain_clock import Phase
 from plain_links import FETCH, FETCHED
 from plain_member_state import MemberState, Process, Read
@@ -84,7 +82,7 @@ class Fetching(MemberState):
         return self.model.quotas.most_bytes(self.group.name, self.group.settings.fetch_bytes)
 
     def _size(self, read: Read) -> int:
-        return int(self.model.derived.size_bytes(np.array([read.event]))[0])
+        return self.model.record_size(read.event)
 
     def _is_enough(self, reads: list[Read], parked_ns: int) -> bool:
         """Whether a parked fetch is answered now: with enough, or with less when its wait is over."""

@@ -117,6 +117,8 @@ class Model(Recording):
         self.called: dict[int, int] = {}
         """When the application called its client with an event, which may then have blocked."""
         self.derived = Derived(plan)
+        self.sizes: dict[int, int] = {}
+        """What `record_size` said before."""
         self.sendings: list[tuple[int, int]] = []
         """Each sending of an emitted event: which, and when it was intended."""
         self.waiting_for: dict[int, tuple[Member, int, Delivery]] = {}
@@ -250,11 +252,13 @@ class Model(Recording):
 
     def size_of(self, sending: int) -> int:
         """Return the size of an event's value."""
-        return int(self.derived.size_bytes(np.array([self.event_of(sending)]))[0])
+        return self.record_size(self.event_of(sending))
 
     def record_size(self, event: int) -> int:
         """Return the size of a record's value by its event."""
-        return int(self.derived.size_bytes(np.array([event]))[0])
+        if event not in self.sizes:
+            self.sizes[event] = int(self.derived.size_bytes(np.array([event]))[0])
+        return self.sizes[event]
 
     def dead_letter_request(
         self, code: int, partition: Partition, event: int, token: Hashable, at_ns: int, due_ns: int

@@ -10,10 +10,11 @@ import random_dependencies as dependencies
 import random_logs as logs
 import random_topics as changes
 from scenarios.errors import ScenarioError
-from scenarios.files import load_text
+from scenarios.files import load_text, validated
 from scenarios.plan import Plan, make_plan
 from scenarios.profiles import IDEAL, KNOTS, NO_CORES, NO_REST, NOTHING, Measured, Profile, Rest, SharedCores
-from scenarios.yaml_text import write_yaml
+from scenarios.schema import Scenario
+from scenarios.yaml_text import Marked, write_yaml
 from sim.refuse import cannot
 
 
@@ -34,16 +35,15 @@ def random_case(number: int) -> Case:
     """Return the scenario, plan and profile of a number."""
     choose = random.Random(number)
     scenario = _scenario(choose, number)
-    text = write_yaml(scenario)
-    if cannot(load_text(text).scenario):  # share groups where records are cut off
+    loaded = load_text(write_yaml(scenario), f"random {number}")
+    if cannot(loaded.scenario):  # share groups where records are cut off
         for group in scenario["groups"].values():
             if group.pop("share_group", False):
                 group["settings"]["group.protocol"] = "consumer"
             if group.get("failures", {}).get("then") == "release":
                 group["failures"]["then"] = "skip"
-        text = write_yaml(scenario)
-    plan = make_plan(load_text(text, f"random {number}").scenario)
-    return Case(number, text, plan, _profile(choose))
+        loaded = load_text(write_yaml(scenario), f"random {number}")
+    return Case(number, loaded.text, make_plan(loaded.scenario), _profile(choose))
 
 
 def _ms(choose: random.Random, low: int, high: int, grid: int = 10) -> str:
@@ -123,7 +123,7 @@ def _with_faults(scenario: dict[str, Any], faults: list[dict[str, Any]]) -> dict
 
 def _is_valid(scenario: dict[str, Any]) -> bool:
     try:
-        load_text(write_yaml(scenario))
+        validated(Scenario, Marked(scenario), "random")
     except ScenarioError:
         return False
     return True
