@@ -317,6 +317,7 @@ class Member:
         w, by_heartbeat = self.system.at_now(), self.group.settings.protocol == "consumer"
         self._drop()
         self.must_give_up, self.must_rejoin = set(), False
+        w.member[self.index, HAS_DUTY] = 0
         self._sit_down()
         self.system.incident("restart", self.name, cause="eviction")
         if by_heartbeat:

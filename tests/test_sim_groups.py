@@ -67,6 +67,27 @@ def test_a_cooperative_rebalance_lets_the_others_read_on(run: Run) -> None:
 
 
 @in_both_models
+def test_who_lost_its_seat_while_it_waited_for_an_assignment_joins_with_one_rebalance(run: Run) -> None:
+    """Member 2 crashes at 1 s, joins at 10 s and hangs from 10.2 s on; member 3 dies at 10.5 s, so nobody is assigned anything until 55.5 s.
+
+    Member 2 is given up at 55.2 s, goes on at 70.2 s and joins; member 1 has the only partition and keeps it, so one rebalance does.
+    """
+    faults = [
+        {"fault": "member_crash", "member": "g/2", "at": "1s", "for": "9s"},
+        {"fault": "member_pause", "member": "g/2", "at": "10.2s", "for": "60s"},
+        {"fault": "member_crash", "member": "g/3", "at": "10.5s", "for": "200s"},
+    ]
+    changes = spread(3, 1, duration="80s", drain="200s", faults=faults)
+    changes["producers__p"]["arrivals"]["rate"] = "2/s"
+    changes["groups__g"]["settings"]["partition.assignment.strategy"] = "cooperative-sticky"
+    data = run(**changes)
+
+    assert [i.where for i in data.incidents if i.kind == "session expired"] == ["g/2", "g/2", "g/3"]
+    begun = [i.time_ns / MILLISECOND for i in data.incidents if i.kind == "rebalance"]
+    assert begun == [10_000.0, 70_200.0, 210_500.0]
+
+
+@in_both_models
 def test_a_new_coordinator_begins_the_sessions_anew(run: Run) -> None:
     """The member dies at 0.5 s, 45 s of session; its coordinator dies at 30 s, elected 9 s later: given up at 84 s."""
     crash = {"fault": "member_crash", "member": "g/2", "at": "500ms", "for": "200s"}
