@@ -52,7 +52,7 @@ bench: $(VENV)/.dev  ## measure; the figures are kept in benchmarks/RESULTS.md
 examples: $(VENV)/.dev  ## two thousand random examples of each property, others each time
 	EVENTDRILL_EXAMPLES=others $(BIN)/python -m pytest -n 2 -m "not live" $$(grep -l hypothesis tests/test_*.py)
 
-differential: $(VENV)/.dev  ## 600 random scenarios against the plain model, and each rule left out in turn; an hour
+differential: $(VENV)/.dev  ## 600 random scenarios against the plain model, and each rule left out in turn
 	EVENTDRILL_DIFFERENTIAL=600 $(BIN)/python -m pytest -n 2 tests/test_sim_differential.py
 
 FIRST := 600

@@ -373,7 +373,8 @@ def _too_wide(interval: Bounds, case: _Case) -> str | None:
     width = interval[1] - interval[0]
     if width <= WIDEST * own:
         return None
-    times = f"{width / own:.2g} times as wide as" if own > 0 else "wider than"
+    digits = 3 if width < 2 * own else 2  # 1.32 times, where 1.3 may be
+    times = f"{width / own:.{digits}g} times as wide as" if own > 0 else "wider than"
     return f"inside an interval too wide to count: {times} {whose}, where {WIDEST} times may be"
 
 

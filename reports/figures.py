@@ -175,15 +175,15 @@ def _stood(trace: Trace, row: str) -> list[tuple[int, int]]:
 def _outage_caption(lines: Sequence[Line], rows: Sequence[str]) -> str:
     parts = []
     for line in lines:
-        stood = {row: _stood(line.trace, row) for row in rows}
-        halted = [row for row in rows if stood[row]]
-        if not halted:
+        shown = [outage for outage in line.trace.outages if outage.place in rows]
+        if not shown:
             parts.append(f"none {line.label}")
             continue
-        longest = max(end - begin for row in halted for begin, end in stood[row])
+        longest = max(outage.end_ns - outage.begin_ns for outage in shown)
+        halted = {outage.place for outage in shown}
         parts.append(f"{len(halted)} of {len(rows)} {line.label}, the longest for {time_words(longest)}")
     return (
-        "Partitions from which nothing was delivered for a second or more while an event waited: "
+        "Partitions from which a group got nothing for a second or more while an event waited: "
         + "; ".join(parts)
         + "."
     )

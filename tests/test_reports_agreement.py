@@ -206,6 +206,14 @@ def test_an_interval_wider_than_the_mechanism_explains_says_nothing():
     )
 
 
+def test_an_interval_a_little_wider_than_may_be_is_not_said_to_be_as_wide_as_that():
+    found = verdict(
+        FAULTY, "gap[orders]", estimate(8.5, 6.0, 11.25, 5, 12), seen(8.5), fitted=estimate(8.5, 6.5, 10.5, 6, 11)
+    )
+
+    assert found.reason.startswith("inside an interval too wide to count: 1.31 times as wide as at the fitted")
+
+
 def test_an_interval_up_to_1_3_times_as_wide_counts():
     found = verdict(
         FAULTY, "gap[orders]", estimate(8.5, 6.0, 11.2, 5, 12), seen(8.5), fitted=estimate(8.5, 6.5, 10.5, 6, 11)

@@ -26,7 +26,11 @@ from reports.alerts.series import Series, Store
 from reports.contents import contents
 from reports.document import Document, markdown, render_document
 from reports.drawing import Canvas, count_axis, draw
+from reports.figure_parts import Line
+from reports.figures import outages
 from reports.junit import junit_text
+from reports.traces import trace
+from reports.words import time_words
 from reports.views.debugging import debugging_document
 from reports.views.executives import executive_document
 from reports.views.flows import Fate, amounts, delivery_over_time, flows, sent
@@ -35,8 +39,10 @@ from rundata.books import Books, End
 from rundata.dataset import RunWriter
 from rundata.rows import NEVER
 from rundata.run import Run
+from rundata.series import Outage
 from rundata.tables import RunData
 from scenarios.files import scenario_text
+from scenarios.quantities import SECOND
 
 HOSTILE = '<script>alert("x")</script> & <b>'
 VIEWS = {"executives": executive_document, "on-call": on_call_document, "debugging": debugging_document}
@@ -285,6 +291,19 @@ def test_a_notebook_draws_the_figures_of_a_page() -> None:
     ]  # fmt: skip
     assert Parsed(html).problems == []
     assert drawn[0].caption.split(":")[0] in html
+
+
+def test_the_longest_outage_is_one_groups_and_not_those_of_several_one_behind_another() -> None:
+    """One group waits from 20 to 28 s, another from 27 to 33 s: 13 s in all, in which nobody waited for more than 8."""
+    run = made()
+    partition = f"{next(iter(run.plan.scenario.topics))}/0"
+    waits = tuple(
+        Outage(group, partition, begin_s * SECOND, end_s * SECOND)
+        for group, begin_s, end_s in (("fulfilment", 20, 28), ("analytics", 27, 33))
+    )
+    drawn = outages(run.plan.scenario, [Line("observed", replace(trace(run), outages=waits), "C0")], ())
+
+    assert f"the longest for {time_words(8 * SECOND)}." in drawn.caption, drawn.caption
 
 
 def test_no_fault_that_never_began_is_said_to_have_broken_anything() -> None:
