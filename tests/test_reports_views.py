@@ -26,11 +26,10 @@ from reports.alerts.series import Series, Store
 from reports.contents import contents
 from reports.document import Document, markdown, render_document
 from reports.drawing import Canvas, count_axis, draw
-from reports.figure_parts import Line
+from reports.figure_parts import Line, time_words
 from reports.figures import outages
 from reports.junit import junit_text
 from reports.traces import trace
-from reports.words import time_words
 from reports.views.debugging import debugging_document
 from reports.views.executives import executive_document
 from reports.views.flows import Fate, amounts, delivery_over_time, flows, sent
