@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from scenarios.profiles import Profile
 
 NAME = "calibrate"
+UNSURE = 0.3
+"""A standard deviation of service times beyond which `verify` cannot tell whether latencies agree: their intervals become wider than twice any tolerance."""
 EXAMPLE = """\
 eventdrill calibrate --on local --quick --out mine.yaml
 eventdrill simulate leader-crash --profile mine.yaml
@@ -143,6 +145,10 @@ def _finish(profile: "Profile", out: Path) -> int:
         say(f"{name}: {value}")
     for name, value in profile.brokers_said.items():
         say(f"brokers: {name}: {value}")
+    uncertainty = max(profile.produce.scale_sd, profile.fetch.scale_sd)
+    say(f"uncertainty: service times may all be {uncertainty:.0%} shorter or longer (standard deviation)")
+    if uncertainty > UNSURE:
+        say("warning: that is too much to tell whether latencies agree; calibrate again, beside no other work")
     for why in dict.fromkeys(profile.not_measured.values()):
         say(f"not measured: {', '.join(name for name, reason in profile.not_measured.items() if reason == why)}: {why}")
     say(f"profile: {out}")
