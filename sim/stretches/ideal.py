@@ -31,7 +31,8 @@ BLOCK_EVENTS = 1 << 14
 _LARGEST_BYTES = 1 << 12
 _LEAST_BUFFERED = 1 << 10
 _AHEAD = 1 << 12
-"""Lag is kept of so many instants ahead, which is some seven minutes."""
+"""Lag is kept of so many instants ahead, which is some six minutes."""
+assert (kernel.STEP_NS, kernel.SECOND_NS) == (STEP_NS, SECOND)
 _MODES = {"after_batch": at.AFTER_BATCH, "after_event": at.AFTER_EVENT}
 _OTHERWISE = frozenset(
     {
@@ -146,7 +147,6 @@ class Ideal:
         stretch[kernel.Z_WARM_UP], stretch[kernel.Z_DURATION] = scenario.warm_up, duration_ns
         stretch[kernel.Z_HALF_NS] = (scenario.warm_up + duration_ns) // 2
         stretch[kernel.Z_HELD_FROM_NS] = duration_ns - HELD_NS
-        stretch[kernel.Z_STEP_NS], stretch[kernel.Z_SECOND_NS] = STEP_NS, SECOND
         if isinstance(group.commit, EveryCommit):
             stretch[kernel.Z_MODE], stretch[kernel.Z_INTERVAL] = at.EVERY, group.commit.every
         else:

@@ -3,6 +3,9 @@
 Sending, fetching and committing take no time, so an event is in its log and in its member's queue when it is intended, and a member
 begins the next event of its queue when the one before is done. So a single pass in the order of time tells all, with the rules and
 names of `sim.kernel`: an event belongs to the batch under way if it came before that was called for, otherwise to the next one.
+
+To turn aside at each instant at which lag is looked at took as long as the rest, since whether one lies between two events no processor can
+foresee. So events only count themselves where they come and where they end, and the instants of half a minute are looked at together.
 """
 
 from typing import NamedTuple
@@ -21,18 +24,24 @@ Places = NDArray[np.int16]
 LATE_CALL, FAR_AHEAD, UNMEASURED = range(1, 4)
 
 # what a stretch is like
-(Z_WARM_UP, Z_DURATION, Z_HALF_NS, Z_HELD_FROM_NS, Z_STEP_NS, Z_SECOND_NS, Z_MODE, Z_INTERVAL, Z_MAX_POLL, Z_POLL_INTERVAL,
- N_SETTINGS) = range(11)  # fmt: skip
+(Z_WARM_UP, Z_DURATION, Z_HALF_NS, Z_HELD_FROM_NS, Z_SECOND_NS, Z_MODE, Z_INTERVAL, Z_MAX_POLL, Z_POLL_INTERVAL,
+ N_SETTINGS) = range(10)  # fmt: skip
 # what it has come to; the last lags are not in the sums, nor among the greatest
-(S_PROBLEM, S_COUNT, S_GRID_NS, S_GRID, S_AT_GRID, S_LAG, S_LAG_MOST, S_LAG_TOTAL, S_AGE_MOST, S_HALF_MOST, S_HELD_MOST,
+(S_PROBLEM, S_GRID_NS, S_GRID, S_CAME, S_EFFECTS, S_LAG, S_LAG_MOST, S_LAG_TOTAL, S_AGE_MOST, S_HALF_MOST, S_HELD_MOST,
  S_PLANNED, S_ABOVE, S_DONE, S_SATURATED, S_SATURATED_DONE, S_SECOND_NS, S_SECOND, S_COMMITTED, S_BEHIND, S_BEHIND_MOST,
  S_BEHIND_TOTAL, S_GAP, N_SCALARS) = range(24)  # fmt: skip
 # per member; M_COMMITS_NS: when it commits next, where it does so at an interval
 M_EFFECT, M_CALL, M_FIRST, M_IN_BATCH, M_DONE, M_COMMITTED, M_COMMITS_NS, N_MEMBER = range(8)
 # per partition: the last delivery, the one before, and the last event
 L_CUT, L_BEFORE, L_LAST, N_LANE = range(4)
-# per instant at which lag is looked at: who waits then, since when, and which effects come just then
-W_WAITING, W_SINCE, W_EFFECTS, N_INSTANT = range(4)
+# per instant at which lag is looked at: events that come, and effects, since after the one before; behind them those of just then
+W_CAME, W_EFFECTS, W_THEN = range(3)
+N_INSTANT = 2 * W_THEN
+
+STEP_NS, SECOND_NS = 100_000_000, 1_000_000_000
+"""From one instant to the next, and between looks at commits: to divide by what the compiler knows is to multiply."""
+_TOGETHER = 1 << 8
+"""So many instants are looked at together."""
 
 PLANNED_STEPS = 10
 """So many steps are a second, in which what is planned is counted."""
@@ -69,7 +78,6 @@ def new_line(owner: Ints, members: int, partitions: int, settings: Ints, room: i
     member[:, M_CALL] = NONE
     member[:, M_COMMITS_NS] = settings[Z_INTERVAL]
     instant = np.zeros((room, N_INSTANT), np.int64)
-    instant[:, W_SINCE] = NEVER
     lane = np.full((partitions, N_LANE), NONE, np.int64)
     planned, second = np.zeros(_PLANNED_ROOM, np.int64), np.zeros(room, np.int64)
     return Line(settings, scalars, owner, member, lane, instant, planned, second)
@@ -152,18 +160,15 @@ def read(w: Line, times: Ints, part: Places, work: Ints, latency: Ints) -> None:
     """Let events come, in the order of time, and be handled; tell how long each took until its effect."""
     z, s = w.settings, w.s
     warm_up, mode, interval, max_poll = z[Z_WARM_UP], z[Z_MODE], z[Z_INTERVAL], z[Z_MAX_POLL]
+    behind = z[Z_DURATION] // STEP_NS + 1
     own = -1 if work.shape[0] > 1 else 0
     # Numbers without a sign are not looked at for being below zero.
-    before, gap, longest, grid_ns = s[S_COUNT], s[S_GAP], np.int64(0), s[S_GRID_NS]
+    gap, age, longest, look_ns = s[S_GAP], s[S_AGE_MOST], np.int64(0), s[S_GRID_NS] + _TOGETHER * STEP_NS
     for n in range(times.shape[0]):
         t = times[n]
-        if t >= grid_ns:
-            if t > grid_ns:
-                s[S_COUNT] = before + n
-                look_until(w, t)
-                grid_ns = s[S_GRID_NS]
-            if t == grid_ns:
-                s[S_AT_GRID] += 1
+        if t >= look_ns:
+            look_until(w, t)
+            look_ns = s[S_GRID_NS] + _TOGETHER * STEP_NS
         p = np.uintp(part[n])
         lane, member = w.lane[p], w.member[np.uintp(w.owner[p])]
         effect_ns = member[M_EFFECT]
@@ -199,50 +204,47 @@ def read(w: Line, times: Ints, part: Places, work: Ints, latency: Ints) -> None:
         if t >= warm_up:
             gap = max(gap, call_ns - max(lane[L_BEFORE], t))
         latency[n] = effect_ns - t
-        if effect_ns >= grid_ns:
-            wait(w, t, effect_ns)
-    s[S_COUNT] = before + times.shape[0]
-    s[S_GAP] = gap
+        done = min(steps_to(effect_ns, STEP_NS), behind)
+        if done - s[S_GRID] >= w.instant.shape[0]:
+            s[S_PROBLEM] = FAR_AHEAD
+            return
+        note(w, W_CAME, steps_to(t, STEP_NS), t)
+        note(w, W_EFFECTS, done, effect_ns)
+        last_ns = (done - 1) * STEP_NS  # the last instant at which it waits, if it does at all
+        if last_ns >= warm_up:
+            age = max(age, last_ns - t)
+    s[S_GAP], s[S_AGE_MOST] = gap, age
     if longest >= z[Z_POLL_INTERVAL]:
         s[S_PROBLEM] = LATE_CALL
 
 
 @compiled
-def commit(w: Line, member: Ints, now: int) -> None:
-    """Commit what a member has done and not committed: it counts from the first second on that is not before."""
-    new = member[M_DONE] - member[M_COMMITTED]
-    if new == 0 or now > w.settings[Z_DURATION]:
-        return
-    member[M_COMMITTED] = member[M_DONE]
-    s, second_ns = w.s, w.settings[Z_SECOND_NS]
-    if now <= s[S_SECOND_NS]:
-        s[S_COMMITTED] += new
-        return
-    number, later_ns = s[S_SECOND] + 1, now - s[S_SECOND_NS] - second_ns
-    if later_ns > 0:
-        number += (later_ns + second_ns - 1) // second_ns
-    if number - s[S_SECOND] >= w.second.shape[0]:
-        s[S_PROBLEM] = FAR_AHEAD
-    else:
-        w.second[number & (w.second.shape[0] - 1)] += new
+def steps_to(time_ns: int, step_ns: int) -> np.int64:
+    """Return how many steps it takes until no time is left."""
+    return np.int64((np.uint64(time_ns) + np.uint64(step_ns - 1)) // np.uint64(step_ns))
 
 
 @compiled
-def wait(w: Line, since_ns: int, until_ns: int) -> None:
-    """Let an event wait at each instant from its own to before its effect."""
-    s, step_ns, mask = w.s, w.settings[Z_STEP_NS], w.instant.shape[0] - 1
-    grid_ns, number = s[S_GRID_NS], s[S_GRID]
-    while grid_ns < until_ns and grid_ns <= w.settings[Z_DURATION]:
-        row = w.instant[np.uintp(number & mask)]
-        row[W_WAITING] += 1
-        row[W_SINCE] = min(row[W_SINCE], since_ns)
-        grid_ns += step_ns
-        number += 1
-        if number - s[S_GRID] > mask:
-            s[S_PROBLEM] = FAR_AHEAD
-            return
-    if grid_ns == until_ns:
-        w.instant[np.uintp(number & mask), W_EFFECTS] += 1
+def note(w: Line, what: int, number: int | np.int64, time_ns: int) -> None:
+    """Count what happens at the first instant that is not before it."""
+    row = w.instant[np.uintp(number & (w.instant.shape[0] - 1))]
+    row[what] += 1
+    if time_ns == number * STEP_NS:
+        row[W_THEN + what] += 1
+
+
+@compiled
+def commit(w: Line, member: Ints, now: int) -> None:
+    """Commit what a member has done and not committed: it counts from the first second on that is not before."""
+    new, z = member[M_DONE] - member[M_COMMITTED], w.settings
+    if new == 0 or now > z[Z_DURATION]:
+        return
+    member[M_COMMITTED] = member[M_DONE]
+    number = steps_to(max(now - z[Z_WARM_UP], 0), SECOND_NS)
+    if number - w.s[S_SECOND] >= w.second.shape[0]:
+        w.s[S_PROBLEM] = FAR_AHEAD
+    else:
+        w.second[np.uintp(number & (w.second.shape[0] - 1))] += new
 
 
 @entry
@@ -255,13 +257,28 @@ def look_on(w: Line, until_ns: int) -> None:
 def look_until(w: Line, until_ns: int) -> None:
     """Look at lag at each instant before one: all events up to there have come."""
     s, z = w.s, w.settings
+    commit_until(w, until_ns)
     while s[S_GRID_NS] < until_ns:
         look(w)
         s[S_GRID] += 1
-        s[S_GRID_NS] += z[Z_STEP_NS]
+        s[S_GRID_NS] += STEP_NS
         if s[S_GRID_NS] > z[Z_DURATION]:
             s[S_GRID_NS] = NEVER
             return
+
+
+@compiled
+def commit_until(w: Line, until_ns: int) -> None:
+    """Make the commits of batches to which nothing more belongs, and those at intervals that come before an instant."""
+    mode = w.settings[Z_MODE]
+    for m in range(w.member.shape[0]):
+        member = w.member[m]
+        if mode == at.EVERY:
+            while member[M_COMMITS_NS] < until_ns:
+                commit(w, member, member[M_COMMITS_NS])
+                member[M_COMMITS_NS] += w.settings[Z_INTERVAL]
+        elif mode == at.AFTER_BATCH and member[M_CALL] < until_ns:
+            commit(w, member, member[M_EFFECT])
 
 
 @compiled
@@ -270,16 +287,16 @@ def look(w: Line) -> None:
     s, z = w.s, w.settings
     number, now = s[S_GRID], s[S_GRID_NS]
     row = w.instant[np.uintp(number & (w.instant.shape[0] - 1))]
-    waiting = row[W_WAITING]
-    done = s[S_COUNT] - waiting - row[W_EFFECTS]
-    planned = s[S_COUNT] - s[S_AT_GRID]
+    s[S_CAME] += row[W_CAME]
+    s[S_EFFECTS] += row[W_EFFECTS]
+    waiting = s[S_CAME] - s[S_EFFECTS]
+    done, planned = s[S_EFFECTS] - row[W_THEN + W_EFFECTS], s[S_CAME] - row[W_THEN + W_CAME]
     in_last = (
         planned - w.planned[np.uintp((number - PLANNED_STEPS) & (_PLANNED_ROOM - 1))]
         if number >= PLANNED_STEPS
         else planned
     )
     w.planned[np.uintp(number & (_PLANNED_ROOM - 1))] = planned
-    s[S_AT_GRID] = 0
     if now >= z[Z_WARM_UP]:
         above = waiting > in_last
         if above and s[S_ABOVE]:
@@ -291,39 +308,20 @@ def look(w: Line) -> None:
         s[S_LAG_TOTAL] += s[S_LAG]
         s[S_LAG] = waiting
         s[S_PLANNED] = in_last
-        if waiting > 0:
-            s[S_AGE_MOST] = max(s[S_AGE_MOST], now - row[W_SINCE])
         if now < z[Z_HALF_NS]:
             s[S_HALF_MOST] = max(s[S_HALF_MOST], waiting)
         if now > z[Z_HELD_FROM_NS]:
             s[S_HELD_MOST] = max(s[S_HELD_MOST], waiting)
-    row[W_WAITING] = 0
-    row[W_SINCE] = NEVER
-    row[W_EFFECTS] = 0
+    row[W_CAME] = row[W_EFFECTS] = row[W_THEN + W_CAME] = row[W_THEN + W_EFFECTS] = 0
     if now == s[S_SECOND_NS]:
-        look_at_commits(w, now)
-
-
-@compiled
-def look_at_commits(w: Line, now: int) -> None:
-    """Look at how far commits are behind at a second, when all commits up to there are made."""
-    s, z = w.s, w.settings
-    for m in range(w.member.shape[0]):
-        member = w.member[m]
-        if z[Z_MODE] == at.EVERY:
-            while member[M_COMMITS_NS] <= now:
-                commit(w, member, member[M_COMMITS_NS])
-                member[M_COMMITS_NS] += z[Z_INTERVAL]
-        elif z[Z_MODE] == at.AFTER_BATCH and member[M_CALL] <= now:
-            commit(w, member, member[M_EFFECT])  # nothing more belongs to this batch
-    s[S_BEHIND_MOST] = max(s[S_BEHIND_MOST], s[S_BEHIND])
-    s[S_BEHIND_TOTAL] += s[S_BEHIND]
-    s[S_BEHIND] = s[S_COUNT] - s[S_COMMITTED]
-    s[S_SECOND] += 1
-    s[S_SECOND_NS] += z[Z_SECOND_NS]
-    place = s[S_SECOND] & (w.second.shape[0] - 1)
-    s[S_COMMITTED] += w.second[place]
-    w.second[place] = 0
+        s[S_BEHIND_MOST] = max(s[S_BEHIND_MOST], s[S_BEHIND])
+        s[S_BEHIND_TOTAL] += s[S_BEHIND]
+        place = s[S_SECOND] & (w.second.shape[0] - 1)
+        s[S_COMMITTED] += w.second[place]
+        w.second[place] = 0
+        s[S_BEHIND] = s[S_CAME] - s[S_COMMITTED]
+        s[S_SECOND] += 1
+        s[S_SECOND_NS] += SECOND_NS
 
 
 # ---- figures ---------------------------------------------------------------------------------------------------------
