@@ -113,7 +113,9 @@ class Connection:
             waits_ns = self.model.cores.request_waits_ns(
                 self.broker, sending.batches, self.produce[n], duration_ns - leader_ns
             )
-            leader_ns, duration_ns = leader_ns + waits_ns, duration_ns + waits_ns
+            shares = duration_ns and self.model.rules.leader_waits_its_share
+            leader_ns += waits_ns * leader_ns // duration_ns if shares else waits_ns
+            duration_ns += waits_ns
             for batch in sending.batches:
                 if batch.partition.leader != self.broker and self.model.rules.stale_leader:
                     self._append_in_vain(sending, batch, leader_ns)

@@ -41,9 +41,10 @@ class Cores:
             fetch.back_ns = fetch.leaves_ns + waits_ns + follows_ns
         return waits_ns
 
-    def answer_waits_ns(self, events: int, took_ns: int) -> int:
-        """Return how long the answer to a member's fetch waits for a core."""
-        return self._waits_ns(self.request_ns + events * self.event_ns, took_ns, self.mean_fetch_ns)
+    def answer_works(self, events: int, took_ns: int) -> None:
+        """Let the answer to a member's fetch take a core; what it brings has waited, and it does not wait again."""
+        if self.model.rules.answers_hold_cores:
+            self._waits_ns(self.request_ns + events * self.event_ns, took_ns, self.mean_fetch_ns)
 
     def _waits_ns(self, work_ns: int, took_ns: int, mean_ns: int) -> int:
         """Let some work, of something that took so long where it takes a mean, take the core that is free first; return how long that waits for it."""

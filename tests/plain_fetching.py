@@ -124,8 +124,8 @@ class Fetching(MemberState):
             for read in answer:
                 self.positions[read.partition] = read.offset + 1
             crossing_ns = self.model.links.crosses(broker, "from", size, self.code, FETCHED, n)
-            waits_ns = self.model.cores.answer_waits_ns(len(answer), fetch[n])
-            yield clock.at(clock.now + fetch[n] + crossing_ns + waits_ns, Phase.arrival, self.code, broker)
+            self.model.cores.answer_works(len(answer), fetch[n])
+            yield clock.at(clock.now + fetch[n] + crossing_ns, Phase.arrival, self.code, broker)
             yield from self._hang(Phase.arrival, broker, client=True)
             if self.generation != generation:
                 return

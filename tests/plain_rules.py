@@ -138,6 +138,8 @@ class Rules:
     shared_cores: bool = True
     followers_fetch_together: bool = True
     work_in_proportion: bool = True
+    leader_waits_its_share: bool = True
+    answers_hold_cores: bool = True
     rest_of_brokers: bool = True
     rest_of_all: bool = True
     mark_waits: bool = True

@@ -131,7 +131,7 @@ def serve(w: World, i: int, b: int) -> None:
     duration += rested_ns
     if len(w.cores) > 0:
         waits_ns = request_waits(w, lead, w.produce[i, b, n], duration - leader_ns)
-        leader_ns += waits_ns
+        leader_ns += in_proportion(waits_ns, leader_ns, duration)
         duration += waits_ns
     refused = False
     r = lead

@@ -58,11 +58,11 @@ def in_sync_count(w: World, p: int) -> int:
 
 
 @rare
-def answer_waits(w: World, m: int, b: int, took_ns: int) -> int:
-    """Return how long the answer to a member's fetch waits for a core; the member's own work on its records is part of that."""
+def answer_works(w: World, m: int, b: int, took_ns: int) -> None:
+    """Let the answer to a member's fetch take a core, for which others wait; it leaves with what it brings, which has waited. The member's own work is part of it."""
     count = 0
     for p in range(w.mp.shape[1]):
         for offset in range(w.answer[m, b, p, at.A_FROM], w.answer[m, b, p, at.A_TO]):
             count += 0 if is_gone(w, p, offset) else 1
     work_ns = w.core_times[at.OF_REQUEST] + count * w.core_times[at.OF_EVENT]
-    return waits_for_core(w, in_proportion(work_ns, took_ns, w.core_times[at.MEAN_FETCH]))
+    waits_for_core(w, in_proportion(work_ns, took_ns, w.core_times[at.MEAN_FETCH]))

@@ -2,7 +2,7 @@
 
 from sim import world as at
 from sim.compiled import compiled, entry, rare
-from sim.kernel.cores import answer_waits
+from sim.kernel.cores import answer_works
 from sim.kernel.links import crosses
 from sim.kernel.quotas import SAMPLE_NS, SAMPLES, mutes, take_back
 from sim.kernel.rows import close
@@ -176,7 +176,7 @@ def send_answer(w: World, m: int, b: int) -> None:
     size = answer_bytes(w, m, b) if w.link[b, at.FROM_BROKER, at.LK_BYTES_S] else 0
     due = w.scalars[NOW] + w.fetch[m, b, n] + crosses(w, b, at.FROM_BROKER, size, member[CODE], at.LINK_FETCHED, n)
     if len(w.cores) > 0:
-        due += answer_waits(w, m, b, w.fetch[m, b, n])
+        answer_works(w, m, b, w.fetch[m, b, n])
     push(w, due, ARRIVAL, member[CODE], b, ON_ARRIVAL, m, b, member[GENERATION])
 
 
