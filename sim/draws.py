@@ -184,9 +184,9 @@ class Draws:
         return self._row(self._entities[process], f"produce at broker {broker}", self._loaded(self.profile.produce))
 
     def leader(self, process: int, broker: int) -> Values:
-        """The part of it until the leader has appended."""
+        """The part of it until the leader has appended, drawn with the same numbers: what takes long takes long there, too."""
         return self._row(
-            self._entities[process], f"leader at broker {broker}", self._loaded(self.profile.produce_leader)
+            self._entities[process], f"produce at broker {broker}", self._loaded(self.profile.produce_leader)
         )
 
     def acknowledge(self, process: int, broker: int) -> Values:

@@ -59,7 +59,10 @@ def in_sync_count(w: World, p: int) -> int:
 
 @rare
 def answer_works(w: World, m: int, b: int, took_ns: int) -> None:
-    """Let the answer to a member's fetch take a core, for which others wait; it leaves with what it brings, which has waited. The member's own work is part of it."""
+    """Let the answer to a member's fetch take a core, for which others wait; it leaves without, since what it brings has waited.
+
+    The member's own work on its records is part of that.
+    """
     count = 0
     for p in range(w.mp.shape[1]):
         for offset in range(w.answer[m, b, p, at.A_FROM], w.answer[m, b, p, at.A_TO]):
