@@ -42,11 +42,18 @@ def test_the_nth_value_does_not_depend_on_how_many_are_drawn(plan: Plan):
     assert np.concatenate([next(blocks) for _ in range(30)])[:200].tolist() == at_once.tolist()
 
 
+def test_what_takes_long_takes_long_at_its_leader_too(plan: Plan):
+    draws = Draws(plan, PROFILE.model_copy(update={"produce_leader": PROFILE.produce}), 1)
+
+    assert draws.leader(0, 1).first(10).tolist() == draws.produce(0, 1).first(10).tolist()
+    assert draws.leader(0, 2).first(10).tolist() != draws.produce(0, 1).first(10).tolist()
+
+
 def test_entities_purposes_seeds_and_chances_have_streams_of_their_own(plan: Plan):
     """Seven rows of ten values, all different."""
     draws = Draws(plan, PROFILE, 1)
     rows = [
-        draws.produce(0, 1), draws.produce(1, 1), draws.produce(0, 2), draws.leader(0, 1), draws.fetch(2, 1),
+        draws.produce(0, 1), draws.produce(1, 1), draws.produce(0, 2), draws.acknowledge(0, 1), draws.fetch(2, 1),
         Draws(plan, PROFILE, 2).produce(0, 1), Draws(plan, PROFILE, 1, chance=1).produce(0, 1),
     ]  # fmt: skip
 
