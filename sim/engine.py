@@ -129,7 +129,7 @@ class Played:
         """Let everything happen."""
         system = self.system
         system.world = self.builder.world()
-        system.growth.supply = self.builder.supply
+        system.growth.supply, system.grown = self.builder.supply, self.builder.grown
         system.begin(system.world)
         self.actions = Actions(system, self.builder.redrivers(), judge=self._holds_since, reserve=self._reserve)
         clock = system.clock

@@ -132,6 +132,8 @@ class LogEnds:
         cut_off, lost = begin + np.flatnonzero(states != at.TRUNCATED), int(np.count_nonzero(states >= at.NONE))
         if not len(cut_off):
             return 0
+        self._keep_by_offset(number, cut_off, end)
+        world = self.system.at_now()
         segments = self.system.segments.of(partition)
         shift = end - self.offset_of(number, int(cut_off[0]))
         self.cuts.setdefault(number, []).append((end, shift))
@@ -140,6 +142,20 @@ class LogEnds:
         while part[at.STABLE_END] < end and not self._is_open(int(world.log[number, part[at.STABLE_END], at.L_TXN])):
             part[at.STABLE_END] += 1
         return lost
+
+    def _keep_by_offset(self, partition: int, cut_off: Ints, end: int) -> None:
+        """Let what share groups know of offsets hold for the records that come to have them: it is kept by offset, and not in the log."""
+        world, more = self.system.world, len(cut_off)
+        for group in range(len(world.group)):
+            if not world.reads[group, partition] or world.group[group, at.LOCK_NS] == 0:
+                continue
+            known = np.flatnonzero(world.share[group, partition, end:] | world.left[group, partition, end:])
+            last = end + more + (int(known[-1]) + 1 if len(known) else 0)
+            while last > world.share.shape[-1]:
+                world = self.system.with_longer_logs()
+            for states in (world.share[group, partition], world.left[group, partition]):
+                states[end + more :] = states[end:-more].copy()
+                states[end : end + more] = states[cut_off]
 
     def erase(self, partition: int, numbers: Ints, how: int) -> None:
         """Take records out of a log, by compaction or since no leader has them any more; nobody waits for those."""

@@ -116,23 +116,13 @@ def _brokers(scenario: Scenario) -> Iterator[str]:
 
 
 def _topic(scenario: Scenario, name: str) -> Iterator[str]:
-    place = f"topics.{name}"
-    compacts, policy = is_compacted(scenario, name), str(topic_setting(scenario, name, "cleanup.policy"))
-    is_unclean = bool(topic_setting(scenario, name, "unclean.leader.election.enable"))
-    readers = [group for group, what in scenario.groups.items() if what.share_group and name in what.topics]
-    if compacts:
-        yield from _compacted(scenario, name, policy)
-    dies_with_host = scenario.replication_of(name) == 1 and any(
-        isinstance(f, faults.HostCrash) for f in scenario.faults
-    )
-    if readers and (is_unclean or dies_with_host):
-        what = "may be cut by an unclean election" if is_unclean else "may lose records with a host"
-        yield f"{place} {what}, and is read by the share group {readers[0]}, which the simulator does not model: let other groups read it"
+    if is_compacted(scenario, name):
+        yield from _compacted(scenario, name)
 
 
-def _compacted(scenario: Scenario, name: str, policy: str) -> Iterator[str]:
+def _compacted(scenario: Scenario, name: str) -> Iterator[str]:
     """Yield what brokers refuse of a compacted topic, by Kafka's own rules."""
-    place = f"topics.{name}"
+    place, policy = f"topics.{name}", str(topic_setting(scenario, name, "cleanup.policy"))
     for key, producer in scenario.producers.items():
         if producer.key == "none" and name in _reached_from(scenario, producer.topic):
             yield f"{place}: cleanup.policy is {policy}, and brokers take no records without a key then, but producers.{key}.key is none: give it a key"

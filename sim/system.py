@@ -1,7 +1,7 @@
 """What changes the system, as SimPy processes: brokers that fail and come back, leaders, and what the kernel is told of it."""
 
 import itertools
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, assert_never
 
 import simpy
@@ -61,6 +61,7 @@ from sim.world import (
     SILENT,
     TOO_FEW,
     VISIBLE_END,
+    WANT,
     World,
 )
 from sim.wrong_clocks import WrongClocks
@@ -110,6 +111,8 @@ class System:
         self.places = {partition.name: partition.number for partition in self.partitions}
         self.wrong_clocks = WrongClocks(self)
         self.world: World
+        self.grown: Callable[[World], World]
+        """Returns the world with more room for what it wants."""
 
     def _partitions(self) -> list[Replicas]:
         plan, found = self.plan, list[Replicas]()
@@ -358,6 +361,12 @@ class System:
     def at_now(self) -> World:
         """Return the world, its clock put to this instant."""
         self.world.scalars[NOW] = self.clock.now
+        return self.world
+
+    def with_longer_logs(self) -> World:
+        """Return the world, with room for more records in every log."""
+        self.world.scalars[WANT] = 7
+        self.world = self.grown(self.world)
         return self.world
 
     # ---- what all of them have in common -------------------------------------------------------------------------

@@ -189,9 +189,12 @@ class Partition:
             yield before.visible
         if request.cut:
             return
-        for offset in range(self.visible_end, end):
+        begin = self.visible_end
+        for offset in range(begin, end):
             self.model.became_visible(self, offset)
-        self.visible_end = max(self.visible_end, end)
+        self.visible_end = max(begin, end)
+        for group in self._share_groups():
+            group.sees(self, begin, end)
         self.move_stable_end()
         request.seen_by = self.leader
         request.is_short = self.has_too_few and not self.mark_waits
@@ -294,10 +297,15 @@ class Partition:
         behind = [number for number in range(max(begin, self.start), end) if self.log[number].gone != "cut off"]
         self.model.fired["visible records lost"] += any(not self.log[number].gone for number in behind)
         self.model.fired["cut where records were deleted"] += self.start > 0 and bool(behind)
+        for group in self._share_groups():
+            group.cut_off(self, behind)
         if behind:
             self.cuts.append((end, end - self.offset(behind[0])))
             self.erase(behind, "cut off")
             self.move_stable_end()
+
+    def _share_groups(self) -> list[Any]:
+        return [group for group in self.model.groups.values() if group.is_share and self in group.partitions]
 
     def erase(self, numbers: list[int], how: str) -> None:
         """Take records out of the log; nobody waits for them any more."""
@@ -305,9 +313,8 @@ class Partition:
             self.log[number].gone = how
             for group in self.model.groups.values():
                 self.model.open.discard((group, self, number))
-        for group in self.model.groups.values():
-            if group.is_share and self in group.partitions:
-                group.give_up_gone(self)
+        for group in self._share_groups():
+            group.give_up_gone(self)
         for replayer in self.model.replayers.values():
             replayer.looks_again()
         self.model.news.give()

@@ -155,7 +155,7 @@ class Deletion:
         end = partition.visible_end
         match fault.up_to.place:
             case "offset":
-                return min(fault.up_to.value, end)
+                return min(partition.number_of(fault.up_to.value), end)
             case "ago":
                 since_ns = self.model.clock.now - fault.up_to.value
                 there = [n for n in range(partition.start, end) if not partition.log[n].gone]

@@ -115,6 +115,8 @@ class Rules:
     release_of_the_dead: bool = True
     deleted_given_up: bool = True
     gone_given_up: bool = True
+    kept_by_offset: bool = True
+    forgets_deliveries: bool = True
     commit_below_the_unfinished: bool = True
     dependency_down: bool = True
     dependency_slow: bool = True

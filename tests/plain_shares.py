@@ -48,6 +48,8 @@ class ShareGroup(Group):
         self.counts: dict[tuple[Partition, int], int] = {}
         self.done: set[tuple[Partition, int]] = set()
         self.acquisitions: list[Acquisition] = []
+        self.kept: dict[tuple[Partition, int], tuple[bool, int]] = {}
+        """By partition and offset of what was cut off: whether that was done, and how often it was delivered."""
         for member in self.first_members:
             member.start(assigned=True)
         self.joined = [self.all_members[number - 1].seat for number in self.model.draws.join_order(self.code)]
@@ -85,7 +87,8 @@ class ShareGroup(Group):
         """Return the first run of records that a member can acquire."""
         start = self.committed.get(partition, 0)
         found: list[int] = []
-        for offset in range(start, min(partition.visible_end, start + self.most_locks)):
+        there = [n for n in range(start, partition.visible_end) if partition.log[n].gone != "cut off"]
+        for offset in there[: self.most_locks]:
             place = (partition, offset)
             if self.is_given_up(place):
                 continue
@@ -144,8 +147,7 @@ class ShareGroup(Group):
             if (partition, below) not in self.holder and (partition, below) not in self.done:
                 self.model.fired["deleted from a share group"] += 1
                 self.done.add((partition, below))
-        while (partition, self.committed.get(partition, 0)) in self.done:
-            self.committed[partition] = self.committed.get(partition, 0) + 1
+        self.committed[partition] = self._start_of(partition)
 
     def give_up_gone(self, partition: "Partition") -> None:
         """Give up on what can be acquired of what compaction took out of a log; what somebody has stays with him."""
@@ -156,8 +158,35 @@ class ShareGroup(Group):
             if partition.log[offset].gone and place not in self.holder and place not in self.done:
                 self.model.fired["compacted in a share group"] += 1
                 self.done.add(place)
-        while (partition, self.committed.get(partition, 0)) in self.done:
-            self.committed[partition] = self.committed.get(partition, 0) + 1
+        self.committed[partition] = self._start_of(partition)
+
+    def cut_off(self, partition: "Partition", numbers: list[int]) -> None:
+        """Keep what is known of the offsets of records that are about to be cut off: it is not with the leader of before, and goes by offsets."""
+        for number in numbers:
+            place = (partition, number)
+            assert place not in self.holder
+            if self.model.rules.kept_by_offset:
+                self.kept[partition, partition.offset(number)] = place in self.done, self.counts.get(place, 0)
+
+    def sees(self, partition: "Partition", begin: int, end: int) -> None:
+        """Take records that became visible for what was known of their offsets before a cut."""
+        for number in range(begin, end):
+            place = (partition, number)
+            is_done, count = self.kept.pop((partition, partition.offset(number)), (False, 0))
+            if is_done:
+                self.model.fired["done before it was there"] += 1
+                self._finish(place)
+            elif count:
+                self.model.fired["counted before it was there"] += 1
+                self.counts[place] = count
+        self.committed[partition] = self._start_of(partition)
+
+    def _start_of(self, partition: "Partition") -> int:
+        """Return where the partition begins: behind all that is done."""
+        offset = self.committed.get(partition, 0)
+        while offset < partition.visible_end and (partition, offset) in self.done:
+            offset += 1
+        return offset
 
     def is_given_up(self, place: tuple["Partition", int]) -> bool:
         """Whether nobody sees a record any more that is not in the log."""
@@ -185,9 +214,15 @@ class ShareGroup(Group):
             self._moved(member, partition, self.clock.now)
 
     def release_partition(self, partition: "Partition") -> None:
-        """Release all that is acquired of a partition: its leader, which kept the locks, is gone."""
+        """Release all that is acquired of a partition: its leader, which alone knew of these deliveries, is gone."""
         for acquisition in self.acquisitions:
-            if acquisition.partition is partition and self._release_run(acquisition):
+            if acquisition.partition is not partition:
+                continue
+            for offset in acquisition.offsets:
+                if self.holder.get((partition, offset)) is acquisition and self.model.rules.forgets_deliveries:
+                    self.model.fired["deliveries forgotten"] += 1
+                    self.counts[partition, offset] -= 1
+            if self._release_run(acquisition):
                 self.model.fired["released with its leader"] += 1
                 self._moved(acquisition.member, partition, self.clock.now)
 
@@ -209,10 +244,8 @@ class ShareGroup(Group):
 
     def _moved(self, member: "Member", partition: "Partition", begun_ns: int) -> None:
         """Let the partition's start move behind what is done."""
-        start = offset = self.committed.get(partition, 0)
-        while (partition, offset) in self.done:
-            offset += 1
-        if offset > start:
+        offset = self._start_of(partition)
+        if offset > self.committed.get(partition, 0):
             times = {"started_ns": begun_ns, "ended_ns": self.clock.now}
             self.model.row(Kind.commit, member.code, partition, group=self.code, offset=offset, **times)
             self.committed[partition] = offset

@@ -9,8 +9,6 @@ Faults = list[dict[str, Any]]
 def add(choose: random.Random, scenario: dict[str, Any], faults: Faults, length_ms: int) -> Faults:
     """Give some topics logs that are cut or compacted, and some groups replays; return the faults then."""
     which = choose.choice(["", "unclean", "compact"])
-    if which == "unclean" and any(group.get("share_group") for group in scenario["groups"].values()):
-        which = "compact"  # the simulator does not combine the other
     if which == "unclean" and scenario["brokers"]["nodes"] > 1:
         faults = _let_anybody_lead(choose, scenario, faults, length_ms)
     elif which == "compact":
@@ -70,8 +68,8 @@ def send_again_and_die(choose: random.Random, faults: Faults, length_ms: int) ->
 
 
 def lose_a_host(choose: random.Random, scenario: dict[str, Any], length_ms: int) -> Faults:
-    """Have a machine die that alone has a topic, which no share group reads."""
-    if choose.random() < 0.96 or any(group.get("share_group") for group in scenario["groups"].values()):
+    """Have a machine die that alone has a topic."""
+    if choose.random() < 0.96:
         return []
     scenario["topics"]["a"]["replication"] = scenario["topics"]["a"]["settings"]["min.insync.replicas"] = 1
     at_ms = choose.randrange(2, 8) * length_ms // 10
@@ -175,6 +173,8 @@ def _let_anybody_lead(choose: random.Random, scenario: dict[str, Any], faults: F
         topic["settings"]["unclean.leader.election.enable"] = True
         topic["settings"]["min.insync.replicas"] = choose.choice([1, 1, 2])
     scenario["brokers"]["version"] = choose.choice(["3.9", "3.9", "4.2"])
+    if any(group.get("share_group") for group in scenario["groups"].values()):
+        _let_offsets_return(later, scenario)
     scenario["brokers"]["settings"]["replica.lag.time.max.ms"] = choose.choice([100, 300])
     faults = [fault for fault in faults if deletes or fault["fault"] not in ("retention", "delete_records")]
     if deletes and later.random() < 0.6:
@@ -194,6 +194,13 @@ def _let_anybody_lead(choose: random.Random, scenario: dict[str, Any], faults: F
     kind = choose.choice(["broker_crash", "broker_crash", "broker_stop", "broker_pause"])
     target = choose.choice([1, "leader of a/0"])
     return [*gone, {"fault": kind, "broker": target, "at": f"{second}ms", "for": f"{length_ms}ms"}, *faults]
+
+
+def _let_offsets_return(choose: random.Random, scenario: dict[str, Any]) -> None:
+    """Have brokers of a release with share groups, where mostly nobody is eligible."""
+    scenario["brokers"]["version"] = "4.2"
+    for topic in scenario["topics"].values():
+        topic["settings"]["min.insync.replicas"] = choose.choice([1, 1, 1, 1, 2])
 
 
 def _compact(choose: random.Random, scenario: dict[str, Any]) -> None:

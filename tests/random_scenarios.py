@@ -36,7 +36,7 @@ def random_case(number: int) -> Case:
     choose = random.Random(number)
     scenario = _scenario(choose, number)
     loaded = load_text(write_yaml(scenario), f"random {number}")
-    if cannot(loaded.scenario):  # share groups where records are cut off
+    if cannot(loaded.scenario):  # share groups with quotas
         for group in scenario["groups"].values():
             if group.pop("share_group", False):
                 group["settings"]["group.protocol"] = "consumer"

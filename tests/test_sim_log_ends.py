@@ -14,7 +14,6 @@ from scenarios.plan import make_plan
 from scenarios.profiles import IDEAL
 from scenarios.quantities import SECOND
 from sim.engine import simulate
-from sim.refuse import cannot
 
 TWO: dict[str, Any] = {
     "duration": "20s",
@@ -109,18 +108,6 @@ def test_eligible_replicas_come_before_others(run: Run, version: str, leader: st
     assert data.log["event_id"].tolist() == [*range(left), *range(50, 100)]
 
 
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"groups__g__share_group": True}, "topics.a may be cut by an unclean election, and is read by the share group g"),
-    ],
-)  # fmt: skip
-def test_what_is_not_combined_with_it_is_refused(changes: dict[str, Any], said: str) -> None:
-    problems = cannot(by_hand(**{"topics__a__settings__unclean.leader.election.enable": True}, **changes))
-
-    assert any(problem.startswith(said) for problem in problems)
-
-
 @in_both_models
 def test_what_was_deleted_stays_deleted_after_an_unclean_election(run: Run) -> None:
     """Broker 2 has ten events; those below offset 50 are deleted at 11 s, so it begins anew at offset 50 with what comes from 13 s on."""
@@ -130,6 +117,16 @@ def test_what_was_deleted_stays_deleted_after_an_unclean_election(run: Run) -> N
     assert data.log["event_id"].tolist() == [*range(125, 200)]
     assert data.log["offset"].tolist() == list(range(50, 125))
     assert (data.extents[0].first, data.extents[0].end) == (50, 125)
+
+
+@in_both_models
+def test_records_are_deleted_up_to_an_offset_that_was_given_away_once_more(run: Run) -> None:
+    """Of what comes from 13 s on, with offsets from 10 on, five records lie below offset 15."""
+    deletes = {"fault": "delete_records", "partition": "a/0", "at": "15s", "up_to": 15}
+    data = run(**{**TWO, "faults": [*TWO["faults"], deletes]})
+
+    assert data.log["event_id"].tolist() == [*range(130, 200)]
+    assert data.log["offset"].tolist() == list(range(15, 85))
 
 
 def test_the_incident_says_how_much_is_lost() -> None:

@@ -143,3 +143,62 @@ def test_what_compaction_took_out_cannot_be_acquired_any_more(run: Run) -> None:
 
     assert [event for _, _, event in deliveries(data)] == [*range(30), *range(53, 100)]
     assert measure_one(data, "pending").value == 0
+
+
+@in_both_models
+def test_deliveries_by_a_leader_that_is_lost_do_not_count(run: Run) -> None:
+    """An event takes 40 s and has two deliveries; its leader dies in the first and in the second, and the third one is acknowledged."""
+    crash = {"fault": "broker_crash", "broker": "leader of a/0", "for": "20s"}
+    settings = {"group.share.delivery.count.limit": 2, "group.share.record.lock.duration.ms": 60_000}
+    faults = [{**crash, "at": "1s"}, {**crash, "at": "45s"}]
+    changes = sharing(
+        1, 1, faults=faults, brokers__settings=settings, group={"work": "40s"}, duration="60s", drain="200s"
+    )
+    changes["producers__p"]["arrivals"][1]["for"] = "59999ms"
+    data = run(**changes)
+
+    assert ms(data, Kind.delivery) == [pytest.approx(5.5 + 40_000 * n) for n in range(3)]
+    assert ms(data, Kind.commit) == [pytest.approx(120_005.5)]
+    assert measure_one(data, "passed").value == 0
+
+
+def cut_back(**group: Any) -> dict[str, Any]:
+    """Return ten events a second for a share group; broker 2, which has ten of them, leads from 13 s on, and 115 are lost."""
+    settings = {"min.insync.replicas": 1, "unclean.leader.election.enable": True}
+    return {
+        "duration": "30s",
+        "drain": "60s",
+        "brokers": {"kind": "kafka", "nodes": 2, "settings": {"group.share.partition.max.record.locks": 100}},
+        "topics__a": {"replication": 2, "settings": settings},
+        "producers__p__settings": {"acks": "1"},
+        "groups__g": {"topics": ["a"], "share_group": True, "ordered_by": "none", "work": "10ms", **group},
+        "faults": [
+            {"fault": "broker_crash", "broker": 2, "at": "1s", "for": "12s"},
+            {"fault": "broker_crash", "broker": 1, "at": "12500ms", "for": "30s"},
+        ],
+    }
+
+
+@in_both_models
+def test_offsets_that_were_acknowledged_before_a_cut_are_not_delivered_again(run: Run) -> None:
+    """Offsets below 125 were done, so nobody gets the next 115 events, which have offsets from 10 on; those from offset 125 on are as before."""
+    data = run(**cut_back())
+
+    assert [event for _, _, event in deliveries(data)] == [*range(125), *range(240, 300)]
+    assert data.log["offset"].tolist() == list(range(185))
+    assert measure_one(data, "passed").value == 115
+    assert measure_one(data, "pending").value == 0
+    assert {name: result.examples for name, result in check(data).items() if not result.valid} == {}
+
+
+@in_both_models
+def test_what_was_cut_off_takes_no_locks(run: Run) -> None:
+    """Three members, 5 s an event: one begins the last of the ten that are left, and the others the next ones, which came after 115 that are gone."""
+    settings = {"max.poll.records": 1}
+    data = run(**cut_back(members=3, work="5s", settings=settings))
+
+    assert [(who, event) for at, who, event in deliveries(data) if at == 57_500] == [
+        ("g/1", 9),
+        ("g/2", 125),
+        ("g/3", 126),
+    ]

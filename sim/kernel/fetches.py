@@ -6,7 +6,7 @@ from sim.kernel.cores import answer_works
 from sim.kernel.links import crosses
 from sim.kernel.quotas import SAMPLE_NS, SAMPLES, mutes, take_back
 from sim.kernel.rows import close
-from sim.kernel.stable import end_for, first_available, has_holes, is_gone, is_passed_over, shares
+from sim.kernel.stable import end_for, end_of_locks, first_available, has_holes, is_gone, is_passed_over, shares
 from sim.world import (
     A_FROM,
     A_OWNERSHIP,
@@ -221,7 +221,7 @@ def acquire(w: World, m: int, b: int, p: int, most: int) -> int:
         return 0
     q = s[at.ACQUISITIONS]
     s[at.ACQUISITIONS] = q + 1
-    end, limit = begin, min(w.part[p, at.VISIBLE_END], w.committed[g, p] + w.group[g, at.MOST_LOCKS])
+    end, limit = begin, end_of_locks(w, g, p)
     count = 0
     while end < limit and count < most and (w.share[g, p, end] == at.SH_AVAILABLE or is_given_up(w, g, p, end)):
         if w.share[g, p, end] == at.SH_AVAILABLE:

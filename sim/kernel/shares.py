@@ -36,6 +36,18 @@ def release_run(w: World, q: int) -> bool:
 
 
 @rare
+def pass_known(w: World, p: int, begin: int, end: int) -> None:
+    """Pass over what became visible with offsets that were done before a cut."""
+    for g in range(w.group.shape[0]):
+        if not w.reads[g, p] or not shares(w, g):
+            continue
+        for offset in range(begin, end):
+            if w.share[g, p, offset] == at.SH_DONE:
+                close(w, g, p, offset)
+        w.committed[g, p] = start_of(w, g, p)
+
+
+@rare
 def lock_over(w: World, q: int) -> None:
     """Release what was not acknowledged in time."""
     if release_run(w, q):
@@ -135,7 +147,11 @@ def release_all(w: World, m: int) -> None:
 
 @entry
 def release_partition(w: World, p: int) -> None:
-    """Release all that is acquired of a partition: its leader, which kept the locks, is gone."""
+    """Release all that is acquired of a partition: its leader, which alone knew of these deliveries, is gone."""
     for q in range(w.scalars[at.ACQUISITIONS]):
-        if w.acquisition[q, at.AQ_PART] == p:
+        acquisition = w.acquisition[q]
+        if acquisition[at.AQ_PART] == p:
+            g = w.member[acquisition[at.AQ_MEMBER], at.GROUP]
+            for offset in range(acquisition[at.AQ_FROM], acquisition[at.AQ_TO]):
+                w.left[g, p, offset] -= w.share[g, p, offset] == at.SH_FIRST + q
             lock_over(w, q)

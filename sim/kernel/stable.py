@@ -52,11 +52,21 @@ def shares(w: World, g: int) -> bool:
 
 
 @compiled
+def end_of_locks(w: World, g: int, p: int) -> int:
+    """Return up to where a share group's locks of a partition reach; what was cut off takes none."""
+    offset, end, locks = w.committed[g, p], w.part[p, at.VISIBLE_END], w.group[g, at.MOST_LOCKS]
+    if w.scalars[at.HOLES] == 0:
+        return min(end, offset + locks)
+    while offset < end and locks > 0:
+        locks -= w.log[p, offset, at.L_TXN] != at.TRUNCATED
+        offset += 1
+    return offset
+
+
+@compiled
 def first_available(w: World, g: int, p: int) -> int:
     """Return the first record that a share group can acquire, or NONE; it looks no further than its locks reach."""
-    for offset in range(
-        w.committed[g, p], min(w.part[p, at.VISIBLE_END], w.committed[g, p] + w.group[g, at.MOST_LOCKS])
-    ):
+    for offset in range(w.committed[g, p], end_of_locks(w, g, p)):
         if w.share[g, p, offset] == at.SH_AVAILABLE:
             return offset
     return NONE

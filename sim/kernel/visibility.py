@@ -5,7 +5,7 @@ from sim.compiled import compiled, entry
 from sim.kernel.commits import commit_takes, is_taken_by, knows_coordinators
 from sim.kernel.connections import all_visible
 from sim.kernel.fetches import wake_fetch
-from sim.kernel.shares import release_partition
+from sim.kernel.shares import pass_known, release_partition
 from sim.kernel.stable import move_stable_end
 from sim.kernel.transactional import ask_coordinator
 from sim.kernel.transactions import pass_over
@@ -86,6 +86,8 @@ def make_visible(w: World, r: int) -> None:
         w.part[p, VISIBLE_END] = end
         for offset in range(begin, end if s[at.TXNS] else begin):
             pass_over(w, p, offset)
+        if s[at.HOLES] and len(w.share) > 0:
+            pass_known(w, p, begin, end)
         move_stable_end(w, p)
     dead = request[R_DEAD]
     if dead != NONE:
