@@ -44,7 +44,7 @@ class Deletion:
             for broker in model.brokers:
                 model.clock.process(self._looks(broker))
         for index, planned in enumerate(model.plan.faults):
-            if isinstance(planned.fault, DeleteRecords):
+            if isinstance(planned.fault, DeleteRecords) and model.rules.deleted_by_hand:
                 model.clock.process(self._delete_by_hand(index, planned.fault))
 
     def _partitions(self) -> list[Partition]:

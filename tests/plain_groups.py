@@ -520,6 +520,6 @@ class Group:
 
     def gave_all_up(self) -> None:
         """Have what was given up assigned anew (cooperative)."""
-        if self.is_cooperative:
+        if self.is_cooperative and self.model.rules.second_round:
             self.model.fired["second round"] += 1
             self._rebalance()

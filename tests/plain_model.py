@@ -343,7 +343,7 @@ class Model(Recording):
         if to is None:
             place = partition.replicas.index(before) if before in partition.replicas else 0
             to = partition.replicas[(place + 1) % len(partition.replicas)]
-        if not self.may_lead(partition, to):
+        if not self.may_lead(partition, to) or not self.rules.leader_moves:
             self.fired["leader move without effect"] += 1
             return
         self.fired["leader move"] += 1

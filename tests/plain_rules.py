@@ -151,6 +151,9 @@ class Rules:
     catch_up: bool = True
     jitter: bool = True
     cooperative: bool = True
+    second_round: bool = True
+    leader_moves: bool = True
+    deleted_by_hand: bool = True
     range_assignor: bool = True
     retention_changes: bool = True
     retention_by_bytes: bool = True
