@@ -125,11 +125,11 @@ def test_a_host_that_drifts_away_is_named_as_what_errors_go_with() -> None:
     assert "CPU time" not in grid.report(pd.DataFrame(rows[:2]))
 
 
-def test_the_second_design_has_other_points() -> None:
-    """So that what the first one taught is held against what nobody has seen."""
-    first, second = ({(p.rate_hz, p.linger_ms, p.utilisation) for p in grid.design(which)} for which in (1, 2))
+def test_each_design_has_other_points() -> None:
+    """So that what the ones before taught is held against what nobody has seen."""
+    points = [{(p.rate_hz, p.linger_ms, p.utilisation) for p in grid.design(which)} for which in grid.SEEDS]
 
-    assert not first & second
+    assert len(set.union(*points)) == sum(map(len, points)) == 120
     assert grid.Grid(1, [3], 0).file.name == "grid.csv"
     assert (grid.Grid(2, [3], 0).file.name, grid.Grid(2, [3], 0).profile_file.name) == ("grid-2.csv", "grid-2.yaml")
 
@@ -195,13 +195,13 @@ def test_what_resumes_without_the_profile_of_before_says_which_file_is_missing(
 
 
 def test_each_design_has_its_own_place_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the second one shows does not take the place of the first one's figures; the real page has both places."""
+    """What the second one shows does not take the place of the first one's figures; the real page has a place for each."""
     page = tmp_path / "agreement.md"
     page.write_text(
         "a <!-- grid: begin --> first <!-- grid: end --> b <!-- grid-2: begin --> none <!-- grid-2: end --> c"
     )
-    for which in (1, 2):
-        assert grid.PAGE.read_text().count(f"<!-- grid{'' if which == 1 else '-2'}: begin -->") == 1
+    for which in grid.SEEDS:
+        assert grid.PAGE.read_text().count(f"<!-- grid{'' if which == 1 else f'-{which}'}: begin -->") == 1
     monkeypatch.setattr(grid, "PAGE", page)
 
     grid.write(pd.DataFrame([_row(5, 1, 1.0, 1.02)]), 2)

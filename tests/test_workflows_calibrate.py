@@ -8,11 +8,14 @@ import pytest
 
 from eventdrill.workflows.calibrate import (
     Residuals,
+    _rescaled,
     calibration_scenario,
     corrected,
     fit,
     fit_parts,
     residuals,
+    rising,
+    shifted,
     shipped_base,
     with_load_left,
 )
@@ -20,7 +23,7 @@ from eventdrill.workflows.pace import served_hz
 from rundata.tables import Gauge
 from runs import Build, ns
 from scenarios.plan import make_plan
-from scenarios.profiles import KNOTS, SharedCores
+from scenarios.profiles import KNOTS, Measured, SharedCores
 from scenarios.quantities import MILLISECOND, SECOND
 from sim.engine import simulate
 
@@ -202,3 +205,24 @@ def test_a_quick_calibration_finds_the_cores_that_all_share(monkeypatch: pytest.
     assert (profile.cores.count, profile.load_slope) == (2, pytest.approx(0.0, abs=0.03))
     assert profile.cores.taken == pytest.approx(0.7, abs=0.1)
     assert profile.cores.request_us == pytest.approx(150, rel=0.1)
+
+
+def test_stretches_count_for_as_much_as_each_other():
+    """Answers that take twice as long in one stretch and half as long in the other leave the profile as it is; 2 ms more and 1 ms less shift it by 0.5."""
+    took = np.arange(1, 1001) * 10_000 + 1_000_000
+    part = Measured(quantiles_us=tuple(np.quantile(took, KNOTS) / 1e3))
+
+    kept = _rescaled(part, [2 * took, took], [took, 2 * took]).quantiles_us
+    longer = shifted(part, [took + 2_000_000, took - 1_000_000], [took, took]).quantiles_us
+
+    assert kept == pytest.approx(part.quantiles_us, abs=0.01)
+    assert np.subtract(longer, part.quantiles_us)[1:-1] == pytest.approx(500, abs=0.02)
+
+
+def test_quantiles_that_fall_meet_half_way():
+    """Taking the higher of two for both would make what is fitted slower with every round."""
+    part = Measured(quantiles_us=(1.0,) * len(KNOTS))
+
+    found = rising(part, np.asarray([1.0, 4.0, 2.0, *range(5, 20)])).quantiles_us
+
+    assert found == (1.0, 3.0, 3.0, *range(5, 20))

@@ -5,10 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from eventdrill.workflows.calibrate import of_topic
+from eventdrill.workflows.calibrate import answers, of_topic
 from eventdrill.workflows.calibrate_fully import (
     LEAST_SCALE_SD,
     SEEDS,
+    _calm_stretches,
     _scale_sd,
     _Step,
     as_sure_as,
@@ -279,3 +280,18 @@ def test_answers_that_wait_for_cores_are_not_taken_for_slower_brokers(monkeypatc
     assert found.load_slope < blind.load_slope / 3
     assert blind.load_slope > 0.02
     assert blind.cores == NO_CORES
+
+
+def test_where_cores_explain_the_load_the_lowest_rate_is_shown_as_it_came_too(monkeypatch: pytest.MonkeyPatch):
+    """Where they do not, the times are those of the middle rate, to which the slope is relative."""
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    true = TRUE.model_copy(update={"load_slope": 0.0, "cores": SHARED})
+    run = sharing("steady", true)
+    found, _ = fit_steady(run, None, BASE)
+    again = simulate(run.plan, found)
+
+    (low, middle), (alone,) = _calm_stretches(found), _calm_stretches(found.model_copy(update={"cores": NO_CORES}))
+    assert alone == middle
+    for stretch in (low, middle):
+        seen, shown = (np.quantile(answers(each, *stretch), (0.5, 0.9)) for each in (run, again))
+        assert shown == pytest.approx(seen, rel=0.05)

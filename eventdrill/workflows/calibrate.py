@@ -305,7 +305,7 @@ def fit_as_seen(run: RunData, base: Profile) -> Profile | None:
     if min(len(parts.answer), len(parts.delivery)) < _ENOUGH_ANSWERS:
         return None
     profile = fit_parts(parts, base, base.produce.scale_sd).model_copy(update={"profile": "as seen", "load_slope": 0.0})
-    return corrected(run, profile, end_ns=end_ns)
+    return corrected(run, profile, stretches=[(begin_ns, end_ns)])
 
 
 def fit_parts(parts: Residuals, base: Profile, scale_sd: float, fast: Ints | None = None) -> Profile:
@@ -436,45 +436,53 @@ def corrected(
     profile: Profile,
     *,
     rounds: int = 2,
-    begin_ns: int | None = None,
-    end_ns: int = NEVER,
+    stretches: Sequence[Stretch] = (),
     part: Callable[[RunData], RunData] = lambda run: run,
 ) -> Profile:
     """Return the profile with which the simulated calibration shows the same residuals as the driven one, in `part` of both.
 
-    What begins from `begin_ns` (the end of the warm-up) on and ends by `end_ns` counts. The samples hold queueing that the
-    simulator adds by itself; each round divides every quantile of a part by what its simulation shows too much.
+    What begins and ends within one of the stretches counts (all after the warm-up without any), each of them for as much as the others. The samples
+    hold queueing that the simulator adds by itself; each round divides every quantile of a part by what its simulation shows too much.
     """
     from sim.engine import simulate
 
-    begin_ns = run.plan.scenario.warm_up if begin_ns is None else begin_ns
-    seen = residuals(part(run), begin_ns, end_ns)
-    for _ in range(rounds):
-        shown = residuals(part(simulate(run.plan, profile)), begin_ns, end_ns)
+    stretches = stretches or [(run.plan.scenario.warm_up, NEVER)]
+    seen = [residuals(part(run), *each) for each in stretches]
+    for number in range(rounds):
+        again = part(simulate(run.plan, profile, chance=number))
+        shown = [residuals(again, *each) for each in stretches]
         profile = profile.model_copy(
             update={
-                "produce": _rescaled(profile.produce, seen.answer, shown.answer),
-                "fetch": shifted(profile.fetch, seen.delivery, shown.delivery),
+                "produce": _rescaled(profile.produce, [each.answer for each in seen], [each.answer for each in shown]),
+                "fetch": shifted(profile.fetch, [each.delivery for each in seen], [each.delivery for each in shown]),
             }
         )
     return profile
 
 
-def _rescaled(part: Measured, seen: Ints, shown: Ints) -> Measured:
-    ratio = np.quantile(np.maximum(seen, 1), KNOTS) / np.quantile(np.maximum(shown, 1), KNOTS)
-    return rising(part, np.maximum(np.asarray(part.quantiles_us) * np.clip(ratio, 0.3, 3.0), LEAST_US))
+def _rescaled(part: Measured, seen: Sequence[Ints], shown: Sequence[Ints]) -> Measured:
+    apart = np.mean([_logs(one) - _logs(other) for one, other in zip(seen, shown, strict=True)], axis=0)
+    factors = np.clip(np.exp(apart), 0.3, 3.0)
+    return rising(part, np.maximum(np.asarray(part.quantiles_us) * factors, LEAST_US))
 
 
-def shifted(part: Measured, seen: Ints, shown: Ints) -> Measured:
-    """Return a part's times less what its simulation shows too much, quantile by quantile."""
-    excess_us = (np.quantile(shown, KNOTS) - np.quantile(seen, KNOTS)) / 1_000
-    return rising(part, np.maximum(np.asarray(part.quantiles_us) - excess_us, LEAST_US))
+def _logs(samples_ns: Ints) -> NDArray[np.float64]:
+    logs: NDArray[np.float64] = np.log(np.quantile(np.maximum(samples_ns, 1), KNOTS))
+    return logs
+
+
+def shifted(part: Measured, seen: Sequence[Ints], shown: Sequence[Ints]) -> Measured:
+    """Return a part's times less what its simulation shows too much in the mean of some stretches, quantile by quantile."""
+    excess_ns = np.mean(
+        [np.quantile(other, KNOTS) - np.quantile(one, KNOTS) for one, other in zip(seen, shown, strict=True)], axis=0
+    )
+    return rising(part, np.maximum(np.asarray(part.quantiles_us) - excess_ns / 1_000, LEAST_US))
 
 
 def rising(part: Measured, quantiles_us: NDArray[np.float64]) -> Measured:
-    """Return a distribution with other quantiles, which it lets rise."""
-    quantiles = np.maximum.accumulate(np.round(quantiles_us, 2))
-    return part.model_copy(update={"quantiles_us": tuple(quantiles.tolist())})
+    """Return a distribution with other quantiles, which it lets rise: where they fall, by as much up as down."""
+    up, down = np.maximum.accumulate(quantiles_us), np.minimum.accumulate(quantiles_us[::-1])[::-1]
+    return part.model_copy(update={"quantiles_us": tuple(np.round((up + down) / 2, 2).tolist())})
 
 
 def placed(profile: Profile, cluster: "Cluster") -> Profile:

@@ -222,9 +222,9 @@ class _Judged:
 
     def _corrected(self, update: Mapping[str, object]) -> Profile:
         """Return the changed profile with which the simulated calibration shows what the driven one did; at the stretch's rate nothing is slower."""
-        slope, (begin_ns, end_ns) = self.profile.load_slope, self.stretch
+        slope = self.profile.load_slope
         changed = self.profile.model_copy(update={**update, "load_slope": 0.0})
-        fitted = corrected(self.run, changed, rounds=1, begin_ns=begin_ns, end_ns=end_ns, part=self.part)
+        fitted = corrected(self.run, changed, rounds=1, stretches=[self.stretch], part=self.part)
         return fitted.model_copy(update={"load_slope": slope})
 
     def _take_slope(self) -> None:

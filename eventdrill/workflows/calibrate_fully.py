@@ -35,7 +35,7 @@ from eventdrill.workflows.calibrate_calm import CALM_HZ, CALM_LINGER_MS, CALM_ST
 from eventdrill.workflows.calibrate_client import with_sleeps
 from eventdrill.workflows.calibrate_there import HERE, Ground, taken_over
 from eventdrill.workflows.doubts import doubts_of
-from eventdrill.workflows.pace import cores_of
+from eventdrill.workflows.pace import Stretch, cores_of
 from rundata.indicators import measure
 from rundata.rows import NEVER, Kind, Outcome
 from rundata.tables import RunData
@@ -338,8 +338,8 @@ def fit_steady(
 ) -> tuple[Profile, dict[str, str | int | float]]:
     """Return service times with their dependence on size, load and rests, and where the brokers were saturated; rests are the base's without a calm run.
 
-    The times are those of the middle rate, to which the load is relative: answers at a high rate are others in shape, too, and pooled with those of
-    a calm one they fit neither.
+    The times are those of the middle rate, to which the load is relative; where what load adds is waiting for cores, of the lowest one, too, whose
+    answers have a shorter tail. Answers at the highest rate are others in shape, and pooled with those of a calm one they fit neither.
     """
     own, step = of_topic(steady, _topic_of(steady, "source")), _STEADY_STEPS[len(_STEADY_STEPS) // 2]
     stretches = [(each.begin_ns, each.end_ns) for each in _STEADY_STEPS]
@@ -382,20 +382,26 @@ def fit_steady(
 
 
 def _at_rest(steady: RunData, profile: Profile) -> Profile:
-    """Return the profile that shows at the middle rate what was seen there."""
-    step = _STEADY_STEPS[len(_STEADY_STEPS) // 2]
+    """Return the profile that shows at the calm rates what was seen there."""
     part = partial(of_topic, topic=_topic_of(steady, "source"))
-    fitted = corrected(steady, profile, begin_ns=step.begin_ns, end_ns=step.end_ns, part=part)
+    fitted = corrected(steady, profile, stretches=_calm_stretches(profile), part=part)
     return _answered_by_leaders(steady, fitted) if profile.sleep_step_us else fitted
+
+
+def _calm_stretches(profile: Profile) -> list[Stretch]:
+    """Return where times by themselves show: at the lower two rates where what load adds is waiting for cores, else at the middle one, the load's base."""
+    calm = _STEADY_STEPS[:2] if profile.cores.count else _STEADY_STEPS[1:2]
+    return [(each.begin_ns, each.end_ns) for each in calm]
 
 
 def _answered_by_leaders(steady: RunData, profile: Profile) -> Profile:
     """Return the profile with the leader's part such that answers of leaders alone come as they did: that their batches left late is not theirs."""
-    step, topic = _STEADY_STEPS[len(_STEADY_STEPS) // 2], _topic_of(steady, "leader")
+    topic = _topic_of(steady, "leader")
     seen, shown = (
-        residuals(of_topic(run, topic), step.begin_ns, step.end_ns) for run in (steady, simulate(steady.plan, profile))
+        [residuals(of_topic(run, topic), *each).answer for each in _calm_stretches(profile)]
+        for run in (steady, simulate(steady.plan, profile))
     )
-    return profile.model_copy(update={"produce_leader": shifted(profile.produce_leader, seen.answer, shown.answer)})
+    return profile.model_copy(update={"produce_leader": shifted(profile.produce_leader, seen, shown)})
 
 
 def with_cores_taken(steady: RunData, own: RunData, profile: Profile) -> Profile:
