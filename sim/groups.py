@@ -316,7 +316,7 @@ class Group:
         if seat.absences != absence or seat not in self.joined or (hang and seat.hangs != hang):
             return
         self.system.incident("session expired", seat.member.name, cause=self.system.label(index))
-        if hang:
+        if hang and seat is seat.member.seat:  # who died of what he did when he went on is back with another one
             seat.member.lose_seat()
         else:
             self.remove(seat)

@@ -372,12 +372,11 @@ class Group:
         if seat.absences != absence or seat not in self.joined or (hang and seat.hangs != hang):
             return
         self.model.incident("session expired", seat.member.name)
-        if hang:
-            if self.model.rules.session_of_the_hung:
-                self.model.fired["session of the hung"] += 1
-                seat.member.lose_seat()
-        else:
+        if not hang or (seat is not seat.member.seat and self.model.rules.seat_of_before):
             self.remove(seat)
+        elif self.model.rules.session_of_the_hung:
+            self.model.fired["session of the hung"] += 1
+            seat.member.lose_seat()
 
     def joins(self, seat: Seat) -> None:
         """Take a new member; one that finds an empty group waits for others, too (classic)."""

@@ -94,6 +94,7 @@ class Rules:
     hangs: bool = True
     stalls: bool = True
     session_of_the_hung: bool = True
+    seat_of_before: bool = True
     order_in_pool: bool = True
     room_in_hand: bool = True
     pool_commits_first: bool = True

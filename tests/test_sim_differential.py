@@ -116,6 +116,8 @@ FIRED_IN_AT_LEAST = (
 
 OPEN: dict[int, str] = {}
 """Cases in which the two still differ."""
+ONCE_DIFFERED = (1739, 3213, 4064)
+"""Cases that showed a mistake when ten thousand were compared."""
 EVERY_RULE = Rules()
 MUTATIONS = tuple(rule.name for rule in fields(Rules))
 NOTICED_BY: dict[str, int] = json.loads(Path(__file__).with_name("noticed_by.json").read_text())
@@ -140,7 +142,7 @@ def compare(number: int, rules: Rules = EVERY_RULE) -> tuple[str | None, Counter
 def test_the_simulator_agrees_with_the_plain_model_event_by_event() -> None:
     """Each random scenario gives equal rows, log, commits, incidents and end; and over all of them each rule matters."""
     fired_in: Counter[str] = Counter()
-    for number in sorted(set(range(CASES)) - OPEN.keys()):
+    for number in sorted({*range(CASES), *ONCE_DIFFERED} - OPEN.keys()):
         difference, fired = compare(number)
         assert difference is None, (
             f"{difference}\n{simulated(number)[0]}\nreproduce: python tests/test_sim_differential.py {number}"

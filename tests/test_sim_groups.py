@@ -88,6 +88,26 @@ def test_who_lost_its_seat_while_it_waited_for_an_assignment_joins_with_one_reba
 
 
 @in_both_models
+def test_the_session_of_who_died_when_he_went_on_takes_nothing_from_his_successor(run: Run) -> None:
+    """The member hangs from 1.15 s to 21.15 s in a try that kills it when it goes on; it is back after 0.5 s.
+
+    Its seat of before is given up at 46.15 s, and the one that is back keeps its own: it gets the partition, dies of the event again, and is back 1 s later.
+    """
+    changes = spread(1, 1, "consumer", duration="2s", drain="60s")
+    changes["producers__p"] = {"topic": "a", "key": "sequence", "arrivals": [
+        {"for": "1s", "rate": "0/s"}, {"for": "100ms", "rate": "10/s", "spacing": "even"}, {"for": "900ms", "rate": "0/s"},
+    ]}  # fmt: skip
+    changes["groups__g"] |= {
+        "work": "100ms",
+        "failures": {"then": "crash", "restart": {"after": "500ms"}, "transient": {"chance": "100%", "attempts": 1}},
+    }
+    data = run(**changes, faults=[{"fault": "member_pause", "member": "g/1", "at": "1.15s", "for": "20s"}])
+
+    assert [i.time_ns / MILLISECOND for i in data.incidents if i.kind == "restart"] == [21_650.0, 47_250.0]
+    assert [i.time_ns / MILLISECOND for i in data.incidents if i.kind == "session expired"][:1] == [46_150.0]
+
+
+@in_both_models
 def test_a_new_coordinator_begins_the_sessions_anew(run: Run) -> None:
     """The member dies at 0.5 s, 45 s of session; its coordinator dies at 30 s, elected 9 s later: given up at 84 s."""
     crash = {"fault": "member_crash", "member": "g/2", "at": "500ms", "for": "200s"}

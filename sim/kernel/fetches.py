@@ -494,6 +494,8 @@ def release_copies(w: World, m: int, p: int) -> None:
         mp[at.HELD_FROM] += 1
     if mp[at.HELD_FROM] > begin:
         queue_all(w, m, p, begin, mp[at.HELD_FROM])
+    else:
+        skip_unseen(w, m, p)
     if mp[at.HELD_FROM] < mp[at.HELD_TO] and mp[at.WAKING] != mp[OWNED]:
         mp[at.WAKING] = mp[OWNED]
         due_ns = w.log[p, mp[at.HELD_FROM], at.L_DUE]
