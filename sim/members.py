@@ -86,6 +86,8 @@ class Member:
         self.crashes = self.crashes_in_a_row = self.started_ns = 0
         self.leaves_by = 0
         """The fault that makes it leave."""
+        self.is_settling = self.settles_to_leave = False
+        """Whether it waits for its commits to turn to a duty, and whether that is to leave."""
 
     def start(self, *, assigned: bool, seat: Seat | None = None) -> None:
         """Begin to live, with an assignment or waiting for one."""
@@ -98,7 +100,7 @@ class Member:
         w.own_marked[self.index] = NONE
         w.breaker[self.index] = 0
         w.mp[self.index] = 0
-        self.must_leave = self.must_rejoin = self.is_back = self.evicted = False
+        self.must_leave = self.must_rejoin = self.is_back = self.evicted = self.is_settling = False
         self.must_give_up = set()
         row[HAS_DUTY] = 0
         self.alive, self.started_ns = True, self.system.clock.now
@@ -201,6 +203,8 @@ class Member:
     def do_duty(self) -> None:
         """Commit what is done, and turn to the duty when that has ended (`settled`)."""
         w = self.system.at_now()
+        if not self.is_settling:
+            self.is_settling, self.settles_to_leave = True, self.must_leave
         if kernel.wait_for_emitted(w, self.index, TO_DUTY):
             return
         if w.group[self.group.code, INTERVAL] > 0 or self.group.is_pool:
@@ -237,7 +241,12 @@ class Member:
         """Leave, rejoin or give partitions up, now that everything done is committed."""
         w = self.system.at_now()
         w.member[self.index, HAS_DUTY] = 0
-        if self.must_leave:
+        self.is_settling = False
+        if (
+            self.must_leave and not self.settles_to_leave
+        ):  # told meanwhile: what its workers did since then is committed, too
+            self.do_duty()
+        elif self.must_leave:
             self._leave()
         elif self.evicted:
             self._join_again()
