@@ -174,10 +174,10 @@ class ShareGroup(Group):
             place = (partition, number)
             is_done, count = self.kept.pop((partition, partition.offset(number)), (False, 0))
             if is_done:
-                self.model.fired["done before it was there"] += 1
+                self.model.fired["known before it was there"] += 1
                 self._finish(place)
             elif count:
-                self.model.fired["counted before it was there"] += 1
+                self.model.fired["known before it was there"] += 1
                 self.counts[place] = count
         self.committed[partition] = self._start_of(partition)
 

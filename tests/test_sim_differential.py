@@ -85,7 +85,7 @@ OF_TRANSACTIONS = {
 OF_SHARE_GROUPS = {
     "lock over": 1, "delivered too often": 8, "released with its member": 8, "released with its leader": 6, "released by its handler": 3,
     "acknowledged too late": 3, "partition shared": 5, "deleted from a share group": 1, "compacted in a share group": 1,
-    "done before it was there": 2, "counted before it was there": 0, "deliveries forgotten": 10,
+    "known before it was there": 2, "deliveries forgotten": 10,
 }  # fmt: skip
 OF_LOGS = {
     "unclean election": 15, "lost with its host": 2, "cut where records were deleted": 1,
