@@ -27,13 +27,14 @@ from rundata.gaps import (
 from rundata.measurement import Ints
 from rundata.partials import Key, Partial, Parts, Sums, around_faults, effects_in, measured_by, scopes_told
 from rundata.rows import NEVER
-from rundata.scopes import Scope, pairs_in
+from rundata.scopes import EVERYTHING, Scope, covers_everything
 from rundata.windows import Windows, WindowsSum
 from scenarios.expectations import INDICATORS
 
 _ALONG_TIME = (
     "lag", "lag_age", "committed_lag", "drain_time", "consumed", "restarts", "availability", "write_gap", "gap"
 )  # fmt: skip
+_PLACE = {kind: place for place, kind in enumerate(INDICATORS)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,14 +59,21 @@ class Part:
     """Whether each event is sent and delivered once, and no effect comes later than one of a later event of its line, be it in a later part."""
 
 
-def fold(frame: Books, parts: Iterable[Part], window_ns: int, at_the_end: Callable[[], Books] | None = None) -> Folded:
+def fold(
+    frame: Books,
+    parts: Iterable[Part],
+    window_ns: int,
+    at_the_end: Callable[[], Books] | None = None,
+    *,
+    windows: bool = True,
+) -> Folded:
     """Return what a run says whose parts come in the order of time; `frame` is the books of the same run without events.
 
     Where it is not known beforehand when the run ends, that frame ends no earlier, and `at_the_end` returns the right one when all
-    parts have come. The books are closed then: they forget all that they hold.
+    parts have come. The books are closed then: they forget all that they hold. Without `windows` there is nothing in those.
     """
     along, order, sums = _Along(frame), _Order(frame), Sums()
-    windows = WindowsSum(frame.scenario.warm_up, frame.scenario.duration, window_ns)
+    found = WindowsSum(frame.scenario.warm_up, frame.scenario.duration, window_ns)
     kinds = [kind for kind in INDICATORS if kind not in _ALONG_TIME]
     for part in parts:
         here = {key: one for kind in kinds for key, one in measured_by(part.books, kind).items()}
@@ -75,21 +83,22 @@ def fold(frame: Books, parts: Iterable[Part], window_ns: int, at_the_end: Callab
         if not part.is_quiet:
             sums.add(order.overtaken(part))
         along.take(part)
-        windows.add(part.books)
+        if windows:
+            found.add(part.books)
         part.books.forget()
     if at_the_end is not None:
         frame.forget()
         frame = at_the_end()
     along.seed(frame)
     for kind in _ALONG_TIME:
-        sums.add(measured_by(frame, kind, shared=False))
+        sums.add(measured_by(frame, kind))
     summed = sums.summed()
-    in_order = {key: summed[key] for kind in INDICATORS for key in summed if key[0] == kind}
+    in_order = {key: summed[key] for key in sorted(summed, key=lambda key: _PLACE[key[0]])}
     partial = Partial(in_order | around_faults(frame.run), frame.scenario.measured_ns)
-    found = Folded(partial, windows.windows(frame), has_settled(frame.run))
+    folded = Folded(partial, found.windows(frame), has_settled(frame.run))
     vars(frame.run).pop("_books")
     frame.forget()
-    return found
+    return folded
 
 
 class _Along:
@@ -103,7 +112,11 @@ class _Along:
         asked = {scope for kind in ("lag", "lag_age", "drain_time", "consumed") for scope in scopes_told(frame, kind)}
         asked |= {Scope("group", number, name) for number, name in enumerate(frame.groups)}
         grids = {"grid": grid(frame), "measured": measured, "instants": np.asarray(instants, np.int64)}
-        self._courses = {(scope.kind, scope.number): _Summed(scope, grids) for scope in asked}
+        whole = _Summed(EVERYTHING, grids)
+        self._courses = {
+            (scope.kind, scope.number): whole if covers_everything(frame, scope) else _Summed(scope, grids)
+            for scope in asked
+        }
         self._lags = SummedLags(frame)
         labels = [planned.label for planned in frame.plan.faults]
         self._deliveries, self._writes = _Lanes(frame, labels), _Lanes(frame, labels)
@@ -113,12 +126,8 @@ class _Along:
     def take(self, part: Part) -> None:
         """Add a part."""
         books, reach = part.books, _Reach.of(part.books)
-        of_all: list[Ints] = []
-        for summed in self._courses.values():
-            covers_all = pairs_in(books, summed.scope) is None
-            told = of_all if covers_all and of_all else summed.told_by(books, reach)
-            of_all = told if covers_all else of_all
-            summed.take(told, reach)
+        for summed in dict.fromkeys(self._courses.values()):
+            summed.take(books, reach)
         self._lags.take(books, part.until_ns, part.commits)
         came = part.is_quiet and bool((books.pairs.delivered_ns <= books.end_ns).all())
         self._deliveries.take(deliveries_waited_for(books), part.until_ns, all_came=came)
@@ -287,15 +296,12 @@ class _Summed(Course):
         self.scope, self._grids = scope, grids
         self._sums = {(what, which): np.zeros(len(grids[which]), np.int64) for what, which in self._TOLD}
 
-    def told_by(self, part: Books, reach: _Reach) -> list[Ints]:
-        """Return what a part says of the instants within its reach."""
-        own, grids = course(part, self.scope), self._grids
-        return [getattr(own, what)(grids[which][reach.within(what, grids[which])]) for what, which in self._TOLD]
-
-    def take(self, told: list[Ints], reach: _Reach) -> None:
-        """Add what a part says."""
-        for (what, which), more in zip(self._TOLD, told, strict=True):
+    def take(self, part: Books, reach: _Reach) -> None:
+        """Add what a part says of the instants within its reach."""
+        own = course(part, self.scope)
+        for what, which in self._TOLD:
             so_far, some = self._sums[what, which], reach.within(what, self._grids[which])
+            more = getattr(own, what)(self._grids[which][some])
             (np.maximum if what == "age_at" else np.add)(so_far[some], more, out=so_far[some])
             if what == "done_until" and len(more):
                 so_far[some.stop :] += more[-1]  # all of it is done

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from rundata.backlog import AFTERMATH_NS, fault_spans
 from rundata.books import Books, Bools, End
-from rundata.measurement import Ints, Measurement, distinct, missing, seconds
+from rundata.measurement import Ints, Measurement, among, distinct, missing, seconds
 from rundata.pairs import NO_END
 from rundata.rows import NEVER, NONE
 from rundata.scopes import Scope
@@ -33,6 +33,8 @@ class Waits:
     @classmethod
     def joined(cls, parts: "Sequence[Waits]") -> "Waits":
         """Return those of all parts, of which there is one at least."""
+        if len(parts) == 1:
+            return parts[0]
         return cls(
             *(np.concatenate([getattr(each, name) for each in parts]) for name in ("lane", "begin_ns", "end_ns"))
         )
@@ -92,6 +94,8 @@ class Waiters:
     @classmethod
     def joined(cls, parts: "Sequence[Waiters]") -> "Waiters":
         """Return those of all parts, of which there is one at least."""
+        if len(parts) == 1:
+            return parts[0]
         names = ("lane", "begin_ns", "end_ns", "until_last", "cut_lane", "cut_ns")
         return cls(*(np.concatenate([getattr(each, name) for each in parts]) for name in names))
 
@@ -298,8 +302,8 @@ class Unwritable:
     """Lane = partition."""
     busy: Ints
     """Partitions with traffic."""
-    silent: tuple[str, ...]
-    """Names of those without, which tell nothing."""
+    silent: Ints
+    """Those without, which tell nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -343,10 +347,9 @@ def _sent(books: Books) -> Sent:
 
 def unwritable(books: Books, scope: Scope) -> Unwritable:
     """Return when sends of each partition took over a second, or did not end."""
-    asked, whole = np.asarray(list(_asked(books, scope)), np.int64), sent(books)
-    busy = whole.busy[np.isin(whole.busy, asked)]
-    silent = tuple(books.partition_name(int(number)) for number in np.setdiff1d(asked, busy))
-    return Unwritable(whole.spans.where(np.isin(whole.spans.lane, asked)), busy, silent)
+    asked, whole = np.asarray(_asked(books, scope), np.int64), sent(books)
+    spans, is_busy = whole.spans, among(asked, whole.busy)
+    return Unwritable(spans.where(among(spans.lane, asked)), asked[is_busy], asked[~is_busy])
 
 
 def availability(books: Books, scope: Scope) -> Found:
@@ -355,7 +358,8 @@ def availability(books: Books, scope: Scope) -> Found:
     if len(found.busy) == 0:
         return {"": missing("share", "no partition had traffic")}
     closed = int((found.spans.end_ns - found.spans.begin_ns).sum())
-    remark = f"without traffic and left out: {', '.join(found.silent)}" if found.silent else None
+    silent = ", ".join(books.partition_name(int(number)) for number in found.silent)
+    remark = f"without traffic and left out: {silent}" if silent else None
     share = 1 - closed / (len(found.busy) * books.scenario.measured_ns)
     return {"": Measurement(share, "share", None, remark)}
 

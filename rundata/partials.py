@@ -5,18 +5,19 @@ may stand for several parts of the time that are alike, so everything is added w
 quantiles are those of the log-linear histogram, at most 0.2 % off.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from rundata import backlog, counts, gaps, latency, throughput
 from rundata.books import Books, End
 from rundata.histogram import Histogram
-from rundata.indicators import measure_one
+from rundata.indicators import MEASURES
 from rundata.measurement import PER_MILLE, Ints, Measurement, missing, seconds, share
 from rundata.rows import NEVER
-from rundata.scopes import Scope, events_in, measured_events, measured_pairs, pairs_in, scopes_of
+from rundata.scopes import Scope, covers_everything, events_in, measured_events, measured_pairs, pairs_in, scopes_of
 from rundata.tables import RunData
 from scenarios.expectations import BEFORE_FAULTS, INDICATORS, QUANTILES, IndicatorName
 from scenarios.quantities import HOUR, SECOND
@@ -152,36 +153,39 @@ def scopes_told(books: Books, kind: str) -> list[Scope]:
     return [*scopes_of(books, kind), *_asked(books, kind)]
 
 
-def measured_by(books: Books, kind: str, *, shared: bool = True) -> dict[Key, Parts]:
-    """Return what an indicator says by scope; `shared`: scopes that cover everything are measured once."""
-    parts: dict[Key, Parts] = {}
+def measured_by(books: Books, kind: str) -> dict[Key, Parts]:
+    """Return what an indicator says by scope."""
+    gathered, scopes = partial(_GATHER[kind], books), scopes_told(books, kind)
+    if kind == "unexpected":  # it looks at the log, which holds other topics, too
+        return {(kind, scope): gathered(scope) for scope in scopes}
+    return {(kind, scope): parts for scope, parts in _of_each(books, scopes, gathered)}
+
+
+def _of_each(
+    books: Books, scopes: Iterable[Scope], measured: Callable[[Scope], Parts]
+) -> Iterator[tuple[Scope, Parts]]:
+    """Yield scopes and what is measured of each; those that cover everything are measured once."""
     whole: Parts | None = None
-    for scope in scopes_told(books, kind):
-        same = shared and _covers_everything(books, kind, scope)
-        parts[kind, scope] = whole if same and whole is not None else _GATHER[kind](books, scope)
-        whole = parts[kind, scope] if same else whole
-    return parts
+    for scope in scopes:
+        if not covers_everything(books, scope):
+            yield scope, measured(scope)
+            continue
+        whole = measured(scope) if whole is None else whole
+        yield scope, whole
 
 
 def around_faults(run: RunData) -> dict[Key, Parts]:
     """Return what is reported for each fault by its name."""
     books, parts = Books.of(run), dict[Key, Parts]()
-    for kind, statistic in _AROUND_FAULTS.items():
+    for kind in _AROUND_FAULTS:
         for label in dict.fromkeys(planned.label for planned in books.plan.faults):
-            for scope in [each for each in scopes_of(books, kind) if each.kind != "all"]:
-                around = replace(scope, narrowed=label)
-                name = IndicatorName(kind, scope.where, label, statistic)
-                parts[kind, around] = {"most": Most.of(measure_one(run, name))}
+            around = [replace(each, narrowed=label) for each in scopes_of(books, kind) if each.kind != "all"]
+            parts |= {(kind, scope): one for scope, one in _of_each(books, around, partial(_most_of, books, kind))}
     return parts
 
 
-def _covers_everything(books: Books, kind: str, scope: Scope) -> bool:
-    """Return whether a scope covers every event and pair, so that what it says is what everything says."""
-    if kind in ("unexpected", "restarts"):
-        return False  # these look at the log, and at incidents
-    return books.once(
-        ("covers everything", scope), lambda: events_in(books, scope) is None and pairs_in(books, scope) is None
-    )
+def _most_of(books: Books, kind: str, scope: Scope) -> Parts:
+    return {"most": Most.of(MEASURES[kind](books, scope)[_AROUND_FAULTS[kind]])}
 
 
 def _asked(books: Books, kind: str) -> list[Scope]:
@@ -295,6 +299,8 @@ def _consumed(books: Books, scope: Scope) -> Parts:
 
 def effects_in(books: Books, scope: Scope) -> int:
     """Return how many first effects of a scope lie in the measured time."""
+    if not books.events:
+        return 0
     chosen, effects = pairs_in(books, scope), books.pairs.effect_ns
     return _inside(books, effects if chosen is None else effects[chosen])
 

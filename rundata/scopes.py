@@ -52,13 +52,7 @@ def resolve(books: Books, name: IndicatorName) -> Scope:
 def _place(books: Books, where: str | None) -> Scope:
     if where is None:
         return EVERYTHING
-    places: dict[str, Scope] = {}
-    for number, topic in enumerate(books.plan.topics):
-        places[topic] = Scope("topic", number, topic)
-    for number, producer in enumerate(books.scenario.producers):
-        places[producer] = Scope("producer", number, producer)
-    for number, group in enumerate(books.groups):
-        places[group] = Scope("group", number, group)
+    places = {str(scope): scope for scopes in _named(books).values() for scope in scopes}
     if where in places:
         return places[where]
     topic, _, partition = where.rpartition("/")
@@ -71,27 +65,47 @@ def _place(books: Books, where: str | None) -> Scope:
     raise ValueError(f"there is no {where!r}{nearest(where, tuple(places))}")
 
 
+def _named(books: Books) -> dict[str, list[Scope]]:
+    """Return the scopes that have names, by their kind."""
+
+    def made() -> dict[str, list[Scope]]:
+        return {
+            "topic": [Scope("topic", number, name) for number, name in enumerate(books.plan.topics)],
+            "producer": [Scope("producer", number, name) for number, name in enumerate(books.scenario.producers)],
+            "group": [Scope("group", number, name) for number, name in enumerate(books.groups)],
+        }
+
+    return books.once("named scopes", made)
+
+
 def scopes_of(books: Books, kind: str) -> list[Scope]:
     """Return the scopes for which a run reports an indicator: without where, and each topic, producer and group it applies to."""
-    allowed = INDICATORS[kind].scopes
     found = [] if INDICATORS[kind].needs_scope else [EVERYTHING]
-    if "topic" in allowed:
-        found += [Scope("topic", n, t) for n, t in enumerate(books.plan.topics) if _applies(books, kind, t)]
-    if "producer" in allowed:
-        found += [Scope("producer", n, p) for n, p in enumerate(books.scenario.producers)]
-    if "group" in allowed:
-        found += [Scope("group", n, g) for n, g in enumerate(books.groups)]
+    for of_kind, scopes in _named(books).items():
+        if of_kind in INDICATORS[kind].scopes:
+            found += [scope for scope in scopes if of_kind != "topic" or _applies(books, kind, scope)]
     return found
 
 
-def _applies(books: Books, kind: str, topic: str) -> bool:
+def _applies(books: Books, kind: str, topic: Scope) -> bool:
     """Return whether the indicator says anything about a topic: somebody sends to it, and reads it if that is what counts."""
-    if kind == "unexpected":
-        return True
-    sent = any(producer.topic == topic for producer in books.scenario.producers.values())
-    sent |= any(emits.topic == topic for group in books.scenario.groups.values() for emits in group.emits)
-    read = any(topic in group.topics for group in books.scenario.groups.values())
-    return sent and (read or "group" not in INDICATORS[kind].scopes)
+    sent, read = books.whole.sent, books.whole.read
+    there = topic.where in sent and (topic.where in read or "group" not in INDICATORS[kind].scopes)
+    return there or kind == "unexpected"
+
+
+def covers_everything(books: Books, scope: Scope) -> bool:
+    """Return whether a scope covers every event and pair, whatever happens: there is no other one of its kind that could have some."""
+    scenario, whole = books.scenario, books.whole
+    match scope.kind:
+        case "topic":
+            return whole.sent == {scope.where}
+        case "producer":
+            return len(scenario.producers) == 1 and not any(group.emits for group in scenario.groups.values())
+        case "group":
+            return len(scenario.groups) == 1 and whole.sent <= whole.read
+        case _:
+            return scope.kind == "all"
 
 
 def events_in(books: Books, scope: Scope) -> Bools | None:

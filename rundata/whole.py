@@ -100,6 +100,17 @@ class Whole:
         """How many partitions there are."""
         return int(self.first_partition[-1])
 
+    @cached_property
+    def sent(self) -> set[str]:
+        """Topics that producers or groups send events to."""
+        emitted = {emits.topic for group in self.scenario.groups.values() for emits in group.emits}
+        return emitted | {producer.topic for producer in self.scenario.producers.values()}
+
+    @cached_property
+    def read(self) -> set[str]:
+        """Topics that groups read."""
+        return {topic for group in self.scenario.groups.values() for topic in group.topics}
+
     # ---- operations
 
     @cached_property

@@ -78,7 +78,7 @@ class WindowsSum:
 
     def windows(self, books: Books) -> Windows:
         """Return all of it; of these books only the names count."""
-        stages = tuple(Cells.joined(cells) for cells in self._stages)
+        stages = tuple(Cells.joined(cells or [Cells.nothing()]) for cells in self._stages)
         return Windows(stages, self._window_ns, books.plan.topics, (books.plan.producers, books.groups))
 
 
@@ -131,6 +131,12 @@ class Cells:
     of: Ints
     bins: NDArray[np.int32]
     counts: Ints
+
+    @classmethod
+    def nothing(cls) -> "Cells":
+        """Return no cells."""
+        none = np.zeros(0, np.int64)
+        return cls(none, none, none, none.astype(np.int32), none)
 
     @classmethod
     def joined(cls, parts: "Sequence[Cells]") -> "Cells":

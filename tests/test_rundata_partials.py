@@ -1,19 +1,29 @@
 """Figures that are added up from parts of the time: the same as of the whole, where the whole is one part."""
 
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 
+from rundata.books import Books
 from rundata.histogram import Histogram
 from rundata.indicators import measure
 from rundata.partials import Level, Most, Placed, gather, total
+from rundata.rows import LOG_RECORD, new_operations
+from rundata.scopes import covers_everything, scopes_of
 from rundata.tables import RunData
 from scenario_text import small
-from scenarios.plan import make_plan
+from scenarios.expectations import INDICATORS
+from scenarios.files import load_text
+from scenarios.plan import empty_plan, make_plan
 from scenarios.profiles import load_profile
+from scenarios.yaml_text import write_yaml
 from sim.engine import simulate
 
 QUANTILES = (".p50", ".p90", ".p95", ".p99", ".p999")
+SHOP = {"topic": "orders", "arrivals": "1/s"}
+WORK = {"topics": ["orders"], "work": "1ms"}
 SERIES = ("produced.windows", "consumed.windows")
 
 
@@ -47,6 +57,37 @@ def test_one_part_says_what_the_whole_run_says(run: RunData) -> None:
             assert found.value == pytest.approx(expected.value, rel=1e-9 if "lag" not in name else 0.05), name
         else:
             assert (found.value, found.unit) == (expected.value, expected.unit), name
+
+
+@pytest.mark.parametrize(
+    ("change", "covering"),
+    [
+        ({}, {"all", "orders", "shop", "work"}),
+        ({"topics": {"orders": {}, "letters": {}}}, {"all", "orders", "shop", "work"}),
+        ({"producers": {"shop": SHOP, "till": SHOP}}, {"all", "orders", "work"}),
+        ({"groups": {"work": WORK, "audit": WORK}}, {"all", "orders", "shop"}),
+        (
+            {"topics": {"orders": {}, "parcels": {}}, "producers": {"shop": SHOP, "van": {**SHOP, "topic": "parcels"}}},
+            {"all"},
+        ),
+        (
+            {"topics": {"orders": {}, "parcels": {}}, "groups": {"work": {**WORK, "emits": {"topic": "parcels"}}}},
+            {"all"},
+        ),
+    ],
+)
+def test_a_scope_covers_everything_where_no_other_one_can_have_any_of_it(
+    change: dict[str, Any], covering: set[str]
+) -> None:
+    """Such scopes are measured once; one that took another one's figures for its own would be wrong."""
+    raw = {"scenario": "s", "duration": "1m", "brokers": {"kind": "kafka"}, "topics": {"orders": {}}, **change}
+    raw = {"producers": {"shop": SHOP}, "groups": {"work": WORK}, **raw}
+    plan = empty_plan(load_text(write_yaml(raw)).scenario, 1)
+    books = Books(RunData(plan, "simulated", new_operations(0), np.zeros(0, LOG_RECORD)))
+
+    told = {scope for kind in INDICATORS for scope in scopes_of(books, kind)}
+
+    assert {scope.where or scope.kind for scope in told if covers_everything(books, scope)} == covering
 
 
 def test_a_part_that_stands_for_three_counts_three_times(run: RunData) -> None:
@@ -105,8 +146,6 @@ def test_what_never_came_is_more_than_anything() -> None:
 
 
 def test_histograms_add_up_with_their_weights() -> None:
-    import numpy as np
-
     few, many = Histogram.of(np.array([10, 20])), Histogram.of(np.array([20, 30]))
 
     summed = Histogram.sum([(few, 1), (many, 3)])

@@ -116,7 +116,6 @@ class Ideal:
         end_ns = max(scenario.duration, int(counted.times[kernel.T_LAST]))
         if end_ns > scenario.duration + scenario.drain:
             raise TakesMoreError
-        _add(found, line.owner[:0], line.owner[:0])
         run = run_of(nothing, self.profile, np.zeros(len(line.owner), np.int64), end_ns)
         frame = Books(run, Told(run, lambda _whole: {}))
         folded = Folded(partial_of(frame, line, counted), found.windows(frame), settled(line))
