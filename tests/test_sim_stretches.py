@@ -197,6 +197,15 @@ def test_without_faults_all_of_the_time_is_quiet() -> None:
     assert found.quiet == found.measured
 
 
+def test_without_windows_the_figures_are_the_same() -> None:
+    what = scenario(duration="20m", faults=[{**CRASH, "at": "10m"}])
+
+    some, none = (long_run(what, windows=windows) for windows in (True, False))
+
+    assert none.measured == some.measured
+    assert [sum(len(table) > 0 for table in windows_tables(found)) > 0 for found in (some, none)] == [True, False]
+
+
 def test_windows_hold_what_was_counted_minute_by_minute() -> None:
     """Of the stretch around the crash, of exact minutes and of resampled ones: as many acknowledgements as `produced` counts."""
     found = long_run(scenario(duration="2h", faults=[{**CRASH, "at": "90m"}]))

@@ -149,7 +149,7 @@ class _Work(Generic[T]):
         flowing = InBlocks(job.scenario, self.profile, seed=self.seed, replication=job.number, chance=job.number)
         run = flowing.frame.run
         try:
-            found = fold(flowing.frame, flowing.parts(), WINDOW_NS, flowing.at_the_end)
+            found = fold(flowing.frame, flowing.parts(), WINDOW_NS, flowing.at_the_end, windows=self.windows)
         except TakesMoreError:
             return None
         return _shown(job, run, found, None)
@@ -162,7 +162,7 @@ class _Work(Generic[T]):
         plan = far_plan(room, job.scenario, self.seed, job.number)
         parted = InParts(play(plan, self.profile, chance=job.number, room=room))
         run = parted.frame.run
-        return _shown(job, run, fold(parted.frame, parted.parts(), WINDOW_NS), None)
+        return _shown(job, run, fold(parted.frame, parted.parts(), WINDOW_NS, windows=self.windows), None)
 
     def _as_a_whole(self, job: _Job[T]) -> RunData:
         plan = make_plan(job.scenario, self.seed, job.number)
@@ -225,8 +225,8 @@ def simulate_in_stretches(
 ) -> LongRun[T]:
     """Return a long run: exact around faults and in some windows of each load, which with `resample` also stand for the others.
 
-    `series` picks what else to keep of each stretch that is simulated. Without `windows` the table of windows is not filled where that takes
-    longer than all the rest.
+    `series` picks what else to keep of each stretch that is simulated. Without `windows` the table of windows is filled only where a stretch is
+    simulated as a whole.
     """
     timeline = timeline_of(scenario, profile, seed, replication, resample=resample, with_series=series is not None)
     work = _Work(profile, seed, series, windows)
@@ -308,8 +308,10 @@ def _each(
             done += len(part)
             tell(done)
             if crew.size == 1:
-                give_back()  # as a process of the crew does after each piece
+                forget()  # the memory that it took is there for the next piece
             yield from part
+    if crew.size == 1:
+        give_back()
 
 
 class _Sums(Generic[T]):
