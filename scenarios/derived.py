@@ -147,9 +147,11 @@ class Derived:
     def topic_of(self, ids: Ints) -> NDArray[np.int16]:
         """Return the index of each event's topic into the plan's."""
         topics = self.plan.topics
-        return self._either(ids, self.plan.topic, self._of_emit(ids, lambda what: topics.index(what.topic))).astype(
-            np.int16
-        )
+
+        def emitted(ids: Ints) -> NDArray[np.float64]:
+            return self._of_emit(ids, lambda what: topics.index(what.topic))
+
+        return self._either(ids, self.plan.topic, emitted).astype(np.int16)
 
     def event_type_of(self, event_id: int) -> str:
         """Return an event's type, or an empty text."""
@@ -169,25 +171,34 @@ class Derived:
 
     def size_bytes(self, ids: Ints) -> Ints:
         """Return the size of each event's value."""
-        drawn = np.zeros(np.shape(ids))
-        for number, what in self._emits_by_place(ids):
-            here = self.place_of(ids) == number
-            drawn[here] = what.size.quantile(self._uniforms("size", np.asarray(ids)[here]))
-        size = np.minimum(np.maximum(np.rint(drawn), HEADER_BYTES), 2**31 - 1)
-        return self._either(ids, self.plan.size_bytes, size).astype(np.int64)
+
+        def emitted(ids: Ints) -> NDArray[np.float64]:
+            drawn = np.zeros(np.shape(ids))
+            for number, what in self._emits_by_place(ids):
+                here = self.place_of(ids) == number
+                drawn[here] = what.size.quantile(self._uniforms("size", ids[here]))
+            return np.minimum(np.maximum(np.rint(drawn), HEADER_BYTES), 2**31 - 1)
+
+        return self._either(ids, self.plan.size_bytes, emitted).astype(np.int64)
 
     def poison(self, ids: Ints) -> NDArray[np.bool_]:
         """Whether no handler can ever process each."""
-        emitted = self._uniforms("poison", ids) < self._of_emit(ids, lambda what: what.poison)
+
+        def emitted(ids: Ints) -> NDArray[np.bool_]:
+            return self._uniforms("poison", ids) < self._of_emit(ids, lambda what: what.poison)
+
         return self._either(ids, self.plan.poison, emitted).astype(np.bool_)
 
     def work_ns(self, group: str, ids: Ints, version: Deploy | None = None) -> Ints:
         """Return how long a handler of a group, or of a later version of it, works on each per try."""
         own = version.work if version is not None else None
         work = own or self.plan.scenario.groups[group].work
-        drawn = np.rint(np.minimum(work.quantile(self._uniforms("work", ids, group)), LONGEST_WORK_NS))
         of_plan = self.plan.work_ns[group] if own is None else self._planned_work_ns(group, own)
-        return self._either(ids, of_plan, drawn).astype(np.int64)
+
+        def emitted(ids: Ints) -> NDArray[np.float64]:
+            return np.rint(np.minimum(work.quantile(self._uniforms("work", ids, group)), LONGEST_WORK_NS))
+
+        return self._either(ids, of_plan, emitted).astype(np.int64)
 
     def _planned_work_ns(self, group: str, work: Distribution) -> Ints:
         """Return how long each planned event takes a version: drawn with the plan's own numbers, where it takes any time."""
@@ -200,13 +211,17 @@ class Derived:
         """Return how many tries of a group, or of a later version of it, fail before one works, poison apart."""
         failures = self.plan.scenario.groups[group].failures
         transient = failures.transient if failures else None
-        drawn = np.zeros(np.shape(ids), np.int64)
-        if transient is not None:
-            drawn[self._uniforms("transient", ids, group) < transient.chance] = transient.attempts
         of_plan = self.plan.failing_tries[group].astype(np.int64)
         if version is not None and version.decodes is not None:
             of_plan = self._decoded(group, of_plan, version.decodes)
-        return self._either(ids, of_plan, drawn).astype(np.int64)
+
+        def emitted(ids: Ints) -> Ints:
+            drawn = np.zeros(np.shape(ids), np.int64)
+            if transient is not None:
+                drawn[self._uniforms("transient", ids, group) < transient.chance] = transient.attempts
+            return drawn
+
+        return self._either(ids, of_plan, emitted).astype(np.int64)
 
     def _decoded(self, group: str, failing: Ints, decodes: int) -> Ints:
         """Return how many tries of planned events fail where schema versions up to one can be decoded."""
@@ -225,12 +240,18 @@ class Derived:
         words = [zlib.crc32(word.encode()) for word in ("emitted", purpose, group)]
         return hashed_uniforms(self.plan.seed, self.plan.replication, *words, np.asarray(ids, np.int64))
 
-    def _either(self, ids: Ints, of_plan: NDArray[np.generic], otherwise: NDArray[np.generic]) -> NDArray[np.generic]:
-        """Take the plan's value for planned events and the other for emitted ones."""
+    def _either(
+        self, ids: Ints, of_plan: NDArray[np.generic], emitted: Callable[[Ints], NDArray[np.generic]]
+    ) -> NDArray[np.generic]:
+        """Take the plan's value for planned events, and make one for emitted ones; as a rule all are of one kind."""
         ids = np.asarray(ids, np.int64)
-        if not self.planned:
-            return otherwise
-        return np.where(ids < self.planned, of_plan[np.minimum(ids, self.planned - 1)], otherwise)
+        is_planned = ids < self.planned
+        if is_planned.all():
+            return of_plan[ids]
+        otherwise = emitted(ids)
+        return (
+            np.where(is_planned, of_plan[np.minimum(ids, self.planned - 1)], otherwise) if self.planned else otherwise
+        )
 
     def _emits_by_place(self, ids: Ints) -> Sequence[tuple[int, Emits]]:
         there = np.unique(self.place_of(ids))

@@ -228,10 +228,9 @@ class Builder:
     def _events(self, handed: Ints, sent: Ints, proc_events: Ints) -> Ints:
         """Return a row for each sending."""
         plan, count = self.plan, len(self.plan)
-        event: Ints = self.room.zeros((len(sent), at.N_EVENT))
+        event = self.room.full((len(sent), at.N_EVENT), NONE)
         for some in self.room.parts(len(sent)):
             own, which = event[some], sent[some]
-            own[:] = NONE
             own[:, at.HANDED], own[:, at.SIZE], own[:, at.PART] = (
                 handed[some],
                 plan.size_bytes[which],

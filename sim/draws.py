@@ -580,7 +580,7 @@ class Draws:
 
     def _make_row(self, name: str, purpose: str, measured: Measured) -> Values:
         if measured.quantiles_us[0] == measured.quantiles_us[-1]:
-            return Values(None, measured.quantile_ns, int(measured.quantile_ns(np.zeros(1))[0]))
+            return Values(None, measured.quantile_ns, round(1_000 * measured.quantiles_us[0]))
         return Values(lambda: self._stream("entity", name, purpose), measured.quantile_ns)
 
     def _loaded(self, measured: Measured) -> Measured:

@@ -41,11 +41,7 @@ class Near:
 
     def full(self, shape: tuple[int, ...], value: int) -> NDArray[np.int64]:
         """Return an array of one value."""
-        found: NDArray[np.int64] = self.zeros(shape)
-        flat = found.reshape(-1)
-        for some in self.parts(len(flat)):
-            flat[some] = value
-        return found
+        return np.full(shape, value, np.int64)
 
     def room_for(self, expected: int, row_bytes: int) -> int:
         """Return for how many rows there should be room at first."""
@@ -78,6 +74,14 @@ class Far(Near):
         if size < _LEAST_BYTES:
             return np.zeros(shape, dtype)
         return self._array(_Mapped.of(_file_without_a_name(), size), shape, dtype)
+
+    def full(self, shape: tuple[int, ...], value: int) -> NDArray[np.int64]:
+        """Return an array of one value."""
+        found: NDArray[np.int64] = self.zeros(shape)
+        flat = found.reshape(-1)
+        for some in self.parts(len(flat)):
+            flat[some] = value
+        return found
 
     def _array(self, mapped: "_Mapped", shape: int | tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         self._mapped.add(mapped)

@@ -22,7 +22,7 @@ from sim.engine import Columns, Played
 from sim.far import Far
 from sim.world import NONE, Ints
 
-PART_EVENTS, FAR_PART_EVENTS = 1 << 14, 1 << 13
+PART_EVENTS, FAR_PART_EVENTS = 1 << 15, 1 << 13
 """So many events are looked at at a time; fewer of a run that lies in files, since memory is what that is about."""
 _SECTION = 1 << 12
 _RELEASE_EVERY = 8
@@ -68,11 +68,10 @@ class InParts:
         played = self._played
         self._room.give_back()
         columns: list[list[NDArray[Any]]] = [[np.zeros(0, dtype)] for dtype in (np.int32, np.int32, np.int64, np.int64)]
-        for first in range(0, len(self._rows), _SECTION):
-            rows = self._rows[first : first + _SECTION]
-            own = np.flatnonzero(
-                (rows[:, at.O_KIND] == Kind.commit) & (rows[:, at.O_VALID] == 1) & (rows[:, at.O_OUTCOME] == 0)
-            )
+        for some in self._room.parts(len(self._rows)):
+            rows = self._rows[some]
+            own = np.flatnonzero(rows[:, at.O_KIND] == Kind.commit)
+            own = own[(rows[own, at.O_VALID] == 1) & (rows[own, at.O_OUTCOME] == 0)]
             place = rows[:, at.O_PART][own]
             topic, number = played.topic_and_number(place)
             # A commit is one more than what it covers.
@@ -85,7 +84,6 @@ class InParts:
             )
             for column, values in zip(columns, told, strict=True):
                 column.append(values)
-            self._give_back(first)
         group, partition, ended_ns, offset = (np.concatenate(columns.pop(0)) for _ in range(4))
         return whole.commits_by_owner(group, partition, ended_ns, offset)
 
@@ -148,10 +146,6 @@ class InParts:
         log = self._played.records(places, np.concatenate(numbers))
         log["event_id"] -= first
         return log
-
-    def _give_back(self, first: int) -> None:
-        if first // _SECTION % _RELEASE_EVERY == _RELEASE_EVERY - 1:
-            self._room.give_back()
 
 
 def _made(event: Ints, columns: Columns) -> Rows:
