@@ -5,17 +5,17 @@ import sys
 from pathlib import Path
 
 from plain_rules import Rules
-from test_sim_differential import MUTATIONS, NOTICED_BY, compare, notices, simulated
+from test_sim_differential import MUTATIONS, NOTICED_BY, ONCE_DIFFERED, compare, notices, simulated
 
 
 def find(most: int) -> dict[str, int]:
-    """Return by rule the first of `most` scenarios that notices its absence; what was known and still holds stays."""
+    """Return by rule the first scenario that notices its absence, of those that once differed and `most` others; what was known and still holds stays."""
     found = {
         rule: number
         for rule, number in NOTICED_BY.items()
         if rule in MUTATIONS and notices(number, Rules(**{rule: False}))
     }
-    for number in range(most):
+    for number in (*ONCE_DIFFERED, *range(most)):
         missing = [rule for rule in MUTATIONS if rule not in found]
         if not missing:
             break
