@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from eventdrill.workflows.calibrate import answers, of_topic
+from eventdrill.workflows.calibrate_failing import failover, pooled, rejoins
 from eventdrill.workflows.calibrate_fully import (
     LEAST_SCALE_SD,
     SEEDS,
@@ -14,13 +15,10 @@ from eventdrill.workflows.calibrate_fully import (
     _Step,
     as_sure_as,
     drift_of,
-    failover,
     fit_fully,
     fit_steady,
     held_back,
     load_of,
-    pooled,
-    rejoins,
     scenario,
     size_cost,
 )
