@@ -365,7 +365,7 @@ class System:
 
     def with_longer_logs(self) -> World:
         """Return the world, with room for more records in every log."""
-        self.world.scalars[WANT] = 7
+        self.world.scalars[WANT] = 7  # the kernel's number for logs that are too short (`short_of`)
         self.world = self.grown(self.world)
         return self.world
 
