@@ -490,56 +490,56 @@ class Builder:
         """Return the world with more room for what the kernel wants."""
         grown = self.room.grown
         match int(world.scalars[at.WANT]):
-            case 1:
+            case at.WANT_HEAP:
                 return world._replace(heap=_doubled(world.heap))
-            case 2:
+            case at.WANT_REQUESTS:
                 return world._replace(request=grown(world.request))
-            case 3:
+            case at.WANT_ROWS:
                 return world._replace(rows=grown(world.rows))
-            case 4:
+            case at.WANT_COMMITS:
                 return world._replace(commit=grown(world.commit))
-            case 5:
+            case at.WANT_ITEMS:
                 return world._replace(item=grown(world.item))
-            case 6:
+            case at.WANT_SERVICES:
                 return self._supplied(world, "produce", "leader", "acknowledge")
-            case 7:
+            case at.WANT_LOGS:
                 return world._replace(
                     log=grown(world.log, 1),
                     closed=grown(world.closed, 2),
                     left=grown(world.left, 2),
                     share=grown(world.share, 2),
                 )
-            case 8:
+            case at.WANT_FETCHES:
                 return self._supplied(world, "fetch", "turnaround")
-            case 9:
+            case at.WANT_RING:
                 return world._replace(ring=_unrolled(world))
-            case 10:
+            case at.WANT_WAKES:
                 return self._supplied(world, "wake")
-            case 11:
+            case at.WANT_TRIES:
                 return self._supplied(world, "overshoot", "dead_letter")
-            case 12:
+            case at.WANT_COMMIT_TIMES:
                 return self._supplied(world, "commit_time")
-            case 13:
+            case at.WANT_HAND:
                 return world._replace(hand=_doubled(world.hand, 1))
-            case 14:
+            case at.WANT_EMIT_SENDS:
                 return self._supplied(world, "emit_send")
-            case 15:
+            case at.WANT_CHILDREN:
                 return self._with_children(world)
-            case 16:
+            case at.WANT_EVENTS:
                 return world._replace(event=grown(world.event))
-            case 17:
+            case at.WANT_EMIT_STICKY:
                 return self._supplied(world, "emit_sticky")
-            case 18:
+            case at.WANT_CALLINGS:
                 return world._replace(calling=_doubled(world.calling))
-            case 19:
+            case at.WANT_TAKES:
                 return self._supplied(world, "takes")
-            case 20:
+            case at.WANT_TXNS:
                 return world._replace(txn=_doubled(world.txn))
-            case 21:
+            case at.WANT_ACQUISITIONS:
                 return world._replace(acquisition=_doubled(world.acquisition))
-            case 30:
+            case at.WANT_RETRIES:
                 return self._supplied(world, "retry")
-            case 31:
+            case at.WANT_PRODUCER_COMMITS:
                 return self._supplied(world, "producer_commit")
             case other:
                 raise AssertionError(f"the kernel wants {other}, which nothing provides")

@@ -186,16 +186,21 @@ class Played:
         proc = self.system.world.proc
         needed = int((proc[:, at.RETRIES] + proc[:, at.PARTS] * (self.builder.brokers + 1)).max(initial=0))
         while needed >= self.system.world.retry.shape[-1]:
-            self.system.world.scalars[at.WANT] = 30
+            self.system.world.scalars[at.WANT] = at.WANT_RETRIES
             self.system.world = self.builder.grown(self.system.world)
 
     def _reserve(self, sendings: int) -> None:
         """Have room for so many more sendings, each of them expected."""
         world = self.system.world
-        for want, used, array in ((16, at.SENDINGS, "event"), (1, at.HEAP, "heap")):
-            while world.scalars[used] + sendings + len(world.heap) // 2 * (want == 1) > len(getattr(world, array)):
+        for want, used, array in ((at.WANT_EVENTS, at.SENDINGS, "event"), (at.WANT_HEAP, at.HEAP, "heap")):
+            while world.scalars[used] + sendings + self._kept_free(want, world) > len(getattr(world, array)):
                 world.scalars[at.WANT] = want
                 self.system.world = world = self.builder.grown(world)
+
+    @staticmethod
+    def _kept_free(want: int, world: World) -> int:
+        """Return how much of an array is kept free of what is expected: half of the heap, for what comes besides."""
+        return len(world.heap) // 2 if want == at.WANT_HEAP else 0
 
     def _turn_to(self, why: int) -> None:
         """Put the clock of control to the kernel's instant and let a member do its duty."""
@@ -237,7 +242,7 @@ class Played:
                     mp = world.mp[member.index, partition]
                     if mp[at.OWNED] and mp[progress] != world.committed[group.code, partition]:
                         while world.scalars[at.ROWS] + 1 >= len(world.rows):
-                            world.scalars[at.WANT] = 3
+                            world.scalars[at.WANT] = at.WANT_ROWS
                             system.world = world = self.builder.grown(world)
                         kernel.note_commit(
                             world, member.index, partition, int(mp[progress]), int(world.scalars[at.NOW])

@@ -62,6 +62,7 @@ from sim.world import (
     TOO_FEW,
     VISIBLE_END,
     WANT,
+    WANT_LOGS,
     World,
 )
 from sim.wrong_clocks import WrongClocks
@@ -365,7 +366,7 @@ class System:
 
     def with_longer_logs(self) -> World:
         """Return the world, with room for more records in every log."""
-        self.world.scalars[WANT] = 7  # the kernel's number for logs that are too short (`short_of`)
+        self.world.scalars[WANT] = WANT_LOGS
         self.world = self.grown(self.world)
         return self.world
 

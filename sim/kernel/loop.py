@@ -85,102 +85,104 @@ def is_short(w: World) -> bool:
     parts, brokers = w.mp.shape[1], w.conn.shape[1]
     members = w.member.shape[0] + w.proc.shape[0]
     if s[HEAP] + 64 + 4 * (members + 1) * (parts + 1) + members * brokers > w.heap.shape[0]:
-        s[WANT] = 1
+        s[WANT] = at.WANT_HEAP
     elif s[REQUESTS] + 64 > w.request.shape[0]:
-        s[WANT] = 2
+        s[WANT] = at.WANT_REQUESTS
     elif s[ROWS] + parts * 4 + 64 > w.rows.shape[0]:
-        s[WANT] = 3
+        s[WANT] = at.WANT_ROWS
     elif s[COMMITS] + 8 > w.commit.shape[0]:
-        s[WANT] = 4
+        s[WANT] = at.WANT_COMMITS
     elif s[ITEMS] + 8 * parts + s[MOST] + 8 > w.item.shape[0]:
-        s[WANT] = 5
+        s[WANT] = at.WANT_ITEMS
     else:
         s[WANT] = short_of(w)
-    return s[WANT] != 0
+    return s[WANT] != at.WANT_NOTHING
 
 
 @compiled
 def short_of(w: World) -> int:
-    """Return which random input, log or queue the next thing would exhaust, or 0."""
+    """Return which random input, log or queue the next thing would exhaust, or WANT_NOTHING."""
     what, a, b = w.heap[0, 3], w.heap[0, 4], w.heap[0, 5]
     if what == ON_HAND_OVER:
         return short_of_transactions(w)
     if what == ON_BATCH:
         count = queued(w, a, b)
         if w.scalars[REQUESTS] + count + 64 > w.request.shape[0]:
-            return 2
+            return at.WANT_REQUESTS
         if w.scalars[HEAP] + count + 64 > w.heap.shape[0]:
-            return 1
+            return at.WANT_HEAP
     elif what == ON_SERVICE:
         if w.conn[a, b, C_SERVED] >= w.produce.shape[2]:
-            return 6
+            return at.WANT_SERVICES
         r = w.conn[a, b, C_HEAD]
         while r != NONE:
             if w.part[w.request[r, R_PART], LOG_LEN] + w.request[r, R_COUNT] > w.log.shape[1]:
-                return 7
+                return at.WANT_LOGS
             r = w.request[r, R_MATE]
     elif what == ON_DEAD_LETTER:
         if w.part[w.worker[a, DL_PART], LOG_LEN] + 1 > w.log.shape[1]:
-            return 7
+            return at.WANT_LOGS
     elif what == ON_FETCH:
         if w.mb[a, b, FETCHED] >= w.fetch.shape[2]:
-            return 8
+            return at.WANT_FETCHES
         if w.scalars[at.ACQUISITIONS] + w.mp.shape[1] >= w.acquisition.shape[0]:
-            return 21
+            return at.WANT_ACQUISITIONS
     elif what == at.ON_DUE:
         stretches = w.mp[a, b, at.HELD_TO] - w.mp[a, b, at.HELD_FROM] if has_holes(w) else 1
-        return 9 if w.member[a, RING_COUNT] + stretches >= w.ring.shape[1] else 0
+        return at.WANT_RING if w.member[a, RING_COUNT] + stretches >= w.ring.shape[1] else at.WANT_NOTHING
     elif what == ON_ARRIVAL:
         stretches = w.mp.shape[1]
         for p in range(w.mp.shape[1] if has_holes(w) else 0):
             stretches += w.answer[a, b, p, at.A_TO] - w.answer[a, b, p, at.A_FROM]
         if w.member[a, RING_COUNT] + stretches >= w.ring.shape[1]:
-            return 9
+            return at.WANT_RING
     elif what == ON_BEGIN and w.scalars[at.TXNS] + 1 >= w.txn.shape[0]:
-        return 20
+        return at.WANT_TXNS
     elif what == ON_POLL:
         if w.member[a, WAKES] >= w.wake.shape[1]:
-            return 10
+            return at.WANT_WAKES
         if min(w.scalars[MOST], w.member[a, RING_EVENTS]) > w.hand.shape[1]:
-            return 13
+            return at.WANT_HAND
         group = w.group[w.member[a, at.GROUP]]
         if has_pool(w, a) and group[at.IN_HAND] > w.hand.shape[1]:
-            return 13
+            return at.WANT_HAND
         if w.scalars[ROWS] + min(w.scalars[MOST], w.member[a, RING_EVENTS]) + 64 > w.rows.shape[0]:
-            return 3
+            return at.WANT_ROWS
     elif what in (at.ON_CALL, at.ON_LOOK):
         return short_of_calls(w, what, a)
     elif what in (ON_TRIED, at.ON_HEARD, at.ON_GIVES_UP):
         if w.member[b, TRIES] >= w.overshoot.shape[1] or w.member[b, DEAD_LETTERS] >= w.dead_letter.shape[1]:
-            return 11
+            return at.WANT_TRIES
     elif what == ON_TIMEOUT and w.proc[a, RETRIES] + w.proc[a, PARTS] >= w.retry.shape[1]:
-        return 30
+        return at.WANT_RETRIES
     elif what == ON_RECORDED:
         wanted = short_of_emits(w, a, b)
         if wanted:
             return wanted
     elif what == at.ON_RELAY:
-        return 1 if w.scalars[HEAP] + w.proc[a, at.BOX_COUNT] + 64 > w.heap.shape[0] else 0
+        return at.WANT_HEAP if w.scalars[HEAP] + w.proc[a, at.BOX_COUNT] + 64 > w.heap.shape[0] else at.WANT_NOTHING
     elif what in (at.ON_EMITTED, at.ON_RELAYED):
-        return 17 if w.proc[a, at.CHOICES] >= w.emit_sticky.shape[1] else 0
+        return at.WANT_EMIT_STICKY if w.proc[a, at.CHOICES] >= w.emit_sticky.shape[1] else at.WANT_NOTHING
     elif what == ON_REFUSED:
         i = w.request[a, R_SENDER]
         if w.proc[i, RETRIES] + w.proc[i, PARTS] >= w.retry.shape[1]:
-            return 30
+            return at.WANT_RETRIES
     if ON_POLL <= what < ON_EXPIRY and what not in (ON_COMMITTED, at.ON_LOCK):
         m = a if what == ON_POLL else b
         if w.member[m, N_COMMITS] + 4 >= w.commit_time.shape[1]:
-            return 12
-    return 0
+            return at.WANT_COMMIT_TIMES
+    return at.WANT_NOTHING
 
 
 @compiled
 def short_of_transactions(w: World) -> int:
-    """Return what a further transaction of a producer would exhaust, or 0."""
+    """Return what a further transaction of a producer would exhaust, or WANT_NOTHING."""
     following = w.scalars[at.TXNS] + 1
     if following >= w.txn.shape[0]:
-        return 20
-    return 31 if w.producer_commit.shape[0] and following >= w.producer_commit.shape[1] else 0
+        return at.WANT_TXNS
+    if w.producer_commit.shape[0] and following >= w.producer_commit.shape[1]:
+        return at.WANT_PRODUCER_COMMITS
+    return at.WANT_NOTHING
 
 
 @compiled
@@ -196,44 +198,44 @@ def queued(w: World, i: int, p: int) -> int:
 
 @compiled
 def short_of_calls(w: World, what: int, a: int) -> int:
-    """Return what a call, or a dependency's look at its line, would exhaust, or 0."""
+    """Return what a call, or a dependency's look at its line, would exhaust, or WANT_NOTHING."""
     s, d = w.scalars, a
     if what == at.ON_CALL:
         m = w.worker[a, at.WK_MEMBER]
         d = w.group_call[w.member[m, at.GROUP], w.worker[a, at.WK_CALL], at.GC_DEPENDENCY]
         if s[at.FREE_CALL] == NONE and s[at.USED_CALLS] >= w.calling.shape[0]:
-            return 18
+            return at.WANT_CALLINGS
         if w.member[m, DEAD_LETTERS] >= w.dead_letter.shape[1]:
-            return 11
+            return at.WANT_TRIES
         if w.member[m, N_COMMITS] + 2 >= w.commit_time.shape[1]:
-            return 12
+            return at.WANT_COMMIT_TIMES
     waiting = w.dependency[d, at.D_WAITING] + 1
     if s[HEAP] + waiting + 64 > w.heap.shape[0]:
-        return 1
-    return 19 if w.dependency[d, at.D_BEGUN] + waiting > w.takes.shape[1] else 0
+        return at.WANT_HEAP
+    return at.WANT_TAKES if w.dependency[d, at.D_BEGUN] + waiting > w.takes.shape[1] else at.WANT_NOTHING
 
 
 @compiled
 def short_of_emits(w: World, row_number: int, m: int) -> int:
-    """Return what a recorded effect that emits would exhaust, or 0."""
+    """Return what a recorded effect that emits would exhaust, or WANT_NOTHING."""
     s, row = w.scalars, w.rows[row_number]
     g, v = row[at.O_GROUP], row[at.O_EVENT]
     if row[at.O_OUTCOME] or not w.group[g, at.EMITS]:
-        return 0
+        return at.WANT_NOTHING
     if w.child_first[g, v] == NONE:
-        return 15
+        return at.WANT_CHILDREN
     count = w.child_count[g, v]
     if s[at.SENDINGS] + count > w.event.shape[0]:
-        return 16
+        return at.WANT_EVENTS
     if s[HEAP] + count + 64 > w.heap.shape[0]:
-        return 1
+        return at.WANT_HEAP
     for child in range(w.child_first[g, v], w.child_first[g, v] + count):
         i = w.relay[g, w.identity[child, at.V_EMIT]]
         if i == NONE:
             i = w.member[m, at.FIRST_EMITTER] + w.identity[child, at.V_EMIT]
         if w.proc[i, at.NEXT_EVENT] + count > w.emit_send.shape[1]:
-            return 14
-    return 0
+            return at.WANT_EMIT_SENDS
+    return at.WANT_NOTHING
 
 
 @compiled
