@@ -367,6 +367,7 @@ class Builder:
             row[at.MAX_POLL], row[at.COORDINATOR] = settings.max_poll_records, self.coordinators[code]
             row[at.POLL_INTERVAL] = settings.max_poll_interval_ns
             row[at.AHEAD], row[at.AT_CALLS] = _AHEAD[settings.fetches_ahead], _commits_at_calls(what)
+            row[at.ONE_COMMIT] = _commits_at_calls(what) and settings.protocol == "consumer"
             row[at.LEAST_BYTES], row[at.FETCH_WAIT] = settings.fetch_min_bytes, settings.fetch_wait_ns
             row[at.PART_BYTES], row[at.ANSWER_BYTES] = settings.fetch_partition_bytes, settings.fetch_bytes
             row[at.READ_COMMITTED] = settings.isolation == "read_committed"

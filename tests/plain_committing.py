@@ -31,8 +31,23 @@ class Committing(MemberState):
 
     def _commit_if_due(self) -> None:
         if self.group.interval_ns and self.clock.now >= self.due_ns:
+            if self._has_one_under_way():
+                self.model.fired["auto commit waits for the one before"] += 1
+                return
             self._begin_commit(self._what_is_done())
             self.due_ns = self.clock.now + self.group.interval_ns
+
+    def _has_one_under_way(self) -> bool:
+        """Whether the client makes no auto commit because one is under way (Java's, in a `consumer` group)."""
+        is_alone = self.commits_at_calls and self.group.protocol == "consumer" and self.model.rules.one_auto_commit
+        return is_alone and self.last_commit is not None and not self.last_commit.processed
+
+    def _until_commit(self) -> simpy.Event:
+        """Return when a member in a call commits next, if nothing comes in between."""
+        is_due = self.clock.now >= self.due_ns
+        if is_due and self.last_commit is not None and self._has_one_under_way():
+            return self.last_commit
+        return self.clock.at(self.due_ns, Phase.poll, self.code)
 
     @property
     def commits_at_calls(self) -> bool:

@@ -86,7 +86,7 @@ class Member(Working):
             else:
                 waits.append(clock.at(returns_ns, Phase.poll, self.code))
             if self.group.interval_ns:
-                waits.append(clock.at(self.due_ns, Phase.poll, self.code))
+                waits.append(self._until_commit())
             yield simpy.AnyOf(clock, waits)
 
     def _leaves_with_some(self) -> bool:
@@ -215,7 +215,7 @@ class Member(Working):
                 self.model.fired["no room in hand"] += had_room
                 had_room = False
             if self.group.interval_ns and may_commit:
-                waits.append(clock.at(self.due_ns, Phase.poll, self.code))
+                waits.append(self._until_commit())
             yield simpy.AnyOf(clock, waits)
 
     def _take_on(self, batch: list[Read]) -> Process:

@@ -101,6 +101,7 @@ class Rules:
     fetches_by_calls: bool = True
     no_fetch_beside_records: bool = True
     auto_commits_at_calls: bool = True
+    one_auto_commit: bool = True
     collected_counts: bool = True
     finishes_what_it_collected: bool = True
     fetch_limits: bool = True

@@ -71,6 +71,7 @@ OF_PEOPLE = {
 }  # fmt: skip
 OF_FETCHES = {
     "fetch waits for the application": 9, "fetch of other partitions": 7, "auto commit waits for the call": 6, "answer full": 40,
+    "auto commit waits for the one before": 3,
     "fetch waited for more": 30, "fetch waited in vain": 40,
     "commit of what is collected": 8, "leaves with what it collected done": 1,
 }  # fmt: skip

@@ -168,3 +168,33 @@ def test_a_member_gives_a_silent_leader_up_after_its_clients_time(run: Run, clie
 
     late_ms = [at for at in ms(data, Kind.delivery) if at > 1000]
     assert 1000 * (1 + seconds) <= min(late_ms) < 1000 * (1 + seconds) + 200
+
+
+@in_both_models
+@pytest.mark.parametrize(
+    ("client", "protocol", "work_ms", "begun_ms"),
+    [
+        ("java", "consumer", 1, [20, 65, 110, 155]),
+        ("java", "consumer", 8, [20, 68, 118, 168]),
+        ("java", "classic", 1, [20, 40, 60, 80, 100, 120, 140, 160, 180]),
+        ("librdkafka", "consumer", 1, [20, 40, 60, 80, 100, 120, 140, 160, 180]),
+    ],
+)
+def test_javas_new_consumer_makes_one_auto_commit_at_a_time(
+    run: Run, client: str, protocol: str, work_ms: int, begun_ms: list[float]
+) -> None:
+    """A commit takes 45 ms and is due every 20 ms: at 65 ms the first one is answered, and the member in a call makes the next one at once.
+
+    Events come every 10 ms from 10 ms on; with 8 ms of work the member is at work then, and commits at its next call. The others commit every 20 ms.
+    """
+    group = {
+        "topics": ["a"], "work": f"{work_ms}ms", "commit": "auto", "client": client,
+        "settings": {"auto.commit.interval.ms": 20, "group.protocol": protocol},
+    }  # fmt: skip
+    data = run(
+        Profile(profile="slow commits", commit=constant(45)), duration="200ms", groups__g=group,
+        producers__p={"topic": "a", "share": "arrivals", "arrivals": {"rate": "100/s", "spacing": "even"}},
+    )  # fmt: skip
+
+    assert ms(data, Kind.commit, "started_ns")[: len(begun_ms)] == begun_ms
+    assert ms(data, Kind.commit)[0] == 65

@@ -2,7 +2,7 @@
 
 from sim import world as at
 from sim.compiled import compiled, entry
-from sim.kernel.fetches import enter_poll_loop
+from sim.kernel.fetches import enter_poll_loop, poll_at
 from sim.kernel.links import there_and_back
 from sim.kernel.pool import takes_on
 from sim.kernel.replays import has_pool
@@ -51,6 +51,7 @@ from sim.world import (
     ON_COMMITTED,
     OPEN,
     OWNED,
+    POLLING,
     SEAT,
     SETTLED,
     SETTLING,
@@ -70,12 +71,18 @@ from sim.world import (
 
 @compiled
 def commit_if_due(w: World, m: int) -> None:
-    """Commit what is done if the interval is over."""
+    """Commit what is done if the interval is over; Java's members of a `consumer` group let one auto commit end before the next."""
     member, now = w.member[m], w.scalars[NOW]
     interval = w.group[member[GROUP], INTERVAL]
-    if interval > 0 and now >= member[DUE]:
+    if interval > 0 and now >= member[DUE] and not waits_for_answer(w, m):
         commit_what_is_done(w, m)
         member[DUE] = now + interval
+
+
+@entry
+def waits_for_answer(w: World, m: int) -> bool:
+    """Whether the member's client makes no auto commit, due or not, as long as one is under way."""
+    return w.group[w.member[m, GROUP], at.ONE_COMMIT] != 0 and has_commit_under_way(w, m)
 
 
 @compiled
@@ -272,6 +279,15 @@ def end_commit(w: World, c: int) -> None:
             end_transaction(w, m, at.TX_COMMITTED)
         if member[LAST_COMMIT] == c and (member[STATE] == COMMITTING or member[STATE] == SETTLING):
             go_on(w, m)
+        elif w.group[member[GROUP], at.ONE_COMMIT] and member[STATE] == POLLING and not member[at.NO_ROOM]:
+            commit_that_waited(w, m)
+
+
+@compiled
+def commit_that_waited(w: World, m: int) -> None:
+    """Have a member that is in a call commit what is due, and was kept back by a commit under way."""
+    if w.scalars[NOW] >= w.member[m, DUE] and not has_commit_under_way(w, m):
+        poll_at(w, m, w.scalars[NOW])
 
 
 @entry

@@ -2,7 +2,7 @@
 
 from sim import world as at
 from sim.compiled import compiled, entry, rare
-from sim.kernel.commits import commit_if_due, commit_in_between
+from sim.kernel.commits import commit_if_due, commit_in_between, waits_for_answer
 from sim.kernel.fetches import poll_at, raises, send_fetches, skip_unseen, wake_fetches
 from sim.kernel.pool import dispatch, free_slot
 from sim.kernel.replays import collects_events, collects_for, has_pool, is_through
@@ -135,7 +135,7 @@ def poll(w: World, m: int) -> None:
         member[RETURNS] = NEVER
     else:
         following = member[RETURNS]
-    if group[INTERVAL] > 0:
+    if group[INTERVAL] > 0 and not (member[DUE] <= now and waits_for_answer(w, m)):
         following = min(following, member[DUE])
     if following != NEVER:
         poll_at(w, m, following)
