@@ -297,6 +297,32 @@ def test_a_worker_that_cannot_go_on_has_its_member_leave_though_it_has_no_room(r
 
 
 @in_both_models
+def test_who_is_told_to_leave_while_it_commits_for_a_rebalance_commits_what_its_workers_did_meanwhile(run: Run) -> None:
+    """An event every 100 ms, 80 ms of work, two workers; a commit takes 100 ms, and there is none before a duty.
+
+    Member 2, which has no partition, leaves at 300 ms. Member 1 hears of it within a millisecond and commits the two events that are done, until 400 ms.
+    At 335 ms its worker is done with the third, at 350 ms it is told to leave: so it commits that one, too, until 500 ms, and nobody handles it again.
+    """
+    settings = {"heartbeat.interval.ms": 1, "session.timeout.ms": 10_000}
+    leaves = [
+        {"fault": "member_leave", "member": "g/2", "at": "300ms", "for": "10s"},
+        {"fault": "member_leave", "member": "g/1", "at": "350ms", "for": "1s"},
+    ]
+    group = {
+        "topics": ["a"], "work": "80ms", "members": 2, "workers": 2, "commit": {"every": "60s"}, "settings": settings,
+    }  # fmt: skip
+    data = run(
+        Profile(profile="slow commits", commit=constant(100)), groups__g=group, faults=leaves, drain="20s",
+        brokers__settings={"group.min.session.timeout.ms": 1},
+    )  # fmt: skip
+    commits = data.operations[data.operations["kind"] == Kind.commit]
+
+    assert commits["offset"].tolist()[:2] == [2, 3]
+    assert [round(ended_ns / MILLISECOND) for ended_ns in commits["ended_ns"].tolist()[:2]] == [400, 500]
+    assert measure_one(data, "duplicate_deliveries").value == 0
+
+
+@in_both_models
 @pytest.mark.parametrize(("delay_ms", "back_ms"), [(3000, 3600.0), (0, 600.0)])
 def test_a_classic_group_that_was_empty_waits_for_others_to_join(run: Run, delay_ms: int, back_ms: float) -> None:
     """The only member leaves at 300 ms and is back at 600 ms: it has its partition again 3 s later, by default."""

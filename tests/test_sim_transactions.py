@@ -228,6 +228,33 @@ def test_a_call_that_javas_client_refuses_breaks_its_transaction(
 
 
 @in_both_models
+def test_a_transaction_commits_where_its_reader_stands_in_a_retry_topic_behind_what_was_deleted(run: Run) -> None:
+    """Every event fails once, and its copy is due 10 s later. Topics keep 100 ms: the first copy is deleted while the member is away, from 0.3 s to 1 s.
+
+    It is back, finds that its place in the retry topic is gone, and reads on behind that. The second event comes at 1.23 s; its copy can be read at 1.25 s,
+    when its transaction is committed, and is not due for long. So nothing of the retry topic is handed over, but the third event's transaction commits
+    the place behind what was deleted.
+    """
+    one = {"for": "100ms", "rate": "10/s", "spacing": "even"}
+    two = {"for": "100ms", "rate": "20/s", "spacing": "even"}
+    parts = [one, {"for": "1100ms", "rate": "0/s"}, two, {"for": "700ms", "rate": "0/s"}]
+    retry = {"attempts": 2, "backoff": "10s", "where": "topic"}
+    failures = {"then": "skip", "retry": retry, "transient": {"chance": "100%", "attempts": 1}}
+    data = run(
+        COMMITS, duration="2s", drain="20s",
+        brokers__settings={"log.retention.check.interval.ms": 50, "group.initial.rebalance.delay.ms": 0},
+        topics__a={"partitions": 1, "settings": {"retention.ms": 100, "segment.ms": 1}},
+        producers__p={"topic": "a", "share": "arrivals", "arrivals": parts},
+        groups__g={"topics": ["a"], "work": "10ms", "commit": "transaction", "failures": failures},
+        faults=[{"fault": "member_leave", "member": "g/1", "at": "300ms", "for": "700ms"}],
+    )  # fmt: skip
+    commits = data.operations[data.operations["kind"] == Kind.commit]
+    where = [(data.names.topics[row["topic"]], int(row["offset"])) for row in commits]
+    assert where[:4] == [("a", 1), ("a", 2), ("a", 3), ("a.retry.1", 1)]
+    assert ms(data, Kind.commit)[:4] == [75, 1250, 1300, 1300]
+
+
+@in_both_models
 def test_javas_transaction_takes_nothing_more_after_a_refusal(run: Run) -> None:
     """The second of three events at 10.25 ms is too large; the third one would have room, and librdkafka's would be committed."""
     ended_ms = {}
