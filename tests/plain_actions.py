@@ -48,7 +48,7 @@ class Actions:
             case Deploy():
                 yield from self._deploy(number, self.model.groups[action.group], action)
         self.model.open.discard(("action", number))
-        if isinstance(action, Scale) and not planned.stays:
+        if isinstance(action, Scale) and not planned.stays and self.model.rules.scales_back:
             yield self.clock.control(planned.end_ns, Control.end, FIRST_ACTION + number)
             self.model.open.add(("action", number))
             group = self.model.groups[action.group]
@@ -77,7 +77,8 @@ class Actions:
         joining = [member for member in group.all_members[:to] if member not in up]
         self.model.fired["scaled down"] += len(up) > to
         self.model.fired["scaled up"] += bool(joining)
-        yield from self._leave(number, group, up[to:])
+        leaving = up[to:] if self.model.rules.last_ones_leave else up[: max(0, len(up) - to)]
+        yield from self._leave(number, group, leaving)
         self._join(group, joining)
 
     def _reset(self, number: int, group: "Group", action: ResetOffsets) -> Process:
@@ -85,15 +86,18 @@ class Actions:
         yield from self._leave(number, group, up)
         gives_up = self.clock.control(self.clock.now + EMPTY_WITHIN_NS, Control.end, FIRST_ACTION + number)
         while not gives_up.processed:
-            while not self._is_empty(group) and not gives_up.processed:
+            while self._must_empty(group) and not gives_up.processed:
                 self.model.fired["group not empty"] += 1
                 yield group.changed.wait() | gives_up
             yield self.clock.control(self.clock.now, Control.end, FIRST_ACTION + number)
-            if self._is_empty(group):
+            if not self._must_empty(group):
                 break
-        if self._is_empty(group):
+        if not self._must_empty(group):
             self._set_offsets(group, action)
         self._join(group, up)
+
+    def _must_empty(self, group: "Group") -> bool:
+        return not self._is_empty(group) and self.model.rules.empty_before_reset
 
     def _is_empty(self, group: "Group") -> bool:
         return not group.joined and not any(member.alive for member in group.all_members)
@@ -130,6 +134,8 @@ class Actions:
 
     def _replay(self, number: int, action: Replay) -> Process:
         replayer = self.model.replayers[self.model.plan.actions[number].index]
+        if replayer.alive and not self.model.rules.replays_take_turns:
+            return
         while replayer.alive:
             self.model.fired["replay waits for the one before"] += 1
             yield replayer.ended.wait()
@@ -139,12 +145,15 @@ class Actions:
             yield replayer.ended.wait()
 
     def _redrive(self, number: int, action: Redrive) -> Process:
-        letters = {
-            record.event: record
+        there = [
+            record
             for partition in self.model.partitions[action.from_]
             for record in partition.log[partition.start : partition.visible_end]
             if not record.gone
-        }
+        ]
+        letters = {record.event: record for record in there}
+        if not self.model.rules.last_letter_counts:
+            letters |= {record.event: record for record in reversed(there)}
         begin_ns = last_ns = self.clock.now
         sent = 0
         for (of_action, topic), client in self.model.redrivers.items():
@@ -157,7 +166,7 @@ class Actions:
                 if self.model.rules.most_redrives:
                     continue
             client = self.model.redrivers[self.model.plan.actions[number].index, action.to or origin.topic]
-            due_ns = begin_ns + sent * interval_ns(action.rate)
+            due_ns = begin_ns + sent * interval_ns(action.rate) * self.model.rules.redrive_rate
             last_ns = client.redrive(record.event, due_ns, (times + 1, origin))
             self.model.fired["redriven"] += 1
             self.model.fired["redriven again"] += times > 0
@@ -166,7 +175,8 @@ class Actions:
 
     def _deploy(self, number: int, group: "Group", action: Deploy) -> Process:
         up = self._up(group)
-        first = up if action.canary is None else up[: max(1, math.ceil(action.canary * len(up)))]
+        is_first = action.canary is not None and self.model.rules.canary_first
+        first = up[: max(1, math.ceil((action.canary or 0) * len(up)))] if is_first else up
         yield from self._replace(number, group, first, action)
         if action.canary is None:
             return
@@ -188,6 +198,8 @@ class Actions:
         )
 
     def _replace(self, number: int, group: "Group", members: list["Member"], version: Deploy | None) -> Process:
+        if not self.model.rules.one_by_one:
+            yield from self._leave(number, group, members)
         for member in members:
             yield from self._leave(number, group, [member])
             member.version = version if self.model.rules.versions else None

@@ -24,7 +24,8 @@ def autoscale(group: "Group", what: Autoscaler) -> Process:
         yield clock.control(clock.now + what.poll, Control.leader_check, number)
         lag = sum(max(0, p.visible_end - group.committed.get(p, 0)) for p in group.partitions)
         wanted = -(-lag // what.lag)
-        wanted = max(what.min, min(wanted, what.max, sum(bool(p.replicas) for p in group.partitions)))
+        useful = sum(bool(p.replicas) for p in group.partitions) if model.rules.no_more_than_partitions else what.max
+        wanted = max(what.min, min(wanted, what.max, useful))
         asked.append((clock.now, wanted))
         there = [m for m in group.all_members if (m.alive and not m.must_leave) or m.is_awaited]
         recent = [wanted for at_ns, wanted in asked if at_ns > clock.now - what.cooldown or not model.rules.cooldown]

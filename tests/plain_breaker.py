@@ -6,8 +6,9 @@ from scenarios.around import CircuitBreaker
 class Breaker:
     """Opens after failures in a row; after a while a few calls ask whether it can close."""
 
-    def __init__(self, what: CircuitBreaker | None) -> None:
+    def __init__(self, what: CircuitBreaker | None, probes: int | None = None) -> None:
         self.what = what
+        self.probes = probes or (what.probes if what is not None else 1)
         self.failures = self.good = 0
         self.opened_ns: int | None = None
 
@@ -28,6 +29,6 @@ class Breaker:
         self.good = self.good + 1 if ok else 0
         if not ok:
             self.opened_ns = now_ns
-        elif self.good >= self.what.probes:
+        elif self.good >= self.probes:
             self.opened_ns, self.failures = None, 0
         return False

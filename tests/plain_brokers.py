@@ -197,7 +197,7 @@ class Partition:
             group.sees(self, begin, end)
         self.move_stable_end()
         request.seen_by = self.leader
-        request.is_short = self.has_too_few and not self.mark_waits
+        request.is_short = self.has_too_few and not self.mark_waits and self.model.rules.refused_after_append
         request.visible.succeed()
         self.model.news.give()
 
@@ -226,7 +226,8 @@ class Partition:
 
     def cut_back(self, now_ns: int) -> None:
         """Lose what no follower has."""
-        self._keep([request for request in self.requests if request.replicated_ns <= now_ns])
+        some = self.model.rules.followers_have_some
+        self._keep([r for r in self.requests if (r.replicated_ns <= now_ns if some else r.visible.triggered)])
 
     def cut_to_visible(self) -> None:
         """Lose what is not visible."""
@@ -343,7 +344,7 @@ class Partition:
     def hangs(self, broker: int) -> None:
         """Let what is not appended or replicated wait for the leader to go on."""
         now = self.model.clock.now
-        for request in self.requests:
+        for request in self.requests if self.model.rules.hung_requests_wait else ():
             if request.replicated_ns > now:
                 request.hung_at = broker
             request.appended_ns += HANGS_NS if request.appended_ns > now else 0

@@ -26,7 +26,8 @@ class Committing(MemberState):
     def _commit_at_once(self, offsets: Mapping["Partition", int]) -> Process:
         """The same of a member whose turn it is."""
         self._begin_commit(offsets)
-        while self.last_commit is not None and not self.last_commit.processed:
+        waits = self.model.rules.commits_are_waited_for
+        while waits and self.last_commit is not None and not self.last_commit.processed:
             yield self.last_commit
 
     def _commit_if_due(self) -> None:
@@ -110,10 +111,10 @@ class Committing(MemberState):
                 self.asked.update(new)
             n, self.commits = self.commits, self.commits + 1
             length_ns = self.commit_time[n]
-            if transaction is not None:  # its offsets, then its end
+            if transaction is not None and self.model.rules.offsets_then_end:
                 length_ns, self.commits = length_ns + self.commit_time[n + 1], self.commits + 1
             left_ns = 0 if self.group.is_pool else self.recorded_of[0] - self.clock.now
-            length_ns = max(length_ns, left_ns)
+            length_ns = max(length_ns, left_ns * self.model.rules.commits_outlast_tries)
             self.last_commit = self.clock.process(self._committing(new, length_ns, self.last_commit))
             self.model.fired[f"commit {self.group.commit_word}"] += 1
 
@@ -138,7 +139,7 @@ class Committing(MemberState):
                 yield timer
             if timer.processed:
                 break
-        if before is not None and not before.processed:
+        if before is not None and not before.processed and model.rules.commits_in_order:
             yield before
         model.open.discard(mark)
         is_member = seat in self.group.joined or not self.model.rules.fence_of_the_evicted
@@ -175,7 +176,7 @@ class Committing(MemberState):
         for partition, offset in offsets.items():
             self._commit_row(partition, offset, begun_ns, Outcome.failed)
         self._abort()
-        if not self.evicted:
+        if not self.evicted and self.model.rules.aborted_batches_again:
             self.model.fired["batch read again"] += 1
             self.read_again()
 
@@ -193,7 +194,7 @@ class Committing(MemberState):
 
     def _settle_commits(self) -> Process:
         yield from self._flush()
-        if self.group.interval_ns or self.group.is_pool:
+        if (self.group.interval_ns or self.group.is_pool) and self.model.rules.commits_before_duties:
             self._begin_commit(self._what_is_done())
         while self.last_commit is not None and not self.last_commit.processed:
             yield self.last_commit

@@ -41,7 +41,8 @@ class Compaction:
                     self._clean_if_dirty(partition, self.model.wrong_clocks.now_of(broker))
 
     def _clean_if_dirty(self, partition: Partition, now_ns: int) -> None:
-        closed = self.deletion.segments(partition)[:-1]
+        segments = self.deletion.segments(partition)
+        closed = segments[:-1] if self.model.rules.last_segment_is_kept else segments
         start = self._begin(partition, closed[0]) if closed else 0
         first_dirty = max(self.clean_to.get(partition, 0), start)
         dirty = [segment for segment in closed if segment[-1].end > first_dirty]
@@ -52,6 +53,7 @@ class Compaction:
         all_bytes = dirty_bytes + self._bytes([segment for segment in closed if segment[-1].end <= first_dirty])
         longest_ns = int(self.deletion.setting(partition, "max.compaction.lag.ms")) * MILLISECOND
         is_overdue = min(segment[0].latest_ns for segment in dirty) < now_ns - longest_ns
+        is_overdue &= self.model.rules.overdue_is_compacted
         least = float(self.deletion.setting(partition, "min.cleanable.dirty.ratio"))
         self.model.fired["compaction is overdue"] += is_overdue
         is_dirty = bool(dirty_bytes) and dirty_bytes / all_bytes > least
@@ -92,4 +94,4 @@ class Compaction:
     def _is_aborted(self, record: Record) -> bool:
         is_aborted = record.transaction is not None and record.transaction.state == "aborted"
         self.model.fired["aborted record compacted"] += is_aborted
-        return is_aborted
+        return is_aborted and self.model.rules.aborted_records_go

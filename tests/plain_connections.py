@@ -136,7 +136,7 @@ class Connection:
                 clock.process(self._alone(n, sending))
                 self.current = None
                 continue
-            yield from self._all_visible(sending) if acks == "all" else self._all_appended(sending)
+            yield from self._all_visible(sending) if self._waits_for_all() else self._all_appended(sending)
             while self.current is sending and self.broker in self.model.cut_off and not self._is_cut_one_way():
                 yield self.broken.wait() | self.model.news.wait()
             if self.current is not sending:
@@ -146,8 +146,13 @@ class Connection:
                 self.model.fired["connection queue"] += 1
             size = self.model.quotas.produced_bytes(sending.batches)
             self.muted_ns = clock.now + self.model.quotas.mutes(self.client.owner, self.broker, size)
-            if acks != "0":
+            if acks != "0" or not self.model.rules.acks_0_at_once:
                 clock.process(self._answer(n, sending))
+
+    def _waits_for_all(self) -> bool:
+        """Whether requests are answered when they are visible, and not as soon as the leader has them."""
+        acks, rules = self.client.settings.acks, self.model.rules
+        return (acks == "all" and rules.acks_all_waits) or (acks == "1" and not rules.acks_1_at_leader)
 
     def _is_too_large(self, batch: Request) -> bool:
         """Whether the topic takes no batch of that size: its values, and what frames the batch and one record."""
@@ -257,7 +262,7 @@ class Connection:
         sizes = [self.model.size_of(event) for batch in sending.batches for event, _, _ in batch.events]
         profile = self.model.profile
         per_size_us = profile.produce_us_per_kib * sum(sizes) / 1024 + profile.produce_us_per_record * len(sizes)
-        return self.produce[n] + int(np.rint(1000 * per_size_us))
+        return self.produce[n] + int(np.rint(1000 * per_size_us)) * self.model.rules.times_by_size
 
     def _answer(self, n: int, sending: Sending) -> Process:
         clock, life = self.model.clock, self.client.life

@@ -83,7 +83,8 @@ class Deletion:
 
     def _may_go(self, partition: Partition, segments: list[Segment]) -> bool:
         is_all_visible = len(partition.log) == partition.visible_end
-        return len(segments) > 1 or (bool(segments) and is_all_visible)
+        goes = is_all_visible and self.model.rules.last_segment_goes
+        return len(segments) > 1 or (bool(segments) and goes)
 
     def _delete(self, partition: Partition, segments: list[Segment]) -> int:
         """Take the oldest segment away; what comes after the last one begins a new one."""
@@ -111,8 +112,8 @@ class Deletion:
             goes_on = (
                 last is not None
                 and last[-1].end not in partition.rolls
-                and sum(batch.size for batch in last) + batch.size <= most_bytes
-                and batch.latest_ns - last[0].latest_ns <= most_ns
+                and (self._fits(last, batch, most_bytes, most_ns) or not self.model.rules.segments_roll)
+                and self.model.rules.whole_segments
             )
             if last is not None and goes_on:
                 last.append(batch)
@@ -122,6 +123,10 @@ class Deletion:
         while len(segments) > 1 and segments[0][-1].end <= partition.start:
             del segments[0]
         return segments
+
+    def _fits(self, segment: Segment, batch: Batch, most_bytes: int, most_ns: int) -> bool:
+        is_small = sum(batch.size for batch in segment) + batch.size <= most_bytes
+        return is_small and batch.latest_ns - segment[0].latest_ns <= most_ns
 
     def batches(self, partition: Partition) -> Iterator[Batch]:
         """Yield what is visible, request by request."""

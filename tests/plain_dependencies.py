@@ -39,7 +39,7 @@ class Service:
         self.begun = self.busy = 0
         self.line: deque[Asked] = deque()
         self.interval_ns = interval_ns(self.what.rate)
-        self.level_ns, self.filled_ns = self.what.burst * self.interval_ns, 0
+        self.level_ns, self.filled_ns = self.what.burst * self.interval_ns * model.rules.full_bucket, 0
         """What its bucket holds, in the time that it took to come there; a call takes out an interval."""
         self.faults = [p for p in model.plan.faults if getattr(p.fault, "dependency", None) == name]
 
@@ -48,7 +48,11 @@ class Service:
         if self._is_down():
             self.model.fired["dependency down"] += 1
             return None
-        if self.what.over == "refuse" and not (self._has_place() and self._missing_ns() <= 0):
+        if (
+            self.what.over == "refuse"
+            and self.model.rules.refused_beyond
+            and not (self._has_place() and self._missing_ns() <= 0)
+        ):
             self.model.fired["call refused"] += 1
             return None
         asked = Asked(fails, simpy.Event(self.clock))
@@ -60,7 +64,7 @@ class Service:
     def withdraw(self, asked: Asked) -> None:
         """Forget a call that nobody waits for; where it is worked on it keeps its place until its end."""
         asked.withdrawn = True
-        if asked in self.line:
+        if asked in self.line and self.model.rules.given_up_leave_the_line:
             self.line.remove(asked)
 
     def _is_down(self) -> bool:
@@ -130,7 +134,7 @@ class Calling(Committing):
                     break
                 assert call.breaker is not None
                 model.fired[f"breaker open, {call.breaker.while_open}"] += 1
-                if call.breaker.while_open == "fail":
+                if call.breaker.while_open == "fail" and model.rules.open_breakers_fail:
                     return False
             share = model.plan.scenario.dependencies[call.dependency].fails
             fails = model.draws.call_fails(index, call.dependency, event, attempt) < share * model.rules.call_chance

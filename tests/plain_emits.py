@@ -119,8 +119,9 @@ class Emitting(Client):
         if sending in self.placed:
             return self.partitions[self.placed[sending]]
         key = self.model.derived.key_text(child)
+        client = "java" if self.is_java and self.model.rules.javas_partitioner else "librdkafka"
         if key is not None:
-            return self.partitions[partition_of("java" if self.is_java else "librdkafka", key.encode(), self.count)]
+            return self.partitions[partition_of(client, key.encode(), self.count)]
         return self.partitions[self.choose(self._size(sending)) if self.count > 1 else 0]
 
     def answered(self, request: Request) -> None:
@@ -133,6 +134,8 @@ class Emitting(Client):
 
     def crash(self) -> None:
         """Die with the member: what was not sent is gone, and nobody hears what becomes of the rest."""
+        if not self.model.rules.clients_die_with_members:
+            return
         self.forgets()
         self.forget_own_choice()
         for sending in self.events:

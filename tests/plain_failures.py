@@ -62,7 +62,7 @@ class Controller:
 
     def _resign(self) -> Process:
         yield self.clock.control(self.clock.now + self.draws.controller_resigns_ns(), Control.election, 0)
-        if not self.has_majority():
+        if not self.has_majority() and self.model.rules.controller_resigns:
             self.model.fired["controller resigned"] += 1
             self.active = None
 
@@ -140,7 +140,7 @@ class Failures:
             racks = self.plan.scenario.brokers.racks or ()
             targets = [BrokerTarget("number", n) for n, rack in enumerate(racks, 1) if rack == fault.target.rack]
             self.model.fired["rack"] += 1
-        for k, target in enumerate(targets):
+        for k, target in enumerate(targets if self.model.rules.racks else targets[:1]):
             self.clock.process(self._broker_fault(index + k * len(self.plan.faults), index, fault, target))
 
     def _controller_fault(self, index: int, fault: OfBroker) -> Process:
@@ -164,9 +164,9 @@ class Failures:
             return
         self.model.unavailable.add(broker)
         match fault:
-            case BrokerPause():
+            case BrokerPause() if self.model.rules.pauses_are_no_crashes:
                 yield from self._pause(number, index, broker)
-            case DiskStall():
+            case DiskStall() if self.model.rules.stalls_are_no_crashes:
                 yield from self._stall(index, broker)
             case BrokerStop() if self.model.rules.controlled_shutdown:
                 yield from self._stop(number, begin_ns, broker)
@@ -228,7 +228,8 @@ class Failures:
             registered_ns = max(self.clock.now, self.draws.started_ns(number))
         yield from self.controller.at(registered_ns, Control.in_sync, number)
         self.model.incident("registered", f"broker {broker}")
-        if not isinstance(self.plan.faults[number % len(self.plan.faults)].fault, BrokerStop):
+        is_stop = isinstance(self.plan.faults[number % len(self.plan.faults)].fault, BrokerStop)
+        if not is_stop and self.model.rules.crashed_not_eligible:
             for partition in self.model.all_partitions:
                 partition.eligible.discard(broker)
         back_ns = self.draws.back_in_sync_ns(number, self.clock.now) if self.model.rules.catch_up else self.clock.now

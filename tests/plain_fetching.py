@@ -36,7 +36,8 @@ class Fetching(MemberState):
     @property
     def takes_first(self) -> bool:
         """Whether a partition is in no fetch while something of it was fetched and not handed over (Java, unless it collects)."""
-        return self.group.settings.fetches_ahead in ("other partitions", "other brokers")
+        is_java = self.group.settings.fetches_ahead in ("other partitions", "other brokers")
+        return is_java and self.model.rules.taken_first
 
     def _available_at(self, broker: int) -> list[Read]:
         """Return what a share group's member can acquire."""

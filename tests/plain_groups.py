@@ -152,7 +152,8 @@ class Group:
             self.joined = [member.seat for member in self.first_members]
             self.target = self._classic_assignment(self.joined)
         else:
-            for number in self.model.draws.join_order(self.code):
+            order = self.model.draws.join_order(self.code)
+            for number in order if self.model.rules.order_of_joining else sorted(order):
                 self.joined.append(self.all_members[number - 1].seat)
                 self.target = uniform_assignment(self.joined, self.target, self._known(self.partitions))
         for seat, partitions in self.target.items():
@@ -161,10 +162,13 @@ class Group:
 
     def _classic_assignment(self, seats: list[Seat]) -> Assignment:
         self.model.fired[f"assignor {self.assignor}"] += 1
-        if not self.is_java:  # a leader of librdkafka asks at every rebalance how many partitions there are
+        # a leader of librdkafka asks at every rebalance how many partitions there are
+        if not self.is_java and self.model.rules.leaders_ask_at_rebalances:
             self.unheard = {partition for partition in self.unheard if not partition.replicas}
         match self.assignor:
             case "range" if self.model.rules.range_assignor:
+                return range_assignment(seats, [self._known(partitions) for partitions in self.topics])
+            case "roundrobin" if not self.model.rules.round_robin_assignor:
                 return range_assignment(seats, [self._known(partitions) for partitions in self.topics])
             case "range" | "roundrobin":
                 return round_robin_assignment(seats, [self._known(partitions) for partitions in self.topics])
@@ -257,7 +261,12 @@ class Group:
 
     def _until_released(self, member: Member) -> Process:
         """Wait while an instance id is refused because somebody seems to have it still."""
-        while self.is_static and self.protocol == "consumer" and member.seat in self.joined:
+        while (
+            self.model.rules.ids_are_released
+            and self.is_static
+            and self.protocol == "consumer"
+            and member.seat in self.joined
+        ):
             self.model.fired["instance id not released"] += 1
             yield self.changed.wait()
 
@@ -267,7 +276,8 @@ class Group:
         restart, ends = self.failures.restart, member.must_leave
         ran_ns = self.clock.now - member.started_ns
         member.crashes += 1
-        member.crashes_in_a_row = 1 if ran_ns >= 2 * restart.most else member.crashes_in_a_row + 1
+        is_anew = ran_ns >= 2 * restart.most and self.model.rules.long_lives_count_anew
+        member.crashes_in_a_row = 1 if is_anew else member.crashes_in_a_row + 1
         self.model.fired["died again"] += member.crashes_in_a_row > 1
         self.model.fired["died after a long time"] += member.crashes > member.crashes_in_a_row
         self._kill(member, FIRST_CRASH + member.crashes)
@@ -497,7 +507,8 @@ class Group:
                 return
             yield self.changed.wait()
         beats = max(0, -((first_ns - clock.now) // interval_ns))
-        yield clock.control(first_ns + beats * interval_ns, Control.rebalance, to.member.code)
+        begins_ns = first_ns + beats * interval_ns if self.model.rules.begins_at_a_heartbeat else clock.now
+        yield clock.control(begins_ns, Control.rebalance, to.member.code)
         yield from self._until_heard(to)
         if self.target_since[partition] == number and to.is_live and self.owner.get(partition) is not to:
             self.owner[partition] = to

@@ -44,14 +44,16 @@ class Growth:
         replicas = replica_assignment(fault.to, replication, nodes, shift=model.names.topics.index(topic))
         before = len(self.there(topic))
         new = [p for p in model.partitions[topic][: fault.to] if not p.replicas]
-        if not new or any(set(brokers) <= model.unavailable for brokers in replicas[before:]):
+        is_led = not any(set(brokers) <= model.unavailable for brokers in replicas[before:])
+        if not new or (not is_led and model.rules.added_where_somebody_is_up):
             model.fired["no partitions added"] += 1
             return
         model.fired["partitions added"] += 1
         for partition in new:
             partition.replicas = replicas[partition.number]
-            partition.in_sync = [b for b in partition.replicas if b not in model.unavailable]
-            partition.leader = partition.in_sync[0]
+            down = model.unavailable if model.rules.added_in_sync_if_up else set[int]()
+            partition.in_sync = [b for b in partition.replicas if b not in down]
+            partition.leader = partition.in_sync[0] if partition.in_sync else None
             for code in model.knowers:
                 model.known[code, partition] = None if partition.leader in model.cut_off else partition.leader
             partition.replicas_changed()
@@ -142,7 +144,8 @@ class Growth:
         """Let a group know what a member heard; of Java's only the leader looks, who is there for longest."""
         if member.seat not in group.joined or not member.seat.is_live or member.paused_ns > self.clock.now:
             return
-        if not group.is_java or member.seat is group.joined[0]:
+        is_leader = member.seat is group.joined[0] or not self.model.rules.javas_leader_asks
+        if not group.is_java or is_leader:
             self.model.fired["member hears of new partitions"] += bool(new & group.unheard)
             group.hears_of(new)
 

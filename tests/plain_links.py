@@ -76,7 +76,7 @@ class Links:
         if jitter_ns := sum(fault.jitter for fault in slowing):
             u = self.draws.link_jitter(code, broker, kind, number)
             takes_ns += int(np.rint((2 * u - 1) * jitter_ns)) if self.model.rules.jitter else 0
-        if limit := self._bytes_per_s(slowing):
+        if (limit := self._bytes_per_s(slowing)) and self.model.rules.narrow_links:
             now = self.clock.now
             ready_ns = max(self.free_ns.get((broker, way), 0), now) + size * SECOND // limit
             if size:
@@ -127,9 +127,9 @@ class Links:
             for broker in brokers:
                 self.clock.process(self._cut_off(index, broker, fault))
         elif "controller" in (one.role, other.role):
-            for k, broker in enumerate(brokers):
+            for k, broker in enumerate(brokers) if self.model.rules.cuts_off_the_controller else ():
                 self.clock.process(self._isolate(index + k * len(self.plan.faults), index, broker, fault.channel))
-        else:
+        elif self.model.rules.cuts_between_brokers:
             both = {(a, b) for a in first for b in second} | {(b, a) for a in first for b in second}
             yield from self._part(index, {(a, b) for a, b in both if a != b} - self.model.parted)
 
@@ -165,8 +165,8 @@ class Links:
 
     def _cut_off(self, index: int, broker: int, fault: Cut) -> Process:
         """Let no client reach a broker that goes on as it was, or none hear from it."""
-        planned, mode = self.plan.faults[index], fault.mode
-        if broker in self.model.cut_off or broker in self.model.unavailable:
+        planned, mode = self.plan.faults[index], fault.mode if self.model.rules.resets_break_connections else "silent"
+        if broker in self.model.cut_off | self.model.unavailable or not self.model.rules.cuts_off_clients:
             return
         self.model.fired[f"clients cut off, {mode}"] += 1
         self.model.cut_off.add(broker)
@@ -205,6 +205,7 @@ class Links:
         model, clock, planned = self.model, self.clock, self.plan.faults[index]
         elected_after_ns = self.draws.elected_ns(number) - self.draws.fence_ns(number)
         is_itself = broker == self.controller.active
+        channel = "both" if channel == "heartbeat" and not model.rules.steps_down else channel
         if broker in model.unavailable or channel == "metadata" or is_itself:
             return
         if planned.end_ns <= self.draws.fence_ns(number):

@@ -141,7 +141,8 @@ class MemberState:
         self.commit_soon = False
         self.batch_left = 0
         """How many events of its batch are not through, where there is one worker."""
-        self.breakers = [Breaker(call.breaker) for call in self.group.calls]
+        probes = None if self.model.rules.breaker_probes else 1
+        self.breakers = [Breaker(call.breaker, probes) for call in self.group.calls]
         if self.model.rules.own_memory_is_lost or not hasattr(self, "marked"):
             self.marked: dict[int, int] = {}
             """By event: when it took effect, in the member's own memory."""

@@ -64,7 +64,7 @@ class Member(Working):
             else:
                 self._commit_if_due()
             if returns_ns is None and self.queue and not self.group.collect:
-                returns_ns = clock.now + self.wake[self.wakes]
+                returns_ns = clock.now + self.wake[self.wakes] * self.model.rules.wakes_late
                 self.wakes += 1
             batch = self._take(called_ns, returns_ns)
             collects = self.group.settings.fetches_ahead == "when called"
@@ -99,6 +99,11 @@ class Member(Working):
         count = len(self._is_collected())
         yield from self._work_off([self.queue.popleft() for _ in range(count)])
 
+    @property
+    def _call_ns(self) -> int:
+        """How long after a delivery its work begins."""
+        return round(self.model.profile.poll_us * 1000) * self.model.rules.calls_take_time
+
     def _raise(self) -> Process:
         """Die of an error of the client."""
         self.clock.process(self.group.raised(self))
@@ -108,7 +113,8 @@ class Member(Working):
         """Return what the call hands over now."""
         if self.group.collect:
             most, timeout_ns = self.group.collect
-            if len(self.queue) < most and self.clock.now < called_ns + timeout_ns:
+            is_over = self.clock.now >= called_ns + timeout_ns or not self.model.rules.collects_until_full
+            if len(self.queue) < most and not is_over:
                 return []
             self.model.fired["collected all" if len(self.queue) >= most else "collect timed out"] += bool(self.queue)
         else:
@@ -124,8 +130,8 @@ class Member(Working):
         self.batch_left = len(deliveries)
         self.polls += 1
         self._must_call_again()
-        yield clock.at(clock.now + round(self.model.profile.poll_us * 1000), Phase.end)
-        if commit == "before_work":
+        yield clock.at(clock.now + self._call_ns, Phase.end)
+        if commit == "before_work" and self.model.rules.commits_before_work:
             yield from self._commit(self.handed_over)
         if commit == "transaction":
             self.transaction = self.model.transactions.begin(self)
@@ -199,7 +205,8 @@ class Member(Working):
             waits = [self.arrived.wait(), self.duty.wait(), self.freed.wait()]
             if self._room > 0:
                 if returns_ns is None and self.queue:
-                    returns_ns, self.wakes = clock.now + self.wake[self.wakes], self.wakes + 1
+                    returns_ns = clock.now + self.wake[self.wakes] * self.model.rules.wakes_late
+                    self.wakes += 1
                 if returns_ns is not None and clock.now >= returns_ns:
                     count = min(self.group.settings.max_poll_records, self._room, len(self.queue))
                     if count:
@@ -225,7 +232,7 @@ class Member(Working):
         self.polls += 1
         if self._room <= 0:
             self._must_call_again()
-        yield clock.at(clock.now + round(self.model.profile.poll_us * 1000), Phase.work, self.code)
+        yield clock.at(clock.now + self._call_ns, Phase.work, self.code)
         yield from self._hang(Phase.work)
         if self.group.commit == "before_work" and self.model.rules.pool_commits_first:
             self.model.fired["pool waits for its commit"] += 1
@@ -266,6 +273,8 @@ class Member(Working):
             return
 
     def _drop_waiting(self) -> None:
+        if not self.model.rules.drops_what_it_gives_up:
+            return
         self.waiting = [d for d in self.waiting if self.owned.get(d.read.partition) == d.read.ownership]
 
     def _abandon(self) -> None:

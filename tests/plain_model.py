@@ -349,7 +349,7 @@ class Model(Recording):
         self.fired["leader move"] += 1
         assert before is not None
         self.move(partition, to, [self.draws.moved_back_ns(self.entity(c), index, back=False) for c in self.knowers])
-        if planned.stays:
+        if planned.stays or not self.rules.leaders_move_back:
             return
         yield self.clock.control(planned.end_ns, Control.end, index)
         if partition.leader == to and self.may_lead(partition, before):
@@ -380,10 +380,10 @@ class Model(Recording):
             name, _, number = self.names.processes[client.code].rpartition("/")
             if name == target.producer and target.process in (0, int(number)):
                 self.fired[fault.kind] += 1
-                if isinstance(fault, ProducerCrash):
+                if isinstance(fault, ProducerCrash) and self.rules.producers_die:
                     client.dies(planned.end_ns)
                     self.growth.starts_again(client.code, planned.end_ns)
-                else:
+                elif self.rules.producers_hang:
                     client.falls_asleep(planned.end_ns)
 
     def goes_on(self, broker: int, length_ns: int) -> None:
@@ -445,8 +445,9 @@ class Model(Recording):
             up = [b for b in partition.replicas if b not in self.unavailable]
             eligible = [b for b in up if b in partition.eligible]
             if alive:
-                self.leads(alive[0], partition, self.clock.now, index)
-                self._stands_until(partition, self.draws.followed_ns(index, alive[0]), index, "early followers")
+                heir = alive[0 if self.rules.elected_in_order else -1]
+                self.leads(heir, partition, self.clock.now, index)
+                self._stands_until(partition, self.draws.followed_ns(index, heir), index, "early followers")
             elif eligible:
                 self._leads_as_eligible(eligible[0], partition, index)
             elif up and partition.is_unclean:

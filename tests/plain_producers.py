@@ -89,7 +89,7 @@ class Client:
             yield clock.at(self.due_ns[n], Phase.hand_over, self.code)
             yield from self.sleep(Phase.hand_over)
             yield from self._wait_for_its_turn()
-            if self.again[n] and self.due_ns[n] <= self.back_ns:
+            if self.again[n] and self.due_ns[n] <= self.back_ns and self.model.rules.second_times_left_out:
                 self.model.fired["second time left out"] += 1
                 self.due = n + 1
                 self.model.open.discard(("send", event))
@@ -117,7 +117,8 @@ class Client:
             self.held_bytes += self._size(event)
             self.model.handed[event] = (clock.now, partition)
             self._is_taken(event)
-            self.queues[partition].append((event, event, clock.now))
+            token = event if self.model.rules.second_times_are_new else self.model.event_of(event)
+            self.queues[partition].append((event, token, clock.now))
             self._comes_in(partition)
             self.news.give()
             clock.process(self._expire(event, partition))
@@ -178,7 +179,12 @@ class Client:
     def _wait_for_room(self, event: int) -> Process:
         """Block as long as the buffer is full, and no longer than max.block.ms; librdkafka does not."""
         clock, longest_ns = self.model.clock, self.settings.max_block_ns
-        if longest_ns is None or self._has_room(event) or self._size(event) > self.settings.largest_bytes:
+        if (
+            not self.model.rules.blocks_when_full
+            or longest_ns is None
+            or self._has_room(event)
+            or self._size(event) > self.settings.largest_bytes
+        ):
             return
         life = self.life
         self.model.fired["blocked"] += 1
@@ -204,7 +210,8 @@ class Client:
 
         def choose(size: int) -> int:
             nonlocal chosen, choices, until_ns, left_bytes
-            is_over = left_bytes <= 0 if self.is_java else clock.now >= until_ns
+            by_bytes = self.is_java and self.model.rules.sticky_by_bytes
+            is_over = left_bytes <= 0 if by_bytes else clock.now >= until_ns
             if is_over or not self.model.rules.sticky_partitions:
                 chosen, choices, until_ns = self.sticky[choices], choices + 1, clock.now + 2 * self.settings.linger_ns
                 left_bytes = self.settings.batch_bytes
@@ -226,7 +233,8 @@ class Client:
         if self.model.rules.delivery_timeout and self.model.is_open(event):
             self.model.fired["delivery timeout"] += 1
             self._is_given_up(event, partition)
-            self.queues[partition] = deque(queued for queued in self.queues[partition] if queued[0] != event)
+            if self.model.rules.given_up_leave_queues:
+                self.queues[partition] = deque(queued for queued in self.queues[partition] if queued[0] != event)
             self._release(event)
             self._end_if_all()
 
@@ -404,7 +412,7 @@ class Client:
     def _send(self, batches: list[Request]) -> None:
         broker = self.model.known[self.code, batches[0].partition]
         assert broker is not None
-        if self.settings.acks == "0":
+        if self.settings.acks == "0" and self.model.rules.acks_0_at_once:
             for batch in batches:
                 self.answered(batch)
         self.connections[broker].take(batches)
@@ -505,7 +513,10 @@ class Client:
 
     def _backoff_ns(self, failures: int) -> int:
         n, self.retries = self.retries, self.retries + 1
-        longest_ns = min(self.settings.retry_backoff_ns << min(failures, 20), self.settings.retry_backoff_max_ns)
+        longest_ns = min(
+            self.settings.retry_backoff_ns << min(failures, 20) * self.model.rules.backoff_doubles,
+            self.settings.retry_backoff_max_ns,
+        )
         return longest_ns * self.model.draws.retry(self.code)[n] // 1_000_000
 
     def _take_back(self, request: Request) -> None:
@@ -515,7 +526,9 @@ class Client:
         if self.model.rules.resend_after_loss:
             again = [queued for queued in request.events if self.model.is_open(queued[0])]
             order = {event: n for n, event in enumerate(self.events)}
-            self.queues[request.partition] = deque(sorted([*again, *queue], key=lambda queued: order[queued[0]]))
+            in_order = sorted([*again, *queue], key=lambda queued: order[queued[0]])
+            is_kept = self.model.rules.sent_again_in_order
+            self.queues[request.partition] = deque(in_order if is_kept else [*queue, *again])
         self.model.fired["resent"] += 1
 
     # ---- processes that hang or die ----------------------------------------------------------------------------------

@@ -51,7 +51,8 @@ class Quotas:
 
     def most_bytes(self, group: str, most: int) -> int:
         """Return how much a fetch may bring: no more than ten seconds of a quota."""
-        return min([most, *(10 * limit for limit in self._limits(group))])
+        limits = self._limits(group) if self.model.rules.answers_within_quotas else []
+        return min([most, *(10 * limit for limit in limits)])
 
     def keeps_back(self, group: str, broker: int, size: int) -> int:
         """Note bytes that a group fetches, unless that is too much: then return for how long its member gets nothing."""

@@ -76,13 +76,15 @@ class Replayer(Member):
         """Read each partition of the group's own topics from an offset up to what is visible now."""
         group = self.beside.of
         own = [p for p in group.partitions if not p.copy]
-        starts = {p: start_of(p) for p in own}
+        starts = {p: start_of(p) if self.model.rules.replays_from_there else p.start for p in own}
         self.version = group.all_members[0].version
         self.pace_ns = 0 if rate_hz is None else interval_ns(rate_hz)
         self.paced_ns = self.clock.now
         self.stopped = False
         self.start(assigned=True)
         self.beside.ends = {p: p.visible_end for p in own if p.visible_end > starts[p]}
+        if not self.model.rules.replays_up_to_then:
+            self.beside.ends = {p: end + 1 for p, end in self.beside.ends.items()}
         for partition in self.beside.ends:
             self.owns(partition, starts[partition])
         self.start_fetching()

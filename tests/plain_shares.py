@@ -62,7 +62,11 @@ class ShareGroup(Group):
             seat: [
                 partition
                 for place, partition in enumerate(partitions)
-                if (index % len(partitions) == place if members > len(partitions) else place % members == index)
+                if (
+                    index % len(partitions) == place
+                    if members > len(partitions) and self.model.rules.partitions_are_shared
+                    else place % members == index
+                )
             ]
             for index, seat in enumerate(self.joined)
         }
@@ -88,12 +92,12 @@ class ShareGroup(Group):
         start = self.committed.get(partition, 0)
         found: list[int] = []
         there = [n for n in range(start, partition.visible_end) if partition.log[n].gone != "cut off"]
-        for offset in there[: self.most_locks]:
+        for offset in there[: self.most_locks if self.model.rules.most_locks else None]:
             place = (partition, offset)
             if self.is_given_up(place):
                 continue
             if place in self.holder or place in self.done:
-                if found:
+                if found and self.model.rules.one_run:
                     break
                 continue
             found.append(offset)
@@ -103,7 +107,7 @@ class ShareGroup(Group):
         """Let a fetch acquire what it found, no more than a poll takes."""
         found: list[Read] = []
         by_partition: dict[Partition, Acquisition] = {}
-        for read in reads[: self.settings.max_poll_records]:
+        for read in reads[: self.settings.max_poll_records if self.model.rules.most_acquired else None]:
             if read.partition not in by_partition:
                 by_partition[read.partition] = Acquisition(member, read.partition)
             acquisition = by_partition[read.partition]
@@ -215,7 +219,7 @@ class ShareGroup(Group):
 
     def release_partition(self, partition: "Partition") -> None:
         """Release all that is acquired of a partition: its leader, which alone knew of these deliveries, is gone."""
-        for acquisition in self.acquisitions:
+        for acquisition in self.acquisitions if self.model.rules.release_with_the_leader else ():
             if acquisition.partition is not partition:
                 continue
             for offset in acquisition.offsets:
@@ -231,13 +235,13 @@ class ShareGroup(Group):
         for delivery in answers:
             read = delivery.read
             place = (read.partition, read.offset)
-            if self.holder.get(place) is not read.acquisition:
+            if self.holder.get(place) is not read.acquisition and self.model.rules.late_answers_do_not_count:
                 self.model.fired["acknowledged too late"] += 1
-            elif delivery.released:
+            elif delivery.released and self.model.rules.handlers_release:
                 self.model.fired["released by its handler"] += 1
                 self._release(place)
             else:
-                del self.holder[place]
+                self.holder.pop(place, None)
                 self._finish(place)
         for partition in self.partitions:
             self._moved(member, partition, begun_ns)

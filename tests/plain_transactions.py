@@ -54,7 +54,7 @@ class Transactions:
     def may_write(self, token: Hashable) -> bool:
         """Whether what stands for an event may still come into a log."""
         transaction = self.of.get(token)
-        return transaction is None or transaction.is_open
+        return transaction is None or transaction.is_open or not self.model.rules.too_late_for_its_transaction
 
     def end(self, transaction: Transaction | None, state: Literal["committed", "aborted"]) -> None:
         """Commit or abort; readers of committed records go on."""
@@ -129,7 +129,10 @@ class InTransactions(Client):
 
     def _wait_for_its_turn(self) -> Process:
         clock = self.model.clock
-        while self.transaction is not None and (self.is_committing or self.transaction.begun_ns != clock.now):
+        is_one = self.model.rules.one_transaction_at_a_time
+        while (
+            is_one and self.transaction is not None and (self.is_committing or self.transaction.begun_ns != clock.now)
+        ):
             self.model.fired["waits for a producer's commit"] += 1
             yield self.ended.wait()
             yield clock.at(clock.now, Phase.hand_over, self.code)
@@ -151,7 +154,7 @@ class InTransactions(Client):
         """Whether the Java client has refused something that was handed over at this instant, so that its transaction takes nothing more."""
         is_broken = self.broken_ns == self.model.clock.now
         self.model.fired["refused in a broken transaction"] += is_broken
-        return is_broken
+        return is_broken and self.model.rules.broken_takes_nothing
 
     def _breaks(self, event: int) -> None:
         if self.is_java and self.model.rules.refusals_break_transactions:
@@ -208,13 +211,14 @@ class InTransactions(Client):
         coordinator = model.coordinators[self.name]
         while True:
             model.fired["producer's coordinator down"] += not model.knows(self.code, coordinator)
-            while self.life == life and not model.knows(self.code, coordinator):
+            waits = model.rules.producers_coordinator
+            while waits and self.life == life and not model.knows(self.code, coordinator):
                 yield model.news.wait()
             if self.life != life:
                 return
             crossing_ns = model.links.there_and_back(coordinator.leader, self.code, COMMIT, begun_ns)
             timer = clock.at(clock.now + length_ns + crossing_ns, Phase.end)
-            while not timer.processed and model.knows(self.code, coordinator):
+            while not timer.processed and (model.knows(self.code, coordinator) or not waits):
                 yield timer | model.news.wait()
             if timer.processed:
                 break

@@ -49,7 +49,9 @@ class Working(Fetching, Calling):
             begin_ns = clock.now
             yield clock.at(begin_ns + self._work_ns(delivery.read.event), Phase.end)
             yield from self._hang_at_end()
-            ended_ns = max(clock.now + self.overshoot[self.tries], self.recorded_of[worker])
+            ended_ns = max(
+                clock.now + self.overshoot[self.tries], self.recorded_of[worker] * self.model.rules.recorded_in_order
+            )
             self.tries, called = self.tries + 1, True
             if self.group.calls:
                 called = yield from self._call_all(delivery.read.event, attempt, worker, ended_ns)
@@ -98,7 +100,7 @@ class Working(Fetching, Calling):
                 self.stopped = True
                 if self.group.is_pool:  # the worker does not go on, and the member leaves at once
                     self.model.fired["one of several workers stops"] += 1
-                    self.must_leave = True
+                    self.must_leave = self.model.rules.stops_with_its_worker
                     self.duty.give()
                     yield simpy.Event(clock)
             case "crash":
@@ -121,14 +123,15 @@ class Working(Fetching, Calling):
             if planned.begin_ns <= now < planned.end_ns and self.model.rules.slow_work:
                 work_ns = round(work_ns * fault.factor) + fault.plus
                 self.model.fired["slow work"] += 1
-        return max(work_ns, round(self.model.profile.handle_us * 1000))
+        return max(work_ns, round(self.model.profile.handle_us * 1000) * self.model.rules.least_work)
 
     def _fails(self, delivery: Delivery, attempt: int, begin_ns: int) -> bool:
         model, event = self.model, delivery.read.event
         if (
-            model.derived.poison(np.array([event]))[0]
-            or attempt <= model.derived.failing_tries(self.group.name, np.array([event]), self.version)[0]
-        ):
+            model.derived.poison(np.array([event]))[0] and model.rules.poison_fails
+        ) or attempt <= model.derived.failing_tries(self.group.name, np.array([event]), self.version)[
+            0
+        ] * model.rules.first_tries_fail:
             return True
         for planned, fault in self.group.failing_work:
             if not planned.begin_ns <= begin_ns < planned.end_ns or not model.rules.failing_work:
@@ -230,9 +233,10 @@ class Working(Fetching, Calling):
             request = model.dead_letter_request(self.code, partition, event, token, started_ns, due_ns)
             crossing_ns = model.links.there_and_back(partition.leader, self.code, LETTER, started_ns)
             partition.begin(request, length_ns + crossing_ns, length_ns + crossing_ns)
-            while not request.visible.triggered and model.knows(self.code, partition):
+            waits = model.rules.letters_are_waited_for
+            while waits and not request.visible.triggered and model.knows(self.code, partition):
                 yield request.visible | model.news.wait()
-            if request.visible.triggered:
+            if request.visible.triggered or not waits:
                 break
             model.fired["dead letter resent"] += 1
         return request.offsets[token]
