@@ -112,6 +112,14 @@ class Rest(Frozen):
 NO_REST = Rest()
 
 
+class OneLeader(Frozen):
+    """Times that differ where one broker leads all that is written to: its way is the one that is always used, and requests do not meet there."""
+
+    produce: Measured
+    produce_leader: Measured
+    fetch: Measured
+
+
 def measured(samples_ns: NDArray[np.int64], *, scale_sd: float = 0.0) -> Measured:
     """Return the distribution of a sample of times in ns."""
     values = np.maximum(np.quantile(samples_ns, KNOTS) / 1_000, 0)
@@ -154,6 +162,8 @@ class Profile(Frozen):
     """Cores that brokers and clients share and wait for: how many, how many of them are taken at rest, and the CPU time of a request and of an event."""
     fetch: Measured = NOTHING
     """High watermark's advance to the record in the consumer's queue, with its fetch parked at the broker."""
+    one_leader: OneLeader | None = None
+    """`produce`, `produce_leader` and `fetch` where one broker leads all partitions that clients send to; nothing: they are those of several."""
     fetch_turnaround: Measured = NOTHING
     """Response of a fetch to the arrival of the next one at the broker."""
     wake: Measured = NOTHING
@@ -191,6 +201,20 @@ class Profile(Frozen):
     def rejoining(self) -> Measured:
         """How long `rejoin` takes: members ask the same coordinator as for a commit."""
         return self.commit if self.rejoin == NOTHING else self.rejoin
+
+    def where_one_leads(self) -> "Profile":
+        """Return the profile with the times of a system in which one broker leads all that is written to."""
+        own = self.one_leader
+        if own is None:
+            return self
+        return self.model_copy(
+            update={
+                "produce": own.produce,
+                "produce_leader": own.produce_leader,
+                "fetch": own.fetch,
+                "one_leader": None,
+            }
+        )
 
     def is_ideal(self) -> bool:
         """Whether no broker, network or client time passes."""

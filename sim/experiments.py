@@ -10,7 +10,7 @@ from rundata.indicators import Measurement, measure
 from rundata.rows import new_operations
 from rundata.tables import RunData
 from scenarios.plan import Plan, make_plan
-from scenarios.profiles import Measured, Profile, Rest, SharedCores
+from scenarios.profiles import Measured, OneLeader, Profile, Rest, SharedCores
 from scenarios.schema import Scenario
 from scenarios.streams import stream
 from sim.crew import Crew, of_size
@@ -117,12 +117,17 @@ def varied(profile: Profile, seed: int, replication: int) -> Profile:
     """Return the profile with each measured time's scale, and that of CPU times, drawn from its uncertainty; replication 0 keeps it as it is."""
     if replication == 0:
         return profile
-    changes = dict[str, Measured | SharedCores | Rest]()
+    changes = dict[str, Measured | SharedCores | Rest | OneLeader]()
     for name in Profile.model_fields:
         value = getattr(profile, name)
-        if isinstance(value, Measured) and value.scale_sd > 0:
-            factor = _factor(value, seed, name, replication)
-            changes[name] = value.model_copy(update={"quantiles_us": tuple(q * factor for q in value.quantiles_us)})
+        if isinstance(value, Measured):
+            changes[name] = _rescaled(value, seed, name, replication)
+        elif isinstance(value, OneLeader):
+            # The same brokers: as much slower or faster as where several lead.
+            parts = {part: getattr(value, part) for part in OneLeader.model_fields}
+            changes[name] = OneLeader(
+                **{part: _rescaled(measured, seed, part, replication) for part, measured in parts.items()}
+            )
         elif isinstance(value, SharedCores) and value.scale_sd > 0:
             factor = _factor(value, seed, name, replication)
             changes[name] = value.model_copy(
@@ -134,6 +139,13 @@ def varied(profile: Profile, seed: int, replication: int) -> Profile:
                 update={"broker_us": factor * value.broker_us, "all_us": factor * value.all_us}
             )
     return profile.model_copy(update=changes)
+
+
+def _rescaled(part: Measured, seed: int, name: str, replication: int) -> Measured:
+    if part.scale_sd == 0:
+        return part
+    factor = _factor(part, seed, name, replication)
+    return part.model_copy(update={"quantiles_us": tuple(q * factor for q in part.quantiles_us)})
 
 
 def _factor(value: Measured | SharedCores | Rest, seed: int, name: str, replication: int) -> float:

@@ -322,6 +322,7 @@ def fit_parts(parts: Residuals, base: Profile, scale_sd: float, fast: Ints | Non
         update={
             "send": measured(parts.send),
             "produce": produce,
+            "one_leader": None,
             "produce_leader": rising(produce, np.asarray(produce.quantiles_us) * leader_share),
             "acknowledge": constant(acknowledge),
             "fetch": measured(np.maximum(parts.delivery + acknowledge, 0), scale_sd=produce.scale_sd),
@@ -483,6 +484,25 @@ def rising(part: Measured, quantiles_us: NDArray[np.float64]) -> Measured:
     """Return a distribution with other quantiles, which it lets rise: where they fall, by as much up as down."""
     up, down = np.maximum.accumulate(quantiles_us), np.minimum.accumulate(quantiles_us[::-1])[::-1]
     return part.model_copy(update={"quantiles_us": tuple(np.round((up + down) / 2, 2).tolist())})
+
+
+def answered_by_leaders(
+    run: RunData,
+    profile: Profile,
+    *,
+    stretches: Sequence[Stretch],
+    part: Callable[[RunData], RunData] = lambda run: run,
+) -> Profile:
+    """Return the profile with the leader's part such that answers of leaders alone, of which there are no others in `part` of a run, come as they did.
+
+    That their batches left late is not theirs.
+    """
+    from sim.engine import simulate
+
+    seen, shown = (
+        [residuals(part(each), *stretch).answer for stretch in stretches] for each in (run, simulate(run.plan, profile))
+    )
+    return profile.model_copy(update={"produce_leader": shifted(profile.produce_leader, seen, shown)})
 
 
 def placed(profile: Profile, cluster: "Cluster") -> Profile:

@@ -1,6 +1,6 @@
-"""The whole calibration, some four minutes: sizes, acks, low rates, rising load up to saturation, crashes, and a check on a run held back.
+"""The whole calibration, some four minutes: sizes, acks, low rates, one partition, rising load up to saturation, crashes, a check on a run held back.
 
-Four runs on topics of their own, whose plans no scenario shares, and a fifth that the finished profile has to predict. On a system that
+Five runs on topics of their own, whose plans no scenario shares, and a sixth that the finished profile has to predict. On a system that
 EventDrill did not start none of its brokers dies, and load rises only where its owner allows harm.
 """
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from eventdrill.errors import SaysNothingError
 from eventdrill.workflows.calibrate import (
     Ints,
+    answered_by_leaders,
     answers,
     batches,
     circumstances,
@@ -26,7 +27,6 @@ from eventdrill.workflows.calibrate import (
     placed,
     relative_slope,
     residuals,
-    shifted,
     too_few_commits,
     with_load_left,
 )
@@ -34,6 +34,7 @@ from eventdrill.workflows.calibrate_brokers import at_the_limit, by_brokers, dri
 from eventdrill.workflows.calibrate_calm import CALM_HZ, CALM_LINGER_MS, CALM_STEP_S, CALM_WARM_UP_S, with_calm
 from eventdrill.workflows.calibrate_client import with_sleeps
 from eventdrill.workflows.calibrate_failing import failover
+from eventdrill.workflows.calibrate_one_leader import one_leader_text, with_one_leader
 from eventdrill.workflows.calibrate_there import HERE, Ground, taken_over
 from eventdrill.workflows.doubts import doubts_of
 from eventdrill.workflows.pace import Stretch, cores_of
@@ -42,7 +43,7 @@ from rundata.rows import NEVER, Kind, Outcome
 from rundata.tables import RunData
 from scenarios.files import LoadedScenario, load_text
 from scenarios.plan import make_plan
-from scenarios.profiles import Measured, Profile, measured
+from scenarios.profiles import Measured, OneLeader, Profile, measured
 from scenarios.quantities import SECOND
 from sim.engine import simulate
 
@@ -51,7 +52,14 @@ if TYPE_CHECKING:
     from loadgen.exporters import Exporter, Readings
     from loadgen.recorder import Progress
 
-SEEDS = {"steady": 30_011, "calm": 30_059, "rising": 30_013, "failing": 30_029, "held back": 30_047}
+SEEDS = {
+    "steady": 30_011,
+    "calm": 30_059,
+    "one leader": 30_071,
+    "rising": 30_013,
+    "failing": 30_029,
+    "held back": 30_047,
+}
 """Apart from any scenario's default, so that no calibration sees a plan that it will be judged on."""
 STEADY_HZ, STEADY_WARM_UP_S, STEADY_STEP_S = (100, 300, 800), 10, 12
 RISING_HZ, RISING_STEP_S = (1500, 3000, 6000), 5
@@ -71,6 +79,7 @@ _NO_SATURATION = "not looked for: the target does not allow harm"
 _SHOWS = {
     "steady": "sizes, acks",
     "calm": "rests of brokers, requests of several events",
+    "one leader": "a single partition",
     "rising": "rising load",
     "failing": "two crashes of brokers and one of a member",
     "held back": "a run that was held back",
@@ -136,6 +145,7 @@ producers:
 groups:
   {first}: {{topics: [{calm}], members: 2, work: 500us, commit: {{every: 1s}}}}
 """,
+        "one leader": one_leader_text(ground),
         "rising": f"""
 scenario: calibration-rising
 about: Load that rises until the brokers take several times as long as when they are calm.
@@ -188,7 +198,7 @@ groups:
 
 
 def scenario(name: str, ground: Ground = HERE) -> LoadedScenario:
-    """Return one of the calibration's scenarios: steady, calm, rising, failing, held back."""
+    """Return one of the calibration's scenarios: steady, calm, one leader, rising, failing, held back."""
     return load_text(_texts(ground)[name], f"the calibration's {name} scenario")
 
 
@@ -245,7 +255,11 @@ def _driven(
 
 def names_on(ground: Ground) -> list[str]:
     """Return which of the calibration's runs there are on some ground."""
-    left_out = {"rising": not ground.may_saturate, "failing": not ground.may_crash}
+    left_out = {
+        "one leader": ground.nodes == 1,  # of whom all other runs tell
+        "rising": not ground.may_saturate,
+        "failing": not ground.may_crash,
+    }
     return [name for name in SEEDS if not left_out.get(name, False)]
 
 
@@ -263,6 +277,8 @@ def fit_fully(runs: Mapping[str, RunData], base: Profile, read: "Mapping[str, Re
         about["saturation"] = _NO_SATURATION
     if read:
         profile = _by_brokers(profile, about, steady, read)
+    if "one leader" in runs:
+        profile = with_one_leader(runs["one leader"], profile)
     if "failing" in runs:
         profile = profile.model_copy(update=failover(runs["failing"], base))
     about |= {
@@ -378,23 +394,16 @@ def _at_rest(steady: RunData, profile: Profile) -> Profile:
     """Return the profile that shows at the calm rates what was seen there."""
     part = partial(of_topic, topic=_topic_of(steady, "source"))
     fitted = corrected(steady, profile, stretches=_calm_stretches(profile), part=part)
-    return _answered_by_leaders(steady, fitted) if profile.sleep_step_us else fitted
+    if not profile.sleep_step_us:
+        return fitted
+    leaders = partial(of_topic, topic=_topic_of(steady, "leader"))
+    return answered_by_leaders(steady, fitted, stretches=_calm_stretches(profile), part=leaders)
 
 
 def _calm_stretches(profile: Profile) -> list[Stretch]:
     """Return where times by themselves show: at the lower two rates where what load adds is waiting for cores, else at the middle one, the load's base."""
     calm = _STEADY_STEPS[:2] if profile.cores.count else _STEADY_STEPS[1:2]
     return [(each.begin_ns, each.end_ns) for each in calm]
-
-
-def _answered_by_leaders(steady: RunData, profile: Profile) -> Profile:
-    """Return the profile with the leader's part such that answers of leaders alone come as they did: that their batches left late is not theirs."""
-    topic = _topic_of(steady, "leader")
-    seen, shown = (
-        [residuals(of_topic(run, topic), *each).answer for each in _calm_stretches(profile)]
-        for run in (steady, simulate(steady.plan, profile))
-    )
-    return profile.model_copy(update={"produce_leader": shifted(profile.produce_leader, seen, shown)})
 
 
 def with_cores_taken(steady: RunData, own: RunData, profile: Profile) -> Profile:
@@ -512,5 +521,14 @@ def drift_of(run: RunData, profile: Profile) -> float:
 def as_sure_as(drift: float, profile: Profile) -> Profile:
     """Return a profile whose service times are no surer than their drift from the first run of a calibration to its last."""
     scale_sd = round(max(profile.produce.scale_sd, drift), 4)
-    produce, fetch = (part.model_copy(update={"scale_sd": scale_sd}) for part in (profile.produce, profile.fetch))
-    return profile.model_copy(update={"produce": produce, "fetch": fetch})
+    sure, own = _as_sure(profile, scale_sd), profile.one_leader
+    if own is not None:
+        sure["one_leader"] = own.model_copy(update=_as_sure(own, scale_sd))
+    return profile.model_copy(update=sure)
+
+
+def _as_sure(times: Profile | OneLeader, scale_sd: float) -> dict[str, object]:
+    return {
+        name: part.model_copy(update={"scale_sd": scale_sd})
+        for name, part in (("produce", times.produce), ("fetch", times.fetch))
+    }
