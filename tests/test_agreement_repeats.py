@@ -84,6 +84,7 @@ def test_each_run_of_a_verification_has_its_row(tmp_path: Path, monkeypatch: pyt
     )
     monkeypatch.setattr(repeats, "Work", lambda *_given, **_options: work)
     monkeypatch.setattr(repeats, "start_cluster", lambda *_given: contextlib.nullcontext())
+    monkeypatch.setattr(repeats, "warm", lambda *_given: None)
     monkeypatch.setattr(repeats, "broker_drift", lambda _run, _profile: None)
     loaded = load_scenario(str(repeats.SCENARIO))
 

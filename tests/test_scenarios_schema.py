@@ -17,6 +17,7 @@ from scenarios.profiles import (
     IDEAL,
     KNOTS,
     Measured,
+    OneLeader,
     Profile,
     SharedCores,
     load_profile,
@@ -111,6 +112,12 @@ def test_a_profile_is_saved_with_its_meaning_and_read_back_as_the_same(tmp_path:
         produce=measured(generator.integers(10**5, 10**7, 1000)),
         load_slope=0.25,
         cores=SharedCores(count=2, taken=0.4, request_us=160.5, event_us=90, scale_sd=0.15),
+        one_leader=OneLeader(
+            **{
+                name: measured(generator.integers(10**5, 10**7, 1000))
+                for name in ("produce", "produce_leader", "fetch")
+            }
+        ),
     )
     path = tmp_path / "lab.yaml"
 

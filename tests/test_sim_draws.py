@@ -6,7 +6,7 @@ import pytest
 from rundata.tables import Names
 from scenario_text import small
 from scenarios.plan import Plan, make_plan
-from scenarios.profiles import IDEAL, KNOTS, Measured, Profile
+from scenarios.profiles import IDEAL, KNOTS, Measured, OneLeader, Profile
 from scenarios.quantities import SECOND
 from sim.draws import Draws, requests_hz
 from sim.observed import Observed
@@ -169,3 +169,25 @@ def test_answers_and_fetches_are_longer_under_more_load(plan: Plan):
         assert of(Draws(plan, loaded, 1)).first(50) == pytest.approx(1.1 * expected, abs=1)
         assert of(Draws(plan, as_measured, 1)).first(50).tolist() == expected.tolist()
     assert Draws(plan, loaded, 1).wake(2).first(50).tolist() == plain.wake(2).first(50).tolist()
+
+
+def test_one_leader_has_times_of_its_own():
+    """They count where one broker leads all that is sent to: with one partition, not with six, nor beside handlers' events to another topic."""
+    one = ("partitions: 6", "partitions: 1")
+    elsewhere = ("work: 1ms\n", "work: 1ms\n    emits: [{topic: orders.dlq}]\n")
+    alone, several, emitting = (make_plan(small(*changes)) for changes in ([one], [], [one, elsewhere]))
+    longer = SPREAD.model_copy(update={"quantiles_us": tuple(2 * each for each in SPREAD.quantiles_us)})
+    own = OneLeader(produce=longer, produce_leader=longer, fetch=longer)
+    profile = PROFILE.model_copy(update={"one_leader": own})
+
+    def drawn(plan: Plan, what: str, profile: Profile) -> list[int]:
+        values: list[int] = getattr(Draws(plan, profile, 1), what)(0, 1).first(50).tolist()
+        return values
+
+    for what in ("produce", "leader", "fetch"):
+        assert drawn(alone, what, profile) == [2 * value for value in drawn(alone, what, PROFILE)]
+        assert drawn(several, what, profile) == drawn(several, what, PROFILE)
+        assert drawn(emitting, what, profile) == drawn(emitting, what, PROFILE)
+    assert Draws(alone, profile, 1).core_times()[2:] == tuple(
+        2 * each for each in Draws(alone, PROFILE, 1).core_times()[2:]
+    )

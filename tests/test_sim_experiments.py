@@ -11,7 +11,7 @@ from rundata.rows import Kind
 from rundata.tables import RunData
 from scenario_text import small
 from scenarios.plan import make_plan
-from scenarios.profiles import IDEAL, KNOTS, Measured, Profile, SharedCores
+from scenarios.profiles import IDEAL, KNOTS, Measured, OneLeader, Profile, SharedCores
 from scenarios.schema import Scenario
 from sim.engine import simulate
 from sim.experiments import Replications, replicate, varied
@@ -145,6 +145,16 @@ def test_a_profile_varies_by_the_scale_of_what_is_uncertain():
     assert third == varied(SLOW, 5, 3)
     assert len(factors) == 1 and factors != {1.0}
     assert third.fetch == SLOW.fetch
+
+
+def test_one_leader_varies_as_several_do():
+    """The brokers are the same: by the same factor, where it is as unsure; what is certain stays."""
+    own = OneLeader(produce=SLOW.produce, produce_leader=SLOW.fetch, fetch=SLOW.fetch)
+    third = varied(SLOW.model_copy(update={"one_leader": own}), 5, 3)
+
+    assert third.one_leader is not None
+    assert third.one_leader.produce == third.produce != SLOW.produce
+    assert (third.one_leader.produce_leader, third.one_leader.fetch) == (SLOW.fetch, SLOW.fetch)
 
 
 def test_the_factors_spread_as_the_profile_says():

@@ -19,14 +19,17 @@ from eventdrill.workflows.calibrate_fully import (
     fit_steady,
     held_back,
     load_of,
+    names_on,
     scenario,
     size_cost,
 )
+from eventdrill.workflows.calibrate_one_leader import with_one_leader
+from eventdrill.workflows.calibrate_there import Ground
 from eventdrill.workflows.pace import served_hz
 from rundata.tables import Gauge, RunData
 from runs import Build
 from scenarios.plan import make_plan
-from scenarios.profiles import KNOTS, NO_CORES, NOTHING, Measured, Profile, SharedCores, load_profile
+from scenarios.profiles import KNOTS, NO_CORES, NOTHING, Measured, OneLeader, Profile, SharedCores, load_profile
 from scenarios.quantities import SECOND
 from sim.draws import requests_by_producer
 from sim.engine import simulate
@@ -293,3 +296,40 @@ def test_where_cores_explain_the_load_the_lowest_rate_is_shown_as_it_came_too(mo
     for stretch in (low, middle):
         seen, shown = (np.quantile(answers(each, *stretch), (0.5, 0.9)) for each in (run, again))
         assert shown == pytest.approx(seen, rel=0.05)
+
+
+def test_a_single_partition_tells_what_one_leader_takes(fitted: Profile):
+    """Half of the requests' times and of the leader's, and a quarter more of the fetches' than where several lead; the times of several stay."""
+    own = OneLeader(
+        produce=scaled(TRUE.produce, 0.5),
+        produce_leader=scaled(TRUE.produce_leader, 0.5),
+        fetch=scaled(TRUE.fetch, 1.25),
+    )
+    true = TRUE.model_copy(update={"one_leader": own})
+    found = with_one_leader(driven("one leader", true), fitted)
+    shown = found.where_one_leads()
+
+    assert found.model_copy(update={"one_leader": None}) == fitted.model_copy(update={"one_leader": None})
+    assert shown.produce.median_us + shown.acknowledge.median_us == pytest.approx(
+        own.produce.median_us + TRUE.acknowledge.median_us, rel=0.1
+    )
+    assert shown.produce_leader.median_us + shown.acknowledge.median_us == pytest.approx(
+        own.produce_leader.median_us + TRUE.acknowledge.median_us, rel=0.1
+    )
+    assert shown.fetch.median_us - shown.acknowledge.median_us == pytest.approx(
+        own.fetch.median_us - TRUE.acknowledge.median_us, abs=150
+    )
+
+
+def test_one_leader_is_as_unsure_as_several(fitted: Profile):
+    unsure = as_sure_as(0.4, fitted)
+
+    assert fitted.one_leader is not None
+    assert unsure.one_leader is not None
+    assert unsure.one_leader.produce.scale_sd == unsure.one_leader.fetch.scale_sd == unsure.produce.scale_sd == 0.4
+
+
+def test_where_there_is_one_broker_no_single_partition_is_driven():
+    """All runs tell of one leader there."""
+    assert "one leader" in names_on(Ground())
+    assert "one leader" not in names_on(Ground(nodes=1))

@@ -1,7 +1,7 @@
 """One calibration, then verifications on fresh clusters with repeats: do verdicts flip, and are intervals as wide as runs lie apart?
 
-`make repeats` calibrates quickly on a cluster of its own, then predicts a scenario with a broker's crash and drives it four times on each of three fresh
-clusters. repeats.csv keeps every figure, docs/agreement.md gets the table. All runs count.
+`make repeats` calibrates a cluster of its own, then predicts a scenario with a broker's crash and drives it four times on each of three fresh
+clusters, all of them warmed as the first one was. repeats.csv keeps every figure, docs/agreement.md gets the table. All runs count.
 """
 
 import argparse
@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pandas as pd
 from scipy.stats import binomtest
+from warmed import calibrated, warm
 
 from eventdrill.terminal import say
-from eventdrill.workflows.calibrate import calibrate
 from eventdrill.workflows.pace import broker_drift
 from eventdrill.workflows.places import spec_of, start_cluster
 from eventdrill.workflows.telling import on_terminal
@@ -25,7 +25,7 @@ from reports.agreement import WIDEST, Verdict, spread
 from reports.record import UNLIKELY
 from rundata.run import Run
 from scenarios.files import LoadedScenario, load_scenario
-from scenarios.profiles import Profile, load_profile
+from scenarios.profiles import Profile
 
 HERE = Path(__file__).parent
 FILE = HERE / "repeats.csv"
@@ -67,8 +67,8 @@ def measure(loaded: LoadedScenario, clusters: int, repeats: int) -> pd.DataFrame
 
 
 def _profile(loaded: LoadedScenario, folder: Path) -> Profile:
-    with start_cluster("local", spec_of(loaded.scenario), say) as cluster, on_terminal().display() as watch:
-        return calibrate(cluster, folder, base=load_profile("local-kafka"), progress=say, watch=watch)
+    with start_cluster("local", spec_of(loaded.scenario), say) as cluster:
+        return calibrated(cluster, folder)
 
 
 def _verified(loaded: LoadedScenario, folder: Path, profile: Profile, cluster: int, repeats: int) -> list[Row]:
@@ -76,6 +76,7 @@ def _verified(loaded: LoadedScenario, folder: Path, profile: Profile, cluster: i
     work = Work(loaded, folder, repeats=repeats, telling=on_terminal(), warm_s=WARM_S)
     prediction = work.predict(profile)
     with start_cluster("local", spec_of(loaded.scenario), say) as kafka:
+        warm(kafka, folder)
         runs = work.drive(kafka, prediction)
     verdicts = work.compare(prediction, runs).agreement
     return [row for number, run in enumerate(runs, start=1) for row in _rows(verdicts, run, profile, cluster, number)]
