@@ -68,7 +68,7 @@ predictions: $(VENV)/.dev  ## what Kafka's rules say, simulated and on a real Ka
 agreement: $(VENV)/.dev  ## forty steady states, each predicted and then measured: docs/agreement.md, some 60 minutes
 	@$(BIN)/python benchmarks/agreement/run.py
 
-repeats: $(VENV)/.dev  ## one calibration, three fresh clusters, four runs on each: docs/agreement.md, some 15 minutes
+repeats: $(VENV)/.dev  ## one calibration, three fresh clusters, four runs on each: docs/agreement.md, some 25 minutes
 	@$(BIN)/python benchmarks/agreement/repeats.py
 
 soak: $(VENV)/.dev  ## an hour on a real Kafka with a fault every minute: nothing lost, nothing leaked

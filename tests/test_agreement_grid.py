@@ -45,10 +45,8 @@ def test_the_points_are_forty_and_reach_every_setting() -> None:
     assert {p.acks for p in points} == {"1", "all"}
     assert {p.members for p in points} == {1, 2, 3, 4}
     assert sum(p.utilisation > 1 for p in points) == 5
-    assert (
-        np.histogram([math.log(p.rate_hz / 50) / math.log(20) for p in points], bins=4, range=(0, 1))[0].tolist()
-        == [10] * 4
-    )
+    quarters, _ = np.histogram([math.log(p.rate_hz / 50) / math.log(20) for p in points], bins=4, range=(0, 1))
+    assert np.abs(quarters - 10).max() <= 1  # a rate that was rounded may lie beyond its quarter's end
 
 
 @pytest.mark.parametrize("number", range(1, 41))
@@ -129,7 +127,7 @@ def test_each_design_has_other_points() -> None:
     """So that what the ones before taught is held against what nobody has seen."""
     points = [{(p.rate_hz, p.linger_ms, p.utilisation) for p in grid.design(which)} for which in grid.SEEDS]
 
-    assert len(set.union(*points)) == sum(map(len, points)) == 120
+    assert len(set.union(*points)) == sum(map(len, points)) == 160
     assert grid.Grid(1, [3], 0).file.name == "grid.csv"
     assert (grid.Grid(2, [3], 0).file.name, grid.Grid(2, [3], 0).profile_file.name) == ("grid-2.csv", "grid-2.yaml")
 
@@ -170,7 +168,7 @@ def test_what_resumes_drives_the_points_that_are_missing_with_the_profile_of_bef
     monkeypatch.setattr(grid, "start_cluster", cluster)
     monkeypatch.setattr(grid, "figures", rows)
     monkeypatch.setattr(grid, "warm", lambda *_: None)
-    monkeypatch.setattr(grid, "calibrate_fully", lambda *_, **__: IDEAL.model_copy(update={"profile": "of before"}))
+    monkeypatch.setattr(grid, "calibrated", lambda *_: IDEAL.model_copy(update={"profile": "of before"}))
 
     grid.measure(grid.Grid(2, [1, 2], 0), resumes=False)
     grid.measure(grid.Grid(2, [1, 2, 3], 0), resumes=True)
