@@ -20,7 +20,7 @@ from scenarios.yaml_text import write_yaml
 from sim.assignors import Seat, uniform_assignment
 from sim.engine import simulate
 from sim.stretches import inputs, readers, ring, senders
-from sim.stretches.flow import Flow, InBlocks, as_run, flow, flows
+from sim.stretches.flow import BLOCK_EVENTS, Flow, InBlocks, as_run, flow, flows
 from sim.stretches.inputs import Inputs, Times
 from sim.stretches.owners import joined_one_by_one
 from sim.stretches.readers import Readers
@@ -176,6 +176,20 @@ def test_a_run_four_times_as_long_takes_no_more_room(monkeypatch: pytest.MonkeyP
 
     assert short == long
     assert short["events"] == 128
+
+
+def test_blocks_are_small_where_there_are_few_partitions() -> None:
+    """Some twenty thousand events come in blocks of sixteen thousand, and all at once where there are a thousand partitions, which each block looks at."""
+    sizes = {}
+    for partitions in (12, 1024):
+        what = small(
+            topics__a__partitions=partitions, duration="10s", producers__p__arrivals="2000/s", groups__g__members=30
+        )
+        sizes[partitions] = [len(part.books.plan) for part in InBlocks(what, IDEAL, seed=1).parts()]
+
+    assert sum(sizes[12]) == sum(sizes[1024]) > 19_000
+    assert max(sizes[12]) <= BLOCK_EVENTS
+    assert max(sizes[1024]) > 19_000
 
 
 def _rooms(scenario: Scenario) -> dict[str, int]:

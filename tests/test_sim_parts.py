@@ -2,6 +2,7 @@
 
 import random
 import shutil
+import weakref
 from dataclasses import fields
 from types import SimpleNamespace
 from typing import Any
@@ -31,6 +32,7 @@ from sim.far import NEAR, Far, far_plan, place_for
 from sim.parts import InParts, comes_in_parts
 from sim.refuse import cannot
 from sim.stretches.flow import InBlocks, as_run, flow, flows
+from sim.stretches.flowing import Events, Flowing, Piece
 
 WINDOW_NS = 5 * SECOND
 
@@ -233,6 +235,31 @@ def test_quiet_stretches_say_the_same_in_parts(at_once: int) -> None:
         run = InBlocks(plan.scenario, profile, seed=plan.seed, at_once=at_once)
         assert told(fold(run.frame, run.parts(), WINDOW_NS, run.at_the_end)) == told(whole), number
     assert seen >= 3
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_nothing_of_a_part_is_kept_while_the_next_one_is_made(monkeypatch: pytest.MonkeyPatch, *, keeps: bool) -> None:
+    """Who keeps the part before, as planted here, takes the memory of two."""
+    plan, profile = next(
+        case for case in map(quiet_case, range(12)) if case and flows(case[0].scenario) and flow(*case)
+    )
+    alive, most, before = weakref.WeakSet[Events](), [0], list[Events]()
+    make = Flowing._piece
+
+    def watched(flowing: Flowing, block: Any) -> Piece:
+        most.append(len(alive))
+        piece = make(flowing, block)
+        alive.add(piece.events)
+        if keeps:
+            before[:] = [piece.events]
+        return piece
+
+    monkeypatch.setattr(Flowing, "_piece", watched)
+    run = InBlocks(plan.scenario, profile, seed=plan.seed, at_once=19)
+    fold(run.frame, run.parts(), WINDOW_NS, run.at_the_end)
+
+    assert len(most) > 3
+    assert max(most) == int(keeps)
 
 
 @pytest.mark.parametrize(

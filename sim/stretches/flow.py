@@ -26,8 +26,9 @@ from sim.stretches.readers import Committed
 from sim.stretches.senders import TakesMoreError
 from sim.world import FRAMED_BATCH, FRAMED_RECORD, Ints
 
-BLOCK_EVENTS = 1 << 16
-"""So many events of a stretch are made, and looked at, at a time."""
+BLOCK_EVENTS, WIDE_BLOCK_EVENTS = 1 << 14, 1 << 16
+"""So many events of a stretch are made, and looked at, at a time; more where there are so many partitions that each block takes long by itself."""
+_MANY_PARTITIONS = 1 << 10
 
 
 def flows(scenario: Scenario) -> bool:
@@ -149,8 +150,11 @@ class InBlocks:
         seed: int,
         replication: int = 0,
         chance: int = 0,
-        at_once: int = BLOCK_EVENTS,
+        at_once: int | None = None,
     ) -> None:
+        partitions = sum(topic.partitions for topic in scenario.topics.values())
+        at_once = at_once or (BLOCK_EVENTS if partitions < _MANY_PARTITIONS else WIDE_BLOCK_EVENTS)
+
         def blocks() -> Iterator[Plan]:
             return plan_in_blocks(scenario, seed, replication, at_once)
 
@@ -159,7 +163,6 @@ class InBlocks:
         # Where the profile's times depend on the load, the plan is made twice.
         self._flowing = Flowing(self._nothing, profile, chance, requests_hz(blocks()) if profile.load_slope else 0.0)
         latest_ns = scenario.duration + scenario.drain
-        partitions = sum(topic.partitions for topic in scenario.topics.values())
         self.frame = self._frame(Ended(latest_ns, np.zeros(partitions, np.int64), ()))
         """The books of the run without events, as if it ended as late as it may."""
 
@@ -180,7 +183,10 @@ class InBlocks:
                 at_the_end, is_known = self.at_the_end(), True
                 run, whole = at_the_end.run, at_the_end.whole
             books = FlowBooks(replace(run, plan=piece.plan), piece.events, whole, piece.first)
-            yield Part(books, piece.until_ns, _rows_of(piece.commits), is_quiet=True)
+            part = Part(books, piece.until_ns, _rows_of(piece.commits), is_quiet=True)
+            del piece, books  # nothing of it is kept while the next one is made
+            yield part
+            del part
 
 
 def _rows_of(commits: Sequence[Committed]) -> CommitRows:

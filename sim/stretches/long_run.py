@@ -19,6 +19,7 @@ from scenarios.plan import empty_plan, make_plan
 from scenarios.profiles import Profile
 from scenarios.quantities import HOUR, MINUTE, format_duration
 from scenarios.schema import Scenario
+from sim.code_pages import giving_back_code
 from sim.crew import Crew, forget, give_back, of_size
 from sim.engine import play, simulate, tell_of_compiling
 from sim.far import Far, far_plan, place_for
@@ -113,7 +114,8 @@ class _Work(Generic[T]):
     windows: bool
 
     def several(self, jobs: Sequence[_Job[T]]) -> list[_Shown[T]]:
-        return [self.one(job) for job in jobs]
+        with giving_back_code():
+            return [self.one(job) for job in jobs]
 
     def one(self, job: _Job[T]) -> _Shown[T]:
         found = self._one(job)
