@@ -68,9 +68,8 @@ def unwritten(mapped: str) -> Iterator[tuple[int, int]]:
     own: tuple[int, int] | None = None
     for line in mapped.splitlines():
         first, *others = line.split()
-        if not first.endswith(
-            ":"
-        ):  # a mapping's begin and end, what may be done with it, offset, device, inode and file
+        # A mapping's begin and end, what may be done with it, offset, device, inode and file; then lines of what is in it.
+        if not first.endswith(":"):
             is_library = others[0] in ("r--p", "r-xp") and ".so" in " ".join(others[4:])
             low, _, high = first.partition("-")
             own = (int(low, 16), int(high, 16)) if is_library else None
