@@ -55,10 +55,10 @@ def test_the_load_there_is_the_one_here(name: str):
 
 
 def test_no_broker_of_others_is_killed_and_load_rises_only_where_harm_is_allowed():
-    assert names_on(HERE) == ["steady", "calm", "rising", "failing", "held back"]
-    assert names_on(Ground(target=HARM)) == ["steady", "calm", "rising", "held back"]
-    assert names_on(THERE) == ["steady", "calm", "held back"]
-    assert names_on(Ground(crashes=False)) == ["steady", "calm", "rising", "held back"], (
+    assert names_on(HERE) == ["steady", "calm", "one leader", "rising", "failing", "held back"]
+    assert names_on(Ground(target=HARM)) == ["steady", "calm", "one leader", "rising", "held back"]
+    assert names_on(THERE) == ["steady", "calm", "one leader", "held back"]
+    assert names_on(Ground(crashes=False)) == ["steady", "calm", "one leader", "rising", "held back"], (
         "brokers of our own that are to stay warm"
     )
 
@@ -87,7 +87,7 @@ def test_every_act_is_told_and_touches_only_allowed_names():
         "remove the topics drill-eventdrill.calibration-calibration, drill-eventdrill.warm-up",
         "remove the groups drill-eventdrill.calibration-first, drill-eventdrill.calibration-second",
     ]
-    assert sum(act.startswith("remove the topics") for act in fully) == 3
+    assert sum(act.startswith("remove the topics") for act in fully) == 4
     assert not [act for act in fully if act.startswith("at ")]
 
 
@@ -183,7 +183,7 @@ def test_what_is_not_measured_there_is_the_shipped_profiles_and_the_profile_says
     assert "saturated_requests_hz" not in profile.measured_on
     assert abs(float(profile.measured_on["held_back_error_p50"])) < 0.05
     assert profile.about == (
-        "Measured on the brokers at hand: sizes, acks, rests of brokers, requests of several events, a run that was held back."
+        "Measured on the brokers at hand: sizes, acks, rests of brokers, requests of several events, a single partition, a run that was held back."
     )
     save_profile(profile, tmp_path / "there.yaml")
     assert load_profile(tmp_path / "there.yaml") == profile
