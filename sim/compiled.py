@@ -66,14 +66,14 @@ class LeanResults(caching.CompileResultCacheImpl):
         parent: Any = super()
         (name, kind, (code, whole)), *others = parent.reduce(result)
         names = {result.fndesc.llvm_func_name, result.fndesc.llvm_cpython_wrapper_name}
-        return ((name, kind, (code, _names_alone(whole, names))), *others), whole
+        return ((name, kind, (code, _names_alone(whole, names))), *others), zlib.compress(whole)
 
     def rebuild(self, target_context: Any, payload: Any) -> Any:
         """Return a compiled function that can be called, and makes of itself what others are made from when that is asked for."""
         usual, whole = payload
         parent: Any = super()
         result = parent.rebuild(target_context, usual)
-        result.library._get_module_for_linking = cache(lambda: binding.parse_bitcode(whole))
+        result.library._get_module_for_linking = cache(lambda: binding.parse_bitcode(zlib.decompress(whole)))
         return result
 
 
