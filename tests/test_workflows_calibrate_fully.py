@@ -8,12 +8,14 @@ import pytest
 from eventdrill.workflows.calibrate import answers, of_topic
 from eventdrill.workflows.calibrate_failing import failover, pooled, rejoins
 from eventdrill.workflows.calibrate_fully import (
+    _STEADY_STEPS,
     LEAST_SCALE_SD,
     SEEDS,
     _calm_stretches,
     _scale_sd,
     _Step,
     as_sure_as,
+    borne_steps,
     drift_of,
     fit_fully,
     fit_steady,
@@ -22,10 +24,12 @@ from eventdrill.workflows.calibrate_fully import (
     names_on,
     scenario,
     size_cost,
+    with_cores_taken,
 )
 from eventdrill.workflows.calibrate_one_leader import with_one_leader
 from eventdrill.workflows.calibrate_there import Ground
 from eventdrill.workflows.pace import served_hz
+from rundata.rows import Kind
 from rundata.tables import Gauge, RunData
 from runs import Build
 from scenarios.plan import make_plan
@@ -262,6 +266,34 @@ def test_that_answers_slow_from_rate_to_rate_is_no_drift():
     run = driven("steady", TRUE.model_copy(update={"load_slope": 0.0, "cores": crowded}))
 
     assert _scale_sd(run) == LEAST_SCALE_SD
+
+
+def stalled(run: RunData, begin_s: int, by_ms: int) -> RunData:
+    """Return a run in which brokers do not keep up from an instant on: each answer to what is sent later comes so much later."""
+    rows = run.operations.copy()
+    late = (rows["kind"] == Kind.send) & (rows["started_ns"] >= begin_s * SECOND)
+    rows["ended_ns"][late] += by_ms * 1_000_000
+    return dataclasses.replace(run, operations=rows)
+
+
+def test_a_rate_that_brokers_do_not_bear_tells_nothing_of_cores(monkeypatch: pytest.MonkeyPatch):
+    """Where 800 events/s are more than two cores can do, what is taken of them is told by 300/s, and no more unsure.
+
+    By the backlog's answers all that may be taken would be.
+    """
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    run = sharing("steady", TRUE.model_copy(update={"load_slope": 0.0, "cores": SHARED}))
+    beyond = stalled(run, _STEADY_STEPS[2].begin_ns // SECOND, 60)
+    own, beyond_own = (of_topic(each, "steady") for each in (run, beyond))
+    found, _ = fit_steady(beyond, None, BASE)
+    blamed = with_cores_taken(beyond, beyond_own, found, _STEADY_STEPS[2])
+
+    assert borne_steps(own) == _STEADY_STEPS
+    assert borne_steps(beyond_own) == _STEADY_STEPS[:2]
+    assert found.cores.taken == pytest.approx(SHARED.taken, abs=0.12)
+    assert blamed.cores.taken == pytest.approx(1.2)
+    assert found.produce.scale_sd == LEAST_SCALE_SD
+    assert found.load_slope < 0.02
 
 
 def test_answers_that_wait_for_cores_are_not_taken_for_slower_brokers(monkeypatch: pytest.MonkeyPatch):

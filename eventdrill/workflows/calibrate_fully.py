@@ -351,7 +351,8 @@ def fit_steady(
     answers have a shorter tail. Answers at the highest rate are others in shape, and pooled with those of a calm one they fit neither.
     """
     own, step = of_topic(steady, _topic_of(steady, "source")), _STEADY_STEPS[len(_STEADY_STEPS) // 2]
-    stretches = [(each.begin_ns, each.end_ns) for each in _STEADY_STEPS]
+    borne = borne_steps(own)
+    stretches = [(each.begin_ns, each.end_ns) for each in borne]
     parts = residuals(own, step.begin_ns, step.end_ns)
     beyond = [] if rising is None else list(_medians(rising, rising, _RISING_STEPS))
     slope, base_hz, about = load_of(list(_medians(steady, own, _STEADY_STEPS)), beyond)
@@ -383,7 +384,7 @@ def fit_steady(
     if not rested.cores.count:
         fitted = again(rested) if calm is None else with_calm(calm, again(rested), again)
         return fitted.model_copy(update={"load_slope": slope}), about
-    fitted = again(with_cores_taken(steady, own, again(rested)))
+    fitted = again(with_cores_taken(steady, own, again(rested), borne[-1]))
     if calm is not None:
         fitted = with_calm(calm, fitted, again)
     part = partial(of_topic, topic=_topic_of(steady, "source"))
@@ -406,12 +407,22 @@ def _calm_stretches(profile: Profile) -> list[Stretch]:
     return [(each.begin_ns, each.end_ns) for each in calm]
 
 
-def with_cores_taken(steady: RunData, own: RunData, profile: Profile) -> Profile:
-    """Return the profile with as much of the cores taken by others as lets answers at the highest rate wait as they did.
+def borne_steps(own: RunData) -> list[_Step]:
+    """Return the steady steps that the brokers bore, of which there are two at least: what was saturated tells of the backlog, not of the brokers."""
+    medians_ns = [took for _, took in _medians(own, own, _STEADY_STEPS)]
+    return [
+        step
+        for number, (step, took_ns) in enumerate(zip(_STEADY_STEPS, medians_ns, strict=True))
+        if number < 2 or took_ns <= _SATURATED * medians_ns[0]
+    ]
+
+
+def with_cores_taken(steady: RunData, own: RunData, profile: Profile, step: _Step) -> Profile:
+    """Return the profile with as much of the cores taken by others as lets answers in a step, the busiest that was borne, wait as they did.
 
     What processes of the run take was measured; what else keeps a core, the kernel and neighbours, shows only in how long the run's wait.
     """
-    step, cores = _STEADY_STEPS[-1], profile.cores
+    cores = profile.cores
     seen_ns = np.quantile(np.maximum(answers(own, step.begin_ns, step.end_ns), 1), _WAITS_AT)
     found = list[tuple[float, float]]()
     for taken in np.linspace(0.0, _MOST_TAKEN * cores.count, _TRIES):
@@ -478,14 +489,15 @@ def _requests(run: RunData, begin_ns: int, end_ns: int = NEVER) -> tuple[Ints, N
 
 
 def _scale_sd(run: RunData) -> float:
-    """Return the relative spread of medians of 2 s within each step: how far the system drifts from itself."""
+    """Return the relative spread of medians of 2 s within each of the lower two steps: how far the system drifts from itself, waiting for cores apart."""
+    steps = _STEADY_STEPS[:2]
     apart: list[float] = []
-    for step in _STEADY_STEPS:
+    for step in steps:
         edges = range(step.begin_ns, step.end_ns - 2 * SECOND + 1, 2 * SECOND)
         medians = [float(np.median(took)) for at in edges if len(took := answers(run, at, at + 2 * SECOND))]
         if medians:
             apart += (np.log(medians) - np.mean(np.log(medians))).tolist()
-    freedom = max(1, len(apart) - len(_STEADY_STEPS))
+    freedom = max(1, len(apart) - len(steps))
     return round(max(LEAST_SCALE_SD, float(np.sqrt(np.sum(np.square(apart)) / freedom))), 4)
 
 
