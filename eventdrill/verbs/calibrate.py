@@ -67,7 +67,7 @@ def verb(
 ) -> int:
     """Measure a broker and write a profile: what produce, fetch, poll and commit take on this machine.
 
-    The whole calibration takes some four minutes: sizes, acks, load up to saturation, crashes of brokers and of a member, and a run held back on
+    The whole calibration takes some five minutes: sizes, acks, load up to saturation, crashes of brokers and of a member, and a run held back on
     which the profile's errors are told. When the driver or the host was the limit, the profile says that it is doubtful, and the
     exit code is 3. Brokers that EventDrill did not start are touched only as --target allows, and none of them is
     ever killed; what cannot be measured there is taken from the shipped profile, and the profile says so.

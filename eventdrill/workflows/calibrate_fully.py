@@ -1,4 +1,4 @@
-"""The whole calibration, some four minutes: sizes, acks, low rates, one partition, rising load up to saturation, crashes, a check on a run held back.
+"""The whole calibration, some five minutes: sizes, acks, low rates, one partition, rising load up to saturation, crashes, a check on a run held back.
 
 Five runs on topics of their own, whose plans no scenario shares, and a sixth that the finished profile has to predict. On a system that
 EventDrill did not start none of its brokers dies, and load rises only where its owner allows harm.
