@@ -111,6 +111,12 @@ class Plan:
             shift=list(topics).index(topic),
         )
 
+    def has_one_leader(self) -> bool:
+        """Return whether one broker leads, at first, all partitions of the topics to which producers and handlers send."""
+        sent_to = {producer.topic for producer in self.scenario.producers.values()}
+        sent_to |= {emits.topic for group in self.scenario.groups.values() for emits in group.emits}
+        return len({leader for topic in sent_to for leader, *_ in self.replicas(topic)}) == 1
+
 
 def hand_overs(plan: Plan, own: Ints) -> tuple[Ints, Ints, NDArray[np.bool_]]:
     """Return a process's events in the order in which they are handed to its client, when that is meant to be, and which go a second time."""

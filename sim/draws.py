@@ -71,14 +71,6 @@ def requests_by_producer(plan: Plan, begin_ns: int, end_ns: int) -> list[float]:
     return requests
 
 
-def one_leads(plan: Plan) -> bool:
-    """Return whether one broker leads, at first, all partitions of the topics to which producers and handlers send."""
-    scenario = plan.scenario
-    sent_to = {producer.topic for producer in scenario.producers.values()}
-    sent_to |= {emits.topic for group in scenario.groups.values() for emits in group.emits}
-    return len({leader for topic in sent_to for leader, *_ in plan.replicas(topic)}) == 1
-
-
 class Values:
     """An endless row of whole numbers, drawn when first needed: `values[n]` one at a time, `blocks(size)` as arrays."""
 
@@ -155,7 +147,7 @@ class Draws:
     ) -> None:
         """Take what is fixed, what was measured, the seed and number of this run's chance, and what was observed."""
         self.plan = plan
-        self.profile = profile.where_one_leads() if profile.one_leader and one_leads(plan) else profile
+        self.profile = profile.where_one_leads() if profile.one_leader and plan.has_one_leader() else profile
         self.observed = observed
         self._seed = seed
         self._chance = chance

@@ -290,6 +290,8 @@ def test_a_rate_that_brokers_do_not_bear_tells_nothing_of_cores(monkeypatch: pyt
 
     assert borne_steps(own) == _STEADY_STEPS
     assert borne_steps(beyond_own) == _STEADY_STEPS[:2]
+    unanswered = own.operations[own.operations["started_ns"] < _STEADY_STEPS[2].begin_ns]
+    assert borne_steps(dataclasses.replace(own, operations=unanswered)) == _STEADY_STEPS[:2]
     assert found.cores.taken == pytest.approx(SHARED.taken, abs=0.12)
     assert blamed.cores.taken == pytest.approx(1.2)
     assert found.produce.scale_sd == LEAST_SCALE_SD

@@ -409,12 +409,10 @@ def _calm_stretches(profile: Profile) -> list[Stretch]:
 
 def borne_steps(own: RunData) -> list[_Step]:
     """Return the steady steps that the brokers bore, of which there are two at least: what was saturated tells of the backlog, not of the brokers."""
-    medians_ns = [took for _, took in _medians(own, own, _STEADY_STEPS)]
-    return [
-        step
-        for number, (step, took_ns) in enumerate(zip(_STEADY_STEPS, medians_ns, strict=True))
-        if number < 2 or took_ns <= _SATURATED * medians_ns[0]
-    ]
+    calm, *busier = _STEADY_STEPS[1:]
+    lowest_ns, *_ = (took for _, took in _medians(own, own, _STEADY_STEPS))
+    borne = (step for step in busier for _, took in _medians(own, own, [step]) if took <= _SATURATED * lowest_ns)
+    return [_STEADY_STEPS[0], calm, *borne]
 
 
 def with_cores_taken(steady: RunData, own: RunData, profile: Profile, step: _Step) -> Profile:
