@@ -35,13 +35,13 @@ WIDEST = 1.3
 """How many times as wide as the mechanism's own spread an interval may be before agreeing with it says nothing."""
 ENOUGH_REPEATS = 10
 """From so many live runs on, their own spread takes the place of replications at the fitted parameters."""
-STEPS: Mapping[str, float] = {"drain_time": STEP_NS / SECOND, "lag": 1.0, "committed_lag": 1.0}
-"""Indicators that go in steps, and the step, in s and events: no tolerance is finer, since what differs by one may not differ at all."""
 _QUANTILES = ("p50", "p95", "p99")
 _LEVELS = ("lag", "committed_lag")
 """Counted in events, and yet amounts: their differences are relative and they have tolerances."""
 _WHOLE = ("max", "end")
 """Of these levels one run's figure is a whole number of events."""
+_RATES = ("produced", "consumed")
+"""Events of the measured time, over its length."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +161,17 @@ def tolerance_of(scenario: Scenario, name: str) -> float | None:
     return TOLERANCES.get(str(IndicatorName(indicator.kind, statistic=indicator.statistic)))
 
 
+def step_of(scenario: Scenario, name: IndicatorName) -> float:
+    """Return the step in which an indicator goes, in its own unit: what differs by one may not differ at all. 0 where it goes in none."""
+    if name.kind == "drain_time":
+        return STEP_NS / SECOND
+    if name.kind in _LEVELS and name.statistic in _WHOLE:
+        return 1.0
+    if name.kind in _RATES and not name.statistic:
+        return SECOND / scenario.measured_ns
+    return 0.0
+
+
 def judge(
     scenario: Scenario,
     predicted: Mapping[str, Estimate],
@@ -192,6 +203,7 @@ def judge(
             repeats=tuple(run[name].value for run in runs if name in run),
             affected=is_affected(scenario, name),
             tolerance=tolerance_of(scenario, name),
+            step=step_of(scenario, parse_indicator(name)),
             fitted=(fitted or {}).get(name),
             limited=limited,
         )
@@ -220,6 +232,7 @@ class _Case:
     repeats: tuple[float | None, ...]
     affected: bool
     tolerance: float | None
+    step: float
     fitted: Estimate | None
     limited: str | None
 
@@ -273,7 +286,7 @@ def _outcome(case: _Case) -> tuple[Outcome, str]:
         return _by_bounds(case.observed.value, case.predicted, case.fitted)
     if case.affected:
         return _as_predicted(case)
-    return _by_tolerance(case.name, case.observed.value, case.predicted, case.tolerance)
+    return _by_tolerance(case, case.observed.value, case.predicted)
 
 
 def _given(case: _Case, given: Estimate) -> Given:
@@ -286,7 +299,7 @@ def _given(case: _Case, given: Estimate) -> Given:
         outcome, reason = _by_bounds(case.observed.value, given, None)
     else:
         assert case.observed.value is not None
-        outcome, reason = _by_tolerance(case.name, case.observed.value, given, case.tolerance)
+        outcome, reason = _by_tolerance(case, case.observed.value, given)
     return Given(
         predicted=given.value,
         interval=given.interval999 if count else given.interval,
@@ -385,34 +398,25 @@ def spread(values: Sequence[float]) -> float:
     return 2 * quantile * float(np.std(values, ddof=1)) * math.sqrt(1 + 1 / count)
 
 
-def _by_tolerance(
-    name: IndicatorName, observed: float, predicted: Estimate, tolerance: float | None
-) -> tuple[Outcome, str]:
+def _by_tolerance(case: _Case, observed: float, predicted: Estimate) -> tuple[Outcome, str]:
     """Judge by tolerance: the difference to each value of the interval counts, since a single run may be any of them."""
-    interval = predicted.interval
+    interval, tolerance = predicted.interval, case.tolerance
     if interval is None:
         return "cannot tell", "the prediction has no interval; it needs several replications"
+    if tolerance is None:
+        return _by_interval(observed, interval, predicted.interval999, case.step)
     inside = _inside(observed, interval)
     beyond = predicted.interval999 is not None and not _inside(observed, predicted.interval999)
-    if tolerance is None:
-        if inside:
-            return "agrees", "inside the 95 % interval"
-        return (
-            ("differs", "outside the 99.9 % interval")
-            if beyond
-            else ("cannot tell", "outside the 95 % interval, inside the 99.9 % one")
-        )
     assert predicted.value is not None
-    margin, within = _margin(name, tolerance, predicted.value)
-    low, high = _of_runs(name, interval)
+    margin, within = _margin(case, tolerance, predicted.value)
+    low, high = _of_runs(case.name, interval)
     half_width = (high - low) / 2
     if inside and round(half_width, 9) <= 2 * margin:
         return "agrees", "inside the 95 % interval"
     farthest = max(abs(observed - low), abs(observed - high))
     if round(farthest, 9) <= margin:
         return "agrees", f"certainly within {within}"
-    nearest = max(interval[0] - observed, observed - interval[1], 0.0)
-    if beyond and round(nearest, 9) > margin:
+    if beyond and _off(observed, interval) > margin:
         return "differs", f"outside the 99.9 % interval, and certainly more than {within} off"
     if inside:
         return (
@@ -422,14 +426,23 @@ def _by_tolerance(
     return "cannot tell", f"outside the 95 % interval, but not certainly more than {within} off"
 
 
-def _margin(name: IndicatorName, tolerance: float, predicted: float) -> tuple[float, str]:
+def _by_interval(observed: float, interval: Bounds, wide: Bounds | None, step: float) -> tuple[Outcome, str]:
+    """Judge what has no tolerance: by its intervals, one step beyond which is not outside."""
+    if _inside(observed, interval):
+        return "agrees", "inside the 95 % interval"
+    if _off(observed, interval) <= step:
+        return "agrees", "within one event of the 95 % interval"
+    if wide is not None and _off(observed, wide) > step:
+        return "differs", "outside the 99.9 % interval"
+    return "cannot tell", "outside the 95 % interval, inside the 99.9 % one"
+
+
+def _margin(case: _Case, tolerance: float, predicted: float) -> tuple[float, str]:
     """Return a tolerance in the indicator's own unit, at least its step, and in words."""
-    share, step = tolerance * abs(predicted), STEPS.get(name.kind, 0.0)
-    if name.kind in _LEVELS and name.statistic not in _WHOLE:
-        step = 0.0
-    if share >= step:
+    share = tolerance * abs(predicted)
+    if share >= case.step:
         return share, f"{tolerance:.0%}"
-    return step, f"{step:g} {'event' if name.unit == 'events' else name.unit}"
+    return case.step, f"{case.step:g} {'event' if case.name.unit == 'events' else case.name.unit}"
 
 
 def _of_runs(name: IndicatorName, interval: Bounds) -> Bounds:
@@ -471,3 +484,8 @@ def _by_series(observed: Sequence[float], predicted: Estimate, tolerance: float 
 
 def _inside(value: float, bounds: Bounds) -> bool:
     return bounds[0] <= value <= bounds[1]
+
+
+def _off(value: float, bounds: Bounds) -> float:
+    """Return how far a value lies outside, 0 inside; what differs in the tenth place is equal."""
+    return round(max(bounds[0] - value, value - bounds[1], 0.0), 9)

@@ -172,6 +172,29 @@ def test_a_lag_of_a_few_events_is_not_known_to_less_than_one_event(
     assert (found.verdict, found.reason) == expected
 
 
+@pytest.mark.parametrize(
+    ("high", "events", "expected"),
+    [
+        (1000, 1000, ("agrees", "inside the 95 % interval")),
+        (1000, 1001, ("agrees", "within one event of the 95 % interval")),
+        (1000, 1002, ("differs", "outside the 99.9 % interval")),
+        (1001, 1001, ("agrees", "within one event of the 95 % interval")),
+        (1001, 1002, ("cannot tell", "outside the 95 % interval, inside the 99.9 % one")),
+    ],
+)
+@pytest.mark.parametrize("name", ["produced", "consumed"])
+def test_one_event_on_the_other_side_of_the_measured_times_end_is_no_difference(
+    name: str, high: int, events: int, expected: tuple[str, str]
+):
+    """Exactly 1,000 events are predicted for it, and by 99.9 % bounds up to `high`; a rate goes in steps of one event."""
+    a_second = 10**9 / CALM.measured_ns
+    low, most = 1000 * a_second, high * a_second
+
+    found = verdict(CALM, name, estimate(low, low, low, low, most, "events/s"), seen(events * a_second, "events/s"))
+
+    assert (found.verdict, found.reason) == expected
+
+
 # ---- with faults: as predicted, and given ----------------------------------------------------------------------------
 
 

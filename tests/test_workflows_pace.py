@@ -140,6 +140,7 @@ def test_what_brokers_take_of_shared_cores_is_a_line_and_what_clients_take_is_go
         "event_us": 0.0,
         "scale_sd": CPU_SD,
     }
+    assert cores_of(run, STEPS, PROFILE, 2, 0.1).scale_sd == 0.1
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ from eventdrill.workflows.calibrate_failing import failover
 from eventdrill.workflows.calibrate_one_leader import one_leader_text, with_one_leader
 from eventdrill.workflows.calibrate_there import HERE, Ground, taken_over
 from eventdrill.workflows.doubts import doubts_of
-from eventdrill.workflows.pace import Stretch, cores_of
+from eventdrill.workflows.pace import WARM_CPU_SD, Stretch, cores_of
 from rundata.indicators import measure
 from rundata.rows import NEVER, Kind, Outcome
 from rundata.tables import RunData
@@ -377,7 +377,7 @@ def fit_steady(
         update={
             "load_slope": 0.0,  # at this step's rate nothing is slower than at this step's rate
             "load_base_hz": base_hz,
-            "cores": cores_of(steady, stretches, profile, os.cpu_count() or 1),
+            "cores": cores_of(steady, stretches, profile, os.cpu_count() or 1, WARM_CPU_SD),
         }
     )
     again = partial(_at_rest, steady)
