@@ -12,6 +12,7 @@ from typing import Any
 from loadgen.admin import public_connection
 from loadgen.children import file_name, python_module
 from loadgen.clusters.jars import Progress
+from loadgen.clusters.java import safepoint_log
 from loadgen.clusters.model import Cluster
 from loadgen.java.build import JavaClient, prepare_client
 from loadgen.java.jvms import Pause, read_pauses
@@ -120,7 +121,7 @@ class Clients:
             *_JVM,
             *([_QUICK_COMPILER] if self._most_hz(process) < _WORTH_THE_OTHER_HZ else ()),
             *("-Xlog:disable", "-Xlog:all=warning:stderr"),
-            f'-Xlog:safepoint=info:file="{pauses.absolute()}":timenanos:filecount=0',
+            safepoint_log(pauses),
             *("-cp", client.class_path, _JAVA[role]),
         ]
 

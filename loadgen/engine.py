@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -28,6 +28,7 @@ from loadgen.emitted import unsent
 from loadgen.foreign_admin import ForeignAdmin
 from loadgen.gate import Gate, Open
 from loadgen.gauges import Sampler
+from loadgen.java.jvms import Pause, read_pauses
 from loadgen.lab import Lab, needs_watchdog
 from loadgen.offsets import BrokersLag, Committed, GroupOffsets, ShareOffsets, offsets_of, unrecorded
 from loadgen.own_programs import AbsentError, OwnPrograms
@@ -380,10 +381,14 @@ class _Run:
             brokers = {"brokers": self.cluster.pid(1)}
         else:
             brokers = {f"broker {node}": self.cluster.pid(node) for node in range(1, self.cluster.nodes + 1)}
-        pids |= {name: pid for name, pid in brokers.items() if pid is not None}
+        running = {name: pid for name, pid in brokers.items() if pid is not None}
+        now_ns = self.clock.now_ns()
         self.sampler.sample(
-            self.clock.now_ns(), pids, [name for name in self.crew.names.processes if self.crew.clients.is_java(name)]
+            now_ns,
+            pids | running,
+            [name for name in self.crew.names.processes if self.crew.clients.is_java(name)],
         )
+        self.sampler.sample_waits(now_ns, running)
 
     def _collect(self) -> None:
         self.writer.collect()
@@ -507,8 +512,13 @@ class _Run:
 
     def _gauges(self) -> list[Gauge]:
         assert self.clock is not None
-        pauses = self.crew.clients.pauses()
+        pauses = [*self.crew.clients.pauses(), *self._pauses_of_brokers()]
         return [*self.sampler.gauges, *self.crew.jvms.gauges(self.clock.start_ns, self.end_ns, pauses)]
+
+    def _pauses_of_brokers(self) -> Iterator[tuple[str, list[Pause]]]:
+        for node in range(1, self.cluster.nodes + 1):
+            for log in self.cluster.pause_logs(node):
+                yield f"broker {node}", read_pauses(log)
 
     def _incidents(self) -> list[Incident]:
         assert self.clock is not None

@@ -1,13 +1,27 @@
 """Samples of what processes and the host spend, so that a run can tell whether its driver or its host was the limit."""
 
+import contextlib
+import statistics
 import time
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 
 import psutil
 
 from rundata.tables import Gauge
-from scenarios.quantities import SECOND
+from scenarios.quantities import SECOND, format_duration
 
+CORE_WAIT = "core_wait_s"
+"""How long in all that thread of a broker which waited longest was ready to run and had no core, since the sample before."""
+_AT_WORK_NS = 1_000_000
+"""From so much CPU time on since the sample before, others wait for what a thread does."""
+_LONG_WAIT_S = 0.04
+"""So much more than in the run's other seconds is no queue in front of a core any more: even at 700 events/s on two cores it was 0.02 s."""
+_WAITED_SHARE = 0.01
+"""From so much of a stretch on, such waits reach a latency's p99."""
+_AROUND = 5
+"""Samples before and after; a load that grows or an outage changes what is usual."""
 HOST_PACE = "host_pace_s"
 _PACE_STEPS = 4_000
 NEIGHBOURS = "neighbours_cores"
@@ -35,6 +49,7 @@ class Sampler:
         self._spent: dict[str, tuple[float, float, dict[int, float]]] = {}
         self._host = psutil.cpu_times()
         self._late_ns: list[int] = []
+        self._waited: dict[str, tuple[int, dict[int, tuple[int, int]]]] = {}
 
     def overslept(self, late_ns: int) -> None:
         """Note by how much a sleep of the driver's own loop woke late: the host's noise."""
@@ -44,6 +59,22 @@ class Sampler:
         """Take one sample of each process that is there; a JVM's `thread_share` is that of its busiest thread, others' of the first."""
         own_s = sum(self._sample_process(at_ns, name, pid, any_thread=name in jvms) for name, pid in pids.items())
         self._sample_host(at_ns, own_s)
+
+    def sample_waits(self, at_ns: int, pids: Mapping[str, int]) -> None:
+        """Take one sample of how long processes' threads wait for a core; nothing where the system does not tell (Linux does)."""
+        for name, pid in pids.items():
+            now = thread_times(pid)
+            before_pid, before = self._waited.get(name, (0, {}))
+            self._waited[name] = (pid, now)
+            if before_pid != pid or not now:
+                continue
+            spent = [
+                (ran - before[each][0], waited - before[each][1])
+                for each, (ran, waited) in now.items()
+                if each in before
+            ]
+            longest_ns = max((waited_ns for ran_ns, waited_ns in spent if ran_ns >= _AT_WORK_NS), default=0)
+            self.gauges.append(Gauge(at_ns, CORE_WAIT, name, longest_ns / SECOND))
 
     def _sample_process(self, at_ns: int, name: str, pid: int, *, any_thread: bool) -> float:
         """Return the CPU time spent since the sample before, 0 for one that is new or gone."""
@@ -90,6 +121,18 @@ class Sampler:
             self._late_ns.clear()
 
 
+def thread_times(pid: int) -> dict[int, tuple[int, int]]:
+    """Return by thread of a process how long it ran, and was ready to run without a core, in ns; without a JVM's compilers, for whom nobody waits."""
+    found = {}
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(OSError, ValueError):  # it has ended, or this kernel does not count
+                ran, waited, _ = (task / "schedstat").read_text().split()
+                if "Compiler" not in (task / "comm").read_text():
+                    found[int(task.name)] = int(ran), int(waited)
+    return found
+
+
 def values(gauges: Iterable[Gauge], name: str, where: str) -> list[float]:
     """Return one gauge's samples."""
     return [each.value for each in gauges if each.name == name and each.where == where]
@@ -108,3 +151,28 @@ def disturbed(gauges: Collection[Gauge]) -> str | None:
     return (
         f"other work took {sum(took) / len(took):.1f} cores of a busy host in {len(took) / len(theirs):.0%} of the run"
     )
+
+
+def starved(gauges: Iterable[Gauge], begin_ns: int, end_ns: int) -> str | None:
+    """Return how much longer than in the seconds around a broker's threads were ready and had no core, in words; None where it hardly shows in the stretch."""
+    beyond_s = defaultdict[str, float](float)
+    for broker, own in by_place(gauges, CORE_WAIT).items():
+        for at, each in enumerate(own):
+            usual_s = statistics.median(near.value for near in own[max(0, at - _AROUND) : at + _AROUND + 1])
+            longer_s = each.value - usual_s
+            if begin_ns < each.time_ns - SECOND // 2 <= end_ns and longer_s > max(_LONG_WAIT_S, 2 * usual_s):
+                beyond_s[broker] += longer_s
+    broker = max(beyond_s, key=lambda each: beyond_s[each], default="")
+    if not broker or beyond_s[broker] <= _WAITED_SHARE * (end_ns - begin_ns) / SECOND:
+        return None
+    waited, stretch = format_duration(round(beyond_s[broker] * SECOND, -6)), format_duration(end_ns - begin_ns)
+    return f"a thread of {broker} waited for a core for {waited} of {stretch} more than is usual in the seconds around"
+
+
+def by_place(gauges: Iterable[Gauge], name: str) -> dict[str, list[Gauge]]:
+    """Return one gauge's samples by where they were taken, in order of time."""
+    found = defaultdict[str, list[Gauge]](list)
+    for each in gauges:
+        if each.name == name:
+            found[each.where].append(each)
+    return found

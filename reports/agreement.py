@@ -181,15 +181,15 @@ def judge(
     given: Mapping[str, Estimate] | None = None,
     fitted: Mapping[str, Estimate] | None = None,
     limited: str | None = None,
-    doubt: str | None = None,
+    doubts: Mapping[str, str] | None = None,
     names: Sequence[str] | None = None,
     sources: Mapping[str, Mapping[str, float]] | None = None,
 ) -> dict[str, Verdict]:
     """Return a verdict on each judged figure that was predicted and looked for.
 
     `repeats` are the further live runs of the same plan; `fitted` comes from replications at the fitted parameters, without
-    their uncertainty; `given` from replications with the observed instants; `limited` says why the run says nothing, `doubt` why a
-    difference would not be the model's: these are other brokers, or the host is not as fast as when they were measured.
+    their uncertainty; `given` from replications with the observed instants; `limited` says why the run says nothing, `doubts` by
+    figure why a difference would not be the model's: these are other brokers, or the host is not as fast as when they were measured.
     """
     runs = [observed, *repeats]
     verdicts = {}
@@ -207,7 +207,7 @@ def judge(
             fitted=(fitted or {}).get(name),
             limited=limited,
         )
-        verdict = _doubted(_verdict(case, (given or {}).get(name)), doubt)
+        verdict = _doubted(_verdict(case, (given or {}).get(name)), (doubts or {}).get(name))
         verdicts[name] = replace(verdict, sources=(sources or {}).get(name))
     return verdicts
 

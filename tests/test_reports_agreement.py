@@ -33,7 +33,7 @@ def verdict(scenario: Scenario, name: str, predicted: Estimate, observed: Measur
         given={name: given} if isinstance(given, Estimate) else None,
         fitted={name: fitted} if isinstance(fitted, Estimate) else None,
         limited=str(more["limited"]) if "limited" in more else None,
-        doubt=str(more["doubt"]) if "doubt" in more else None,
+        doubts={name: str(more["doubt"])} if "doubt" in more else None,
     )[name]
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from eventdrill.workflows.calibrate import shipped_base
-from eventdrill.workflows.doubts import doubt, doubts_of, host_drift
+from eventdrill.workflows.doubts import doubt, doubts, doubts_of, host_drift
 from loadgen.gauges import disturbed
 from rundata.tables import Gauge, RunData
 from runs import Build, ns
@@ -97,3 +97,62 @@ def measured_on(cluster: str | None) -> Profile:
 )  # fmt: skip
 def test_a_profile_of_other_brokers_blames_nobody(run: RunData, profile: Profile, said: str | None):
     assert doubt(run, profile) == said
+
+
+# ---- brokers that stood still --------------------------------------------------------------------------------------
+
+CRASH = {"fault": "broker_crash", "broker": 2, "at": "5s", "for": "4s"}
+
+
+def standing_still(*paused: tuple[float, str, float]) -> RunData:
+    """A run of 20 s with a crash of broker 2 from 5 to 9 s, in whose second before an instant a broker stood still for so long."""
+    build = Build({"warm_up": "2s", "duration": "20s", "faults": [CRASH]})
+    build.fault(5, 9)
+    found = tuple(Gauge(ns(at), "jvm_pause_s", where, seconds) for at, where, seconds in paused)
+    return dataclasses.replace(build.run(engine="driven"), gauges=found, end_ns=ns(22))
+
+
+def test_a_broker_that_stood_still_is_a_reason_not_to_judge_by_what_that_reaches():
+    """80 ms of the three seconds before the fault are 2.7 %, of the run's twenty 0.4 %."""
+    run = standing_still((4, "broker 3", 0.08), (12, "broker 1", 0.05))
+
+    found = doubts(run, shipped_base())
+
+    assert set(found) == {f"latency[before faults].{q}" for q in ("p50", "p95", "p99")}
+    assert set(found.values()) == {"the JVM of broker 3 stood still for 80ms of 3s"}
+    assert doubt(run, shipped_base()) is None
+
+
+def test_short_collections_are_no_reason():
+    """Three of 20 ms, 2 % of the three seconds, as brokers collect all the time."""
+    assert not doubts(standing_still(*((at, "broker 1", 0.02) for at in (3, 4, 5))), shipped_base())
+
+
+def test_what_a_fault_does_to_brokers_is_none_of_the_hosts_doing():
+    """After the crash at 5 s."""
+    assert not doubts(standing_still((10, "broker 2", 3.0), (10, "broker 1", 3.0)), shipped_base())
+
+
+def waiting(*waited_ms: float) -> RunData:
+    """The same run, in which threads of broker 1 waited for a core for so long, second by second from 3 s on, and those of broker 2 for 5 ms each."""
+    found = [Gauge(ns(at), "core_wait_s", "broker 1", each / 1000) for at, each in enumerate(waited_ms, start=3)]
+    found += [Gauge(ns(at), "core_wait_s", "broker 2", 0.005) for at in range(3, 20)]
+    return dataclasses.replace(standing_still(), gauges=tuple(found))
+
+
+def test_threads_that_were_kept_waiting_are_a_reason():
+    """90 ms in one second where 10 are usual."""
+    found = doubts(waiting(10, 90, *[10] * 15), shipped_base())
+
+    reason = "a thread of broker 1 waited for a core for 80ms of 3s more than is usual in the seconds around"
+    assert found == {f"latency[before faults].{q}": reason for q in ("p50", "p95", "p99")}
+
+
+@pytest.mark.parametrize(
+    "waited_ms",
+    [[10, 45, *[10] * 15], [100, 180, *[100] * 15], [*[10] * 8, 150, *[10] * 8]],
+    ids=["a little longer", "a queue in front of the cores all the time", "after the fault"],
+)
+def test_waits_that_hardly_show_are_no_reason(waited_ms: list[float]):
+    """Less than 40 ms more, less than thrice of what is usual, or by the crash's doing."""
+    assert not doubts(waiting(*waited_ms), shipped_base())

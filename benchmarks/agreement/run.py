@@ -24,7 +24,7 @@ from scipy.stats import binomtest, qmc
 from warmed import calibrated, fresh, warm
 
 from eventdrill.terminal import say
-from eventdrill.workflows.doubts import doubt
+from eventdrill.workflows.doubts import doubts
 from eventdrill.workflows.pace import broker_drift
 from eventdrill.workflows.places import spec_of, start_cluster
 from eventdrill.workflows.prediction import Prediction
@@ -176,7 +176,7 @@ def figures(point: Point, prediction: Prediction, runs: Sequence[Run]) -> list[F
             run.measured,
             fitted=prediction.fitted,
             limited="; ".join(run.invalid) or None,
-            doubt=(said := doubt(run.data, prediction.profile)),
+            doubts=(said := doubts(run.data, prediction.profile)),
         )
         drift = broker_drift(run.data, prediction.profile)
         for name in FIGURES:
@@ -185,7 +185,7 @@ def figures(point: Point, prediction: Prediction, runs: Sequence[Run]) -> list[F
             low, high = verdict.interval or (None, None)
             numbers = (verdict.predicted, low, high, verdict.observed, verdict.difference)
             row = [math.nan if number is None else float(f"{number:.6g}") for number in numbers]
-            reason = "; ".join(filter(None, [*run.invalid, said]))
+            reason = "; ".join(filter(None, [*run.invalid, said.get(name)]))
             slower = math.nan if drift is None else round(drift, 3)
             found.append(Figure(point.number, number, name, *row, verdict.verdict, reason, slower))
     return found

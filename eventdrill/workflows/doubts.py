@@ -6,6 +6,7 @@ from eventdrill.workflows.pace import broker_drift
 from eventdrill.workflows.places import FOREIGN, IMPLEMENTATIONS
 from loadgen import gauges
 from loadgen.java import jvms
+from reports.agreement import is_affected, judged_names
 from rundata.tables import RunData
 from scenarios.profiles import Profile
 
@@ -54,6 +55,27 @@ def doubt(run: RunData, profile: Profile) -> str | None:
     ]
     if doubtful := profile.measured_on.get("doubtful"):
         reasons.append(f"when the profile was measured, {doubtful}")
+    return "; ".join(filter(None, reasons)) or None
+
+
+def doubts(run: RunData, profile: Profile) -> dict[str, str]:
+    """Return by judged figure what speaks against judging the model by it; nothing of those by which it can be judged.
+
+    That brokers stood still is such a reason only where no fault lies in what a figure covers: after one they stand still by its doing.
+    """
+    scenario = run.plan.scenario
+    throughout, stood_still, found = doubt(run, profile), _stood_still(run), dict[str, str]()
+    for figure in judged_names(scenario):
+        reasons = [throughout, None if is_affected(scenario, figure) else stood_still]
+        if words := "; ".join(filter(None, reasons)):
+            found[figure] = words
+    return found
+
+
+def _stood_still(run: RunData) -> str | None:
+    """Return how long brokers or their threads stood still from the warm-up to the first fault, where it shows in the latencies of that time."""
+    calm = run.plan.scenario.warm_up, min((each.begin_ns for each in run.plan.faults), default=run.end_ns)
+    reasons = [jvms.brokers_stood_still(run.gauges, *calm), gauges.starved(run.gauges, *calm)]
     return "; ".join(filter(None, reasons)) or None
 
 

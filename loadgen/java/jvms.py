@@ -1,6 +1,7 @@
 """What the JVMs of a run say of themselves: pauses in which all their threads stood still, the JIT compiler's work, and sends that blocked."""
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -9,12 +10,14 @@ from pathlib import Path
 from loadgen.children import ChildError
 from loadgen.run_clock import clock
 from rundata.tables import Gauge
-from scenarios.quantities import MILLISECOND, SECOND
+from scenarios.quantities import MILLISECOND, SECOND, format_duration
 
 _SAFEPOINT = re.compile(r'^\[(\d+)ns\].* Safepoint "(\w+)".* Total: +(\d+) ns')
 _CLOCK_WITHIN_S = 60
 _PAUSED_SHARE = 0.01
-"""From so much on, pauses of a client's JVM reach a latency's p99."""
+"""From so much on, pauses of a JVM reach a latency's p99."""
+_LONG_PAUSE_S = 0.04
+"""Of a broker: its collections take 10 to 25 ms, which calibration measures with all else; longer ones had to wait for a core themselves."""
 _COMPILING_SHARE = 0.1
 """Of a core, on average: what the compiler takes from brokers and members beside it; warm JVMs take 0.01."""
 
@@ -96,7 +99,11 @@ def noise(gauges: Iterable[Gauge], warm_up_ns: int, end_ns: int) -> str | None:
     """Return how much of a run the clients' JVMs stood still or compiled, in words; None where it hardly shows in any figure."""
     by_process: dict[tuple[str, str], list[float]] = {}
     for each in gauges:
-        if each.name in ("jvm_paused_share", "jit_share") and warm_up_ns < each.time_ns <= end_ns:
+        if (
+            each.name in ("jvm_paused_share", "jit_share")
+            and warm_up_ns < each.time_ns <= end_ns
+            and not _is_broker(each)
+        ):
             by_process.setdefault((each.name, each.where), []).append(each.value)
     seconds = max(1.0, (end_ns - warm_up_ns) / SECOND)
     # Seconds without a pause have no gauge of pauses; the compiler's has one each second.
@@ -110,3 +117,25 @@ def noise(gauges: Iterable[Gauge], warm_up_ns: int, end_ns: int) -> str | None:
         who = max(compiling, key=lambda each: compiling[each])
         said.append(f"the JVM of {who} spent {compiling[who]:.0%} of a core on compiling")
     return "; ".join(said) or None
+
+
+def brokers_stood_still(gauges: Iterable[Gauge], begin_ns: int, end_ns: int) -> str | None:
+    """Return how much of a stretch a broker's JVM took for pauses longer than a collection is, in words; None where that hardly shows."""
+    long_s = defaultdict[str, float](float)
+    for each in gauges:
+        if (
+            each.name == "jvm_pause_s"
+            and _is_broker(each)
+            and begin_ns < each.time_ns <= end_ns
+            and each.value > _LONG_PAUSE_S
+        ):
+            long_s[each.where] += each.value
+    broker = max(long_s, key=lambda each: long_s[each], default="")
+    if not broker or long_s[broker] <= _PAUSED_SHARE * (end_ns - begin_ns) / SECOND:
+        return None
+    paused, stretch = format_duration(round(long_s[broker] * SECOND, -6)), format_duration(end_ns - begin_ns)
+    return f"the JVM of {broker} stood still for {paused} of {stretch}"
+
+
+def _is_broker(gauge: Gauge) -> bool:
+    return gauge.where.startswith("broker ")
