@@ -147,7 +147,8 @@ class ControlLink:
         told = [asdict(each) for each in self._summaries if each.count or each.failures]
         shown = {"summaries": told, "faults": progress.faults, "lag": dict(progress.lag)}
         if self._worker.running:
-            self._worker.tell("show", **shown)
+            with contextlib.suppress(ChildError):  # it has just died, as `endings` will tell
+                self._worker.tell("show", **shown)
         if self._mirror is not None:
             with contextlib.suppress(OSError):
                 self._mirror.sendall(json.dumps(shown).encode() + b"\n")

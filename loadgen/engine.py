@@ -354,6 +354,13 @@ class _Run:
 
     def _watch(self) -> None:
         """Show the progress, and notice who has died or asked to stop."""
+        self._show()
+        self.incomplete += self.crew.deaths()
+        self.incomplete += self.control.endings()
+        self.incomplete += self._dead_brokers()
+
+    def _show(self) -> None:
+        """Show what is recorded by now, here and on Locust's page."""
         assert self.clock is not None
         assert self.lab is not None
         self.recorder.take()
@@ -363,9 +370,6 @@ class _Run:
         shown = self.recorder.progress("running" if running else "draining", now, left_ns, self.lab.in_effect())
         self.tell(shown)
         self.control.show(shown, self.recorder.summaries())
-        self.incomplete += self.crew.deaths()
-        self.incomplete += self.control.endings()
-        self.incomplete += self._dead_brokers()
 
     def _dead_brokers(self) -> list[str]:
         assert self.lab is not None
@@ -405,7 +409,7 @@ class _Run:
         self.crew.stop_producers()
         self.crew.stop_members()
         self.crew.stop_watcher()
-        self.recorder.take()
+        self._show()
         self._say("reading back", "reading every topic from its first to its last offset")
         held = self._committed()
         log, extents = self._audit()

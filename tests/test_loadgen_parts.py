@@ -3,19 +3,22 @@
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from loadgen.children import file_name
+from loadgen.children import Worker, file_name, listen
+from loadgen.control_link import ControlLink
 from loadgen.crew import Crew, _range_shares
 from loadgen.gauges import values
 from loadgen.incidents import from_logs, from_members
 from loadgen.lab.applied import Applied
 from loadgen.lab.proofs import shown
 from loadgen.outcomes import QUEUE_FULL, outcome_of
+from loadgen.recorder import Progress
 from loadgen.records import PoisonError, decode, encode, filler, new_run_id, read_ids
 from loadgen.refuse import cannot
 from loadgen.run_clock import RunClock, unix_offset_ns
@@ -521,3 +524,24 @@ def test_what_is_recorded_as_done_after_the_end_is_a_defect_and_no_figure():
         "1 operations of work/1 are timed after the run's end: its clock is wrong, or it never heard of time 0"
     ]
     assert timed_after(rows[:2], names, 10**9) == []
+
+
+def test_locust_dying_while_it_is_shown_something_ends_the_run_with_its_name(tmp_path: Path):
+    """Its pipe is closed, and it is not known to have ended yet: what it is told is lost, and its end is told when it is seen."""
+    program = "import json, os, time; os.close(0); os.write(1, b'{\"event\": \"closed\"}\\n'); time.sleep(60)"
+    link = ControlLink(Build().run().plan, tmp_path, ui=None)
+    link._worker = dying = Worker("locust", [sys.executable, "-c", program], {}, tmp_path)
+    while "closed" not in dying.said:
+        listen([dying], 1.0)
+        dying.hear()
+    try:
+        link.show(Progress("running", at_ns=ns(2)), [])
+        before = link.endings()
+        dying.process.kill()
+        dying.process.wait()
+        after = link.endings()
+    finally:
+        dying.close()
+
+    assert before == []
+    assert after[0].startswith("Locust's process ended during the run")
