@@ -118,6 +118,8 @@ class OneLeader(Frozen):
     produce: Measured
     produce_leader: Measured
     fetch: Measured
+    acknowledge: Measured | None = None
+    """As where several lead, where nothing is said."""
 
 
 def measured(samples_ns: NDArray[np.int64], *, scale_sd: float = 0.0) -> Measured:
@@ -163,7 +165,7 @@ class Profile(Frozen):
     fetch: Measured = NOTHING
     """High watermark's advance to the record in the consumer's queue, with its fetch parked at the broker."""
     one_leader: OneLeader | None = None
-    """`produce`, `produce_leader` and `fetch` where one broker leads all partitions that clients send to; nothing: they are those of several."""
+    """`produce`, `produce_leader`, `fetch` and `acknowledge` where one broker leads all partitions that clients send to; nothing: they are those of several."""
     fetch_turnaround: Measured = NOTHING
     """Response of a fetch to the arrival of the next one at the broker."""
     wake: Measured = NOTHING
@@ -212,6 +214,7 @@ class Profile(Frozen):
                 "produce": own.produce,
                 "produce_leader": own.produce_leader,
                 "fetch": own.fetch,
+                "acknowledge": own.acknowledge or self.acknowledge,
                 "one_leader": None,
             }
         )

@@ -124,7 +124,7 @@ def varied(profile: Profile, seed: int, replication: int) -> Profile:
             changes[name] = _rescaled(value, seed, name, replication)
         elif isinstance(value, OneLeader):
             # The same brokers: as much slower or faster as where several lead.
-            parts = {part: getattr(value, part) for part in OneLeader.model_fields}
+            parts = {part: own for part in OneLeader.model_fields if (own := getattr(value, part)) is not None}
             changes[name] = OneLeader(
                 **{part: _rescaled(measured, seed, part, replication) for part, measured in parts.items()}
             )

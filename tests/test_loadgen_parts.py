@@ -528,7 +528,7 @@ def test_what_is_recorded_as_done_after_the_end_is_a_defect_and_no_figure():
 
 def test_locust_dying_while_it_is_shown_something_ends_the_run_with_its_name(tmp_path: Path):
     """Its pipe is closed, and it is not known to have ended yet: what it is told is lost, and its end is told when it is seen."""
-    program = "import json, os, time; os.close(0); os.write(1, b'{\"event\": \"closed\"}\\n'); time.sleep(60)"
+    program = 'import json, os, time; os.close(0); os.write(1, b\'{"event": "closed"}\\n\'); time.sleep(60)'
     link = ControlLink(Build().run().plan, tmp_path, ui=None)
     link._worker = dying = Worker("locust", [sys.executable, "-c", program], {}, tmp_path)
     while "closed" not in dying.said:

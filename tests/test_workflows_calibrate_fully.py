@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from eventdrill.workflows.calibrate import answers, of_topic
+from eventdrill.workflows.calibrate import answers, constant, of_topic, residuals
 from eventdrill.workflows.calibrate_failing import failover, pooled, rejoins
 from eventdrill.workflows.calibrate_fully import (
     _STEADY_STEPS,
@@ -330,6 +330,36 @@ def test_where_cores_explain_the_load_the_lowest_rate_is_shown_as_it_came_too(mo
     for stretch in (low, middle):
         seen, shown = (np.quantile(answers(each, *stretch), (0.5, 0.9)) for each in (run, again))
         assert shown == pytest.approx(seen, rel=0.05)
+
+
+LATE = Measured(quantiles_us=tuple(np.where(np.asarray(KNOTS) < 0.8, 500.0, 500.0 + 6_000 * (np.asarray(KNOTS) - 0.8))))
+"""A tenth of the answers is heard more than 0.6 ms late, of which members do not know."""
+
+
+def test_producers_that_hear_late_delay_nobody_else() -> None:
+    """Members are as far ahead of the late ones in the fitted system as in the true one; with one way back for all answers, they would not be."""
+    true = TRUE.model_copy(update={"acknowledge": LATE})
+    steady = driven("steady", true)
+    found, _ = fit_steady(steady, None, BASE)
+    always = found.model_copy(update={"acknowledge": constant(500_000)})
+
+    def ahead_us(profile: Profile) -> float:
+        run = of_topic(simulate(steady.plan, profile), "steady")
+        return -float(np.quantile(residuals(run, *_calm_stretches(profile)[-1]).delivery, 0.05)) / 1e3
+
+    assert ahead_us(true) > 900
+    assert ahead_us(found) == pytest.approx(ahead_us(true), rel=0.1)
+    assert ahead_us(always) < 600
+    assert found.acknowledge.median_us == pytest.approx(500, rel=0.1)
+
+
+def test_a_single_partition_has_a_way_back_of_its_own(fitted: Profile) -> None:
+    """Producers hear late where several lead, and not where one does."""
+    late = fitted.model_copy(update={"acknowledge": LATE})
+    own = with_one_leader(driven("one leader", TRUE), late).where_one_leads().acknowledge
+
+    assert own.quantiles_us[-2] == pytest.approx(own.median_us, rel=0.1)
+    assert own.median_us == LATE.median_us
 
 
 def test_a_single_partition_tells_what_one_leader_takes(fitted: Profile):

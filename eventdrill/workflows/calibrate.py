@@ -44,6 +44,12 @@ LEAST_US = 20.0
 _ENOUGH_COMMITS = 20
 _ENOUGH_ANSWERS = 200
 _AHEAD_QUANTILE = 0.05
+_TOLD = np.maximum(KNOTS, 0.05)
+"""Which quantiles tell two samples of some hundred apart: the quickest of all is another one each time, by half, and goes with the first that does."""
+SIMULATIONS = 3
+"""So many of each calibration's run tell what the simulator makes of a profile, so that their chance is less than that of the run itself."""
+_RARE_STALLS = 0.01
+"""Of the answers: what these were late by is no way back."""
 
 
 def _text(ground: Ground) -> str:
@@ -343,6 +349,19 @@ def _acknowledge_ns(parts: Residuals, base: Profile) -> int:
     return int(min(max(ahead, base.acknowledge.median_us * 1_000), float(np.median(parts.answer)) / 2))
 
 
+def heard(delivery: Ints, acknowledge: Measured) -> Measured:
+    """Return how long answers take back where members are further ahead of some than `acknowledge` is: their producers hear late of these.
+
+    A producer's thread may have no core when an answer comes. The member that gets the record meanwhile does not wait for that, so it is in
+    no event's latency. Such an answer took as long as its member was ahead, and as a fetch takes in the median.
+    """
+    usual_us = acknowledge.median_us
+    ahead_us = -np.quantile(delivery, np.maximum(1 - np.asarray(KNOTS), _RARE_STALLS)) / 1e3
+    fetch_us = max(0.0, usual_us + float(np.median(delivery)) / 1e3)
+    late_us = np.where(ahead_us > usual_us, ahead_us + fetch_us, usual_us)
+    return rising(acknowledge, late_us).model_copy(update={"samples": len(delivery)})
+
+
 def constant(ns: int) -> Measured:
     """Return a time that is always the same."""
     return Measured(quantiles_us=(round(ns / 1_000, 2),) * len(KNOTS), samples=1)
@@ -449,13 +468,17 @@ def corrected(
 
     stretches = stretches or [(run.plan.scenario.warm_up, NEVER)]
     seen = [residuals(part(run), *each) for each in stretches]
+    answer, delivery = [each.answer for each in seen], [each.delivery for each in seen]
     for number in range(rounds):
-        again = part(simulate(run.plan, profile, chance=number))
-        shown = [residuals(again, *each) for each in stretches]
+        chances = range(number * SIMULATIONS, (number + 1) * SIMULATIONS)
+        again = [part(simulate(run.plan, profile, chance=chance)) for chance in chances]
+        shown = [[residuals(one, *each) for one in again] for each in stretches]
+        answers = [np.concatenate([each.answer for each in some]) for some in shown]
+        deliveries = [np.concatenate([each.delivery for each in some]) for some in shown]
         profile = profile.model_copy(
             update={
-                "produce": _rescaled(profile.produce, [each.answer for each in seen], [each.answer for each in shown]),
-                "fetch": shifted(profile.fetch, [each.delivery for each in seen], [each.delivery for each in shown]),
+                "produce": _rescaled(profile.produce, answer, answers),
+                "fetch": shifted(profile.fetch, delivery, deliveries),
             }
         )
     return profile
@@ -468,22 +491,25 @@ def _rescaled(part: Measured, seen: Sequence[Ints], shown: Sequence[Ints]) -> Me
 
 
 def _logs(samples_ns: Ints) -> NDArray[np.float64]:
-    logs: NDArray[np.float64] = np.log(np.quantile(np.maximum(samples_ns, 1), KNOTS))
+    logs: NDArray[np.float64] = np.log(np.quantile(np.maximum(samples_ns, 1), _TOLD))
     return logs
 
 
 def shifted(part: Measured, seen: Sequence[Ints], shown: Sequence[Ints]) -> Measured:
     """Return a part's times less what its simulation shows too much in the mean of some stretches, quantile by quantile."""
     excess_ns = np.mean(
-        [np.quantile(other, KNOTS) - np.quantile(one, KNOTS) for one, other in zip(seen, shown, strict=True)], axis=0
+        [np.quantile(other, _TOLD) - np.quantile(one, _TOLD) for one, other in zip(seen, shown, strict=True)], axis=0
     )
     return rising(part, np.maximum(np.asarray(part.quantiles_us) - excess_ns / 1_000, LEAST_US))
 
 
 def rising(part: Measured, quantiles_us: NDArray[np.float64]) -> Measured:
-    """Return a distribution with other quantiles, which it lets rise: where they fall, by as much up as down."""
-    up, down = np.maximum.accumulate(quantiles_us), np.minimum.accumulate(quantiles_us[::-1])[::-1]
-    return part.model_copy(update={"quantiles_us": tuple(np.round((up + down) / 2, 2).tolist())})
+    """Return a distribution with other quantiles, which it lets rise: where they fall, the least squares that do, each for what it stands for."""
+    from scipy.optimize import isotonic_regression
+
+    edges = np.concatenate([[0.0], (np.asarray(KNOTS[1:]) + np.asarray(KNOTS[:-1])) / 2, [1.0]])
+    risen = isotonic_regression(quantiles_us, weights=np.diff(edges)).x
+    return part.model_copy(update={"quantiles_us": tuple(np.round(risen, 2).tolist())})
 
 
 def answered_by_leaders(

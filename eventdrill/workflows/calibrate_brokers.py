@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from eventdrill.workflows.calibrate import LEAST_US, answers, constant, corrected, of_topic, relative_slope, rising
+from eventdrill.workflows.calibrate import LEAST_US, answers, corrected, of_topic, relative_slope, rising
 from eventdrill.workflows.pace import Stretch
 from loadgen.exporters import (
     FETCH,
@@ -177,7 +177,7 @@ class _Judged:
         fitted = self._corrected(
             {
                 "produce": _less(profile.produce, way_back_us),
-                "acknowledge": constant(round(acknowledge_us * 1e3)),
+                "acknowledge": _less(profile.acknowledge, -way_back_us),
                 "fetch": _less(profile.fetch, -way_back_us),
             }
         )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from eventdrill.errors import SaysNothingError
 from eventdrill.workflows.calibrate import (
+    SIMULATIONS,
     Ints,
     answered_by_leaders,
     answers,
@@ -23,6 +24,7 @@ from eventdrill.workflows.calibrate import (
     circumstances,
     corrected,
     fit_parts,
+    heard,
     of_topic,
     placed,
     relative_slope,
@@ -359,6 +361,7 @@ def fit_steady(
     per_kib = size_cost(own, _STEADY_STEPS[:2])
     safe = residuals(of_topic(steady, _topic_of(steady, "leader")), step.begin_ns, step.end_ns)
     profile = fit_parts(parts, base, _scale_sd(own), fast=safe.answer)
+    profile = profile.model_copy(update={"acknowledge": heard(parts.delivery, profile.acknowledge)})
     acknowledge_ns = round(profile.acknowledge.median_us * 1e3)
     took, kib = _requests(own, step.begin_ns, step.end_ns)
     without = np.maximum(took - acknowledge_ns - np.rint(1e3 * per_kib * kib).astype(np.int64), 50_000)
@@ -425,8 +428,9 @@ def with_cores_taken(steady: RunData, own: RunData, profile: Profile, step: _Ste
     found = list[tuple[float, float]]()
     for taken in np.linspace(0.0, _MOST_TAKEN * cores.count, _TRIES):
         tried = profile.model_copy(update={"cores": cores.model_copy(update={"taken": round(float(taken), 3)})})
-        shown = of_topic(simulate(steady.plan, tried), _topic_of(steady, "source"))
-        shown_ns = np.quantile(np.maximum(answers(shown, step.begin_ns, step.end_ns), 1), _WAITS_AT)
+        again = [simulate(steady.plan, tried, chance=chance) for chance in range(SIMULATIONS)]
+        shown = [answers(of_topic(one, _topic_of(steady, "source")), step.begin_ns, step.end_ns) for one in again]
+        shown_ns = np.quantile(np.maximum(np.concatenate(shown), 1), _WAITS_AT)
         found.append((float(np.square(np.log(shown_ns / seen_ns)).sum()), tried.cores.taken))
     return profile.model_copy(update={"cores": cores.model_copy(update={"taken": min(found)[1]})})
 

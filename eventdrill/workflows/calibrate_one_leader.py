@@ -1,6 +1,8 @@
 """What requests take where one broker leads all that is written to: less than where several do, as a run on a single partition shows."""
 
-from eventdrill.workflows.calibrate import answered_by_leaders, corrected
+import numpy as np
+
+from eventdrill.workflows.calibrate import answered_by_leaders, constant, corrected, heard, residuals
 from eventdrill.workflows.calibrate_there import Ground
 from eventdrill.workflows.pace import Stretch
 from rundata.tables import RunData
@@ -55,8 +57,12 @@ def _step(number: int) -> Stretch:
 
 def with_one_leader(run: RunData, profile: Profile) -> Profile:
     """Return the profile with the times with which the simulated single partition shows what the driven one did; the rest of it stays."""
-    fitted = profile.model_copy(update={"one_leader": None})
+    delivery = np.concatenate([residuals(run, *_step(number)).delivery for number in (0, 1)])
+    usual = constant(round(profile.acknowledge.median_us * 1e3))
+    fitted = profile.model_copy(update={"one_leader": None, "acknowledge": heard(delivery, usual)})
     fitted = corrected(run, fitted, rounds=_ROUNDS, stretches=[_step(0), _step(1)])
     fitted = answered_by_leaders(run, fitted, stretches=[_step(2)])
-    own = OneLeader(produce=fitted.produce, produce_leader=fitted.produce_leader, fetch=fitted.fetch)
+    own = OneLeader(
+        produce=fitted.produce, produce_leader=fitted.produce_leader, fetch=fitted.fetch, acknowledge=fitted.acknowledge
+    )
     return profile.model_copy(update={"one_leader": own})
