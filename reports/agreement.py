@@ -430,6 +430,7 @@ def _by_interval(observed: float, interval: Bounds, wide: Bounds | None, step: f
     """Judge what has no tolerance: by its intervals, one step beyond which is not outside."""
     if _inside(observed, interval):
         return "agrees", "inside the 95 % interval"
+    step = round(step, 9)  # as differences are
     if _off(observed, interval) <= step:
         return "agrees", "within one event of the 95 % interval"
     if wide is not None and _off(observed, wide) > step:

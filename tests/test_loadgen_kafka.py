@@ -89,6 +89,8 @@ def test_a_leaders_crash_is_driven_proven_and_survived(kafka: LocalKafka, tmp_pa
     assert elected == {"orders/0": "leader 2", "orders/3": "leader 2"}
     assert any(each.kind == "isr" and each.where == "orders/0" and each.detail == "2,3" for each in run.incidents)
     assert any(each.kind == "restart" and each.where == "broker 1" for each in run.incidents)
+    for gauge in ("core_wait_s", "jvm_pause_s"):
+        assert {each.where for each in run.gauges if each.name == gauge} >= {"broker 1", "broker 2", "broker 3"}
 
 
 def test_the_plan_says_who_leads_and_who_coordinates(kafka: LocalKafka):

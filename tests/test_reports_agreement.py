@@ -195,6 +195,15 @@ def test_one_event_on_the_other_side_of_the_measured_times_end_is_no_difference(
     assert (found.verdict, found.reason) == expected
 
 
+def test_one_event_of_a_time_that_is_no_round_number_is_one_event():
+    """1,585 events of 24 s are 66.041666... a second, and one event of it 0.041666..., one of which is rounded up and the other one is not."""
+    calm = CALM.model_copy(update={"warm_up": 2 * 10**9, "duration": 26 * 10**9})
+    predicted = estimate(1585 / 24, 1585 / 24, 1585 / 24, 1585 / 24, 1585 / 24, "events/s")
+
+    assert verdict(calm, "produced", predicted, seen(1584 / 24, "events/s")).verdict == "agrees"
+    assert verdict(calm, "produced", predicted, seen(1583 / 24, "events/s")).verdict == "differs"
+
+
 # ---- with faults: as predicted, and given ----------------------------------------------------------------------------
 
 

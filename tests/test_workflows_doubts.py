@@ -119,8 +119,20 @@ def test_a_broker_that_stood_still_is_a_reason_not_to_judge_by_what_that_reaches
     found = doubts(run, shipped_base())
 
     assert set(found) == {f"latency[before faults].{q}" for q in ("p50", "p95", "p99")}
-    assert set(found.values()) == {"the JVM of broker 3 stood still for 80ms of 3s"}
+    assert set(found.values()) == {"JVMs of brokers stood still for 80ms of 3s, 80ms at a time"}
     assert doubt(run, shipped_base()) is None
+
+
+def test_pauses_of_several_brokers_add_up():
+    """Two of 60 ms in a run of 20 s without faults are 0.6 %, one of them 0.3."""
+    calm = Build({"warm_up": "2s", "duration": "20s"}).run(engine="driven")
+    both = tuple(Gauge(ns(at), "jvm_pause_s", f"broker {at}", 0.06) for at in (2, 3, 4))
+    several, one = (dataclasses.replace(calm, gauges=both[:count], end_ns=ns(22)) for count in (3, 2))
+
+    assert (
+        doubts(several, shipped_base())["latency.p99"] == "JVMs of brokers stood still for 120ms of 20s, 60ms at a time"
+    )
+    assert not doubts(one, shipped_base())
 
 
 def test_short_collections_are_no_reason():

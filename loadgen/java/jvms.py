@@ -1,7 +1,6 @@
 """What the JVMs of a run say of themselves: pauses in which all their threads stood still, the JIT compiler's work, and sends that blocked."""
 
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -17,7 +16,9 @@ _CLOCK_WITHIN_S = 60
 _PAUSED_SHARE = 0.01
 """From so much on, pauses of a JVM reach a latency's p99."""
 _LONG_PAUSE_S = 0.04
-"""Of a broker: its collections take 10 to 25 ms, which calibration measures with all else; longer ones had to wait for a core themselves."""
+"""Of a broker: collections of young objects take 10 to 25 ms, which calibration measures with all else; longer ones are too rare for that."""
+_BROKERS_PAUSED_SHARE = 0.005
+"""From so much on they are half of what a p99 is taken from."""
 _COMPILING_SHARE = 0.1
 """Of a core, on average: what the compiler takes from brokers and members beside it; warm JVMs take 0.01."""
 
@@ -120,21 +121,24 @@ def noise(gauges: Iterable[Gauge], warm_up_ns: int, end_ns: int) -> str | None:
 
 
 def brokers_stood_still(gauges: Iterable[Gauge], begin_ns: int, end_ns: int) -> str | None:
-    """Return how much of a stretch a broker's JVM took for pauses longer than a collection is, in words; None where that hardly shows."""
-    long_s = defaultdict[str, float](float)
-    for each in gauges:
-        if (
-            each.name == "jvm_pause_s"
-            and _is_broker(each)
-            and begin_ns < each.time_ns <= end_ns
-            and each.value > _LONG_PAUSE_S
-        ):
-            long_s[each.where] += each.value
-    broker = max(long_s, key=lambda each: long_s[each], default="")
-    if not broker or long_s[broker] <= _PAUSED_SHARE * (end_ns - begin_ns) / SECOND:
+    """Return how much of a stretch brokers took for pauses longer than a young collection is, in words; None where that hardly shows.
+
+    All of them count: an event that waits for its replicas waits for whichever stands still.
+    """
+    long_s = [
+        each.value
+        for each in gauges
+        if each.name == "jvm_pause_s"
+        and _is_broker(each)
+        and begin_ns < each.time_ns <= end_ns
+        and each.value > _LONG_PAUSE_S
+    ]
+    if sum(long_s) <= _BROKERS_PAUSED_SHARE * (end_ns - begin_ns) / SECOND:
         return None
-    paused, stretch = format_duration(round(long_s[broker] * SECOND, -6)), format_duration(end_ns - begin_ns)
-    return f"the JVM of {broker} stood still for {paused} of {stretch}"
+    paused, longest, stretch = (
+        format_duration(round(ns, -6)) for ns in (sum(long_s) * SECOND, max(long_s) * SECOND, end_ns - begin_ns)
+    )
+    return f"JVMs of brokers stood still for {paused} of {stretch}, {longest} at a time"
 
 
 def _is_broker(gauge: Gauge) -> bool:
