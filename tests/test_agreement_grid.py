@@ -127,7 +127,7 @@ def test_each_design_has_other_points() -> None:
     """So that what the ones before taught is held against what nobody has seen."""
     points = [{(p.rate_hz, p.linger_ms, p.utilisation) for p in grid.design(which)} for which in grid.SEEDS]
 
-    assert len(set.union(*points)) == sum(map(len, points)) == 200
+    assert len(set.union(*points)) == sum(map(len, points)) == 240
     assert grid.Grid(1, [3], 0).file.name == "grid.csv"
     assert (grid.Grid(2, [3], 0).file.name, grid.Grid(2, [3], 0).profile_file.name) == ("grid-2.csv", "grid-2.yaml")
 
