@@ -285,7 +285,8 @@ class Connection:
             return
         self.unanswered -= 1
         self.failures = 0
-        self.client.wakes(self.broker)
+        if self.client.model.rules.answers_wake:
+            self.client.wakes(self.broker)
         for batch in sending.batches:
             self.client.answered(batch)
 

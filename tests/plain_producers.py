@@ -261,7 +261,8 @@ class Client:
         """Wake the thread for what it has to know: the first event of a queue, one that fills a batch, one behind what is ready."""
         queue, now = self.queues[partition], self.model.clock.now
         is_late = queue[0][2] + self.linger_ns <= now
-        if self.sleeps and (len(queue) == 1 or is_late or any(self._fills_a_batch(partition))):
+        is_first = len(queue) == 1 and self.model.rules.first_event_wakes
+        if self.sleeps and (is_first or is_late or any(self._fills_a_batch(partition))):
             self.wakes(self.model.known[self.code, partition])
 
     def wakes(self, broker: int | None) -> None:

@@ -24,6 +24,8 @@ class Rules:
     linger: bool = True
     sleeps_in_steps: bool = True
     oversleeping: bool = True
+    first_event_wakes: bool = True
+    answers_wake: bool = True
     full_by_events: bool = True
     full_by_bytes: bool = True
     in_flight_limit: bool = True
