@@ -473,12 +473,12 @@ def corrected(
         chances = range(number * SIMULATIONS, (number + 1) * SIMULATIONS)
         again = [part(simulate(run.plan, profile, chance=chance)) for chance in chances]
         shown = [[residuals(one, *each) for one in again] for each in stretches]
-        answers = [np.concatenate([each.answer for each in some]) for some in shown]
-        deliveries = [np.concatenate([each.delivery for each in some]) for some in shown]
+        answered = [np.concatenate([each.answer for each in some]) for some in shown]
+        delivered = [np.concatenate([each.delivery for each in some]) for some in shown]
         profile = profile.model_copy(
             update={
-                "produce": _rescaled(profile.produce, answer, answers),
-                "fetch": shifted(profile.fetch, delivery, deliveries),
+                "produce": _rescaled(profile.produce, answer, answered),
+                "fetch": shifted(profile.fetch, delivery, delivered),
             }
         )
     return profile
