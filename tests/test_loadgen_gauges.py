@@ -43,29 +43,31 @@ def test_a_process_that_is_not_the_runs_counts_as_a_neighbour(busy: int):
 
 
 @pytest.fixture
-def crowded() -> Iterator[tuple[int, int]]:
-    """Two processes that never rest on one and the same core, and one that sleeps."""
+def crowded() -> Iterator[tuple[int, int, int]]:
+    """Two processes that never rest on one and the same core, of which the second is named as a JVM's compiler, and one that sleeps."""
     core = min(os.sched_getaffinity(0))
     restless = f"import os; os.sched_setaffinity(0, [{core}])\nwhile True: pass"
-    programs = [restless, restless, "import time; time.sleep(60)"]
+    compiler = f"open('/proc/self/comm', 'w').write('C1 CompilerThre')\n{restless}"
+    programs = [restless, compiler, "import time; time.sleep(60)"]
     processes = [subprocess.Popen([sys.executable, "-c", program]) for program in programs]
-    yield processes[0].pid, processes[2].pid
+    yield processes[0].pid, processes[1].pid, processes[2].pid
     for each in processes:
         each.kill()
         each.wait()
 
 
 @pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="this system does not tell how long threads wait")
-def test_a_thread_that_has_to_share_its_core_waits(crowded: tuple[int, int]):
-    """One of two on a core waits about half of the time; who sleeps does not wait."""
+def test_a_thread_that_has_to_share_its_core_waits(crowded: tuple[int, int, int]):
+    """One of two on a core waits about half of the time; nobody waits for a compiler, and who sleeps does not wait."""
     sampler = Sampler()
-    shares, sleeps = crowded
+    shares, compiles, sleeps = crowded
     time.sleep(0.3)
     begin = time.monotonic()
     for at_ns in (0, 1):
-        sampler.sample_waits(at_ns, {"broker 1": shares, "broker 2": sleeps})
+        sampler.sample_waits(at_ns, {"broker 1": shares, "broker 2": sleeps, "broker 3": compiles})
         time.sleep(1.0)
     length_s = time.monotonic() - begin - 1.0
 
     assert 0.2 * length_s < values(sampler.gauges, "core_wait_s", "broker 1")[0] < 1.1 * length_s
     assert values(sampler.gauges, "core_wait_s", "broker 2") == [0.0]
+    assert values(sampler.gauges, "core_wait_s", "broker 3") == [0.0]
